@@ -1,0 +1,1 @@
+"""Option files installed with the package: `train/*.yml` and `test/*.yml`."""

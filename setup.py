@@ -1,0 +1,48 @@
+"""Install compsrt_plugin; `archs/` and `options/` are installed inside the package."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="compsrt_plugin",
+    version="0.1.0",
+    description="Small and fast SR transformers: Hadamard-based 2/3/4-bit quantization for BasicSR",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9",
+    packages=[
+        *find_packages(include=["compsrt_plugin", "compsrt_plugin.*"]),
+        "compsrt_plugin.archs",
+        "compsrt_plugin.options",
+        "compsrt_plugin.options.train",
+        "compsrt_plugin.options.test",
+    ],
+    package_dir={
+        "compsrt_plugin": "compsrt_plugin",
+        "compsrt_plugin.archs": "archs",
+        "compsrt_plugin.options": "options",
+        "compsrt_plugin.options.train": "options/train",
+        "compsrt_plugin.options.test": "options/test",
+    },
+    package_data={
+        "compsrt_plugin": ["weights/*.safetensors", "weights/*.json"],
+        "compsrt_plugin.options": ["*.yml"],
+        "compsrt_plugin.options.train": ["*.yml"],
+        "compsrt_plugin.options.test": ["*.yml"],
+    },
+    install_requires=[
+        "basicsr==1.4.2",  # the host: registries, datasets, metrics, pipelines, logger
+        "torch>=2.1",  # networks and autograd
+        "torchvision",  # imported by BasicSR itself
+        "numpy",  # pictures and fixtures
+        "opencv-python",  # reading and writing pictures, as BasicSR does
+        "pyyaml",  # option files
+        "lmdb",  # BasicSR's LMDB datasets, and `prepare --lmdb`
+        "safetensors",  # our files: nothing in them can be executed
+        "scikit-image>=0.19",  # the embedded photographs lie inside its wheel
+        "pillow>=10.1",  # captions of the comparison pictures
+        "tqdm",  # progress bars
+    ],
+    extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "pyright"]},
+    entry_points={"console_scripts": ["basicsr=compsrt_plugin.cli:main"]},
+)
