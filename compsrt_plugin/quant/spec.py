@@ -1,0 +1,170 @@
+"""What a quantizer is told to be: one frozen spec per tensor, one per network.
+
+    s = (u - l) / (2^bits - 1) + alpha        scale; alpha = 0 without scalar decomposition
+    Z = l + beta                              zero point; beta = 0 without scalar decomposition
+    r = clamp(round((x - Z) / s), 0, 2^bits - 1)    codes: strict
+    r = round((clip(x, l, u) - Z) / s)              codes: paper (not limited to 2^bits values)
+    xhat = s * r + Z
+
+(CompSRT, arXiv 2601.21069; with alpha = beta = 0 the quantizer of 2DQuant, arXiv 2406.06649.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from compsrt_plugin.errors import CompSRTError, unknown_name
+
+TRANSFORMS = ("none", "hadamard")
+GRANULARITIES = ("per_tensor", "per_channel")
+CODES = ("strict", "paper")
+MIN_BITS, MAX_BITS = 2, 8
+
+
+@dataclass(frozen=True)
+class QuantSpec:
+    """How one tensor is quantized.
+
+    Attributes:
+        bits: code width, 2 to 8; a strict tensor has at most `2**bits` distinct codes.
+        transform: `hadamard` quantizes x H_m / sqrt(m) along the last axis, `none` x itself.
+        granularity: `per_tensor` has one (l, u); `per_channel` one per row of a weight matrix.
+        search: name of the bound search, see `quant.bounds.BOUND_SEARCHES`.
+        scalar_decomposition: whether alpha and beta exist beside l and u.
+        codes: `strict` keeps r in [0, 2^bits - 1]; `paper` does not, as published.
+
+    Raises:
+        CompSRTError: for a value that is not allowed; the message names the field.
+    """
+
+    bits: int = 4
+    transform: str = "hadamard"
+    granularity: str = "per_tensor"
+    search: str = "dobi"
+    scalar_decomposition: bool = True
+    codes: str = "strict"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not MIN_BITS <= self.bits <= MAX_BITS:
+            raise CompSRTError(f"bits is {self.bits!r}", allowed=f"whole numbers {MIN_BITS} to {MAX_BITS}")
+        for name, allowed in (("transform", TRANSFORMS), ("granularity", GRANULARITIES), ("codes", CODES)):
+            if getattr(self, name) not in allowed:
+                raise unknown_name(name, getattr(self, name), allowed)
+        if not isinstance(self.scalar_decomposition, bool):
+            raise CompSRTError(
+                f"scalar_decomposition is {self.scalar_decomposition!r}", allowed="true or false"
+            )
+        if not isinstance(self.search, str):
+            raise CompSRTError(f"search is {self.search!r}", allowed="the name of a bound search")
+
+    @property
+    def levels(self) -> int:
+        """Number of codes that `bits` can hold."""
+        return 2**self.bits
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, fit for YAML and JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> QuantSpec:
+        """Build a spec from plain values.
+
+        Raises:
+            CompSRTError: for an unknown field (nearest offered) or a value that is not allowed.
+        """
+        _refuse_unknown("quantizer field", values, {f.name for f in dataclasses.fields(cls)})
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """How a whole network is quantized.
+
+    Attributes:
+        weight: spec of every linear weight.
+        activation: spec of every linear input and attention operand.
+        conv_bits: bits of convolution weights, one scale per output channel; None keeps them as they are.
+        overrides: name pattern (shell style, `layers.0.*.fc2` or `*.attn.map`) to the fields that differ
+            there, or `{"keep": True}` for full precision. A pattern is held against the layer's name and
+            against the quantizer's (`….fc2.input`, `….fc2.weight`, `….attn.map`); later ones win.
+    """
+
+    weight: QuantSpec = field(default_factory=QuantSpec)
+    activation: QuantSpec = field(default_factory=QuantSpec)
+    conv_bits: int | None = 8
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.conv_bits is not None:
+            self.conv_spec()
+        allowed = {"keep", *(f.name for f in dataclasses.fields(QuantSpec))}
+        for pattern, values in self.overrides.items():
+            if not isinstance(values, Mapping):
+                raise CompSRTError(
+                    f"override {pattern!r} is {values!r}", allowed="a mapping such as {bits: 4} or {keep: true}"
+                )
+            _refuse_unknown(f"key in override {pattern!r}", values, allowed)
+            QuantSpec.from_dict({k: v for k, v in values.items() if k != "keep"})
+
+    def resolve(self, role: str, layer: str, place: str | None = None) -> QuantSpec | None:
+        """Return the spec of one quantizer, or None where full precision is kept.
+
+        Args:
+            role: `weight`, `activation` or `conv`.
+            layer: dotted name of the layer.
+            place: dotted name of the quantizer; by default only the layer's name is matched.
+        """
+        spec = self.conv_spec() if role == "conv" else self.weight if role == "weight" else self.activation
+        for pattern, values in self.overrides.items():
+            if fnmatch.fnmatchcase(layer, pattern) or (place and fnmatch.fnmatchcase(place, pattern)):
+                if values.get("keep"):
+                    return None
+                changes = {k: v for k, v in values.items() if k != "keep"}
+                spec = dataclasses.replace(spec or self.weight, **changes)
+        return spec
+
+    def conv_spec(self) -> QuantSpec | None:
+        """Spec of convolution weights: min-max bounds per output channel, no transform."""
+        if self.conv_bits is None:
+            return None
+        try:
+            return QuantSpec(self.conv_bits, "none", "per_channel", "minmax", scalar_decomposition=False)
+        except CompSRTError as error:
+            raise CompSRTError(f"conv_{error}, or null for full precision") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain values, fit for YAML and JSON."""
+        return {
+            "weight": self.weight.to_dict(),
+            "activation": self.activation.to_dict(),
+            "conv_bits": self.conv_bits,
+            "overrides": {pattern: dict(values) for pattern, values in self.overrides.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
+        """Build a spec from what `to_dict` returned (or a part of it).
+
+        Raises:
+            CompSRTError: for an unknown key or a value that is not allowed; the message names it.
+        """
+        _refuse_unknown("network spec key", values, {f.name for f in dataclasses.fields(cls)})
+        parts: dict[str, Any] = dict(values)
+        for name in ("weight", "activation"):
+            if name in parts:
+                try:
+                    parts[name] = QuantSpec.from_dict(parts[name])
+                except CompSRTError as error:
+                    raise CompSRTError(f"{name}: {error}") from error
+        return cls(**parts)
+
+
+def _refuse_unknown(kind: str, values: Mapping[str, Any], allowed: set[str]) -> None:
+    for name in values:
+        if name not in allowed:
+            raise unknown_name(kind, name, allowed)
