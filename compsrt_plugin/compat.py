@@ -1,0 +1,322 @@
+"""What BasicSR 1.4.2 needs on today's torch and torchvision, and the check for a wrong `basicsr`.
+
+Each repair acts only where the fault is there. Two come before `import basicsr` (it cannot be imported
+otherwise), three after it; `apply()` does all of them in that order, and doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.metadata
+import importlib.util
+import logging
+import pickle
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from compsrt_plugin.errors import CompSRTError
+
+WANTED_VERSION = "1.4.2"
+WANTED_NAMES = {
+    "basicsr.utils.registry": ("ARCH_REGISTRY", "DATASET_REGISTRY", "METRIC_REGISTRY", "MODEL_REGISTRY"),
+    "basicsr.utils.logger": ("get_root_logger", "init_tb_logger"),
+    "basicsr.train": ("load_resume_state", "train_pipeline"),
+    "basicsr.test": ("test_pipeline",),
+    "basicsr.models.sr_model": ("SRModel",),
+    "basicsr.data.paired_image_dataset": ("PairedImageDataset",),
+    "basicsr.archs.swinir_arch": ("SwinIR",),
+}
+
+_in_force: dict[str, str] = {}  # repair -> one line for `basicsr doctor`
+
+
+def apply() -> None:
+    """Make BasicSR 1.4.2 importable and usable; imports it.
+
+    Raises:
+        CompSRTError: the `basicsr` found is not the toolbox, or there is none.
+    """
+    _prepare_import()
+    check_basicsr()
+    _silence_missing_tensorboard()
+    _resume_on_any_device()
+    _keep_the_log_file()
+
+
+def repairs_in_force() -> list[str]:
+    """Return one line per repair that `apply()` found necessary in this process."""
+    return list(_in_force.values())
+
+
+def on_basicsr_import(callback: Callable[[], None]) -> None:
+    """Run `callback` as soon as `basicsr` is imported: at once if it is already.
+
+    So `import compsrt_plugin` costs nothing until someone needs BasicSR, and the two repairs that must come
+    before that import do come before it, whoever writes it.
+    """
+    if "basicsr" in sys.modules:
+        callback()
+    else:
+        sys.meta_path.insert(0, _ImportHook(callback))
+
+
+def check_basicsr() -> ModuleType:
+    """Return the imported `basicsr` if it is the toolbox, version 1.4.x, with all we build on.
+
+    Several restoration projects ship an own, older package of that name; whichever lies first on the path is
+    imported, and the failure would come later as "No object named … found in registry".
+
+    Raises:
+        CompSRTError: none is installed, it cannot be imported, or it is another package; names its path, its
+            version, and what to do.
+    """
+    loaded = sys.modules.get("basicsr")
+    spec = loaded.__spec__ if loaded else importlib.util.find_spec("basicsr")
+    if spec is None:
+        raise CompSRTError("BasicSR is not installed", hint=f"pip install basicsr=={WANTED_VERSION}")
+    place = str(Path(spec.origin).parent) if spec.origin else str(list(spec.submodule_search_locations or []))
+    try:
+        basicsr = importlib.import_module("basicsr")
+    except CompSRTError:
+        raise
+    except Exception as error:
+        what = f"the basicsr at {place} cannot be imported ({type(error).__name__}: {error})"
+        raise CompSRTError(what, hint=_way_out(place)) from error
+    version = getattr(sys.modules.get("basicsr.version"), "__version__", None)
+    missing = _missing_names()
+    if missing or not str(version).startswith("1.4."):
+        what = f"the basicsr at {place} (version {version or 'unknown'}) is not the BasicSR toolbox 1.4.x"
+        lacks = f"; it lacks {', '.join(missing)}" if missing else ""
+        raise CompSRTError(what + lacks, hint=_way_out(place))
+    return basicsr
+
+
+def _missing_names() -> list[str]:
+    """List what we build on and the imported `basicsr` does not have."""
+    missing = []
+    for module_name, names in WANTED_NAMES.items():
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:
+            missing.append(module_name)
+            continue
+        missing += [f"{module_name}.{name}" for name in names if not hasattr(module, name)]
+    return missing
+
+
+def _way_out(place: str) -> str:
+    """Say how to get the toolbox instead of the package at `place`."""
+    install = f"pip install basicsr=={WANTED_VERSION}"
+    if "site-packages" not in place and "dist-packages" not in place:
+        return f"take {Path(place).parent} off the Python path (or start from another folder), then {install}"
+    owners = getattr(importlib.metadata, "packages_distributions", dict)().get("basicsr", ["basicsr"])
+    return f"pip uninstall -y {' '.join(sorted(set(owners)))}, then {install}"
+
+
+class _ImportHook(importlib.abc.MetaPathFinder):
+    """Sits in front of the import of `basicsr`: repairs before it, a callback after it."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._looking = False  # the real search goes through this finder again
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if fullname != "basicsr" or self._looking:
+            return None
+        self._looking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                _prepare_import()
+                execute(module)
+                self._callback()
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def _prepare_import() -> None:
+    """Do the repairs without which `import basicsr` fails."""
+    _define_missing_torchvision_ops()
+    _alias_functional_tensor()
+
+
+def _define_missing_torchvision_ops() -> None:
+    """Declare `torchvision::nms` and `qnms` where torchvision's own extension cannot be loaded.
+
+    A CUDA build of torchvision beside a CPU build of torch does not load its extension, quietly, and then
+    fails on the operators that should have been in it. We load the extension first, as torchvision does: if
+    that works there is nothing to repair, and if it does not, names without code are enough, since no SR
+    network suppresses boxes.
+    """
+    if "torchvision" in sys.modules or "torchvision::nms" in _in_force:
+        return
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return
+    import torch
+
+    # several names: `_C.so`, `_C.cpython-311-x86_64-linux-gnu.so`, `_C.pyd`
+    extensions = [p for p in Path(spec.origin).parent.glob("_C.*") if p.suffix in (".so", ".pyd", ".dylib")]
+    for extension in extensions:
+        try:
+            torch.ops.load_library(str(extension))
+        except OSError:
+            continue
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _kept_alive.append(library)  # the declarations go when the object goes
+    _in_force["torchvision::nms"] = "torchvision's operators do not load beside this torch: declared empty"
+
+
+_kept_alive: list[Any] = []
+
+
+def _alias_functional_tensor() -> None:
+    """Give `torchvision.transforms.functional_tensor` back (renamed in 0.17; BasicSR imports it)."""
+    gone = "torchvision.transforms.functional_tensor"
+    if gone in sys.modules or importlib.util.find_spec("torchvision") is None:
+        return
+    if importlib.util.find_spec(gone) is None:
+        sys.modules[gone] = importlib.import_module("torchvision.transforms._functional_tensor")
+        _in_force[gone] = f"{gone} is gone: alias to _functional_tensor"
+
+
+def _rebind(original: Callable[..., Any], repaired: Callable[..., Any]) -> None:
+    """Replace a BasicSR function under its name in every module that imported it."""
+    name = original.__name__
+    for module_name, module in list(sys.modules.items()):
+        if module_name.split(".")[0] == "basicsr" and getattr(module, name, None) is original:
+            setattr(module, name, repaired)
+
+
+class _NoTensorBoard:
+    """Stands in for a TensorBoard writer and writes nothing."""
+
+    def add_scalar(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _silence_missing_tensorboard() -> None:
+    """Let training go on, with one warning, where TensorBoard cannot be imported (`tb-nightly`)."""
+    if "tensorboard" in _in_force:
+        return
+    from basicsr.utils import logger as basicsr_logger
+
+    original = basicsr_logger.init_tb_logger
+    if getattr(original, "repaired", False):
+        return
+
+    def init_tb_logger(log_dir: str) -> Any:
+        try:
+            return original(log_dir)
+        except ImportError as error:
+            basicsr_logger.get_root_logger().warning(
+                "TensorBoard is not there (%s): training goes on without it; pip install tensorboard", error
+            )
+            return _NoTensorBoard()
+
+    init_tb_logger.repaired = True  # pyright: ignore[reportFunctionMemberAccess]
+    _rebind(original, init_tb_logger)
+    if importlib.util.find_spec("tensorboard") is None:
+        _in_force["tensorboard"] = "TensorBoard is not installed: training goes on without it"
+
+
+def _resume_on_any_device() -> None:
+    """Replace `basicsr.train.load_resume_state`, which needs a GPU and runs code it finds in the file."""
+    from basicsr import train
+
+    original = train.load_resume_state
+    if original.__module__ != __name__:
+        _rebind(original, load_resume_state)
+        _in_force["resume"] = "BasicSR resumes on GPUs only: states load on any device, and only data is read"
+
+
+def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """Load the training state named by `path.resume_state`, or the newest one if `auto_resume` is set.
+
+    Args:
+        opt: BasicSR's parsed options; `path` is updated as BasicSR does (`check_resume`).
+
+    Returns:
+        The state (`epoch`, `iter`, `optimizers`, `schedulers`, …) on the device of this process, or None.
+
+    Raises:
+        CompSRTError: the file is missing, damaged, or holds more than tensors and plain values.
+    """
+    import torch
+    from basicsr.utils import check_resume
+
+    if opt["auto_resume"]:
+        states = [p for p in Path(opt["path"]["training_states"]).glob("*.state") if p.stem.isdigit()]
+        if states:
+            opt["path"]["resume_state"] = str(max(states, key=lambda p: int(p.stem)))
+    path = opt["path"].get("resume_state")
+    if not path:
+        return None
+    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise CompSRTError(f"path.resume_state: no such file {path}") from error
+    except pickle.UnpicklingError as error:
+        raise CompSRTError(
+            f"path.resume_state: {path} holds more than tensors and plain values, and is not run",
+            hint="resume from a state that this command wrote",
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CompSRTError(f"path.resume_state: {path} cannot be read ({reason})") from error
+    if not isinstance(state, dict) or "iter" not in state:
+        raise CompSRTError(f"path.resume_state: {path} is not a training state", hint="it has no key 'iter'")
+    check_resume(opt, state["iter"])
+    return state
+
+
+def _keep_the_log_file() -> None:
+    """Honour `log_file` in BasicSR's logger whoever asked for the logger first.
+
+    BasicSR sets its logger up at the first call; if that is, say, a network being built, then the log file
+    and all INFO lines of the pipeline that follows are lost.
+    """
+    from basicsr.utils import logger as basicsr_logger
+    from basicsr.utils.dist_util import get_dist_info
+
+    original = basicsr_logger.get_root_logger
+    if getattr(original, "repaired", False):
+        return
+
+    def get_root_logger(
+        logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: str | None = None
+    ) -> logging.Logger:
+        late = logger_name in basicsr_logger.initialized_logger
+        logger = original(logger_name, log_level, log_file)
+        if late and log_file is not None and get_dist_info()[0] == 0:
+            for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
+                logger.removeHandler(handler)  # one run, one log: the second run has its own file
+                handler.close()
+            handler = logging.FileHandler(log_file, "w")
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
+            handler.setLevel(log_level)
+            logger.addHandler(handler)
+            logger.setLevel(log_level)
+        return logger
+
+    get_root_logger.repaired = True  # pyright: ignore[reportFunctionMemberAccess]
+    _rebind(original, get_root_logger)
+    _in_force["logger"] = "BasicSR's logger ignores a log file named after its first use: it is added"
