@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Quantized architectures, one `*_arch.py` each; `compsrt_plugin.register()` puts them into ARCH_REGISTRY."""

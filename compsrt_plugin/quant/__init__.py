@@ -1,1 +1,51 @@
-"""TODO"""
+"""Quantization of any PyTorch network: spec, convert, calibrate, freeze. Knows torch only."""
+
+from compsrt_plugin.quant.bounds import BOUND_SEARCHES, register_bound_search
+from compsrt_plugin.quant.calibrate import calibrate, distinct_codes
+from compsrt_plugin.quant.convert import (
+    convert,
+    freeze,
+    named_quantizers,
+    quantize_linear,
+    quantized_layers,
+    register_adapter,
+    set_mode,
+)
+from compsrt_plugin.quant.hadamard import (
+    hadamard_matrix,
+    hadamard_transform,
+    inverse_hadamard_transform,
+    padded_width,
+)
+from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product
+from compsrt_plugin.quant.samples import Samples
+from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
+
+__all__ = [
+    "BOUND_SEARCHES",
+    "Mode",
+    "NetworkSpec",
+    "QuantConv2d",
+    "QuantLinear",
+    "QuantSpec",
+    "QuantizedLayer",
+    "Quantizer",
+    "Samples",
+    "apply_quantizer",
+    "calibrate",
+    "convert",
+    "distinct_codes",
+    "freeze",
+    "hadamard_matrix",
+    "hadamard_transform",
+    "inverse_hadamard_transform",
+    "named_quantizers",
+    "padded_width",
+    "product",
+    "quantize_linear",
+    "quantized_layers",
+    "register_adapter",
+    "register_bound_search",
+    "set_mode",
+]

@@ -49,3 +49,21 @@ def inverse_hadamard_transform(x: Tensor, width: int) -> Tensor:
     """Undo `hadamard_transform` and crop the padding: (..., m) -> (..., width)."""
     matrix = hadamard_matrix(x.shape[-1], x.device, x.dtype)
     return x @ matrix[:, :width]
+
+
+def softmax_transform(x: Tensor) -> Tensor:
+    """Transform rows that sum to 1: (..., d) -> (..., m - 1), the Hadamard coefficients but the first.
+
+    The first coefficient of such a row is exactly 1 / sqrt(m): it carries nothing, and it alone would stretch
+    the range that the codes must cover.
+    """
+    width = x.shape[-1]
+    matrix = hadamard_matrix(padded_width(width), x.device, x.dtype)
+    return x @ matrix[:width, 1:]
+
+
+def inverse_softmax_transform(x: Tensor, width: int) -> Tensor:
+    """Undo `softmax_transform`: (..., m - 1) -> (..., width), the known first coefficient put back."""
+    order = x.shape[-1] + 1
+    matrix = hadamard_matrix(order, x.device, x.dtype)
+    return x @ matrix[1:, :width] + 1 / order

@@ -1,0 +1,86 @@
+"""A quantized network to a packed file and back, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.checkpoint.format import Packed, write_packed
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import Mode, freeze, named_quantizers, quantized_layers, set_mode
+
+
+def round_unquantized(network: nn.Module) -> None:
+    """Round biases, norms and tables to half precision in place, so that the file can hold them in 16 bits.
+
+    Quantizer bounds and scales, and weights that are or will be codes, stay as they are.
+    """
+    kept = {id(p) for _, q in named_quantizers(network) for p in q.parameters()}
+    kept |= {id(layer.weight) for _, layer in quantized_layers(network)}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if id(parameter) not in kept:
+                parameter.copy_(parameter.half())
+
+
+def save_network(path: str | Path, network: nn.Module, header: Mapping[str, Any]) -> int:
+    """Freeze the network in place and write it as one packed file.
+
+    Tensors that half precision holds exactly take 16 bits, others 32; nothing is lost either way.
+
+    Args:
+        path: the file; written atomically.
+        network: a calibrated network; its quantizers are on.
+        header: `arch`, `spec`, `provenance`.
+
+    Returns:
+        Bytes on disk.
+
+    Raises:
+        CompSRTError: if the file cannot be written.
+    """
+    freeze(network)
+    code_bits = {f"{name}.weight_codes": layer.stored_bits() for name, layer in quantized_layers(network)}
+    state = {name: _smallest(value.detach().cpu()) for name, value in network.state_dict().items()}
+    return write_packed(path, state, code_bits, dict(header))
+
+
+def _smallest(value: Tensor) -> Tensor:
+    if value.dtype is torch.float32:
+        half = value.half()
+        if torch.equal(half.float(), value):
+            return half
+    return value
+
+
+def load_packed_state(network: nn.Module, packed: Packed, source: str | Path) -> None:
+    """Put a packed file's contents into a freshly converted network; quantizers are on, weights are codes.
+
+    Args:
+        network: built from the file's own `arch` and `spec`.
+        packed: what `read_packed` returned.
+        source: the file's name, for messages.
+
+    Raises:
+        CompSRTError: if the contents do not fit the network that the header describes.
+    """
+    for name, layer in quantized_layers(network):
+        layer.prepare_frozen(has_offset=f"{name}.weight_offset" in packed.state)
+    expected = network.state_dict()
+    missing, extra = expected.keys() - packed.state.keys(), packed.state.keys() - expected.keys()
+    wrong = [
+        name for name in expected.keys() & packed.state.keys() if expected[name].shape != packed.state[name].shape
+    ]
+    if missing or extra or wrong:
+        first = min([*missing, *extra, *wrong])
+        raise CompSRTError(
+            f"{source}: its contents do not fit the network in its header "
+            f"({len(missing)} tensors missing, {len(extra)} unknown, {len(wrong)} of another shape; first: {first})",
+            hint="make the file again with basicsr train",
+        )
+    network.load_state_dict({name: value.to(expected[name].dtype) for name, value in packed.state.items()})
+    set_mode(network, Mode.ON)

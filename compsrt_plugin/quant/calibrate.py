@@ -1,0 +1,125 @@
+"""Bounds for every quantizer of a converted network, and the count of the codes it really uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.quant.bounds import BOUND_SEARCHES, search_rows
+from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
+from compsrt_plugin.quant.quantizer import Mode, Quantizer
+from compsrt_plugin.quant.samples import Samples
+
+
+def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Search the bounds of every quantizer and switch the quantizers on.
+
+    The network runs in full precision over the batches (eval mode, no gradients) while every activation
+    quantizer gathers its values in bounded memory; then each search picks (l, u) (2DQuant's DOBI,
+    arXiv 2406.06649, or whichever the spec names), in the domain in which the tensor is quantized.
+
+    Args:
+        network: a network from `convert`, not frozen.
+        batches: inputs of the network, one forward pass each.
+
+    Raises:
+        CompSRTError: if there is no batch, a search is unknown, or a layer's values are not finite.
+    """
+    activations = _activation_quantizers(network)
+    for name, quantizer in named_quantizers(network):
+        if quantizer.spec.search not in BOUND_SEARCHES:
+            raise unknown_name(f"bound search for {name}", quantizer.spec.search, BOUND_SEARCHES)
+    training = network.training
+    network.eval()
+    observe(network, batches)
+    with torch.no_grad():
+        for _, layer in quantized_layers(network):
+            quantizer = layer.weight_quantizer
+            quantizer.set_bounds(*weight_bounds(quantizer, quantizer.transform(layer.weight_matrix())))
+        for name, quantizer in activations.items():
+            search = BOUND_SEARCHES[quantizer.spec.search]
+            quantizer.set_bounds(*search(gathered(name, quantizer), quantizer.spec.bits))
+        for quantizer in activations.values():
+            quantizer.samples = None
+    set_mode(network, Mode.ON)
+    network.train(training)
+
+
+def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Run the full-precision network over the batches and leave each activation quantizer its `samples`."""
+    activations = _activation_quantizers(network)
+    set_mode(network, Mode.OFF)
+    for name, quantizer in activations.items():
+        quantizer.mode = Mode.OBSERVE
+        quantizer.samples = Samples() if quantizer.twin is None else None
+    seen = 0
+    with torch.no_grad():
+        for batch in batches:
+            network(batch)
+            seen += 1
+    if not seen:
+        raise CompSRTError("no calibration batch was given", hint="give at least one input")
+
+def gathered(name: str, quantizer: Quantizer) -> Samples:
+    """Return what `observe` gathered for the quantizer called `name`.
+
+    Raises:
+        CompSRTError: if no value reached it.
+    """
+    samples = quantizer.sampler.samples
+    if samples is None or samples.count == 0:
+        raise CompSRTError(f"no value reached the quantizer {name!r} during calibration")
+    return samples
+
+
+def weight_bounds(quantizer: Quantizer, matrix: Tensor) -> tuple[float | Tensor, float | Tensor]:
+    """Search (l, u) of a weight matrix (rows, m) already in its quantizer's domain."""
+    spec = quantizer.spec
+    if spec.granularity == "per_channel":
+        return search_rows(matrix, spec.search, spec.bits)
+    samples = Samples()
+    samples.add(matrix)
+    return BOUND_SEARCHES[spec.search](samples, spec.bits)
+
+
+def distinct_codes(network: nn.Module, batches: Iterable[Tensor] = ()) -> dict[str, int]:
+    """Count the distinct codes that every quantizer really uses.
+
+    Args:
+        network: a calibrated or frozen network, quantizers on.
+        batches: inputs on which the codes of activations are counted; weights need none.
+
+    Returns:
+        Quantizer name -> number of distinct codes (a per-channel weight: the most in one row).
+    """
+    counts: dict[str, int] = {}
+    activations = _activation_quantizers(network)
+    for quantizer in activations.values():
+        quantizer.codes_seen = set()
+    with torch.no_grad():
+        for batch in batches:
+            network(batch)
+        for name, layer in quantized_layers(network):
+            counts[f"{name}.weight"] = _distinct_weight_codes(layer)
+    for name, quantizer in activations.items():
+        counts[name] = len(quantizer.codes_seen or ())
+        quantizer.codes_seen = None
+    return counts
+
+
+def _distinct_weight_codes(layer) -> int:
+    quantizer = layer.weight_quantizer
+    codes = layer.weight_codes
+    if codes is None:
+        codes = quantizer.codes(quantizer.transform(layer.weight_matrix()))
+    if quantizer.spec.granularity == "per_channel":
+        return max(row.unique().numel() for row in codes)
+    return codes.unique().numel()
+
+
+def _activation_quantizers(network: nn.Module) -> dict[str, Quantizer]:
+    weights = {layer.weight_quantizer for _, layer in quantized_layers(network)}
+    return {name: q for name, q in named_quantizers(network) if q not in weights}

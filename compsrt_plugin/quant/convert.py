@@ -1,0 +1,145 @@
+"""`convert`: swap the layers of any network for quantized ones, by rule.
+
+A rule is an adapter, a function (module, name, spec) -> replacement, registered for a module class. Linear and
+Conv2d have theirs here; an arch registers one for its own attention class. A module whose class has no adapter
+is left as it is and its children are looked at.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterator
+
+from torch import nn
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear
+from compsrt_plugin.quant.quantizer import Mode, Quantizer
+from compsrt_plugin.quant.spec import NetworkSpec
+
+Adapter = Callable[[nn.Module, str, NetworkSpec], "nn.Module | None"]
+ADAPTERS: dict[type[nn.Module], Adapter] = {}
+
+_SUFFIX = "_quantizer"
+
+
+def register_adapter(module_class: type[nn.Module]) -> Callable[[Adapter], Adapter]:
+    """Register the decorated function as the rule for `module_class` (exact class, not subclasses).
+
+    The adapter gets the module, its dotted name and the network's spec, and returns the quantized module, or
+    None to leave it. Registering the same class again replaces the rule.
+    """
+
+    def register(adapter: Adapter) -> Adapter:
+        ADAPTERS[module_class] = adapter
+        return adapter
+
+    return register
+
+
+@register_adapter(nn.Linear)
+def quantize_linear(module: nn.Module, name: str, spec: NetworkSpec) -> QuantLinear | None:
+    """Rule for linear layers: weight and input, or none of them if an override keeps either."""
+    assert isinstance(module, nn.Linear)
+    weight = spec.resolve("weight", name, f"{name}.weight")
+    activation = spec.resolve("activation", name, f"{name}.input")
+    if weight is None or activation is None:
+        return None
+    return QuantLinear(module, weight, activation)
+
+
+@register_adapter(nn.Conv2d)
+def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2d | None:
+    """Rule for convolutions: the weight at `conv_bits`, with zero padding only (all SR networks here use it)."""
+    assert isinstance(module, nn.Conv2d)
+    weight = spec.resolve("conv", name, f"{name}.weight")
+    if weight is None or module.padding_mode != "zeros":
+        return None
+    return QuantConv2d(module, weight)
+
+
+def convert(network: nn.Module, spec: NetworkSpec) -> nn.Module:
+    """Swap the layers of `network`, in place, for quantized ones; their quantizers are off.
+
+    Args:
+        network: any module; parameters are shared with the new layers, so values loaded before stay.
+        spec: what each quantizer shall be.
+
+    Returns:
+        The network (a new module only if `network` itself is one of the layers to swap).
+
+    Raises:
+        CompSRTError: if an override's pattern matches nothing in the network, or nothing can be quantized.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, distinct_codes
+    >>> _ = torch.manual_seed(0)
+    >>> network = nn.Sequential(nn.Linear(60, 120), nn.GELU(), nn.Linear(120, 60))
+    >>> spec = NetworkSpec(weight=QuantSpec(bits=3), activation=QuantSpec(bits=3))
+    >>> network = convert(network, spec)
+    >>> batches = [torch.randn(64, 60) for _ in range(4)]
+    >>> calibrate(network, batches)
+    >>> network(batches[0]).shape
+    torch.Size([64, 60])
+    >>> max(distinct_codes(network, batches).values()) <= 2**3
+    True
+    """
+    for pattern in spec.overrides:
+        if not any(_matches(pattern, name, module) for name, module in network.named_modules()):
+            raise CompSRTError(
+                f"override {pattern!r} matches no layer of {type(network).__name__}",
+                hint="list the names with: for name, _ in network.named_modules()",
+            )
+    network = _convert(network, "", spec)
+    quantizers = dict(named_quantizers(network))
+    if not quantizers:
+        raise CompSRTError(f"{type(network).__name__} has no layer that the rules quantize")
+    for name, quantizer in quantizers.items():
+        quantizer.name = name
+    return network
+
+
+def _matches(pattern: str, name: str, module: nn.Module) -> bool:
+    """Whether an override's pattern can mean this layer or one of its quantizers (told by their parent's name)."""
+    parent = pattern.rsplit(".", 1)[0]
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, parent)
+
+
+def _convert(module: nn.Module, name: str, spec: NetworkSpec) -> nn.Module:
+    adapter = ADAPTERS.get(type(module))
+    replacement = adapter(module, name, spec) if adapter else None
+    if replacement is not None:
+        return replacement.train(module.training)
+    for child_name, child in module.named_children():
+        new = _convert(child, f"{name}.{child_name}".lstrip("."), spec)
+        if new is not child:
+            setattr(module, child_name, new)
+    return module
+
+
+def named_quantizers(network: nn.Module) -> Iterator[tuple[str, Quantizer]]:
+    """Yield (name, quantizer) in module order; names as in overrides: `….fc2.input`, `….attn.map`."""
+    for name, module in network.named_modules():
+        if isinstance(module, Quantizer):
+            yield name[: -len(_SUFFIX)] if name.endswith(_SUFFIX) else name, module
+
+
+def quantized_layers(network: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:
+    """Yield (name, layer) of every layer with a quantized weight, in module order."""
+    for name, module in network.named_modules():
+        if isinstance(module, QuantizedLayer):
+            yield name, module
+
+
+def set_mode(network: nn.Module, mode: Mode) -> None:
+    """Put every quantizer of the network into `mode`."""
+    for _, quantizer in named_quantizers(network):
+        quantizer.mode = mode
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Replace every quantized weight by its integer codes, in place; the output stays the same to the bit."""
+    for _, layer in quantized_layers(network):
+        layer.freeze()
+    return network

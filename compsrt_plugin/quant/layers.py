@@ -1,0 +1,163 @@
+"""Quantized layers: a linear layer and a convolution that hold their quantizers, and can be frozen to codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, share_domain
+from compsrt_plugin.quant.spec import QuantSpec
+
+
+class QuantizedLayer(nn.Module):
+    """A layer with a quantized weight: the trainable matrix at first, integer codes once frozen.
+
+    The weight is quantized as a matrix with one row per output feature, in the domain its quantizer names.
+
+    Attributes:
+        weight: full-precision weight; None once frozen.
+        weight_codes: uint8 (rows, columns in the domain) once frozen, else None.
+        weight_offset: what is added to codes before decoding; 0 for strict codes, whose range starts there.
+    """
+
+    weight: nn.Parameter | None
+    weight_codes: Tensor | None
+    weight_offset: Tensor | None
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, weight_spec: QuantSpec) -> None:
+        super().__init__()
+        self.weight = weight
+        self.bias = bias
+        self.weight_shape = weight.shape
+        self.weight_quantizer = Quantizer(weight_spec, rows=weight.shape[0])
+        self.register_buffer("weight_codes", None)
+        self.register_buffer("weight_offset", None)
+        self._decoded: Tensor | None = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the weight is held as integer codes."""
+        return self.weight_codes is not None
+
+    def weight_matrix(self) -> Tensor:
+        """Return the full-precision weight as (rows, columns).
+
+        Raises:
+            RuntimeError: if the layer is frozen.
+        """
+        if self.weight is None:
+            raise RuntimeError("a frozen layer has no full-precision weight; its codes are in weight_codes")
+        return self.weight.flatten(1)
+
+    def quantized_matrix(self) -> Tensor:
+        """Return the quantized weight in the weight quantizer's domain, (rows, m)."""
+        if self.weight_codes is None:
+            return self.weight_quantizer.quantize(self.weight_quantizer.transform(self.weight_matrix()))
+        if self._decoded is None or self._decoded.device != self.weight_codes.device:
+            codes = self.weight_codes.to(torch.float32)
+            if self.weight_offset is not None:
+                codes = codes + self.weight_offset
+            self._decoded = self.weight_quantizer.decode(codes).detach()
+        return self._decoded
+
+    def freeze(self) -> None:
+        """Replace the weight by its integer codes; what the layer computes stays the same to the bit.
+
+        Raises:
+            RuntimeError: if paper codes spread over more than 256 values, more than a byte holds.
+        """
+        if self.frozen:
+            return
+        with torch.no_grad():
+            codes = self.weight_quantizer.codes(self.weight_quantizer.transform(self.weight_matrix()))
+            offset = codes.min()
+            if self.weight_quantizer.spec.codes == "paper" and offset != 0:
+                self.weight_offset = offset
+                codes = codes - offset
+            if codes.max() > 255:
+                raise RuntimeError(f"codes spread over {int(codes.max()) + 1} values; a byte holds 256")
+            self.weight_codes = codes.to(torch.uint8)
+        self.weight = None
+
+    def stored_bits(self) -> int:
+        """Return how many bits each stored code needs: the spec's, or more where paper codes overflow."""
+        if self.weight_codes is None:
+            return self.weight_quantizer.spec.bits
+        return max(self.weight_quantizer.spec.bits, int(self.weight_codes.max()).bit_length())
+
+    def prepare_frozen(self, has_offset: bool) -> None:
+        """Make room for the codes of a file: the layout of a frozen layer, without its values."""
+        with torch.no_grad():
+            domain = self.weight_quantizer.transform(self.weight_matrix())
+        self.weight_codes = torch.zeros_like(domain, dtype=torch.uint8)
+        self.weight_offset = torch.zeros((), device=domain.device) if has_offset else None
+        self.weight = None
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:  # type: ignore[override]
+        self._decoded = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+
+class QuantLinear(QuantizedLayer):
+    """`nn.Linear` whose input and weight are quantized.
+
+    y = Q(x H) Q(w H)^T + b in the transformed domain, see `quantizer.product`. With the quantizers off it is
+    `nn.Linear`, bit for bit.
+
+    Args:
+        linear: the layer to take weight and bias from (shared, not copied).
+        weight_spec, input_spec: how weight and input are quantized.
+    """
+
+    def __init__(self, linear: nn.Linear, weight_spec: QuantSpec, input_spec: QuantSpec) -> None:
+        super().__init__(linear.weight, linear.bias, weight_spec)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.input_quantizer = Quantizer(input_spec)
+
+    def extra_repr(self) -> str:
+        """As `nn.Linear` has it."""
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in_features) to (..., out_features)."""
+        input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
+        if not self.frozen and weight_quantizer.mode is not Mode.ON:
+            return F.linear(input_quantizer(x), self.weight, self.bias)  # type: ignore[arg-type]
+        weight = self.quantized_matrix()
+        if share_domain(input_quantizer, weight_quantizer):
+            return F.linear(input_quantizer.quantize(input_quantizer.transform(x)), weight, self.bias)
+        return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), self.bias)
+
+
+class QuantConv2d(QuantizedLayer):
+    """`nn.Conv2d` whose weight is quantized, one scale per output channel; its input stays as it is.
+
+    Args:
+        conv: the layer to take weight, bias and geometry from (shared, not copied).
+        weight_spec: how the weight is quantized, as a matrix (out_channels, in_channels * kh * kw).
+    """
+
+    def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec) -> None:
+        super().__init__(conv.weight, conv.bias, weight_spec)
+        self.padding_mode = conv.padding_mode
+        self.geometry = {
+            "stride": conv.stride,
+            "padding": conv.padding,
+            "dilation": conv.dilation,
+            "groups": conv.groups,
+        }
+
+    def extra_repr(self) -> str:
+        """Weight shape and geometry."""
+        return f"{tuple(self.weight_shape)}, {self.geometry}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, in_channels, h, w) to (b, out_channels, h', w')."""
+        if self.frozen or self.weight_quantizer.mode is Mode.ON:
+            matrix = self.quantized_matrix()
+            columns = self.weight_shape[1:].numel()
+            weight = self.weight_quantizer.inverse(matrix, columns).view(self.weight_shape)
+        else:
+            weight = self.weight
+        return F.conv2d(x, weight, self.bias, **self.geometry)  # type: ignore[arg-type]

@@ -1,0 +1,192 @@
+"""`Quantizer`: one tensor's bounds l, u and scalar decomposition alpha, beta, and what it does to a tensor."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant.fake import (
+    MIN_SCALE,
+    StrictFakeQuantize,
+    dequantize,
+    integer_codes,
+    paper_codes,
+    paper_fake_quantize,
+)
+from compsrt_plugin.quant.hadamard import (
+    hadamard_transform,
+    inverse_hadamard_transform,
+    inverse_softmax_transform,
+    softmax_transform,
+)
+from compsrt_plugin.quant.samples import Samples
+from compsrt_plugin.quant.spec import QuantSpec
+
+
+class Mode(Enum):
+    """What a quantizer does with the tensors that pass through it."""
+
+    OFF = "off"  # nothing: the full-precision network, bit for bit
+    OBSERVE = "observe"  # full precision, values gathered for the bound search
+    ON = "on"  # quantize
+
+
+class Quantizer(nn.Module):
+    """Fake quantizer of one tensor in the domain its spec names.
+
+    Args:
+        spec: bits, transform, granularity, code mode.
+        rows: number of rows of a per-channel weight; 1 for one scale per tensor.
+
+    Attributes:
+        lower, upper: bounds l, u in the transformed domain, shape () or (rows, 1).
+        alpha, beta: scalar decomposition, same shape, 0 at the start; None without it.
+        name: its place in the network, as in overrides; set by `convert`.
+        mode: see `Mode`; a new quantizer is off.
+        samples: the gathered values while observing, else None.
+        twin: (quantizer,) that sees the same tensor in the same domain, whose samples are used; a tuple, since
+            torch would take a bare module for a child.
+        codes_seen: the distinct codes met so far while somebody counts them, else None.
+    """
+
+    alpha: nn.Parameter | None
+    beta: nn.Parameter | None
+
+    def __init__(self, spec: QuantSpec, rows: int = 1) -> None:
+        super().__init__()
+        shape = (rows, 1) if spec.granularity == "per_channel" else ()
+        self.spec = spec
+        self.lower = nn.Parameter(torch.zeros(shape))
+        self.upper = nn.Parameter(torch.zeros(shape))
+        if spec.scalar_decomposition:
+            self.alpha = nn.Parameter(torch.zeros(shape))
+            self.beta = nn.Parameter(torch.zeros(shape))
+        else:
+            self.alpha = self.beta = None
+        self.name = ""
+        self.mode = Mode.OFF
+        self.samples: Samples | None = None
+        self.twin: tuple[Quantizer] | None = None
+        self.codes_seen: set[int] | None = None
+
+    def extra_repr(self) -> str:
+        """One line for BasicSR's network print-out."""
+        spec = self.spec
+        return f"{spec.bits} bits, {spec.transform}, {spec.granularity}, {spec.codes}"
+
+    def set_bounds(self, lower: float | Tensor, upper: float | Tensor) -> None:
+        """Set l and u, and alpha = beta = 0; scalars, or (rows, 1) per channel."""
+        with torch.no_grad():
+            self.lower.copy_(torch.as_tensor(lower))
+            self.upper.copy_(torch.as_tensor(upper))
+            if self.alpha is not None and self.beta is not None:
+                self.alpha.zero_()
+                self.beta.zero_()
+
+    def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
+        """Return s = (u - l) / (2^bits - 1) + alpha, kept above 1e-8, and Z = l + beta."""
+        scale = (self.upper - self.lower) / (self.spec.levels - 1)
+        zero_point = self.lower
+        if self.alpha is not None and self.beta is not None:
+            scale, zero_point = scale + self.alpha, zero_point + self.beta
+        return scale.clamp_min(MIN_SCALE), zero_point
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Take x (..., d) to the quantizer's domain: (..., m), m = d without a transform."""
+        if self.spec.transform == "hadamard":
+            return hadamard_transform(x)
+        return softmax_transform(x) if self.spec.transform == "hadamard_softmax" else x
+
+    def inverse(self, x: Tensor, width: int) -> Tensor:
+        """Take (..., m) back to (..., width)."""
+        if self.spec.transform == "hadamard":
+            return inverse_hadamard_transform(x, width)
+        return inverse_softmax_transform(x, width) if self.spec.transform == "hadamard_softmax" else x
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """Fake-quantize x, already in the quantizer's domain; same shape."""
+        if self.codes_seen is not None:
+            self.codes_seen.update(self.codes(x.detach()).unique().long().tolist())
+        scale, zero_point = self.scale_and_zero_point()
+        if self.spec.codes == "paper":
+            return paper_fake_quantize(x, self.lower, self.upper, scale, zero_point)
+        return StrictFakeQuantize.apply(x, scale, zero_point, self.spec.levels - 1)
+
+    def codes(self, x: Tensor) -> Tensor:
+        """Return the integers r of x (in the quantizer's domain) as a floating tensor of the same shape."""
+        scale, zero_point = self.scale_and_zero_point()
+        if self.spec.codes == "paper":
+            return paper_codes(x, self.lower, self.upper, scale, zero_point)
+        return integer_codes(x, scale, zero_point, self.spec.levels - 1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the values s r + Z of integer codes, in the quantizer's domain."""
+        return dequantize(codes.to(self.lower.dtype), *self.scale_and_zero_point())
+
+    @property
+    def sampler(self) -> Quantizer:
+        """The quantizer that gathers this one's samples: itself or its twin."""
+        return self.twin[0] if self.twin else self
+
+    def observe(self, x: Tensor) -> None:
+        """Gather x (..., d) for the bound search, if asked to.
+
+        Raises:
+            CompSRTError: if x holds NaN or infinity; names the quantizer.
+        """
+        if self.samples is None:
+            return
+        try:
+            self.samples.add(self.transform(x.detach()))
+        except ValueError as error:
+            raise CompSRTError(f"calibration, {self.name}: {error}") from error
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Take x (..., d) to the domain, fake-quantize it and come back: (..., d); x itself unless on."""
+        if self.mode is Mode.OBSERVE:
+            self.observe(x)
+        if self.mode is not Mode.ON:
+            return x
+        return self.inverse(self.quantize(self.transform(x)), x.shape[-1])
+
+
+def apply_quantizer(quantizer: Quantizer | None, x: Tensor) -> Tensor:
+    """Return `quantizer(x)`, or x where the operand is kept in full precision (None)."""
+    return x if quantizer is None else quantizer(x)
+
+
+def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
+    """Whether a product of two quantized operands can be taken in the domain in which they are quantized.
+
+    It can with one orthonormal transform on both and strict codes: Q(x H) Q(w H)^T needs no inverse and no
+    crop, and is the true product of integers that a low-bit engine computes. Published code transforms back.
+    """
+    return (
+        a is not None
+        and b is not None
+        and a.mode is b.mode is Mode.ON
+        and a.spec.transform == b.spec.transform
+        and a.spec.codes == b.spec.codes == "strict"
+    )
+
+
+def product(left: Tensor, right: Tensor, left_quantizer: Quantizer | None, right_quantizer: Quantizer | None) -> Tensor:
+    """Return left @ right^T of two quantized operands, contracted over the last axis of both.
+
+    Args:
+        left: (..., n, k).
+        right: (..., m, k).
+        left_quantizer, right_quantizer: None keeps that operand in full precision.
+
+    Returns:
+        (..., n, m).
+    """
+    if share_domain(left_quantizer, right_quantizer):
+        assert left_quantizer is not None and right_quantizer is not None
+        left = left_quantizer.quantize(left_quantizer.transform(left))
+        right = right_quantizer.quantize(right_quantizer.transform(right))
+        return left @ right.transpose(-2, -1)
+    return apply_quantizer(left_quantizer, left) @ apply_quantizer(right_quantizer, right).transpose(-2, -1)
