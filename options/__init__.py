@@ -1,1 +1,1 @@
-"""Option files installed with the package: `train/*.yml` and `test/*.yml`."""
+"""Option files, installed as `compsrt_plugin.options`; written by `compsrt_plugin.config.write_options`."""

@@ -1,1 +1,1 @@
-"""Option files for `basicsr test`."""
+"""Option files of `basicsr test`."""

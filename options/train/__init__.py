@@ -1,1 +1,1 @@
-"""Option files for `basicsr train`."""
+"""Option files of `basicsr train`."""

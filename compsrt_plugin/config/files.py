@@ -1,0 +1,46 @@
+"""Where option files lie: a path, or the name of one that is installed with the package."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+from pathlib import Path
+
+from compsrt_plugin.errors import CompSRTError
+
+
+def option_files(command: str) -> dict[str, Path]:
+    """Return the installed option files of a subcommand, by name without `.yml`, sorted.
+
+    Args:
+        command: `train` or `test`.
+    """
+    try:
+        folder = Path(str(importlib.resources.files(f"compsrt_plugin.options.{command}")))
+    except ModuleNotFoundError:
+        return {}
+    return {path.stem: path for path in sorted(folder.glob("*.yml"))}
+
+
+def find_option_file(name_or_path: str, command: str) -> Path:
+    """Return the option file meant by the value of `-opt`.
+
+    A file at that path comes first, then the installed files of `command`; `.yml` may be left out of a name.
+
+    Raises:
+        CompSRTError: there is none; lists the nearest names.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    installed = option_files(command)
+    name = name_or_path[: -len(".yml")] if name_or_path.endswith(".yml") else name_or_path
+    if name in installed:
+        return installed[name]
+    if path.is_dir():
+        raise CompSRTError(f"-opt {name_or_path} is a folder", allowed="an option file, or an installed name")
+    near = difflib.get_close_matches(name, installed, n=4, cutoff=0.4) or list(installed)
+    raise CompSRTError(
+        f"no option file {name_or_path!r}: no such path, and no installed file of `basicsr {command}`",
+        hint=f"nearest names: {', '.join(near)}" if near else "no option files are installed: pip install .",
+    )

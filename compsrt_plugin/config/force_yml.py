@@ -1,0 +1,58 @@
+"""`--force_yml a:b=c`: changes options from the command line; values are read as YAML, never evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from compsrt_plugin.config.reader import read_yaml
+from compsrt_plugin.errors import CompSRTError, nearest, unknown_name
+
+OUR_BLOCKS = ("quant", "prune", "distill", "tile")  # may be left out of a file, so they can be created
+BASICSR_KEYS = ("dist_params", "manual_seed", "model_type", "name", "num_gpu", "scale")
+
+
+def apply_force_yml(options: dict[str, Any], entries: Iterable[str]) -> None:
+    """Change `options` in place by entries such as `quant:bits=2` or `val:save_img=false`.
+
+    A new key may be set in any block that is there, and at any depth in ours. As in BasicSR, `none` means
+    nothing (null), except in our blocks, where it is a name (`transform: none`).
+
+    Raises:
+        CompSRTError: an entry without `=`, a value that is not YAML, or a block that does not exist; names
+            the entry and the nearest block.
+    """
+    for entry in entries:
+        path, equals, text = entry.partition("=")
+        keys = [key.strip() for key in path.split(":")]
+        if not equals or not all(keys):
+            raise CompSRTError(f"--force_yml {entry!r}", allowed="block:key=value, as in quant:bits=3")
+        known = {*options, *OUR_BLOCKS, *BASICSR_KEYS}
+        if keys[0] not in known:
+            raise unknown_name(f"key in --force_yml {entry!r}:", keys[0], known)
+        ours = keys[0] in OUR_BLOCKS
+        value = read_yaml(text.strip(), f"--force_yml {entry}")
+        if isinstance(value, str) and value.lower() == "none" and not ours:
+            value = None
+        _block(options, keys[:-1], entry, create=ours)[keys[-1]] = value
+
+
+def _block(options: dict[str, Any], keys: list[str], entry: str, create: bool) -> dict[str, Any]:
+    """Walk down to the dict that an entry writes into."""
+    block: Any = options
+    walked: list[str] = []
+    for key in keys:
+        if create and block.get(key) is None:
+            block[key] = {}
+        if key not in block:
+            place = f"in {':'.join(walked)}" if walked else "in the option file"
+            guess = nearest(key, [name for name, value in block.items() if isinstance(value, dict)])
+            raise CompSRTError(
+                f"--force_yml {entry!r}: there is no block {key!r} {place}",
+                hint=f"did you mean {guess!r}?" if guess else None,
+            )
+        block = block[key]
+        walked.append(key)
+        if not isinstance(block, dict):
+            raise CompSRTError(f"--force_yml {entry!r}: {':'.join(walked)} is {block!r}, not a block of keys")
+    return block

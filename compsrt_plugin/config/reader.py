@@ -1,0 +1,86 @@
+"""Reads YAML as data: nothing in it can run code, no key can be hidden by a second one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from compsrt_plugin.errors import CompSRTError
+
+
+class OptionLoader(yaml.SafeLoader):
+    """A safe loader that refuses duplicate keys and keys that are no text, and reads `1e-4` as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Build a dict in the order of the file; raise a ConstructorError at a bad or repeated key."""
+        seen: set[str] = set()
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else []:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is no text: quote it", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice in one block", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML reads, takes 1e-4 for text; whoever writes it means the number
+OptionLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
+)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Parse one YAML document into plain values.
+
+    Args:
+        text: the document.
+        where: what to call it in an error (a file, a flag).
+
+    Raises:
+        CompSRTError: broken YAML, a tag that is not a plain value's, a key that is there twice; with line and
+            column where known.
+    """
+    try:
+        return yaml.load(text, Loader=OptionLoader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
+        problem = error.problem or error.context or "broken YAML"
+        tag = re.search(r"constructor for the tag '(?:tag:yaml.org,2002:)?([^']*)'", problem)
+        if tag:
+            raise CompSRTError(
+                f"{place}: the tag {tag[1]!r} is refused, it could run code",
+                allowed="plain values (numbers, text, true/false, lists, mappings)",
+            ) from error
+        raise CompSRTError(f"{place}: {problem}", hint="correct the YAML there") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise CompSRTError(f"{where}: not YAML ({type(error).__name__}: {error})") from error
+
+
+def read_option_file(path: Path) -> dict[str, Any]:
+    """Read an option file into plain nested dicts, in the order of the file.
+
+    Raises:
+        CompSRTError: unreadable, empty, not YAML, or not a mapping; one line that names the place.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise CompSRTError(f"cannot read the option file {path}: {reason}") from error
+    options = read_yaml(text, str(path))
+    if not isinstance(options, dict):
+        found = "nothing" if options is None else f"a {type(options).__name__}"
+        raise CompSRTError(f"{path} holds {found}", allowed="a mapping of options (name:, datasets:, …)")
+    return options

@@ -1,0 +1,130 @@
+"""Named sets of quantization values: `quant: {recipe: compsrt, bits: 3}`; every value can be overridden."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compsrt_plugin.config.schema import AS_RECIPE, CalibrationBlock, QuantBlock
+from compsrt_plugin.quant.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A documented set of values.
+
+    Attributes:
+        about: one line on what it is and where it comes from.
+        values: fields of a `NetworkSpec`, all but the bits.
+    """
+
+    about: str
+    values: Mapping[str, Any]
+
+
+def _tensor(transform: str, search: str, scalar_decomposition: bool, codes: str = "strict") -> dict[str, Any]:
+    return {
+        "transform": transform,
+        "granularity": "per_tensor",
+        "search": search,
+        "scalar_decomposition": scalar_decomposition,
+        "codes": codes,
+    }
+
+
+def _same_for_all(tensor: dict[str, Any], conv_bits: int | None) -> dict[str, Any]:
+    return {"weight": tensor, "activation": tensor, "conv_bits": conv_bits, "overrides": {}}
+
+
+RECIPES: dict[str, Recipe] = {
+    "minmax": Recipe(
+        "bounds only: the smallest and largest value; no transform",
+        _same_for_all(_tensor("none", "minmax", False), conv_bits=8),
+    ),
+    "percentile": Recipe(
+        "bounds only: percentiles, so that single outliers do not count; no transform",
+        _same_for_all(_tensor("none", "percentile", False), conv_bits=8),
+    ),
+    "dobi": Recipe(
+        "bounds only: the pair with the smallest error, by 2DQuant's search; no transform",
+        _same_for_all(_tensor("none", "dobi", False), conv_bits=8),
+    ),
+    "2dquant": Recipe(
+        "2DQuant (arXiv 2406.06649): no transform; the search moves both ends, or the upper one only where "
+        "values are one-sided (softmax map, GELU output), as the paper describes; convolutions kept",
+        {
+            **_same_for_all(_tensor("none", "dobi", False), conv_bits=None),
+            "overrides": {
+                "*.attn.map": {"search": "dobi_one_sided"},
+                "*.fc2.input": {"search": "dobi_one_sided"},
+            },
+        },
+    ),
+    "compsrt": Recipe(
+        "CompSRT (arXiv 2601.21069) at honest bits: Hadamard, two-sided search, scalar decomposition, at "
+        "most 2^bits codes; convolutions at 8 bits",
+        _same_for_all(_tensor("hadamard", "dobi", True), conv_bits=8),
+    ),
+    "compsrt-paper": Recipe(
+        "CompSRT as published: codes are not limited to 2^bits; convolutions kept",
+        _same_for_all(_tensor("hadamard", "dobi", True, codes="paper"), conv_bits=None),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class QuantOptions:
+    """A `quant:` block with everything settled.
+
+    Attributes:
+        recipe: name of the recipe it came from.
+        bits: nominal code width; layers may differ by override.
+        spec: how each tensor is quantized.
+        calibration: the pictures on which bounds are searched.
+    """
+
+    recipe: str
+    bits: int
+    spec: NetworkSpec
+    calibration: CalibrationBlock
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain values, for the log and the checkpoint's header."""
+        return {
+            "recipe": self.recipe,
+            "bits": self.bits,
+            "spec": self.spec.to_dict(),
+            "calibration": dataclasses.asdict(self.calibration),
+        }
+
+
+def resolve(quant_block: Mapping[str, Any] | None) -> QuantOptions:
+    """Merge a `quant:` block over its recipe.
+
+    Args:
+        quant_block: the block as the option file holds it; null means all defaults.
+
+    Raises:
+        CompSRTError: an unknown key, name or a wrong value; names the key.
+
+    >>> options = resolve({"recipe": "compsrt", "bits": 3, "activation": {"bits": 4}})
+    >>> options.spec.weight.bits, options.spec.activation.bits, options.spec.weight.transform
+    (3, 4, 'hadamard')
+    """
+    block = QuantBlock.from_dict(quant_block)
+    values = RECIPES[block.recipe].values
+    overrides = {pattern: dict(fields) for pattern, fields in values["overrides"].items()}
+    for pattern, fields in block.overrides.items():
+        # re-inserted, since of two patterns that match, the later one wins
+        overrides[pattern] = {**overrides.pop(pattern, {}), **fields}
+    spec = NetworkSpec.from_dict(
+        {
+            "weight": {**values["weight"], "bits": block.bits, **block.weight.given()},
+            "activation": {**values["activation"], "bits": block.bits, **block.activation.given()},
+            "conv_bits": values["conv_bits"] if block.conv_bits == AS_RECIPE else block.conv_bits,
+            "overrides": overrides,
+        }
+    )
+    return QuantOptions(block.recipe, block.bits, spec, block.calibration)

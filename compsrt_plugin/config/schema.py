@@ -1,0 +1,214 @@
+"""The blocks we add to BasicSR's option files, typed: `quant:`, `prune:`, `distill:`.
+
+A block that exists is right: building one with a wrong value, or from a mapping with an unknown key, raises a
+`CompSRTError` that names the very key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeVar
+
+from compsrt_plugin.config.checks import Check, choice, flag, number, optional, per_pattern, text, whole
+from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.quant.spec import CODES, GRANULARITIES, MAX_BITS, MIN_BITS, TRANSFORMS
+
+AS_RECIPE = "recipe"  # the value of `conv_bits` that leaves the choice to the recipe
+B = TypeVar("B", bound="Block")
+
+
+def option(default: Any, check: Check) -> Any:
+    """Declare a dataclass field with its default and what its value must be."""
+    return field(default=default, metadata={"check": check})
+
+
+class Block:
+    """Base of the typed blocks (all frozen dataclasses): checks every field when built."""
+
+    where: ClassVar[str]  # dotted name of the block in the option file
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):  # pyright: ignore[reportArgumentType]
+            if "check" in entry.metadata:
+                entry.metadata["check"](f"{self.where}.{entry.name}", getattr(self, entry.name))
+
+    @classmethod
+    def from_dict(cls: type[B], values: Any) -> B:
+        """Build the block from what the option file holds there; null and `{}` mean all defaults.
+
+        Raises:
+            CompSRTError: not a mapping, an unknown key (the nearest is offered), or a wrong value.
+        """
+        values = {} if values is None else values
+        if not isinstance(values, Mapping):
+            raise CompSRTError(f"{cls.where} is {values!r}", allowed="a block of keys")
+        known = {entry.name: entry for entry in fields(cls)}  # pyright: ignore[reportArgumentType]
+        built = {}
+        for key, value in values.items():
+            if key not in known:
+                raise unknown_name(f"key in {cls.where}:", key, known)
+            inner = known[key].metadata.get("block")
+            built[key] = inner.from_dict(value) if inner else value
+        return cls(**built)
+
+
+def _bound_searches() -> Iterable[str]:
+    from compsrt_plugin.quant.bounds import BOUND_SEARCHES  # asked late: anyone may register another
+
+    return BOUND_SEARCHES.keys()
+
+
+@dataclass(frozen=True)
+class TensorBlock(Block):
+    """How one kind of tensor is quantized; null leaves the recipe's value.
+
+    Attributes:
+        bits: code width, 2 to 8.
+        transform: `none` or `hadamard` (along the last axis).
+        granularity: `per_tensor`, or `per_channel` (one scale per output row of a weight).
+        search: name of a bound search.
+        scalar_decomposition: whether α and β are trained beside the bounds.
+        codes: `strict` (at most 2^bits codes) or `paper` (as published, not limited).
+    """
+
+    bits: int | None = option(None, optional(whole(MIN_BITS, MAX_BITS)))
+    transform: str | None = option(None, optional(choice(lambda: TRANSFORMS)))
+    granularity: str | None = option(None, optional(choice(lambda: GRANULARITIES)))
+    search: str | None = option(None, optional(choice(_bound_searches)))
+    scalar_decomposition: bool | None = option(None, optional(flag()))
+    codes: str | None = option(None, optional(choice(lambda: CODES)))
+
+    def given(self) -> dict[str, Any]:
+        """Return the values that are set, those that differ from the recipe's."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class WeightBlock(TensorBlock):
+    """`quant.weight`: every linear weight."""
+
+    where = "quant.weight"
+
+
+@dataclass(frozen=True)
+class ActivationBlock(TensorBlock):
+    """`quant.activation`: every linear input and attention operand."""
+
+    where = "quant.activation"
+
+
+@dataclass(frozen=True)
+class OverrideBlock(TensorBlock):
+    """One entry of `quant.overrides`: what differs for the layers whose name matches its pattern.
+
+    Attributes:
+        keep: true keeps full precision there.
+    """
+
+    where = "quant.overrides"
+
+    keep: bool | None = option(None, optional(flag()))
+
+
+def _override(key: str, value: Any) -> None:
+    class Here(OverrideBlock):
+        where = key  # so that an error names the pattern
+
+    Here.from_dict(value)
+
+
+@dataclass(frozen=True)
+class CalibrationBlock(Block):
+    """`quant.calibration`: the pictures on which bounds are searched.
+
+    Attributes:
+        patches: number of low-resolution patches.
+        patch_size: their width and height in low-resolution pixels.
+    """
+
+    where = "quant.calibration"
+
+    patches: int = option(32, whole(1))
+    patch_size: int = option(64, whole(8))
+
+
+def _recipes() -> Iterable[str]:
+    from compsrt_plugin.config.recipes import RECIPES  # the table imports this module
+
+    return RECIPES.keys()
+
+
+def _conv_bits(key: str, value: Any) -> None:
+    if value != AS_RECIPE:
+        optional(whole(MIN_BITS, MAX_BITS))(key, value)
+
+
+@dataclass(frozen=True)
+class QuantBlock(Block):
+    """`quant:`, how the network is quantized: a recipe, and what differs from it.
+
+    Attributes:
+        recipe: name of a set of values, see `recipes.RECIPES`.
+        bits: code width of weights and activations, 2 to 8.
+        weight: what differs for linear weights.
+        activation: what differs for linear inputs and attention operands.
+        conv_bits: code width of convolution weights; null keeps them in full precision, `recipe` leaves it
+            to the recipe.
+        overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later ones win.
+        calibration: the pictures on which bounds are searched.
+    """
+
+    where = "quant"
+
+    recipe: str = option("compsrt", choice(_recipes))
+    bits: int = option(4, whole(MIN_BITS, MAX_BITS))
+    weight: WeightBlock = field(default_factory=WeightBlock, metadata={"block": WeightBlock})
+    activation: ActivationBlock = field(default_factory=ActivationBlock, metadata={"block": ActivationBlock})
+    conv_bits: int | str | None = option(AS_RECIPE, _conv_bits)
+    overrides: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict, metadata={"check": per_pattern(_override)}
+    )
+    calibration: CalibrationBlock = field(
+        default_factory=CalibrationBlock, metadata={"block": CalibrationBlock}
+    )
+
+
+@dataclass(frozen=True)
+class PruneBlock(Block):
+    """`prune:`, which weights become zero before bounds are searched (in the transformed domain).
+
+    Attributes:
+        hook: name of a pruning hook; held against the registry when the model is built.
+        ratio: share of each layer's weights that becomes zero, from 0 to below 1.
+        layers: layer-name pattern to its own ratio.
+    """
+
+    where = "prune"
+
+    hook: str = option("magnitude", text())
+    ratio: float = option(0.0, number(0, below=1))
+    layers: Mapping[str, float] = field(
+        default_factory=dict, metadata={"check": per_pattern(number(0, below=1))}
+    )
+
+
+@dataclass(frozen=True)
+class DistillBlock(Block):
+    """`distill:`, the loss by which bounds are calibrated (2DQuant and CompSRT call it DQC).
+
+        L = L1(O_q, O_f) + feature_weight · Σ_k MSE(F_q^k / ‖F_q^k‖, F_f^k / ‖F_f^k‖)
+
+    O is the picture, F^k the output of residual group k, q the quantized student and f the full-precision
+    teacher. Iterations, optimizer and schedule are BasicSR's (`train.total_iter`, `optim_g`, `scheduler`).
+
+    Attributes:
+        feature_weight: weight of the feature term, 5 as published.
+        gradient_clip: gradients are clipped to ± this value; null leaves them.
+    """
+
+    where = "distill"
+
+    feature_weight: float = option(5.0, number(0))
+    gradient_clip: float | None = option(1.0, optional(number(0, above=True)))
