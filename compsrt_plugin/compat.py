@@ -33,6 +33,9 @@ WANTED_NAMES = {
 }
 
 _in_force: dict[str, str] = {}  # repair -> one line for `basicsr doctor`
+_kept_alive: list[Any] = []  # operator declarations, which go when their object goes
+_waiting: list[Callable[[], None]] = []  # callbacks of an import that `check_basicsr` is in the middle of
+_checking = False
 
 
 def apply() -> None:
@@ -46,6 +49,8 @@ def apply() -> None:
     _silence_missing_tensorboard()
     _resume_on_any_device()
     _keep_the_log_file()
+    while _waiting:
+        _waiting.pop()()
 
 
 def repairs_in_force() -> list[str]:
@@ -80,13 +85,15 @@ def check_basicsr() -> ModuleType:
     if spec is None:
         raise CompSRTError("BasicSR is not installed", hint=f"pip install basicsr=={WANTED_VERSION}")
     place = str(Path(spec.origin).parent) if spec.origin else str(list(spec.submodule_search_locations or []))
+    global _checking
+    _checking = True  # what fails below is BasicSR's own, not that of someone waiting for its import
     try:
         basicsr = importlib.import_module("basicsr")
-    except CompSRTError:
-        raise
     except Exception as error:
         what = f"the basicsr at {place} cannot be imported ({type(error).__name__}: {error})"
         raise CompSRTError(what, hint=_way_out(place)) from error
+    finally:
+        _checking = False
     version = getattr(sys.modules.get("basicsr.version"), "__version__", None)
     missing = _missing_names()
     if missing or not str(version).startswith("1.4."):
@@ -139,7 +146,10 @@ class _ImportHook(importlib.abc.MetaPathFinder):
             def exec_module(module: ModuleType) -> None:
                 _prepare_import()
                 execute(module)
-                self._callback()
+                if _checking:
+                    _waiting.append(self._callback)
+                else:
+                    self._callback()
 
             spec.loader.exec_module = exec_module
         return spec
@@ -177,11 +187,8 @@ def _define_missing_torchvision_ops() -> None:
     library = torch.library.Library("torchvision", "DEF")
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _kept_alive.append(library)  # the declarations go when the object goes
+    _kept_alive.append(library)
     _in_force["torchvision::nms"] = "torchvision's operators do not load beside this torch: declared empty"
-
-
-_kept_alive: list[Any] = []
 
 
 def _alias_functional_tensor() -> None:
