@@ -1,17 +1,18 @@
 """MATLAB's bicubic `imresize` on 8-bit pictures, the degradation every SR benchmark is made with.
 
-One output sample at place x (counted from 1) looks at the input around u = x / r + (1 - 1 / r) / 2 for a scale
-r, with Keys' cubic kernel (a = -1/2). When shrinking, the kernel is stretched by 1 / r, which is the
+One output sample at place x (counted from 1) looks at the input around u = x / r + (1 - 1 / r) / 2 for a
+scale r, with Keys' cubic kernel (a = -1/2). When shrinking, the kernel is stretched by 1 / r, which is the
 antialiasing, and each sample's weights are divided by their sum. Outside the picture the samples repeat in
-mirror order (edge sample twice). A uint8 picture is resized along its rows first, then along its columns, and is
-rounded to uint8 after each of the two passes: that second rounding is what other ports leave out.
+mirror order (edge sample twice). A uint8 picture is resized along its rows' axis first, then along its
+columns', and is rounded to uint8 after each of the two passes: that second rounding is what other ports
+leave out.
 
-Why the sum's order cannot matter for the scales of SR: at r = s or 1/s, s a power of two, all weights are dyadic
-fractions and every product and sum below is exact in float64, so a tie at .5 is a true tie; at s = 3 the weights
-are multiples of 1/81 (1/27 when enlarging), so no sum ever lies nearer than 1/162 to .5.
+Why the order of summation cannot matter at the scales of SR: for s a power of two all weights are dyadic
+fractions, every product and sum below is exact in float64, and a tie at .5 is a true tie; for s = 3 the
+weights are multiples of 1/81 (of 1/27 when enlarging), so no sum lies nearer than 1/162 to a tie.
 
-Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981, and the documentation of
-MATLAB's `imresize`. Checked against pictures made with MATLAB's rule (tests/data/test_resize.py).
+Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981, and the documentation
+of MATLAB's `imresize`. Checked against pictures made by MATLAB's rule (tests/data/test_resize.py).
 """
 
 from __future__ import annotations
@@ -68,7 +69,11 @@ def mod_crop(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def downscale(image: np.ndarray, scale: int) -> np.ndarray:
-    """Make a benchmark LR picture: mod-crop (height, width[, channels]) uint8, then shrink by `scale`."""
+    """Make a benchmark LR picture: mod-crop (height, width[, channels]) uint8, then shrink by `scale`.
+
+    Raises:
+        ValueError: a side is shorter than `scale`.
+    """
     return imresize(mod_crop(image, scale), 1 / scale)
 
 
@@ -78,7 +83,7 @@ def upscale(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _resize_first_axis(samples: np.ndarray, scale: float) -> np.ndarray:
-    """Resize (length, others) uint8 along its first axis and round half away from zero, as MATLAB's cast does."""
+    """Resize (length, others) uint8 along its first axis; round half away from zero, as MATLAB does."""
     resized = _weights(samples.shape[0], scale) @ samples
     # Negative overshoot is clipped, so half-away-from-zero is floor(x + 1/2) on what is left.
     resized += 0.5
@@ -88,7 +93,7 @@ def _resize_first_axis(samples: np.ndarray, scale: float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _weights(length: int, scale: float) -> csr_matrix:
-    """Return the (ceil(length * scale), length) float64 matrix that resizes one axis, mirrored at the ends."""
+    """Return the (ceil(length * scale), length) matrix that resizes one axis, mirrored at the ends."""
     stretch = min(scale, 1.0)
     width = KERNEL_WIDTH / stretch
     new_length = math.ceil(length * scale)

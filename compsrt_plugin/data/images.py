@@ -1,0 +1,157 @@
+"""Read pictures as BasicSR does, but with a clear error for each that cannot be read; write whole PNGs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from compsrt_plugin.errors import CompSRTError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+ALLOWED = "8- or 16-bit PNG, JPEG, BMP, TIFF, WebP or PPM, grey or colour, with or without alpha"
+_EXIF_ORIENTATION = 0x0112
+
+
+class UnwritableError(CompSRTError):
+    """Nothing can be written where it should go: trying the next picture would not help."""
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """List a folder's pictures (by file ending, hidden files left out), sorted by name.
+
+    Raises:
+        CompSRTError: no such folder, it cannot be read, or no picture lies in it.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise CompSRTError(
+            f"cannot read the picture folder {folder}: {error.strerror or error}", hint="check the path"
+        ) from error
+    pictures = [p for p in entries if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
+    if not pictures:
+        raise CompSRTError(
+            f"no pictures in {folder} ({len(entries)} other entries)",
+            allowed=f"files ending in {' '.join(SUFFIXES)}, directly in it",
+        )
+    return pictures
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a whole picture exactly as BasicSR's `imfrombytes` does, and make sure the file is sound.
+
+    Grey becomes three equal channels, alpha is dropped, 16 bits become 8, and an EXIF orientation is applied:
+    all of it by OpenCV's IMREAD_COLOR, which BasicSR uses.
+
+    Returns:
+        uint8, (height, width, 3), channels blue, green, red.
+
+    Raises:
+        CompSRTError: the file cannot be read, is empty, damaged, or not a picture.
+    """
+    content = _content(path)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format == "PNG":
+                image.verify()  # checksums of all chunks, without inflating them
+            else:
+                image.draft("L", (1, 1))  # a JPEG's data are then read to the end, but cheaply
+                image.load()
+    except UnidentifiedImageError:
+        pass  # OpenCV knows kinds that Pillow does not (16-bit colour TIFF) and has the last word below
+    except Exception as error:  # Pillow's parsers raise whatever they stumble over
+        raise _damaged(path, error) from error
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise _damaged(path, error) from error
+    if image is None:
+        raise _no_picture(path)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) in pixels as `read_image` would give it, from the file's header alone.
+
+    Raises:
+        CompSRTError: the file cannot be read, is empty, or has no header of a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            return (width, height) if turned else (height, width)
+    except UnidentifiedImageError:
+        height, width = read_image(path).shape[:2]
+        return height, width
+    except OSError as error:
+        _content(path)  # says better what is wrong if the file itself cannot be read
+        raise _damaged(path, error) from error
+    except Exception as error:  # as in read_image
+        raise _damaged(path, error) from error
+
+
+def write_image(path: Path, image: np.ndarray) -> int:
+    """Write a PNG that is either whole or not there; makes its folder where needed.
+
+    Args:
+        path: where it goes; an older file there is replaced.
+        image: uint8, (height, width) or (height, width, 3) as blue, green, red.
+
+    Returns:
+        Its length in bytes.
+
+    Raises:
+        UnwritableError: folder not writable, disk full.
+    """
+    done, encoded = cv2.imencode(".png", image)
+    if not done:
+        raise ValueError(f"OpenCV cannot write {image.dtype} of shape {image.shape} as PNG")
+    write_whole(path, encoded.tobytes())
+    return len(encoded)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write bytes to a hidden neighbour, then move it to `path`; raises UnwritableError.
+
+    No fsync: these files can be made again, and those who look for them compare their length too.
+    """
+    part = path.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(content)
+            os.replace(part, path)
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
+    except OSError as error:
+        raise UnwritableError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="free some space, or choose a folder you may write to",
+        ) from error
+
+
+def _content(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CompSRTError(f"cannot read the picture {path}: {error.strerror or error}") from error
+    if not content:
+        raise CompSRTError(f"the picture {path} is empty (0 bytes)", hint="copy it again or remove it")
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> CompSRTError:
+    return CompSRTError(f"the picture {path} is damaged ({error})", hint="copy it again or remove it")
+
+
+def _no_picture(path: Path) -> CompSRTError:
+    return CompSRTError(f"{path} is not a picture", allowed=ALLOWED, hint="remove it from this folder")
