@@ -1,0 +1,153 @@
+"""Which tensor lies where: the table that replaces a JSON entry per tensor.
+
+One line per tensor, in the order of the state dict: `SHARED KIND SHAPE REST`, for example
+
+    0 codes3 60x60 layers.0.blocks.0.attn.proj.weight
+    6 float32 60 bias
+
+SHARED counts the dotted parts of the name taken over from the line before, REST is what follows them; so
+every block of a network gives the same lines, and zlib makes almost nothing of them. A tensor without axes
+has the shape `-`. Where a tensor begins is never written: tensors of one kind follow one another.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+MAX_TEXT = 4 << 20  # bytes of the table once decompressed
+MAX_TENSORS = 1 << 16
+MAX_NAME = 512  # characters; with MAX_TENSORS it bounds what the shared parts can unfold to
+MAX_AXES = 8
+MAX_ELEMENTS = 1 << 31  # per tensor, empty axes counted as 1, so that strides stay small as well
+
+_SHAPE = re.compile("-|[0-9]{1,10}(x[0-9]{1,10})*")
+_SHARED = {str(count): count for count in range(MAX_NAME)}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How tensors of one kind are stored: `bits` per element in a blob of the safetensors type `stored`."""
+
+    dtype: torch.dtype
+    stored: str
+    bits: int
+
+
+# From wide to narrow, the order of the blobs in the file: each begins at a multiple of its element's size.
+KINDS: dict[str, Kind] = {
+    "int64": Kind(torch.int64, "I64", 64),
+    "float32": Kind(torch.float32, "F32", 32),
+    "float16": Kind(torch.float16, "F16", 16),
+    "uint8": Kind(torch.uint8, "U8", 8),
+    **{f"codes{bits}": Kind(torch.uint8, "U8", bits) for bits in range(8, 0, -1)},
+    "bool": Kind(torch.bool, "U8", 1),
+}
+
+
+class Entry(NamedTuple):
+    """One tensor of the table: its name, its kind (a key of `KINDS`), its shape."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers the tensor holds."""
+        return math.prod(self.shape)
+
+
+def pack_layout(entries: Iterable[Entry]) -> bytes:
+    """Write the table, compressed.
+
+    Raises:
+        ValueError: a name or a shape the reader would refuse.
+    """
+    lines, before = [], []
+    for entry in entries:
+        _check_name(entry.name)
+        _check_type(entry.kind, entry.shape)
+        parts = entry.name.split(".")
+        shared = 0
+        # The last part always stays in REST, so that REST is never empty.
+        while shared < min(len(parts) - 1, len(before)) and parts[shared] == before[shared]:
+            shared += 1
+        shape = "x".join(map(str, entry.shape)) or "-"
+        lines.append(f"{shared} {entry.kind} {shape} {'.'.join(parts[shared:])}")
+        before = parts
+    if len(lines) > MAX_TENSORS:
+        raise ValueError(f"{len(lines)} tensors, at most {MAX_TENSORS} are possible")
+    text = "\n".join(lines).encode()
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"a table of {len(text)} bytes, at most {MAX_TEXT} are possible")
+    return zlib.compress(text, 9)
+
+
+def unpack_layout(data: bytes) -> list[Entry]:
+    """Read the table back; nothing in it is believed that was not checked.
+
+    Raises:
+        ValueError: what is wrong, as part of a sentence.
+    """
+    text = _decompress(data)
+    if text.count("\n") >= MAX_TENSORS:
+        raise ValueError(f"its table has more than {MAX_TENSORS} tensors")
+    entries: list[Entry] = []
+    before: list[str] = []
+    shapes: dict[tuple[str, str], tuple[int, ...]] = {}  # few differ, so each is read and checked once
+    for number, line in enumerate(text.split("\n") if text else [], 1):
+        fields = line.split(" ", 3)
+        shared = _SHARED.get(fields[0], MAX_NAME)
+        if len(fields) != 4 or shared > len(before):
+            raise ValueError(f"line {number} of its table makes no sense")
+        kind, written, rest = fields[1:]
+        if (kind, written) not in shapes:
+            shapes[kind, written] = _read_shape(kind, written)
+        before = before[:shared] + rest.split(".")
+        name = ".".join(before)
+        _check_name(name)
+        entries.append(Entry(name, kind, shapes[kind, written]))
+    if len({entry.name for entry in entries}) != len(entries):
+        raise ValueError("its table names a tensor twice")
+    return entries
+
+
+def _read_shape(kind: str, written: str) -> tuple[int, ...]:
+    if not _SHAPE.fullmatch(written):
+        raise ValueError(f"its table has the shape {written[:40]!r}")
+    shape = () if written == "-" else tuple(map(int, written.split("x")))
+    _check_type(kind, shape)
+    return shape
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= MAX_NAME or "\n" in name or name.endswith("."):
+        raise ValueError(f"the tensor name {name[:80]!r} is empty, endless, multi-line or ends in a dot")
+
+
+def _check_type(kind: str, shape: tuple[int, ...]) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"its table has tensors of the unknown kind {kind[:20]!r}")
+    if len(shape) > MAX_AXES or math.prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
+        raise ValueError(f"its table has a tensor of the impossible shape {'x'.join(map(str, shape))[:80]}")
+
+
+def _decompress(data: bytes) -> str:
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(data, MAX_TEXT)
+    except zlib.error:
+        raise ValueError("its table cannot be decompressed") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError(f"its table is cut off, followed by something, or larger than {MAX_TEXT >> 20} MiB")
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise ValueError("its table is no text") from None
