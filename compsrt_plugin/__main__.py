@@ -1,0 +1,8 @@
+"""`python -m compsrt_plugin …` is `basicsr …`."""
+
+import sys
+
+from compsrt_plugin.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The `basicsr` command: one table of subcommands, one way to end.
+
+Exit codes: 0 done; 1 `doctor` found that the main job cannot run; 2 a mistake in what was given, told in one
+line; 130 interrupted. Anything else is a bug of ours and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, Protocol, cast
+
+from compsrt_plugin.errors import CompSRTError, unknown_name
+
+# name -> what it does; its code is compsrt_plugin.commands.NAME, imported only when asked for
+COMMANDS = {
+    "test": "super-resolve and judge pictures with a quantized network",
+    "train": "quantize a full-precision network",
+    "prepare": "make the low-resolution pictures of a data set (MATLAB's bicubic)",
+    "doctor": "check this installation, one line per part",
+}
+
+HELP = """\
+usage: basicsr COMMAND [options]
+
+Low-bit super-resolution transformers, on BasicSR.
+
+commands:
+{commands}
+
+examples:
+  basicsr test -opt compsrt_x4_3bit.yml         # an installed option file: needs no download
+  basicsr test -opt my_options.yml              # your own, by path
+  basicsr train -opt compsrt_x4_3bit.yml --force_yml quant:bits=2 name=mine
+  basicsr doctor                                # what is there, what is missing
+
+basicsr COMMAND --help tells more. Pictures, tables and logs go to ./results, networks to ./experiments.
+"""
+
+# what a user can cause and cure: said in one line
+USER_OS_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class Command(Protocol):
+    """What a module in `compsrt_plugin.commands` has."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the flags."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work and return the exit code."""
+        ...
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a CompSRTError instead of printing the usage."""
+        raise CompSRTError(message, hint=f"see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the `basicsr` command and return its exit code.
+
+    Args:
+        argv: the words after `basicsr`; by default those of the command line.
+    """
+    try:
+        return dispatch(list(sys.argv[1:] if argv is None else argv))
+    except CompSRTError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("basicsr: interrupted\n")
+        return 130
+    except OSError as error:
+        if error.errno not in USER_OS_ERRORS:
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        return _complain(f"{error.strerror}{place}; nothing more was written")
+
+
+def dispatch(argv: list[str]) -> int:
+    """Find the subcommand, parse its flags, run it.
+
+    Raises:
+        CompSRTError: an unknown subcommand (the nearest is offered) or flag.
+    """
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        commands = "\n".join(f"  {name:<9} {about}" for name, about in COMMANDS.items())
+        sys.stdout.write(HELP.format(commands=commands))
+        return 0
+    name, *rest = argv
+    if name == "--version":
+        from compsrt_plugin import __version__
+
+        sys.stdout.write(f"compsrt_plugin {__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    command = cast(Command, importlib.import_module(f"compsrt_plugin.commands.{name}"))
+    parser = Parser(
+        prog=f"basicsr {name}",
+        description=COMMANDS[name].capitalize() + ".",
+        epilog=getattr(command, "EXAMPLES", None),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    try:
+        args = parser.parse_args(rest)
+    except SystemExit as stop:  # --help
+        return int(stop.code or 0)
+    return command.run(args)
+
+
+def _complain(line: str) -> int:
+    sys.stderr.write(f"basicsr: error: {' '.join(line.split())}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""What `basicsr train` and `basicsr test` share: check everything that can be checked, then hand over."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from compsrt_plugin.commands.run_folder import check_writable, leaves_nothing_on_error
+from compsrt_plugin.config.files import find_option_file
+from compsrt_plugin.config.force_yml import apply_force_yml
+from compsrt_plugin.config.layout import check_layout
+from compsrt_plugin.config.reader import read_option_file
+from compsrt_plugin.errors import unknown_name
+
+FOLDERS = {"test": "results", "train": "experiments"}
+
+
+def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags that BasicSR's `parse_options` knows, with their meaning there."""
+    parser.add_argument(
+        "-opt", required=True, metavar="FILE", help="option file: a path or an installed name"
+    )
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher"
+    )
+    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
+    parser.add_argument("--debug", action="store_true", help="short run, named debug_NAME")
+    parser.add_argument("--local_rank", type=int, default=0, help="set by the launcher")
+    parser.add_argument(
+        "--force_yml",
+        nargs="+",
+        default=[],
+        metavar="BLOCK:KEY=VALUE",
+        help="change options; values are YAML, as in quant:bits=2 or val:save_img=false",
+    )
+
+
+def run_pipeline(args: argparse.Namespace, command: str) -> int:
+    """Check the options, then run BasicSR's pipeline for `command` in the current folder.
+
+    Raises:
+        CompSRTError: a mistake in the options, found before anything is written; or one found later (a
+            broken checkpoint or picture), after which the run's folder is gone again.
+    """
+    source = find_option_file(args.opt, command)
+    options = read_option_file(source)
+    given = copy.deepcopy(options)
+    apply_force_yml(options, args.force_yml)
+    check_layout(options, command, source.name)
+    if getattr(args, "strict_data", False):
+        for dataset in options["datasets"].values():
+            dataset["strict_data"] = True
+    _check_blocks(options)
+    root = Path.cwd()
+    check_writable(root / FOLDERS[command])
+
+    from compsrt_plugin import register
+
+    register()
+    _check_names(options)
+    with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
+        resolved = Path(folder, source.name)
+        resolved.write_text(_option_text(source, options, changed=options != given), encoding="utf-8")
+        with leaves_nothing_on_error(_run_folders(root, options["name"], command, args.debug)):
+            _hand_over(args, command, resolved, root)
+    return 0
+
+
+def _check_blocks(options: Mapping[str, Any]) -> None:
+    """Check our own blocks; a wrong one raises a CompSRTError that names the key."""
+    from compsrt_plugin.config.recipes import resolve
+    from compsrt_plugin.config.schema import DistillBlock, PruneBlock
+
+    if "quant" in options:
+        resolve(options["quant"])
+    if "distill" in options:
+        DistillBlock.from_dict(options["distill"])
+    if options.get("prune") is not None:
+        from compsrt_plugin.pruning import PRUNING_REGISTRY
+
+        _known("prune.hook", PruneBlock.from_dict(options["prune"]).hook, PRUNING_REGISTRY.keys())
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Hold the names in the options against BasicSR's registries, whose own complaint offers no way out."""
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+
+    _known("model_type", options["model_type"], MODEL_REGISTRY.keys())
+    _known("network_g.type", options["network_g"]["type"], ARCH_REGISTRY.keys())
+    for phase, dataset in options["datasets"].items():
+        _known(f"datasets.{phase}.type", dataset["type"], DATASET_REGISTRY.keys())
+    for name, metric in ((options.get("val") or {}).get("metrics") or {}).items():
+        _known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY.keys())
+
+
+def _known(key: str, name: Any, known: Iterable[str]) -> None:
+    names = list(known)
+    if name not in names:
+        raise unknown_name(f"name in {key}:", name, names)
+
+
+def _option_text(source: Path, options: Mapping[str, Any], changed: bool) -> str:
+    """Return what BasicSR is to read (and to copy beside its results): the file itself where possible."""
+    text = source.read_text(encoding="utf-8")
+    if not changed and yaml.safe_load(text) == options:  # our reader takes 1e-4 for a number, PyYAML does not
+        return text
+    return f"# {source.name} with the changes of the command line\n" + yaml.safe_dump(
+        dict(options), sort_keys=False
+    )
+
+
+def _run_folders(root: Path, name: str, command: str, debug: bool) -> list[Path]:
+    name = f"debug_{name}" if debug and not name.startswith("debug") else name
+    if int(os.environ.get("RANK", "0")) > 0:
+        return []  # the first process makes the folders, and tidies them
+    return [
+        root / folder / name for folder in (FOLDERS[command], *(["tb_logger"] if command == "train" else []))
+    ]
+
+
+def _hand_over(args: argparse.Namespace, command: str, options: Path, root: Path) -> None:
+    """Call BasicSR's pipeline, which reads its options from the command line."""
+    argv = [f"basicsr {command}", "-opt", str(options), "--launcher", args.launcher]
+    argv += ["--auto_resume"] if args.auto_resume else []
+    argv += ["--debug"] if args.debug else []
+    argv += ["--local_rank", str(args.local_rank)]
+    before, sys.argv = sys.argv, argv
+    try:
+        if command == "train":
+            from basicsr.train import train_pipeline
+
+            train_pipeline(str(root))
+        else:
+            from basicsr.test import test_pipeline
+
+            test_pipeline(str(root))
+    finally:
+        sys.argv = before
