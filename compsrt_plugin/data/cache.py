@@ -1,0 +1,103 @@
+"""HR/LR pairs made once and kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from compsrt_plugin.data.images import UnwritableError, pictures_in, write_whole
+from compsrt_plugin.data.prepare import RECIPE, Layout, make_pictures
+from compsrt_plugin.errors import CompSRTError
+
+VARIABLE = "COMPSRT_CACHE"
+
+
+def cache_root() -> Path:
+    """Return the folder for what can be made again: `$COMPSRT_CACHE`, or one in the user's cache folder.
+
+    In order: `$COMPSRT_CACHE`, `$XDG_CACHE_HOME/compsrt_plugin`, `~/.cache/compsrt_plugin`. If it cannot be
+    written, one warning is logged and a temporary folder serves until this process ends.
+    """
+    given = os.environ.get(VARIABLE)
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return _writable(Path(given or Path(home, "compsrt_plugin")).expanduser().absolute())
+
+
+@cache
+def _writable(folder: Path) -> Path:
+    """Return the folder if it can be written, else a temporary one; asked and warned once per process."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        write_whole(probe, b"")
+        probe.unlink()
+    except (UnwritableError, OSError) as error:
+        temporary = Path(tempfile.mkdtemp(prefix="compsrt_plugin-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        # not get_root_logger(): its first call would decide about BasicSR's log file
+        logging.getLogger("basicsr").warning(
+            "%s; pictures are kept in %s until this run ends; set %s to a folder you may write to",
+            error,
+            temporary,
+            VARIABLE,
+        )
+        return temporary
+    return folder
+
+
+def cached_lr(hr_dir: str | os.PathLike[str], scale: int) -> tuple[Path, Path]:
+    """Make LR pictures (and mod-cropped HR pictures, as PNG) of a folder of HR pictures, once.
+
+    The folder itself is only read. Its path and its pictures' names, sizes and times name the cached copy, so
+    a changed folder is prepared anew.
+
+    Args:
+        hr_dir: folder of HR pictures; other files in it do not matter.
+        scale: shrinking factor.
+
+    Returns:
+        (HR folder, LR folder) in the cache; NAME.png and NAMEx{scale}.png, every HR side scale × the LR side.
+
+    Raises:
+        CompSRTError: no pictures there, or one that cannot be used (the first is named).
+        UnwritableError: disk full.
+    """
+    folder = Path(hr_dir).expanduser().absolute()
+    return cached_pairs(folder.name, pictures_in(folder), scale)
+
+
+def cached_pairs(
+    label: str, sources: Sequence[Path], scale: int, *, max_side: int | None = None
+) -> tuple[Path, Path]:
+    """Make HR/LR pairs of some pictures in the cache, once; as `cached_lr`.
+
+    Safe in several processes at once: every file is written whole, equal sources give equal files, and a
+    process goes on only when all are there. What is missing or cut short is made again.
+
+    Args:
+        label: begins the name of the cached folder.
+        sources: HR pictures.
+        scale: shrinking factor.
+        max_side: larger pictures are cut to their centre, in HR pixels.
+    """
+    digest = hashlib.sha256(f"{RECIPE}/{max_side}".encode())
+    for source in sources:
+        stat = source.stat()
+        digest.update(f"\n{source}/{stat.st_size}/{stat.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+    folder = cache_root() / "pairs" / f"{label}-{digest.hexdigest()[:16]}" / f"X{scale}"
+    layout = Layout(folder, (scale,), hr_copy=True, max_side=max_side)
+    # Threads, not processes: decoding, encoding and resizing leave Python's lock alone, and a data set may be
+    # built where a new process cannot start (a train.py without a main guard).
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as executor:
+        summary = make_pictures(sources, layout, executor=executor, title=f"{label}: pairs for x{scale}")
+    if summary.errors:
+        others = f" (and {len(summary.errors) - 1} more pictures failed)" if len(summary.errors) > 1 else ""
+        raise CompSRTError(f"{summary.errors[0]}{others}")
+    return layout.hr_dir, layout.lr_dir(scale)

@@ -1,0 +1,61 @@
+"""Photographs inside scikit-image's wheel as HR/LR pairs: something to test and calibrate on, offline."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from compsrt_plugin.data.cache import cached_pairs
+from compsrt_plugin.errors import CompSRTError, unknown_name
+
+PICTURES = {
+    "demo": ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"),
+    "calibration": (
+        "motorcycle_left.png",
+        "retina.jpg",
+        "hubble_deep_field.jpg",
+        "ihc.png",
+        "brick.png",
+        "grass.png",
+        "gravel.png",
+    ),
+}
+
+# The demo pictures are judged whole. Of the two large calibration pictures the centre serves: it leaves the
+# black surround of the retina out, which would make every third random patch empty, and the time one
+# validation picture takes on a CPU stays bounded; the other five are smaller anyway.
+MAX_SIDE = {"demo": None, "calibration": 768}
+
+
+def embedded_pairs(which: str, scale: int) -> tuple[Path, Path]:
+    """Make HR/LR pairs of embedded photographs in the cache, once; nothing is ever fetched from a network.
+
+    Args:
+        which: 'demo' (astronaut, chelsea, coffee, rocket) or 'calibration' (seven other pictures).
+        scale: shrinking factor; HR sides are cut to multiples of it.
+
+    Returns:
+        (HR folder, LR folder) with NAME.png and NAMEx{scale}.png, 8-bit colour.
+
+    Raises:
+        CompSRTError: no such set; scikit-image is not installed or lacks a picture.
+    """
+    if which not in PICTURES:
+        raise unknown_name("embedded set", which, PICTURES)
+    folder = _scikit_image() / "data"
+    sources = [folder / name for name in PICTURES[which]]
+    for source in sources:
+        if not source.is_file():
+            raise CompSRTError(
+                f"the embedded picture {source} is missing",
+                hint="pip install --force-reinstall 'scikit-image>=0.19'",
+            )
+    return cached_pairs(which, sources, scale, max_side=MAX_SIDE[which])
+
+
+def _scikit_image() -> Path:
+    """Find scikit-image's folder without importing it: its own loader would fetch what it does not have."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or not spec.submodule_search_locations:
+        raise CompSRTError("scikit-image is not installed", hint="pip install 'scikit-image>=0.19'")
+    return Path(next(iter(spec.submodule_search_locations)))

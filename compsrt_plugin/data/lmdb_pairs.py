@@ -1,0 +1,106 @@
+"""Prepared pictures packed into LMDBs by BasicSR's own maker, for its `io_backend: lmdb`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from compsrt_plugin.data.images import UnwritableError, image_size
+from compsrt_plugin.data.journal import Journal
+from compsrt_plugin.data.prepare import Layout
+from compsrt_plugin.errors import CompSRTError
+
+LONGEST_KEY = 511  # bytes, LMDB's limit
+
+
+def make_lmdbs(names: Sequence[str], layout: Layout) -> list[Path]:
+    """Pack `HR/NAME.png` into `HR.lmdb` and each scale's LR pictures into `LR_bicubic_X4.lmdb`.
+
+    HR and LR share their keys (NAME), as BasicSR's PairedImageDataset expects. A database whose pictures have
+    not changed since it was made is left alone; another one is replaced only once the new one is complete.
+
+    Args:
+        names: of the pictures, without ending.
+        layout: where they are; made with `hr_copy`.
+
+    Returns:
+        The folders of all databases, HR first.
+
+    Raises:
+        CompSRTError: a name that cannot be a key (see `check_keys`).
+        UnwritableError: disk full, folder not writable.
+    """
+    check_keys(names)
+    keys = sorted(names)
+    contents = {layout.out / "HR.lmdb": [layout.hr_dir / f"{key}.png" for key in keys]}
+    for scale in layout.scales:
+        database = layout.out / f"LR_bicubic_X{scale}.lmdb"
+        contents[database] = [layout.lr_dir(scale) / f"{key}x{scale}.png" for key in keys]
+    journal = Journal(layout.out)
+    for database, pictures in contents.items():
+        place = (database / "data.mdb").relative_to(layout.out).as_posix()
+        made_from = [_fingerprint(pictures)]
+        if not journal.holds(place, made_from):
+            _make(database, keys, pictures)
+            journal.add(place, made_from)
+    return list(contents)
+
+
+def check_keys(names: Sequence[str]) -> None:
+    """Raise CompSRTError for a name that cannot be a key: BasicSR cuts at the first dot and wants ASCII."""
+    for name in names:
+        if "." in name or not name.isascii() or len(name) > LONGEST_KEY:
+            raise CompSRTError(
+                f"the picture name {name!r} cannot be a key of a BasicSR LMDB",
+                allowed=f"at most {LONGEST_KEY} ASCII characters without a dot",
+                hint="rename the picture, or leave --lmdb out",
+            )
+
+
+def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
+    """Make one database beside its place, then move it there."""
+    from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+
+    raw_bytes = sum(3 * height * width for height, width in map(image_size, pictures))
+    part = database.with_name(f".part-{os.getpid()}.lmdb")
+    quiet = contextlib.ExitStack()
+    quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))  # it prints; its progress bar is enough
+    if not sys.stderr.isatty():
+        quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
+    try:
+        with quiet:
+            make_lmdb_from_imgs(
+                data_path=str(pictures[0].parent),
+                lmdb_path=str(part),
+                img_path_list=[picture.name for picture in pictures],
+                keys=keys,
+                # Its own guess is ten times the first picture, which a small first picture makes too small.
+                # This is a limit, not what the file takes.
+                map_size=2 * raw_bytes + 2**24,
+            )
+        if database.exists():
+            shutil.rmtree(database)
+        os.rename(part, database)
+    except Exception as error:  # lmdb.Error derives from Exception alone
+        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] != "lmdb":
+            raise
+        raise UnwritableError(
+            f"cannot write {database}: {error}", hint="free some space, or choose a folder you may write to"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _fingerprint(pictures: list[Path]) -> str:
+    """Return a value that changes when one of the files is written anew."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        stat = picture.stat()
+        digest.update(f"{picture.name}/{stat.st_size}/{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
