@@ -1,0 +1,159 @@
+"""One picture that shows a person what quantization cost: the whole image, and one detail by every method."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from compsrt_plugin.report.atomic import write_atomically
+from compsrt_plugin.report.crop import Box, Picture, choose_crop
+from compsrt_plugin.report.lettering import draw_line, line_height
+
+MAX_WIDTH = 1800
+"""No comparison picture is wider, in pixels."""
+
+_PANEL = 320
+_MARGIN, _GAP, _ROW_GAP = 40, 20, 28
+_TITLE, _NAME, _DETAIL = 32, 23, 19
+_PAPER, _INK, _MUTED, _MARK = "#FAFAF7", "#1D1F23", "#5C6068", "#FFD60A"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One method's picture and what its caption says.
+
+    Attributes:
+        name: first line of the caption.
+        image: H×W×3, uint8, blue-green-red as OpenCV has it.
+        detail: second line of the caption, smaller: PSNR, file size.
+    """
+
+    name: str
+    image: Picture
+    detail: str = ""
+
+
+def comparison_picture(panels: Sequence[Panel], crop: Box | None = None, title: str = "") -> Image.Image:
+    """Draw the comparison of two to six panels.
+
+    At the left stands the last panel (by convention the original), whole, with the crop marked; at the right
+    stand all panels' crops, enlarged to about 320 pixels and captioned: up to three in one row, more in two.
+    Crops grow by a whole factor without smoothing where they can, so that one sees the pixels as they are.
+
+    Args:
+        panels: pictures of one size, in reading order, the original last.
+        crop: the region to enlarge; None for `choose_crop` between the last panel and the first.
+        title: the heading; none if empty.
+
+    Returns:
+        An RGB picture, at most `MAX_WIDTH` wide.
+
+    Raises:
+        ValueError: too few or too many panels, pictures that are not uint8 H×W×3 of one size, or a crop that
+            reaches out of them.
+    """
+    _check(panels, crop)
+    whole = panels[-1].image
+    crop = crop or choose_crop(whole, panels[0].image)
+    zoomed = [_zoom(crop.of(panel.image)) for panel in panels]
+    cell_width, cell_height = zoomed[0].size
+    rows = 1 if len(panels) <= 3 else 2
+    columns = math.ceil(len(panels) / rows)
+    caption = 10 + line_height(_NAME) + line_height(_DETAIL)
+    grid_width = columns * cell_width + (columns - 1) * _GAP
+    grid_height = rows * (cell_height + caption) + (rows - 1) * _ROW_GAP
+
+    room = MAX_WIDTH - 2 * _MARGIN - _GAP - grid_width
+    overview, factor = _fit(whole, room, grid_height - caption)
+    top = _MARGIN + (line_height(_TITLE) + 18 if title else 0)
+    grid_left = _MARGIN + overview.width + _GAP
+    body = max(grid_height, overview.height + caption)
+    size = (grid_left + grid_width + _MARGIN, top + body + _MARGIN - 12)
+    sheet = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw_line(draw, (_MARGIN, _MARGIN - 8), title, _TITLE, _INK, size[0] - 2 * _MARGIN)
+
+    sheet.paste(overview, (_MARGIN, top))
+    _mark(draw, crop, factor, (_MARGIN, top))
+    note = Panel(panels[-1].name, whole, f"{whole.shape[1]} x {whole.shape[0]} px, detail framed")
+    _caption(draw, note, (_MARGIN, top + overview.height), overview.width)
+    for index, (panel, picture) in enumerate(zip(panels, zoomed)):
+        row, column = divmod(index, columns)
+        left = grid_left + column * (cell_width + _GAP)
+        upper = top + row * (cell_height + caption + _ROW_GAP)
+        sheet.paste(picture, (left, upper))
+        _caption(draw, panel, (left, upper + cell_height), cell_width)
+    return sheet
+
+
+def save_comparison(
+    path: str | os.PathLike[str], panels: Sequence[Panel], crop: Box | None = None, title: str = ""
+) -> None:
+    """Write `comparison_picture(panels, crop, title)` as a PNG file.
+
+    Raises:
+        CompSRTError: the file cannot be written.
+        ValueError: as `comparison_picture`.
+    """
+    stream = io.BytesIO()
+    comparison_picture(panels, crop, title).save(stream, "PNG")
+    write_atomically(path, stream.getvalue())
+
+
+def _check(panels: Sequence[Panel], crop: Box | None) -> None:
+    if not 2 <= len(panels) <= 6:
+        raise ValueError(f"{len(panels)} panels; a comparison has 2 to 6")
+    first = panels[0].image.shape
+    for panel in panels:
+        dtype, shape = panel.image.dtype, panel.image.shape
+        if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+            raise ValueError(f"panel {panel.name!r} is {dtype} {shape}, not uint8 (height, width, 3)")
+        if shape != first:
+            raise ValueError(f"panel {panel.name!r} is {shape}, the first one {first}")
+    height, width = first[:2]
+    if crop and not (
+        0 <= crop.left < crop.left + crop.width <= width and 0 <= crop.top < crop.top + crop.height <= height
+    ):
+        raise ValueError(f"{crop} reaches out of a picture {width} wide and {height} high")
+
+
+def _pillow(picture: Picture) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(picture[..., ::-1]))
+
+
+def _zoom(picture: Picture) -> Image.Image:
+    """Enlarge a crop so that its longer side is about `_PANEL`."""
+    height, width = picture.shape[:2]
+    longest = max(height, width)
+    if longest > _PANEL:
+        return _fit(picture, _PANEL, _PANEL)[0]
+    factor = round(_PANEL / longest)
+    return _pillow(picture).resize((width * factor, height * factor), Image.Resampling.NEAREST)
+
+
+def _fit(picture: Picture, width: int, height: int) -> tuple[Image.Image, float]:
+    """Scale a whole picture into a rectangle, keeping its proportions; also return the factor."""
+    factor = min(width / picture.shape[1], height / picture.shape[0])
+    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
+    return _pillow(picture).resize(size, Image.Resampling.LANCZOS), factor
+
+
+def _mark(draw: ImageDraw.ImageDraw, crop: Box, factor: float, origin: tuple[int, int]) -> None:
+    """Frame the crop in the overview, just outside its pixels: bright between dark, seen on any ground."""
+    left, top = origin[0] + crop.left * factor, origin[1] + crop.top * factor
+    right, bottom = left + crop.width * factor, top + crop.height * factor
+    for outset, width, colour in ((6, 6, _INK), (5, 4, _MARK)):
+        draw.rectangle((left - outset, top - outset, right + outset, bottom + outset), None, colour, width)
+
+
+def _caption(draw: ImageDraw.ImageDraw, panel: Panel, place: tuple[int, int], width: int) -> None:
+    left, top = place[0], place[1] + 10
+    draw_line(draw, (left, top), panel.name, _NAME, _INK, width)
+    draw_line(draw, (left, top + line_height(_NAME)), panel.detail, _DETAIL, _MUTED, width)

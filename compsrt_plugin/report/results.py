@@ -1,0 +1,274 @@
+"""What one test run measured: per image, per data set, and about the network that was judged.
+
+`Results` is the single source of everything the report shows. JSON has no infinity, so the PSNR of two identical
+pictures is written as the string `"inf"`; every other number is kept in full and rounded only for display.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Method = Literal["bicubic", "teacher", "quantized"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""Who is judged, in the order of every table and picture; only `quantized` is always there."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How near one picture is to its original, or many are on average.
+
+    Attributes:
+        psnr: in dB; `math.inf` for identical pictures.
+        ssim: at most 1; None where the option file leaves SSIM out.
+
+    Raises:
+        ValueError: a value that is no measurement (NaN, −∞, an infinite SSIM).
+    """
+
+    psnr: float
+    ssim: float | None = None
+
+    def __post_init__(self) -> None:
+        # Metrics return numpy scalars of several widths; JSON wants Python's own float.
+        object.__setattr__(self, "psnr", float(self.psnr))
+        if math.isnan(self.psnr) or self.psnr == -math.inf:
+            raise ValueError(f"PSNR is {self.psnr}")
+        if self.ssim is not None:
+            object.__setattr__(self, "ssim", float(self.ssim))
+            if not math.isfinite(self.ssim):
+                raise ValueError(f"SSIM is {self.ssim}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form.
+
+        >>> Score(math.inf, 1.0).to_dict()
+        {'psnr': 'inf', 'ssim': 1.0}
+        """
+        psnr: float | str = "inf" if self.psnr == math.inf else self.psnr
+        return {"psnr": psnr} if self.ssim is None else {"psnr": psnr, "ssim": self.ssim}
+
+
+def mean_score(scores: Iterable[Score]) -> Score:
+    """Return the mean of per-image values, as BasicSR means it; one infinite PSNR makes the mean infinite.
+
+    Raises:
+        ValueError: no scores, or SSIM on some and not on others.
+    """
+    scores = list(scores)
+    if not scores:
+        raise ValueError("the mean of no images")
+    ssims = [score.ssim for score in scores if score.ssim is not None]
+    if len(ssims) not in (0, len(scores)):
+        raise ValueError("SSIM on some images and not on others")
+    psnr = math.fsum(score.psnr for score in scores) / len(scores)
+    return Score(psnr, math.fsum(ssims) / len(ssims) if ssims else None)
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """One picture's scores by method, a data set's means likewise; None for a method that was not run."""
+
+    quantized: Score
+    bicubic: Score | None = None
+    teacher: Score | None = None
+
+    def by_method(self) -> dict[Method, Score]:
+        """Return the scores that are there, in the order of `METHODS`."""
+        scores: dict[Method, Score | None] = {method: getattr(self, method) for method in METHODS}
+        return {method: score for method, score in scores.items() if score is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: one key per method that was run."""
+        return {method: score.to_dict() for method, score in self.by_method().items()}
+
+
+@dataclass
+class DatasetScores:
+    """One data set's images, by name, in the order they were judged."""
+
+    per_image: dict[str, ImageScores] = field(default_factory=dict)
+
+    def add(self, image: str, scores: ImageScores) -> None:
+        """Add one image.
+
+        Raises:
+            ValueError: the image is there already, or its methods or metrics are not those of the others
+                (the means would then be over different images).
+        """
+        if image in self.per_image:
+            raise ValueError(f"image {image!r} was judged twice")
+        for first in list(self.per_image.values())[:1]:
+            if _measured(first) != _measured(scores):
+                raise ValueError(f"image {image!r} has other methods or metrics than the images before it")
+        self.per_image[image] = scores
+
+    @property
+    def mean(self) -> ImageScores:
+        """The mean over the images, per method. ValueError if there are none."""
+        columns = {
+            method: mean_score(scores.by_method()[method] for scores in self.per_image.values())
+            for method in METHODS
+            if all(method in scores.by_method() for scores in self.per_image.values())
+        }
+        return ImageScores(**columns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form: the number of images, the means, then each image."""
+        return {
+            "images": len(self.per_image),
+            **self.mean.to_dict(),
+            "per_image": {name: scores.to_dict() for name, scores in self.per_image.items()},
+        }
+
+
+def _measured(scores: ImageScores) -> dict[Method, bool]:
+    return {method: score.ssim is not None for method, score in scores.by_method().items()}
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Which file it was, so that a result can be traced to it.
+
+    Attributes:
+        path: as given by the user or the option file.
+        sha256: of the whole file, in lower-case hexadecimal.
+        bytes: its size on disk.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> FileRecord:
+        """Read the file and record it. OSError if it cannot be read."""
+        digest, size = hashlib.sha256(), 0
+        with Path(path).open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+        return cls(os.fspath(path), digest.hexdigest(), size)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"path": self.path, "sha256": self.sha256, "bytes": self.bytes}
+
+
+@dataclass
+class Results:
+    """One test run.
+
+    Attributes:
+        name: the run's name, for example `compsrt_x4_3bit`.
+        scale: upscaling factor.
+        bits: the nominal width of the quantizers.
+        bytes: size on disk of the packed checkpoint.
+        float_bytes: size on disk of the same network in full precision.
+        padding: how the LR picture is padded to whole windows (`reflect`, `flip`, …).
+        metrics: the option file's `val.metrics` block; it decides what the numbers mean.
+        codes: `strict` (never more than 2^bits codes) or `paper` (as published: unlimited).
+        recipe: name of the quantization recipe.
+        weights_trained: whether the teacher's weights were trained further, or kept as they were.
+        distinct_codes: quantizer name → number of different codes it really produced.
+        other_bits: quantizer name → width, for those meant to be wider or narrower than `bits`.
+        versions: library → version.
+        files: role (`checkpoint`, `teacher`) → file.
+        datasets: data set name → scores.
+        extra: anything else worth keeping, written at the top level of the JSON.
+    """
+
+    name: str
+    scale: int
+    bits: int
+    bytes: int
+    float_bytes: int
+    padding: str
+    metrics: dict[str, Any]
+    codes: str
+    recipe: str
+    weights_trained: bool
+    distinct_codes: dict[str, int] = field(default_factory=dict)
+    other_bits: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    files: dict[str, FileRecord] = field(default_factory=dict)
+    datasets: dict[str, DatasetScores] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def add_image(
+        self,
+        dataset: str,
+        image: str,
+        *,
+        quantized: Score,
+        bicubic: Score | None = None,
+        teacher: Score | None = None,
+    ) -> None:
+        """Add one image's scores to a data set, which comes into being with its first image.
+
+        Raises:
+            ValueError: as `DatasetScores.add`.
+        """
+        scores = ImageScores(quantized, bicubic, teacher)
+        self.datasets.setdefault(dataset, DatasetScores()).add(image, scores)
+
+    @property
+    def max_distinct_codes(self) -> int | None:
+        """The most codes any quantizer of the nominal width produced; None if they were not counted."""
+        counts = [n for name, n in self.distinct_codes.items() if name not in self.other_bits]
+        return max(counts, default=None)
+
+    @property
+    def over_limit(self) -> list[str]:
+        """Names of the quantizers that produced more codes than their width can hold."""
+        return [name for name, n in self.distinct_codes.items() if n > 2 ** self.other_bits.get(name, self.bits)]
+
+    @property
+    def bit_label(self) -> str:
+        """What may be said of the width: a plain "3-bit" only where no quantizer can or did use more codes.
+
+        >>> Results("run", 4, 3, 1, 6, "reflect", {}, "strict", "compsrt", False).bit_label
+        '3-bit'
+        >>> Results("run", 4, 3, 1, 6, "reflect", {}, "paper", "compsrt-paper", False, {"q": 24}).bit_label
+        'nominal 3-bit, up to 24 codes'
+        """
+        if self.codes != "strict" or self.over_limit:
+            most = max(self.distinct_codes.values(), default=None)
+            counted = "codes not counted" if most is None else f"up to {most} codes"
+            return f"nominal {self.bits}-bit, {counted}"
+        others = Counter(self.other_bits.values())
+        return ", ".join([f"{self.bits}-bit", *(f"{n} quantizers at {bits}-bit" for bits, n in sorted(others.items()))])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form.
+
+        Raises:
+            ValueError: `extra` holds a name of the results' own.
+        """
+        own = {
+            "name": self.name,
+            "scale": self.scale,
+            "bits": self.bits,
+            "bytes": self.bytes,
+            "float_bytes": self.float_bytes,
+            "max_distinct_codes": self.max_distinct_codes,
+            "datasets": {name: scores.to_dict() for name, scores in self.datasets.items()},
+            "padding": self.padding,
+            "metrics": self.metrics,
+            "codes": self.codes,
+            "recipe": self.recipe,
+            "weights_trained": self.weights_trained,
+            "versions": self.versions,
+            "files": {role: file.to_dict() for role, file in self.files.items()},
+            "distinct_codes": self.distinct_codes,
+            "other_bits": self.other_bits,
+        }
+        if clash := sorted(own.keys() & self.extra.keys()):
+            raise ValueError(f"extra may not hold {clash}")
+        return {**own, **self.extra}
