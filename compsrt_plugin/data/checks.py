@@ -1,0 +1,151 @@
+"""HR and LR pictures that do not belong together, or cannot be used, found before the work begins."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from compsrt_plugin.data.images import SUFFIXES, image_size, read_image
+from compsrt_plugin.errors import CompSRTError, nearest
+
+SSIM_WINDOW = 11  # pixels; BasicSR's SSIM keeps only places where the whole window fits
+COMMON_CROP = 12  # HR pictures are often cropped to multiples of 12, so that x2, x3 and x4 fit
+
+
+def smallest_lr(scale: int) -> int:
+    """Return the LR side in pixels below which no SSIM can be computed (border of `scale` HR pixels cut).
+
+    >>> smallest_lr(4)
+    5
+    """
+    return math.ceil((SSIM_WINDOW + 2 * scale) / scale)
+
+
+def check_pairs(
+    hr_dir: Path,
+    lr_dir: Path,
+    scale: int,
+    filename_tmpl: str,
+    *,
+    decode: bool,
+    min_lr: int,
+    exact: bool = False,
+) -> None:
+    """Check two folders as BasicSR's paired folder reader will take them: every visible file, paired by name.
+
+    Args:
+        hr_dir: HR pictures.
+        lr_dir: LR pictures, named by the template and with the HR file's ending.
+        scale: HR side / LR side.
+        filename_tmpl: BasicSR's template, such as '{}x4'.
+        decode: read every picture in full; else only the headers.
+        min_lr: smallest allowed LR side, in pixels.
+        exact: HR must be exactly scale × LR, as training crops need; else HR may be larger by what mod-cropping
+            cuts off, as BasicSR cuts it for tests.
+
+    Raises:
+        CompSRTError: the first file that is wrong, what was found, what is allowed, the next step.
+    """
+    check_files(
+        _paired(hr_dir, lr_dir, scale, filename_tmpl), scale, decode=decode, min_lr=min_lr, exact=exact
+    )
+
+
+def check_files(
+    pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool, min_lr: int, exact: bool
+) -> None:
+    """Check pairs of (HR file, LR file); arguments and errors as in `check_pairs`."""
+
+    def check(pair: tuple[Path, Path]) -> None:
+        hr, lr = pair
+        hr_size, lr_size = ((read_image(p).shape[:2] if decode else image_size(p)) for p in pair)
+        _check_sizes(hr, hr_size, lr, lr_size, scale, exact)
+        if min(lr_size) < min_lr:
+            raise CompSRTError(
+                f"the LR picture {lr} is too small ({_pixels(lr_size)})",
+                allowed=f"at least {min_lr}×{min_lr}, for {'crops of gt_size' if exact else 'SSIM'} at x{scale}",
+                hint=f"remove it and {hr}",
+            )
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as executor:  # decoding leaves Python's lock alone
+        try:
+            for _ in executor.map(check, pairs):
+                pass
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _check_sizes(
+    hr: Path, hr_size: tuple[int, ...], lr: Path, lr_size: tuple[int, ...], scale: int, exact: bool
+) -> None:
+    spare = 1 if exact else math.lcm(scale, COMMON_CROP)
+    if all(0 <= high - scale * low < spare for high, low in zip(hr_size, lr_size)):
+        return
+    found = f"{hr} ({_pixels(hr_size)}) and {lr} ({_pixels(lr_size)}) do not match at x{scale}"
+    fitting = [side // scale for side in hr_size]
+    if exact and fitting == list(lr_size):
+        raise CompSRTError(
+            found,
+            allowed=f"HR of exactly {_pixels([scale * side for side in lr_size])} for training",
+            hint=f"basicsr prepare --hr {hr.parent} --scales {scale} --hr-copy --out DIR makes both",
+        )
+    raise CompSRTError(
+        found,
+        allowed=f"LR of {_pixels(fitting)} for this HR",
+        hint="check scale and both folders; basicsr prepare makes LR pictures",
+    )
+
+
+def _pixels(size: Sequence[int]) -> str:
+    return f"{size[1]}×{size[0]} pixels"
+
+
+def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[tuple[Path, Path]]:
+    """Pair the files of both folders by name; raises CompSRTError for one that is left over."""
+    hr_files, lr_files = _visible_files(hr_dir), _visible_files(lr_dir)
+    rule = f"the HR file's name in filename_tmpl {filename_tmpl!r}, with the HR file's ending"
+    pairs = {}
+    for hr in hr_files.values():
+        partner = _fill(filename_tmpl, hr.stem) + hr.suffix
+        if partner not in lr_files:
+            near = nearest(partner, lr_files)
+            raise CompSRTError(
+                f"{hr} has no LR partner: no {partner} in {lr_dir}",
+                allowed=rule,
+                hint=(f"the nearest is {near}; " if near else "")
+                + f"basicsr prepare --hr {hr_dir} --scales {scale} --out DIR makes LR pictures",
+            )
+        pairs[partner] = (hr, lr_files[partner])
+    for name, lr in lr_files.items():
+        if name not in pairs:
+            raise CompSRTError(f"{lr} has no HR partner in {hr_dir}", allowed=rule, hint="remove it, or add its HR")
+    return list(pairs.values())
+
+
+def _visible_files(folder: Path) -> dict[str, Path]:
+    """Return name → file of all that BasicSR would take for a picture, sorted; raises CompSRTError."""
+    try:
+        files = {p.name: p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and p.is_file()}
+    except OSError as error:
+        raise CompSRTError(
+            f"cannot read the picture folder {folder}: {error.strerror or error}", hint="check the path"
+        ) from error
+    if not files:
+        raise CompSRTError(f"no pictures in {folder}", hint="check the path")
+    for file in files.values():
+        if file.suffix.lower() not in SUFFIXES:
+            image_size(file)  # a stray file is named as such, not as one without a partner
+    return files
+
+
+def _fill(filename_tmpl: str, name: str) -> str:
+    try:
+        filled = filename_tmpl.format(name)
+    except (ValueError, LookupError, AttributeError):
+        filled = None
+    if filled is None or filled == filename_tmpl:
+        raise CompSRTError(f"filename_tmpl is {filename_tmpl!r}", allowed="a text with one {}, such as '{}x4'")
+    return filled

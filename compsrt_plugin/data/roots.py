@@ -1,0 +1,90 @@
+"""Where a data set's pictures are: given folders, an HR folder alone, embedded ones, or a name under one root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compsrt_plugin.data.cache import cached_lr
+from compsrt_plugin.data.embedded import embedded_pairs
+from compsrt_plugin.errors import CompSRTError
+
+VARIABLE = "COMPSRT_DATA"
+
+
+class MissingDataError(CompSRTError):
+    """A data set is not on this machine: an error or, for a test, a reason to leave it out."""
+
+
+@dataclass(frozen=True)
+class Roots:
+    """What BasicSR's PairedImageDataset needs to know."""
+
+    hr: Path
+    lr: Path
+    filename_tmpl: str
+
+
+def find_roots(opt: Mapping[str, Any]) -> Roots:
+    """Find the pictures of one data set.
+
+    The first that applies: `dataroot_gt` with `dataroot_lq`; `dataroot_gt` alone (LR pictures are made, once,
+    in the cache); `embedded: demo|calibration`; `$COMPSRT_DATA/NAME/HR` with `LR_bicubic/X4`, of which the
+    latter is made in the cache if it is not there.
+
+    Args:
+        opt: the data set's options, as BasicSR hands them over; `name` and `scale` among them.
+
+    Raises:
+        MissingDataError: a folder does not exist; says where the files belong.
+        CompSRTError: options that contradict each other, or pictures that cannot be used.
+    """
+    name, scale = opt["name"], opt.get("scale")
+    if not isinstance(scale, int) or scale < 1:
+        raise CompSRTError(f"the scale of data set {name} is {scale!r}", allowed="a whole number from 1 on")
+    hr, lr = opt.get("dataroot_gt"), opt.get("dataroot_lq")
+    if hr is None and lr is not None:
+        raise CompSRTError(
+            f"data set {name} has a dataroot_lq but no dataroot_gt",
+            allowed="both, dataroot_gt alone, or neither",
+            hint="pairs are needed: give the HR folder too",
+        )
+    if hr is not None and lr is not None:
+        for key, folder in (("dataroot_gt", hr), ("dataroot_lq", lr)):
+            _require(name, key, folder)
+        return Roots(Path(hr), Path(lr), opt.get("filename_tmpl") or "{}")
+    if opt["io_backend"]["type"] != "disk" or opt.get("meta_info_file") is not None:
+        raise CompSRTError(
+            f"data set {name} needs dataroot_gt and dataroot_lq",
+            hint="an LMDB or a meta_info_file says nothing about where the pictures are",
+        )
+    if hr is not None:
+        _require(name, "dataroot_gt", hr)
+        return Roots(*cached_lr(hr, scale), f"{{}}x{scale}")
+    if opt.get("embedded") is not None:
+        return Roots(*embedded_pairs(opt["embedded"], scale), f"{{}}x{scale}")
+    return _by_name(name, scale, opt.get("filename_tmpl") or f"{{}}x{scale}")
+
+
+def _require(name: str, key: str, folder: Any) -> None:
+    if not Path(folder).is_dir():
+        raise MissingDataError(f"data set {name}: {key} {folder} is not a folder", hint="check the path")
+
+
+def _by_name(name: str, scale: int, filename_tmpl: str) -> Roots:
+    """Find a data set by its name under `$COMPSRT_DATA`."""
+    given = os.environ.get(VARIABLE)
+    root = Path(given).expanduser().absolute() if given else Path(f"${VARIABLE}")
+    hr, lr = root / name / "HR", root / name / "LR_bicubic" / f"X{scale}"
+    if not given or not hr.is_dir():
+        raise MissingDataError(
+            f"data set {name} is not there: its pictures belong in {hr} and {lr} "
+            f"(NAME.png and {filename_tmpl.replace('{}', 'NAME')}.png)",
+            hint=f"{VARIABLE} is {given or 'not set'}, the common root of such folders",
+        )
+    if not lr.is_dir():
+        return Roots(*cached_lr(hr, scale), f"{{}}x{scale}")
+    return Roots(hr, lr, filename_tmpl)
