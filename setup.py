@@ -1,12 +1,14 @@
 """Install compsrt_plugin; `archs/` and `options/` are installed inside the package."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
     name="compsrt_plugin",
     version="0.1.0",
     description="Small and fast SR transformers: Hadamard-based 2/3/4-bit quantization for BasicSR",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from basicsr.archs.swinir_arch import SwinIR, WindowAttention
 from torch import Tensor, nn
 
 from compsrt_plugin.quant import (
     NetworkSpec,
-    QuantLinear,
     Quantizer,
+    QuantLinear,
     apply_quantizer,
     convert,
     product,
@@ -28,7 +28,8 @@ class CompSRTSwinIR(SwinIR):
     """SwinIR whose layers are quantized as `quant` says; the light network by default.
 
     Sixteen quantizers in each Swin block: input and weight of q, k, v, proj, fc1, fc2, and the four attention
-    operands (q after scaling, k, v, softmax map). Weight files of SwinIR load as they are.
+    operands (q after scaling, k, v, softmax map). Without `quant` it is SwinIR: weight files of SwinIR load as
+    they are, with or without their buffers, and `quantize` swaps the layers afterwards.
 
     Args:
         quant: a `NetworkSpec`, or its `to_dict()`; None leaves the full-precision SwinIR.
@@ -82,13 +83,15 @@ def _drop_derived_buffers(_module: nn.Module, state: dict[str, Any], prefix: str
 class QuantQKV(nn.Module):
     """The `qkv` linear of window attention as three quantized linears q, k and v.
 
-    Loads the joined `weight` (3 d, d) and `bias` (3 d,) of SwinIR's files as well as its own split keys.
-
     Args:
-        qkv: the linear to split.
+        qkv: the linear to split, (d -> 3 d).
         name: its dotted name.
         spec: the network's spec.
     """
+
+    q: nn.Module
+    k: nn.Module
+    v: nn.Module
 
     def __init__(self, qkv: nn.Linear, name: str, spec: NetworkSpec) -> None:
         super().__init__()
@@ -100,7 +103,6 @@ class QuantQKV(nn.Module):
                 linear.bias = nn.Parameter(bias.clone())
             setattr(self, part, quantize_linear(linear, f"{name}.{part}", spec) or linear)
         self._share_samples()
-        self.register_load_state_dict_pre_hook(_split_joined)
 
     def _share_samples(self) -> None:
         """q, k and v see the same input: its values are gathered once where their domains are the same."""
@@ -114,14 +116,6 @@ class QuantQKV(nn.Module):
         return self.q(x), self.k(x), self.v(x)
 
 
-def _split_joined(_module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for kind in ("weight", "bias"):
-        joined = state.pop(f"{prefix}{kind}", None)
-        if joined is not None:
-            for part, value in zip(PARTS, joined.chunk(len(PARTS))):
-                state[f"{prefix}{part}.{kind}"] = value
-
-
 class QuantWindowAttention(nn.Module):
     """BasicSR's `WindowAttention` with quantized linears and four quantized operands.
 
@@ -131,11 +125,19 @@ class QuantWindowAttention(nn.Module):
         spec: the network's spec.
     """
 
+    relative_position_index: Tensor
+    relative_position_bias_table: Tensor
+    q_quantizer: Quantizer | None
+    k_quantizer: Quantizer | None
+    v_quantizer: Quantizer | None
+    map_quantizer: Quantizer | None
+
     def __init__(self, attention: WindowAttention, name: str, spec: NetworkSpec) -> None:
         super().__init__()
         self.num_heads, self.scale = attention.num_heads, attention.scale
-        self.relative_position_bias_table = attention.relative_position_bias_table
-        self.register_buffer("relative_position_index", attention.relative_position_index, persistent=False)
+        self.relative_position_bias_table = cast(Tensor, attention.relative_position_bias_table)
+        index = cast(Tensor, attention.relative_position_index)
+        self.register_buffer("relative_position_index", index, persistent=False)
         self.qkv = QuantQKV(attention.qkv, f"{name}.qkv", spec)
         self.proj = quantize_linear(attention.proj, f"{name}.proj", spec) or attention.proj
         self.softmax, self.attn_drop, self.proj_drop = attention.softmax, attention.attn_drop, attention.proj_drop

@@ -1,1 +1,1 @@
-"""TODO"""
+"""BasicSR models of the plugin."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.bounds import BOUND_SEARCHES, search_rows
 from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
-from compsrt_plugin.quant.quantizer import Mode, Quantizer
+from compsrt_plugin.quant.layers import QuantizedLayer
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
 from compsrt_plugin.quant.samples import Samples
 
 
@@ -52,7 +53,7 @@ def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Run the full-precision network over the batches and leave each activation quantizer its `samples`."""
     activations = _activation_quantizers(network)
     set_mode(network, Mode.OFF)
-    for name, quantizer in activations.items():
+    for quantizer in activations.values():
         quantizer.mode = Mode.OBSERVE
         quantizer.samples = Samples() if quantizer.twin is None else None
     seen = 0
@@ -110,14 +111,14 @@ def distinct_codes(network: nn.Module, batches: Iterable[Tensor] = ()) -> dict[s
     return counts
 
 
-def _distinct_weight_codes(layer) -> int:
+def _distinct_weight_codes(layer: QuantizedLayer) -> int:
     quantizer = layer.weight_quantizer
     codes = layer.weight_codes
     if codes is None:
         codes = quantizer.codes(quantizer.transform(layer.weight_matrix()))
     if quantizer.spec.granularity == "per_channel":
-        return max(row.unique().numel() for row in codes)
-    return codes.unique().numel()
+        return max(len(distinct_values(row)) for row in codes)
+    return len(distinct_values(codes))
 
 
 def _activation_quantizers(network: nn.Module) -> dict[str, Quantizer]:

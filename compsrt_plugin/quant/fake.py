@@ -47,8 +47,9 @@ class StrictFakeQuantize(torch.autograd.Function):
         return dequantize(integer_codes(x, scale, zero_point, top), scale, zero_point)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         """Recompute t from x, so that only x, already alive for the layer before, is held in between."""
+        (grad,) = grads
         x, scale, zero_point = ctx.saved_tensors
         t = (x - zero_point) / scale
         r = t.round().clamp_(0, ctx.top)
@@ -68,8 +69,8 @@ class _RoundStraightThrough(torch.autograd.Function):
         return x.round()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return grad
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
 
 
 class _Clip(torch.autograd.Function):
@@ -81,7 +82,8 @@ class _Clip(torch.autograd.Function):
         return torch.minimum(torch.maximum(x, lower), upper)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (grad,) = grads
         x, lower, upper = ctx.saved_tensors
         below, above = x < lower, x > upper
         return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,11 +23,12 @@ class QuantizedLayer(nn.Module):
         weight_offset: what is added to codes before decoding; 0 for strict codes, whose range starts there.
     """
 
-    weight: nn.Parameter | None
+    weight: Tensor | None
+    bias: Tensor | None
     weight_codes: Tensor | None
     weight_offset: Tensor | None
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, weight_spec: QuantSpec) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, weight_spec: QuantSpec) -> None:
         super().__init__()
         self.weight = weight
         self.bias = bias
@@ -94,7 +97,7 @@ class QuantizedLayer(nn.Module):
         self.weight_offset = torch.zeros((), device=domain.device) if has_offset else None
         self.weight = None
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:  # type: ignore[override]
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._decoded = None
         super()._load_from_state_dict(*args, **kwargs)
 
@@ -122,8 +125,8 @@ class QuantLinear(QuantizedLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
         input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
-        if not self.frozen and weight_quantizer.mode is not Mode.ON:
-            return F.linear(input_quantizer(x), self.weight, self.bias)  # type: ignore[arg-type]
+        if self.weight is not None and weight_quantizer.mode is not Mode.ON:
+            return F.linear(input_quantizer(x), self.weight, self.bias)
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
             return F.linear(input_quantizer.quantize(input_quantizer.transform(x)), weight, self.bias)
@@ -140,24 +143,17 @@ class QuantConv2d(QuantizedLayer):
 
     def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec) -> None:
         super().__init__(conv.weight, conv.bias, weight_spec)
-        self.padding_mode = conv.padding_mode
-        self.geometry = {
-            "stride": conv.stride,
-            "padding": conv.padding,
-            "dilation": conv.dilation,
-            "groups": conv.groups,
-        }
+        self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
 
     def extra_repr(self) -> str:
         """Weight shape and geometry."""
-        return f"{tuple(self.weight_shape)}, {self.geometry}"
+        shape = tuple(self.weight_shape)
+        return f"{shape}, stride={self.stride}, padding={self.padding}, groups={self.groups}"
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in_channels, h, w) to (b, out_channels, h', w')."""
-        if self.frozen or self.weight_quantizer.mode is Mode.ON:
-            matrix = self.quantized_matrix()
+        weight = self.weight
+        if weight is None or self.weight_quantizer.mode is Mode.ON:
             columns = self.weight_shape[1:].numel()
-            weight = self.weight_quantizer.inverse(matrix, columns).view(self.weight_shape)
-        else:
-            weight = self.weight
-        return F.conv2d(x, weight, self.bias, **self.geometry)  # type: ignore[arg-type]
+            weight = self.weight_quantizer.inverse(self.quantized_matrix(), columns).view(self.weight_shape)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

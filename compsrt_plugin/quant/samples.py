@@ -1,0 +1,206 @@
+"""The values of one tensor over many batches, in memory that does not grow with the number of batches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EXACT_LIMIT = 1 << 16
+"""So many values are kept as they are (256 KiB); beyond, they are counted in bins."""
+
+BINS = 1 << 15
+"""Most bins of a histogram (a power of two; 256 KiB of counts)."""
+
+_CHUNK = 1 << 18  # values binned at a time: 2 MiB of scratch stays in the cache, one table of counts per chunk
+_MANTISSA_BITS = 24  # of float32: bins narrower than the spacing of the values would tell nothing more
+_SMALLEST_EXPONENT = -112  # keeps 1 / width within float32
+
+
+class Samples:
+    """Gathers one tensor's values batch by batch, for a bound search to look at afterwards.
+
+    Up to `EXACT_LIMIT` values are kept exactly. More are counted in at most `BINS` bins of width 2^k, bin q taking the
+    values with trunc(x / 2^k) = q. (Truncation makes bin 0 reach from −2^k to 2^k, so that exact zeros, the commonest
+    of repeated values, sit in the middle of it.) k is the smallest that lets the range fit: minimum and maximum alone
+    decide it. Counts made at a smaller k merge into wider bins without loss, as trunc(trunc(y) / 2) = trunc(y / 2).
+    The result is therefore the same for every order of the batches. Minimum and maximum are exact.
+
+    Values are taken as float32. The state lives on the device of the values.
+
+    >>> samples = Samples()
+    >>> samples.add(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    >>> samples.add(torch.tensor([-0.5]))
+    >>> samples.count, samples.minimum, samples.maximum
+    (5, -0.5, 4.0)
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._minimum = math.inf
+        self._maximum = -math.inf
+        self._kept: list[Tensor] = []  # the values themselves, while they are few
+        self._bins: Tensor | None = None  # int64 (BINS,); bin q stands at q mod BINS, whatever the range's position
+        self._exponent = 0  # k
+
+    @property
+    def count(self) -> int:
+        """Number of values gathered."""
+        return self._count
+
+    @property
+    def minimum(self) -> float:
+        """Smallest value gathered, exactly. Raises ValueError if there is none."""
+        self._require_values()
+        return self._minimum
+
+    @property
+    def maximum(self) -> float:
+        """Largest value gathered, exactly. Raises ValueError if there is none."""
+        self._require_values()
+        return self._maximum
+
+    def add(self, x: Tensor) -> None:
+        """Gather all values of `x`, of any shape and real dtype; `x` may be changed afterwards.
+
+        Raises:
+            ValueError: `x` holds NaN or infinity (or a float64 that float32 cannot hold); nothing is gathered then.
+        """
+        # State made in inference mode could not be updated outside it.
+        with torch.inference_mode(False), torch.no_grad():
+            values = x.detach().reshape(-1).to(torch.float32)
+            if values.numel() == 0:
+                return
+            low, high = (bound.item() for bound in torch.aminmax(values))  # NaN among the values makes both NaN
+            if not (math.isfinite(low) and math.isfinite(high)):
+                raise ValueError("the values to search bounds for hold NaN or infinity")
+            low, high = min(low, self._minimum), max(high, self._maximum)
+            self._count += values.numel()
+            if self._count <= EXACT_LIMIT:
+                self._kept.append(values.clone())
+            else:
+                self._fit_bins(low, high, values.device)
+                for few in (*self._kept, values):
+                    self._tally(few)
+                self._kept.clear()
+            self._minimum, self._maximum = low, high
+
+    def distribution(self) -> Distribution:
+        """Return how the gathered values are distributed. Raises ValueError if there are none."""
+        self._require_values()
+        with torch.inference_mode(False), torch.no_grad():
+            if self._bins is None:
+                return _of_values(torch.cat(self._kept).cpu())
+            bins, counts = self._counts(self._bins)
+            return _of_bins(bins.cpu(), counts.cpu(), 2.0**self._exponent, self._minimum, self._maximum)
+
+    def _require_values(self) -> None:
+        if self._count == 0:
+            raise ValueError("no values were gathered")
+
+    def _counts(self, ring: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bins (n,) of the present range in ascending order, and the number of values in each (n,)."""
+        first, last = (_bin_of(bound, self._exponent) for bound in (self._minimum, self._maximum))
+        bins = torch.arange(first, last + 1, device=ring.device)
+        return bins, ring[bins.bitwise_and(BINS - 1)]
+
+    def _fit_bins(self, low: float, high: float, device: torch.device) -> None:
+        """Make bins for values from `low` to `high`, keeping what was counted."""
+        exponent = _smallest_exponent(low, high)
+        if self._bins is None:
+            self._bins = torch.zeros(BINS, dtype=torch.int64, device=device)
+        elif exponent > self._exponent:
+            bins, counts = self._counts(self._bins)
+            wider = bins.div(1 << (exponent - self._exponent), rounding_mode="trunc")
+            self._bins = torch.zeros_like(self._bins).index_add_(0, wider.bitwise_and(BINS - 1), counts)
+        self._exponent = exponent
+
+    def _tally(self, values: Tensor) -> None:
+        """Count float32 `values` (n,) in the present bins."""
+        assert self._bins is not None
+        size = min(_CHUNK, values.numel())
+        scaled = torch.empty(size, dtype=torch.float32, device=values.device)
+        slots = torch.empty(size, dtype=torch.int32, device=values.device)
+        for chunk in values.split(size):
+            # A power of two scales exactly and the cast truncates: no value strays into its neighbour's bin.
+            y = torch.mul(chunk, 2.0**-self._exponent, out=scaled[: chunk.numel()])
+            slot = slots[: chunk.numel()].copy_(y).bitwise_and_(BINS - 1)
+            self._bins += torch.bincount(slot, minlength=BINS)
+
+
+def _bin_of(x: float, exponent: int) -> int:
+    return int(math.ldexp(x, -exponent))
+
+
+def _smallest_exponent(low: float, high: float) -> int:
+    """Return the smallest k whose bins of width 2^k hold `low` to `high` in `BINS` bins."""
+    k = max(
+        math.frexp((high - low) / BINS)[1] - 2,  # twice too narrow at least; the loop has the last word
+        math.frexp(max(-low, high))[1] - _MANTISSA_BITS,
+        _SMALLEST_EXPONENT,
+    )
+    while _bin_of(high, k) - _bin_of(low, k) >= BINS:
+        k += 1
+    return k
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How many values lie below any point, with their sum and sum of squares.
+
+    K knots cut the line into K + 1 segments; segment j starts at knot j − 1 (segment 0 at −∞). Values sit on the knots
+    (exact values: density 0) or are spread evenly between them (bins). Coordinates are relative to `centre`, which
+    keeps squares small where a narrow range lies far from zero. All tensors are float64, on the CPU.
+
+    Attributes:
+        centre: the origin of the coordinates.
+        knots: (K,), ascending.
+        prefix: (3, K + 1): number, sum and sum of squares of the values below each segment.
+        density: (K + 1,): values per unit of length within each segment.
+    """
+
+    centre: float
+    knots: Tensor
+    prefix: Tensor
+    density: Tensor
+
+    @property
+    def totals(self) -> Tensor:
+        """(3,): number, sum and sum of squares of all values, relative to `centre`."""
+        return self.prefix[:, -1]
+
+    def below(self, points: Tensor) -> Tensor:
+        """Return (3, *points.shape): number, sum and sum of squares of the values below each of `points`."""
+        segment = torch.searchsorted(self.knots, points)
+        start = self.knots[(segment - 1).clamp_(min=0)]
+        spread = torch.stack([points - start, (points**2 - start**2) / 2, (points**3 - start**3) / 3])
+        return self.prefix[:, segment] + self.density[segment] * spread
+
+    def quantile(self, share: float) -> float:
+        """Return the smallest value, not relative to `centre`, with `share` (above 0, up to 1) of all at or below."""
+        target = share * self.totals[0].item()
+        reached = int(torch.searchsorted(self.prefix[0], target))  # segment whose start has it; ≥ 1
+        point, density = self.knots[reached - 1].item(), self.density[reached - 1].item()
+        if density > 0:
+            point -= (self.prefix[0, reached].item() - target) / density
+        return point + self.centre
+
+
+def _of_values(values: Tensor) -> Distribution:
+    knots = values.to(torch.float64).sort().values
+    centre = (knots[0] + knots[-1]).item() / 2
+    knots -= centre
+    return Distribution(
+        centre=centre,
+        knots=knots,
+        prefix=_running_totals(torch.stack([torch.ones_like(knots), knots, knots**2])),
+        density=knots.new_zeros(knots.numel() + 1),
+    )
+
+
+def _of_bins(bins: Tensor, counts: Tensor, width: float, low: float, high: float) -> Distribution:
+    # Bin q reaches from q to q + 1 widths above zero, from q − 1 to q below; bin 0 does both.
+    left = (torch.where(bins > 0, bins, bins - 1) * width).clamp_(min=low)
+    ...
