@@ -11,10 +11,10 @@ from torch import Tensor
 EXACT_LIMIT = 1 << 16
 """So many values are kept as they are (256 KiB); beyond, they are counted in bins."""
 
-BINS = 1 << 15
-"""Most bins of a histogram (a power of two; 256 KiB of counts)."""
+BINS = 1 << 16
+"""Most bins of a histogram (a power of two; 512 KiB of counts)."""
 
-_CHUNK = 1 << 18  # values binned at a time: 2 MiB of scratch stays in the cache, one table of counts per chunk
+_CHUNK = 1 << 18  # values binned at a time: 2 MiB of scratch stay in the cache
 _MANTISSA_BITS = 24  # of float32: bins narrower than the spacing of the values would tell nothing more
 _SMALLEST_EXPONENT = -112  # keeps 1 / width within float32
 
@@ -22,11 +22,12 @@ _SMALLEST_EXPONENT = -112  # keeps 1 / width within float32
 class Samples:
     """Gathers one tensor's values batch by batch, for a bound search to look at afterwards.
 
-    Up to `EXACT_LIMIT` values are kept exactly. More are counted in at most `BINS` bins of width 2^k, bin q taking the
-    values with trunc(x / 2^k) = q. (Truncation makes bin 0 reach from −2^k to 2^k, so that exact zeros, the commonest
-    of repeated values, sit in the middle of it.) k is the smallest that lets the range fit: minimum and maximum alone
-    decide it. Counts made at a smaller k merge into wider bins without loss, as trunc(trunc(y) / 2) = trunc(y / 2).
-    The result is therefore the same for every order of the batches. Minimum and maximum are exact.
+    Up to `EXACT_LIMIT` values are kept exactly. More are counted in at most `BINS` bins of width 2^k, bin q
+    taking the values with trunc(x / 2^k) = q. (Truncation makes bin 0 reach from −2^k to 2^k, so that exact
+    zeros, the commonest of repeated values, sit in the middle of it.) k is the smallest that lets the range
+    fit, so minimum and maximum alone decide it; what was counted at a smaller k merges into the wider bins
+    without loss, as trunc(trunc(y) / 2) = trunc(y / 2). The result is therefore the same for every order and
+    every split of the batches. Minimum and maximum are exact.
 
     Values are taken as float32. The state lives on the device of the values.
 
@@ -42,7 +43,7 @@ class Samples:
         self._minimum = math.inf
         self._maximum = -math.inf
         self._kept: list[Tensor] = []  # the values themselves, while they are few
-        self._bins: Tensor | None = None  # int64 (BINS,); bin q stands at q mod BINS, whatever the range's position
+        self._bins: Tensor | None = None  # int64 (BINS,): bin q stands at q mod BINS, wherever the range lies
         self._exponent = 0  # k
 
     @property
@@ -66,14 +67,14 @@ class Samples:
         """Gather all values of `x`, of any shape and real dtype; `x` may be changed afterwards.
 
         Raises:
-            ValueError: `x` holds NaN or infinity (or a float64 that float32 cannot hold); nothing is gathered then.
+            ValueError: `x` holds NaN, infinity or a float64 beyond float32; nothing of it is gathered then.
         """
         # State made in inference mode could not be updated outside it.
         with torch.inference_mode(False), torch.no_grad():
             values = x.detach().reshape(-1).to(torch.float32)
             if values.numel() == 0:
                 return
-            low, high = (bound.item() for bound in torch.aminmax(values))  # NaN among the values makes both NaN
+            low, high = (bound.item() for bound in torch.aminmax(values))  # NaN makes both NaN
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise ValueError("the values to search bounds for hold NaN or infinity")
             low, high = min(low, self._minimum), max(high, self._maximum)
@@ -101,7 +102,7 @@ class Samples:
             raise ValueError("no values were gathered")
 
     def _counts(self, ring: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the bins (n,) of the present range in ascending order, and the number of values in each (n,)."""
+        """Return the bins of the present range in ascending order (n,), and the values in each (n,)."""
         first, last = (_bin_of(bound, self._exponent) for bound in (self._minimum, self._maximum))
         bins = torch.arange(first, last + 1, device=ring.device)
         return bins, ring[bins.bitwise_and(BINS - 1)]
@@ -150,9 +151,10 @@ def _smallest_exponent(low: float, high: float) -> int:
 class Distribution:
     """How many values lie below any point, with their sum and sum of squares.
 
-    K knots cut the line into K + 1 segments; segment j starts at knot j − 1 (segment 0 at −∞). Values sit on the knots
-    (exact values: density 0) or are spread evenly between them (bins). Coordinates are relative to `centre`, which
-    keeps squares small where a narrow range lies far from zero. All tensors are float64, on the CPU.
+    K knots cut the line into K + 1 segments; segment j starts at knot j − 1 (segment 0 at −∞). Values sit on the
+    knots (exact values: density 0) or are spread evenly between them (bins). Coordinates are relative to
+    `centre`, which keeps squares small where a narrow range lies far from zero. All tensors are float64, on
+    the CPU.
 
     Attributes:
         centre: the origin of the coordinates.
@@ -179,7 +181,10 @@ class Distribution:
         return self.prefix[:, segment] + self.density[segment] * spread
 
     def quantile(self, share: float) -> float:
-        """Return the smallest value, not relative to `centre`, with `share` (above 0, up to 1) of all at or below."""
+        """Return the smallest value that has `share` (above 0, up to 1) of all values at or below it.
+
+        It is a value of the tensor, not relative to `centre`.
+        """
         target = share * self.totals[0].item()
         reached = int(torch.searchsorted(self.prefix[0], target))  # segment whose start has it; ≥ 1
         point, density = self.knots[reached - 1].item(), self.density[reached - 1].item()
@@ -201,6 +206,24 @@ def _of_values(values: Tensor) -> Distribution:
 
 
 def _of_bins(bins: Tensor, counts: Tensor, width: float, low: float, high: float) -> Distribution:
-    # Bin q reaches from q to q + 1 widths above zero, from q − 1 to q below; bin 0 does both.
-    left = (torch.where(bins > 0, bins, bins - 1) * width).clamp_(min=low)
-    ...
+    centre = (low + high) / 2
+    # Bin q reaches from q to q + 1 widths if above zero, from q − 1 to q if below; bin 0 does both.
+    left = torch.where(bins > 0, bins, bins - 1).to(torch.float64) * width
+    left[0] = low
+    knots = torch.cat([left, left.new_tensor([high])]) - centre
+    a, b = knots[:-1], knots[1:]
+    counted = counts.to(torch.float64)
+    density = (counted / (b - a)).nan_to_num_(posinf=0.0)  # the last bin may begin at `high`: no length
+    moments = torch.stack([counted, counted * (a + b) / 2, counted * (a * a + a * b + b * b) / 3])
+    before, after = torch.zeros(3, 1, dtype=torch.float64), density.new_zeros(1)
+    return Distribution(
+        centre=centre,
+        knots=knots,
+        prefix=torch.cat([before, _running_totals(moments)], dim=1),
+        density=torch.cat([after, density, after]),
+    )
+
+
+def _running_totals(moments: Tensor) -> Tensor:
+    """Return (3, n + 1): the sums of the first 0, 1, … n columns of `moments` (3, n)."""
+    return torch.cat([moments.new_zeros(3, 1), moments.cumsum(1)], dim=1)
