@@ -1,0 +1,31 @@
+# make demo   install into .venv (once) and run the main job
+# make test   same environment, the whole test suite
+# make lint   ruff and pyright
+# make clean  remove the environment and what runs leave behind
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/basicsr test -opt compsrt_x4_3bit.yml
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+# torch first, since BasicSR's own setup.py imports it; no build isolation, or pip would fetch a second torch.
+.venv/installed: setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) install -q -c constraints.txt torch torchvision numpy cython setuptools wheel
+	$(PIP) install -q -c constraints.txt --no-build-isolation basicsr
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info results experiments tb_logger
