@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from compsrt_plugin.report.comparison import Panel
 from compsrt_plugin.report.crop import Picture
-from compsrt_plugin.report.results import METHODS, Results
+from compsrt_plugin.report.results import METHODS, Method, Results
 from compsrt_plugin.report.table import format_bytes, format_psnr
 
 
 def panels_for(
-    results: Results, dataset: str, image: str, pictures: Mapping[str, Picture], original: Picture
+    results: Results, dataset: str, image: str, pictures: Mapping[Method, Picture], original: Picture
 ) -> list[Panel]:
     """Return the panels of one judged image: its methods in the order of `METHODS`, then the original.
 

@@ -71,6 +71,15 @@ def mean_score(scores: Iterable[Score]) -> Score:
     return Score(psnr, math.fsum(ssims) / len(ssims) if ssims else None)
 
 
+def count_of(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count_of(1, "quantizer"), count_of(384, "quantizer")
+    ('1 quantizer', '384 quantizers')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 @dataclass(frozen=True)
 class ImageScores:
     """One picture's scores by method, a data set's means likewise; None for a method that was not run."""
@@ -238,12 +247,12 @@ class Results:
         >>> Results("run", 4, 3, 1, 6, "reflect", {}, "paper", "compsrt-paper", False, {"q": 24}).bit_label
         'nominal 3-bit, up to 24 codes'
         """
+        label = f"{self.bits}-bit"
         if self.codes != "strict" or self.over_limit:
-            most = max(self.distinct_codes.values(), default=None)
-            counted = "codes not counted" if most is None else f"up to {most} codes"
-            return f"nominal {self.bits}-bit, {counted}"
-        others = Counter(self.other_bits.values())
-        return ", ".join([f"{self.bits}-bit", *(f"{n} quantizers at {bits}-bit" for bits, n in sorted(others.items()))])
+            most = self.max_distinct_codes
+            label = f"nominal {label}, " + ("codes not counted" if most is None else f"up to {most} codes")
+        others = sorted(Counter(self.other_bits.values()).items())
+        return ", ".join([label, *(f"{count_of(n, 'quantizer')} at {bits}-bit" for bits, n in others)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form.

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from compsrt_plugin.report.atomic import write_atomically
-from compsrt_plugin.report.results import ImageScores, Results, Score
+from compsrt_plugin.report.results import ImageScores, Results, Score, count_of
 
 TERMINAL_WIDTH = 100
 """No line of the text table is wider, in characters."""
@@ -34,8 +34,6 @@ def text_table(results: Results) -> str:
         cells += [cell.rjust(width) for cell, width in zip(numbers, widths[1:])]
         lines.append("  ".join(cells))
     rule = "-" * len(lines[0])
-    if len(rows) == 1:
-        lines.append("(no data set was tested)")
     facts = _facts(results)
     indent = max(len(key) for key, _ in facts) + 2
     footer = [_wrap(f"{key:<{indent}}{fact}", indent) for key, fact in facts]
@@ -83,6 +81,8 @@ def _title(results: Results) -> str:
 
 
 def _rows(results: Results) -> list[tuple[str, ...]]:
+    if not results.datasets:
+        return [("(no data set was tested)", *[""] * (len(_HEADINGS) - 1))]
     return [(name, str(len(scores.per_image)), *_cells(scores.mean)) for name, scores in results.datasets.items()]
 
 
@@ -135,12 +135,12 @@ def _codes_fact(results: Results) -> str:
     if most is None:
         return f"{results.bits} bits hold {allowed}; not counted"
     nominal = len(results.distinct_codes.keys() - results.other_bits.keys())
-    fact = f"at most {most} used, {results.bits} bits hold {allowed} ({nominal} quantizers counted)"
+    fact = f"at most {most} used, {results.bits} bits hold {allowed} (in {count_of(nominal, 'quantizer')})"
     if others := results.distinct_codes.keys() & results.other_bits.keys():
         widths = Counter(results.other_bits[name] for name in others)
         fact += "; besides, " + ", ".join(f"{n} of {bits} bits" for bits, n in sorted(widths.items()))
     if results.over_limit:
-        fact += f"; {len(results.over_limit)} use more than their bits hold"
+        fact += f"; more than their bits hold in {count_of(len(results.over_limit), 'quantizer')}"
     return fact
 
 

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from compsrt_plugin.report import results, table
+
+
+@pytest.mark.parametrize("module", [results, table], ids=["results", "table"])
+def test_the_examples_in_the_docstrings_are_true(module):
+    outcome = doctest.testmod(module)
+
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
