@@ -23,6 +23,7 @@ from compsrt_plugin.errors import CompSRTError
 
 WANTED_VERSION = "1.4.2"
 WANTED_NAMES = {
+    "basicsr.version": ("__version__",),
     "basicsr.utils.registry": ("ARCH_REGISTRY", "DATASET_REGISTRY", "METRIC_REGISTRY", "MODEL_REGISTRY"),
     "basicsr.utils.logger": ("get_root_logger", "init_tb_logger"),
     "basicsr.train": ("load_resume_state", "train_pipeline"),
@@ -94,8 +95,8 @@ def check_basicsr() -> ModuleType:
         raise CompSRTError(what, hint=_way_out(place)) from error
     finally:
         _checking = False
-    version = getattr(sys.modules.get("basicsr.version"), "__version__", None)
     missing = _missing_names()
+    version = getattr(sys.modules.get("basicsr.version"), "__version__", None)
     if missing or not str(version).startswith("1.4."):
         what = f"the basicsr at {place} (version {version or 'unknown'}) is not the BasicSR toolbox 1.4.x"
         lacks = f"; it lacks {', '.join(missing)}" if missing else ""

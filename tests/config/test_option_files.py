@@ -1,0 +1,39 @@
+"""Option files are found by path first, then by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compsrt_plugin.config.files import find_option_file, option_files
+from compsrt_plugin.errors import CompSRTError
+
+
+@pytest.mark.parametrize("command", ["test", "train"])
+def test_nine_files_are_installed_for_each_command(command: str) -> None:
+    assert len(option_files(command)) == 9
+
+
+@pytest.mark.parametrize("name", ["compsrt_x4_3bit.yml", "compsrt_x4_3bit"])
+def test_an_installed_file_is_found_by_name_with_or_without_yml(name: str) -> None:
+    found = {command: find_option_file(name, command) for command in ("test", "train")}
+    assert found["test"].parts[-2:] == ("test", "compsrt_x4_3bit.yml")
+    assert found["train"].parts[-2:] == ("train", "compsrt_x4_3bit.yml")
+
+
+def test_a_path_comes_before_an_installed_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "compsrt_x4_3bit.yml").write_text("name: mine")
+    monkeypatch.chdir(tmp_path)
+    assert find_option_file("compsrt_x4_3bit.yml", "test").resolve().parent == tmp_path
+
+
+def test_a_miss_lists_the_nearest_names_first() -> None:
+    with pytest.raises(CompSRTError, match=r"'compsrt_x4_3bits'.*nearest names: compsrt_x4_3bit, ") as error:
+        find_option_file("compsrt_x4_3bits", "test")
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_is_no_option_file(tmp_path: Path) -> None:
+    with pytest.raises(CompSRTError, match="is a folder"):
+        find_option_file(str(tmp_path), "test")

@@ -1,0 +1,74 @@
+"""A recipe is a named set of values, and every value can be overridden."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from compsrt_plugin.config.recipes import RECIPES, resolve
+from compsrt_plugin.quant.spec import NetworkSpec
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_every_recipe_is_documented_and_yields_a_spec_at_the_asked_bits(recipe: str, bits: int) -> None:
+    options = resolve({"recipe": recipe, "bits": bits})
+    assert RECIPES[recipe].about
+    assert options.spec.weight.bits == options.spec.activation.bits == bits
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_resolved_set_survives_yaml_and_json(recipe: str) -> None:
+    resolved = resolve({"recipe": recipe, "bits": 3}).to_dict()
+    assert yaml.safe_load(yaml.safe_dump(resolved)) == json.loads(json.dumps(resolved)) == resolved
+    assert NetworkSpec.from_dict(resolved["spec"]).to_dict() == resolved["spec"]
+
+
+def test_an_empty_block_means_the_default_recipe() -> None:
+    assert resolve(None).recipe == "compsrt"
+
+
+def test_only_the_paper_recipe_leaves_codes_unlimited() -> None:
+    unlimited = [name for name in RECIPES if resolve({"recipe": name}).spec.weight.codes != "strict"]
+    assert unlimited == ["compsrt-paper"]
+
+
+def test_two_d_quant_searches_one_side_for_the_softmax_map_and_the_gelu_output() -> None:
+    spec = resolve({"recipe": "2dquant", "bits": 3}).spec
+    searches = {
+        place: getattr(spec.resolve("activation", place.rsplit(".", 1)[0], place), "search", None)
+        for place in ("layers.0.attn.map", "layers.0.mlp.fc2.input", "layers.0.mlp.fc1.input", "layers.0.attn.q")
+    }
+    assert list(searches.values()) == ["dobi_one_sided", "dobi_one_sided", "dobi", "dobi"]
+
+
+def test_the_block_wins_over_the_recipe() -> None:
+    block = {
+        "recipe": "2dquant",
+        "bits": 3,
+        "weight": {"granularity": "per_channel", "bits": 4},
+        "activation": {"transform": "hadamard"},
+        "conv_bits": 6,
+        "overrides": {"*.attn.map": {"bits": 8}, "*.fc1": {"keep": True}},
+        "calibration": {"patches": 4},
+    }
+    options = resolve(block)
+    assert (options.spec.weight.bits, options.spec.weight.granularity) == (4, "per_channel")
+    assert (options.spec.activation.bits, options.spec.activation.transform) == (3, "hadamard")
+    assert options.spec.conv_bits == 6
+    assert options.spec.overrides["*.attn.map"] == {"search": "dobi_one_sided", "bits": 8}
+    assert list(options.spec.overrides) == ["*.fc2.input", "*.attn.map", "*.fc1"]
+    assert (options.calibration.patches, options.calibration.patch_size) == (4, 64)
+
+
+def test_convolutions_can_be_kept_in_full_precision() -> None:
+    assert resolve({"recipe": "compsrt"}).spec.conv_bits == 8
+    assert resolve({"recipe": "compsrt", "conv_bits": None}).spec.conv_bits is None
+
+
+def test_resolving_leaves_the_table_as_it_was() -> None:
+    before = json.dumps({name: recipe.values for name, recipe in RECIPES.items()})
+    resolve({"recipe": "2dquant", "overrides": {"*.attn.map": {"bits": 8}}})
+    assert json.dumps({name: recipe.values for name, recipe in RECIPES.items()}) == before

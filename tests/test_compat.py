@@ -1,0 +1,301 @@
+"""Each repair is needed (the fault is shown first), and cures the fault."""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import importlib.util
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+from compsrt_plugin import compat
+from compsrt_plugin.errors import CompSRTError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def repaired_basicsr() -> None:
+    compat.apply()
+
+
+def pristine(module_name: str) -> types.ModuleType:
+    """Load a BasicSR module a second time, as it is on disk, without our repairs."""
+    found = importlib.util.find_spec(module_name)
+    assert found is not None and found.origin is not None
+    spec = importlib.util.spec_from_file_location(f"{module_name}_pristine", found.origin)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def without_modules(monkeypatch: pytest.MonkeyPatch, *tops: str) -> None:
+    """Forget modules that are imported already; the test's end brings them back."""
+    for name in list(sys.modules):
+        if name.split(".")[0] in tops:
+            monkeypatch.delitem(sys.modules, name)
+
+
+def package(folder: Path, name: str, **files: str) -> Path:
+    """Write a package of small modules, `a__b="..."` being a/b.py."""
+    for path, text in {"__init__": "", **files}.items():
+        target = folder / name / (path if path == "__init__" else path.replace("__", "/"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (target.parent / "__init__.py").touch()
+        target.with_suffix(".py").write_text(text)
+    return folder / name
+
+
+# torchvision's operators
+
+TORCHVISION_WITHOUT_ITS_OPERATORS = """
+import sys
+sys.path.insert(0, {folder!r})
+try:
+    import torchvision
+except RuntimeError as error:
+    print("broken:", error)
+sys.modules.pop("torchvision", None)
+from compsrt_plugin import compat
+compat._define_missing_torchvision_ops()
+import torchvision
+print("works:", torchvision.loaded)
+compat._define_missing_torchvision_ops()
+print("repairs:", len(compat.repairs_in_force()))
+"""
+
+
+def test_a_torchvision_whose_operators_do_not_load_becomes_importable(tmp_path: Path) -> None:
+    asks = 'import torch\ntorch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "Meta")\nloaded = True\n'
+    folder = package(tmp_path, "torchvision", __init__=asks)
+    (folder / "_C.so").write_bytes(b"built for another torch")
+    script = TORCHVISION_WITHOUT_ITS_OPERATORS.format(folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "broken: operator torchvision::nms does not exist" in done.stdout
+    assert "works: True\nrepairs: 1" in done.stdout
+
+
+def test_operators_are_left_alone_where_torchvision_can_load_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package(tmp_path, "torchvision") / "_C.so").write_bytes(b"")
+    without_modules(monkeypatch, "torchvision")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(compat, "_in_force", {})
+    loaded: list[str] = []
+    monkeypatch.setattr(torch.ops, "load_library", loaded.append)
+    compat._define_missing_torchvision_ops()
+    assert [Path(path).name for path in loaded] == ["_C.so"]
+    assert compat.repairs_in_force() == []
+
+
+# torchvision.transforms.functional_tensor
+
+
+def test_the_module_that_torchvision_renamed_is_found_under_its_old_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(tmp_path, "torchvision", transforms___functional_tensor="rgb_to_grayscale = 'found'")
+    without_modules(monkeypatch, "torchvision")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(compat, "_in_force", {})
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("torchvision.transforms.functional_tensor")
+    compat._alias_functional_tensor()
+    assert importlib.import_module("torchvision.transforms.functional_tensor").rgb_to_grayscale == "found"
+    assert len(compat.repairs_in_force()) == 1
+
+
+def test_a_torchvision_that_still_has_the_module_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(tmp_path, "torchvision", transforms__functional_tensor="")
+    without_modules(monkeypatch, "torchvision")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(compat, "_in_force", {})
+    compat._alias_functional_tensor()
+    assert compat.repairs_in_force() == []
+
+
+# TensorBoard
+
+
+def test_training_goes_on_without_tensorboard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    from basicsr.utils import logger
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError):
+        pristine("basicsr.utils.logger").init_tb_logger(str(tmp_path))
+    monkeypatch.setattr(logger.get_root_logger(), "propagate", True)
+    writer = logger.init_tb_logger(str(tmp_path))
+    writer.add_scalar("losses/l_pix", 0.5, 1)
+    writer.close()
+    monkeypatch.undo()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+# resuming
+
+
+def resume_options(folder: Path, **path: str) -> dict:
+    return {"auto_resume": not path, "path": {"training_states": str(folder), "models": str(folder), **path}}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the fault is on machines without CUDA")
+def test_a_run_resumes_on_the_cpu_from_its_newest_state(tmp_path: Path) -> None:
+    from basicsr import train
+
+    for iteration in (9, 10):
+        state = {"epoch": 1, "iter": iteration, "schedulers": [{"milestones": collections.Counter([5])}]}
+        torch.save({**state, "optimizers": [{"exp_avg": torch.ones(2)}]}, tmp_path / f"{iteration}.state")
+    options = resume_options(tmp_path, resume_state=str(tmp_path / "10.state"))
+    with pytest.raises((AssertionError, RuntimeError)):
+        pristine("basicsr.train").load_resume_state({**options, "path": dict(options["path"])})
+    state = train.load_resume_state(resume_options(tmp_path))
+    assert state["iter"] == 10
+    assert state["optimizers"][0]["exp_avg"].device.type == "cpu"
+
+
+def test_without_a_state_a_run_starts_afresh(tmp_path: Path) -> None:
+    assert compat.load_resume_state(resume_options(tmp_path)) is None
+
+
+class Touch:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def test_a_state_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "1.state"
+    torch.save({"iter": 1, "trap": Touch(tmp_path / "sprung")}, path)
+    with pytest.raises(CompSRTError, match=r"1\.state holds more than tensors and plain values, and is not run"):
+        compat.load_resume_state(resume_options(tmp_path, resume_state=str(path)))
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", None], ids=["empty", "cut off", "missing"])
+def test_a_state_that_cannot_be_read_is_named_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "1.state"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CompSRTError, match=r"path\.resume_state.*1\.state") as error:
+        compat.load_resume_state(resume_options(tmp_path, resume_state=str(path)))
+    assert "\n" not in str(error.value)
+
+
+# the logger
+
+
+def test_a_log_file_named_after_the_loggers_first_use_is_written(tmp_path: Path) -> None:
+    from basicsr.utils import logger as repaired
+
+    for module, written in ((pristine("basicsr.utils.logger"), False), (repaired, True)):
+        name = f"test_{module.__name__}"
+        module.get_root_logger(name)
+        module.get_root_logger(name, log_file=str(tmp_path / f"{name}.log")).info("hello")
+        path = tmp_path / f"{name}.log"
+        assert (path.is_file() and "INFO: hello" in path.read_text()) is written
+
+
+def test_a_second_run_logs_to_its_own_file_only(tmp_path: Path) -> None:
+    from basicsr.utils.logger import get_root_logger
+
+    for run in ("first", "second"):
+        get_root_logger("test_two_runs", log_file=str(tmp_path / f"{run}.log")).info(run)
+    assert "second" not in (tmp_path / "first.log").read_text()
+    assert "second" in (tmp_path / "second.log").read_text()
+
+
+def test_repairs_reach_every_module_that_imported_the_function() -> None:
+    import basicsr
+    from basicsr.models import sr_model
+    from basicsr.utils import logger
+
+    assert sr_model.get_root_logger is logger.get_root_logger is basicsr.get_root_logger
+    assert basicsr.load_resume_state is compat.load_resume_state
+
+
+def test_repairing_twice_changes_nothing() -> None:
+    from basicsr.utils import logger
+
+    before = (logger.get_root_logger, logger.init_tb_logger, compat.repairs_in_force())
+    compat.apply()
+    assert before == (logger.get_root_logger, logger.init_tb_logger, compat.repairs_in_force())
+
+
+# a wrong basicsr
+
+
+@pytest.fixture
+def fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder before the installed packages, for a package that calls itself basicsr."""
+    without_modules(monkeypatch, "basicsr")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if not isinstance(f, compat._ImportHook)])
+    return tmp_path
+
+
+def test_the_toolbox_passes() -> None:
+    assert compat.check_basicsr().__name__ == "basicsr"
+
+
+def test_a_fork_named_basicsr_is_refused_with_its_path_version_and_the_way_out(fork: Path) -> None:
+    package(fork, "basicsr", version="__version__ = '1.2.0+hat'")
+    with pytest.raises(CompSRTError) as error:
+        compat.check_basicsr()
+    for part in (str(fork / "basicsr"), "1.2.0+hat", "basicsr.models.sr_model", "pip install basicsr==1.4.2"):
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_installed_fork_is_to_be_uninstalled(fork: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(fork / "site-packages")
+    package(fork / "site-packages", "basicsr")
+    with pytest.raises(CompSRTError, match=r"version unknown.*pip uninstall -y .*, then pip install"):
+        compat.check_basicsr()
+
+
+def test_a_basicsr_that_fails_to_import_is_named(fork: Path) -> None:
+    package(fork, "basicsr", __init__="import a_module_that_nobody_has")
+    with pytest.raises(CompSRTError, match=r"cannot be imported .*a_module_that_nobody_has"):
+        compat.check_basicsr()
+
+
+def test_no_basicsr_at_all_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_modules(monkeypatch, "basicsr")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CompSRTError, match=r"BasicSR is not installed; pip install basicsr==1\.4\.2"):
+        compat.check_basicsr()
+
+
+# registration on import
+
+
+def test_a_callback_waits_for_the_import_of_basicsr(fork: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(fork, "basicsr", __init__="order = ['imported']")
+    prepared: list[str] = []
+    monkeypatch.setattr(compat, "_prepare_import", lambda: prepared.append("prepared"))
+
+    def callback() -> None:
+        sys.modules["basicsr"].order.append("called back")  # pyright: ignore[reportAttributeAccessIssue]
+
+    compat.on_basicsr_import(callback)
+    assert importlib.util.find_spec("basicsr") is not None
+    assert not prepared, "looking for the package is not importing it"
+    basicsr = importlib.import_module("basicsr")
+    assert (prepared, basicsr.order) == (["prepared"], ["imported", "called back"])
+
+
+def test_a_callback_is_called_at_once_if_basicsr_is_there() -> None:
+    called: list[int] = []
+    compat.on_basicsr_import(lambda: called.append(1))
+    assert called == [1]
