@@ -51,7 +51,8 @@ def choose_crop(original: Picture, degraded: Picture, size: int = 80) -> Box:
     before, after = _luma(original), _luma(degraded)
     lost = _box_sums(np.abs(before - after), box_height, box_width)
     contrast = _contrast(after)
-    kept = _centred_sums(contrast, box_height, box_width)
+    # Squared, so that a few clear contours (an eye) outweigh a lot of faint ones (the fur around it).
+    kept = _centred_sums(contrast**2, box_height, box_width)
     score = lost * kept
     # Row y of `score` is the box that starts at y; where the picture has little room left, so has the margin.
     margin_y = min(height // 16, (score.shape[0] - 1) // 2)
@@ -86,14 +87,14 @@ def _luma(picture: Picture) -> NDArray[np.float64]:
 
 
 def _contrast(luma: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (|∂y| + |∂x|)² per pixel.
+    """Return |∂y| + |∂x| per pixel.
 
-    Squared, so that a few clear contours (an eye) outweigh a lot of faint ones (the fur around it); summed
-    before, so that round and slanted shapes (a badge) outweigh straight borders (the strap beside it).
+    Their sum, not the gradient's length: round and slanted shapes (a badge) then outweigh straight borders (the
+    strap beside it).
     """
     down = np.abs(np.diff(luma, axis=0, append=luma[-1:]))
     right = np.abs(np.diff(luma, axis=1, append=luma[:, -1:]))
-    return (down + right) ** 2
+    return down + right
 
 
 def _box_sums(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
