@@ -84,9 +84,10 @@ def _check_blocks(options: Mapping[str, Any]) -> None:
     if "distill" in options:
         DistillBlock.from_dict(options["distill"])
     if options.get("prune") is not None:
+        prune = PruneBlock.from_dict(options["prune"])
         from compsrt_plugin.pruning import PRUNING_REGISTRY
 
-        _known("prune.hook", PruneBlock.from_dict(options["prune"]).hook, PRUNING_REGISTRY.keys())
+        _known("prune.hook", prune.hook, PRUNING_REGISTRY.keys())
 
 
 def _check_names(options: Mapping[str, Any]) -> None:
@@ -102,7 +103,7 @@ def _check_names(options: Mapping[str, Any]) -> None:
 
 
 def _known(key: str, name: Any, known: Iterable[str]) -> None:
-    names = list(known)
+    names = {registered.removesuffix("_basicsr") for registered in known}  # BasicSR looks under both
     if name not in names:
         raise unknown_name(f"name in {key}:", name, names)
 
