@@ -1,11 +1,11 @@
 """Bits ↔ bytes, the packed file, and other people's weight files. Knows torch and safetensors only."""
 
-from .bits import pack_bits, packed_size, unpack_bits
-from .container import is_packed
-from .download import cache_folder
-from .format import Packed, read_packed, write_packed
-from .matching import check_matches
-from .weights import load_weights
+from compsrt_plugin.checkpoint.bits import pack_bits, packed_size, unpack_bits
+from compsrt_plugin.checkpoint.container import is_packed
+from compsrt_plugin.checkpoint.download import cache_folder
+from compsrt_plugin.checkpoint.format import Packed, read_packed, write_packed
+from compsrt_plugin.checkpoint.matching import check_matches
+from compsrt_plugin.checkpoint.weights import load_weights
 
 __all__ = [
     "Packed",

@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import CompSRTError
-from . import strict_json
-from .inputs import HEAD_BYTES, WEIGHTS, FileKind, file_kind, open_input
+from compsrt_plugin.checkpoint import strict_json
+from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, WEIGHTS, FileKind, file_kind, open_input
+from compsrt_plugin.errors import CompSRTError
 
 FORMAT = "compsrt-packed"
+VERSION = "1"
 MAX_HEAD = 1 << 20  # bytes
 EXPECTED = "a packed checkpoint as written by `basicsr train`"
 ITEM_BYTES = {"U8": 1, "F16": 2, "F32": 4, "I64": 8}
@@ -56,13 +57,13 @@ def assemble(parts: Mapping[str, Part], metadata: Mapping[str, str]) -> bytes:
 
     Args:
         parts: in the order in which they are to lie in the file, wide types first so that they are aligned.
-        metadata: without `format` and `sha256`, which are added.
+        metadata: without `format`, `version` and `sha256`, which are added.
 
     Raises:
         ValueError: the head would be larger than a reader accepts.
     """
     # The seal stands first, so that its place is known without parsing.
-    head: dict[str, Any] = {"__metadata__": {"sha256": _UNSEALED, "format": FORMAT, **metadata}}
+    head: dict[str, Any] = {"__metadata__": {"sha256": _UNSEALED, "format": FORMAT, "version": VERSION, **metadata}}
     end = 0
     for name, part in parts.items():
         begin, end = end, end + len(part.data)
@@ -165,6 +166,13 @@ def _parse_head(path: Path, text: bytes) -> tuple[dict[str, str], dict[str, tupl
         )
     if not all(isinstance(value, str) for value in metadata.values()):
         raise damaged(path, "its metadata are no strings")
+    # Before all that another version may do in another way, the seal included.
+    if metadata.get("version") != VERSION:
+        raise CompSRTError(
+            f"{path} is a packed checkpoint of version {metadata.get('version', '')[:20]!r}",
+            allowed=f"version {VERSION!r}",
+            hint="install a newer compsrt_plugin",
+        )
     if not re.fullmatch("[0-9a-f]{64}", metadata.get("sha256", "")):
         raise damaged(path, "its checksum is missing")
     places: dict[str, tuple[str, int, int]] = {}

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..errors import CompSRTError
-from .atomic import atomic_file
-from .inputs import HEAD_BYTES, open_input
+from compsrt_plugin.checkpoint.atomic import atomic_file
+from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, open_input
+from compsrt_plugin.errors import CompSRTError
 
 _CHUNK = 1 << 16
 _BY_HAND = "check the address and the network, or download the file by hand and give its path"
@@ -60,11 +60,10 @@ def fetch(
     path = folder / "weights" / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name[-100:]}"
     if path.is_file() and (sha256 is None or file_sha256(path) == sha256.lower()):
         return path
-    with _connect(url, timeout) as answer, atomic_file(path) as file:
+    hint = "free some space, or set COMPSRT_CACHE to a folder that can be written"
+    with _connect(url, timeout) as answer, atomic_file(path, hint) as file:
         digest = hashlib.sha256()
-        with tqdm(
-            total=answer.length, desc=name, unit="B", unit_scale=True, leave=False, disable=None
-        ) as progress:
+        with tqdm(total=answer.length, desc=name, unit="B", unit_scale=True, leave=False, disable=None) as progress:
             for i, chunk in enumerate(_chunks(answer, url)):
                 if i == 0:
                     check_head(chunk[:HEAD_BYTES])

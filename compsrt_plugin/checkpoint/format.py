@@ -8,8 +8,8 @@ holding all tensors of that kind one after the other, and a compressed table of 
     uint8, bool                other bytes; masks at one bit per element
     layout                     the table (`layout.pack_layout`)
 
-in a sealed safetensors file (`container`) whose metadata are `format`, `version`, `coding` (how codes are
-compressed: `raw` is the only way so far), `header` (JSON: what the network is) and `sha256`.
+in a sealed safetensors file (`container`). Its metadata hold besides `coding` (how codes are compressed: `raw`
+is the only way so far) and `header` (JSON: what the network is).
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from typing import Any
 
 import torch
 
-from ..errors import CompSRTError
-from . import strict_json
-from .atomic import atomic_file
-from .bits import pack_bits, packed_size, unpack_bits
-from .container import Container, Part, assemble, damaged, read_container
-from .layout import KINDS, Entry, pack_layout, unpack_layout
+from compsrt_plugin.checkpoint import strict_json
+from compsrt_plugin.checkpoint.atomic import atomic_file
+from compsrt_plugin.checkpoint.bits import pack_bits, packed_size, unpack_bits
+from compsrt_plugin.checkpoint.container import Container, Part, assemble, damaged, read_container
+from compsrt_plugin.checkpoint.layout import KINDS, Entry, pack_layout, unpack_layout
+from compsrt_plugin.errors import CompSRTError
 
-VERSION = "1"
 CODING = "raw"
 _METADATA = {"sha256", "format", "version", "coding", "header"}
 
@@ -83,8 +82,7 @@ def write_packed(
         if name not in state:
             raise ValueError(f"code_bits names {name!r}, which the state does not hold")
     entries = [
-        Entry(name, _kind_of(name, tensor, code_bits.get(name)), tuple(tensor.shape))
-        for name, tensor in state.items()
+        Entry(name, _kind_of(name, tensor, code_bits.get(name)), tuple(tensor.shape)) for name, tensor in state.items()
     ]
     parts: dict[str, Part] = {}
     for kind in KINDS:
@@ -92,7 +90,7 @@ def write_packed(
         if tensors:
             parts[kind] = Part(KINDS[kind].stored, _encode(kind, tensors))
     parts["layout"] = Part("U8", pack_layout(entries))
-    metadata = {"version": VERSION, "coding": CODING, "header": strict_json.dump(dict(header))}
+    metadata = {"coding": CODING, "header": strict_json.dump(dict(header))}
     content = assemble(parts, metadata)
     with atomic_file(path) as file:
         file.write(content)
@@ -186,13 +184,6 @@ def _decode_all(container: Container, entries: list[Entry]) -> dict[str, torch.T
 
 
 def _check_metadata(path: Path, metadata: dict[str, str]) -> None:
-    version = metadata.get("version")
-    if version != VERSION:
-        raise CompSRTError(
-            f"{path} is a packed checkpoint of version {str(version)[:20]!r}",
-            allowed=f"version {VERSION!r}",
-            hint="install a newer compsrt_plugin",
-        )
     coding = metadata.get("coding")
     if coding != CODING:
         raise CompSRTError(

@@ -9,7 +9,7 @@ import enum
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import CompSRTError, nearest
+from compsrt_plugin.errors import CompSRTError, nearest
 
 HEAD_BYTES = 512
 

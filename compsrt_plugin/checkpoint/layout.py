@@ -22,8 +22,8 @@ from typing import NamedTuple
 import torch
 
 MAX_TEXT = 4 << 20  # bytes of the table once decompressed
-MAX_TENSORS = 1 << 16
-MAX_NAME = 512  # characters; with MAX_TENSORS it bounds what the shared parts can unfold to
+MAX_TENSORS = 1 << 15
+MAX_NAME = 256  # characters; with MAX_TENSORS it bounds what the shared parts can unfold to
 MAX_AXES = 8
 MAX_ELEMENTS = 1 << 31  # per tensor, empty axes counted as 1, so that strides stay small as well
 

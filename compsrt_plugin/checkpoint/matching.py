@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..errors import CompSRTError
-from .weights import DERIVED_BUFFERS
+from compsrt_plugin.checkpoint.weights import DERIVED_BUFFERS
+from compsrt_plugin.errors import CompSRTError
+
 
 def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, source: str | Path) -> None:
     """Return if `weights` fill `network` exactly: same names, same shapes, numbers of the same nature.
@@ -30,9 +31,7 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
     unknown = [name for name in found if name not in expected]
     shared = [name for name in expected if name in found]
     reshaped = [name for name in shared if found[name].shape != expected[name].shape]
-    integer = [
-        name for name in shared if expected[name].is_floating_point() and not found[name].is_floating_point()
-    ]
+    integer = [name for name in shared if expected[name].is_floating_point() and not found[name].is_floating_point()]
     different = [*missing, *unknown, *reshaped, *integer]
     if not different:
         return
@@ -62,7 +61,7 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
     if unknown:
         reasons.append(f"{len(unknown)} tensors are unknown here (first {_first(unknown)})")
     if integer:
-        reasons.append(f"{len(integer)} tensors hold integers instead of floating-point numbers (first {_first(integer)})")
+        reasons.append(f"{len(integer)} tensors hold integers, not floating-point (first {_first(integer)})")
     raise CompSRTError(
         f"{source} does not fit this {kind}: {', '.join(reasons)}",
         hint="take weights of this network, or correct network_g (embed_dim, depths, mlp_ratio, upsampler)",
@@ -79,7 +78,7 @@ def _scale(tensors: Mapping[str, torch.Tensor]) -> int | None:
     Its convolutions `upsample.N` (out, in, 3, 3) each feed a pixel shuffle by r = √(out / what remains): the
     colours of the picture where it is the last convolution, else its own input width.
     """
-    convs = [t.shape for name, t in tensors.items() if name.startswith("upsample.") and t.ndim == 4 and t.numel()]
+    convs = [t.shape for n, t in tensors.items() if n.startswith("upsample.") and t.ndim == 4 and t.numel()]
     first = tensors.get("conv_first.weight")
     if not convs or first is None or first.ndim != 4 or not first.numel():
         return None

@@ -13,10 +13,10 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 
-from ..errors import CompSRTError
-from .container import FORMAT
-from .download import check_sha256, fetch, file_sha256
-from .inputs import HEAD_BYTES, WEIGHTS, FileKind, file_kind, open_input
+from compsrt_plugin.checkpoint.container import FORMAT
+from compsrt_plugin.checkpoint.download import check_sha256, fetch, file_sha256
+from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, WEIGHTS, FileKind, file_kind, open_input
+from compsrt_plugin.errors import CompSRTError
 
 EXPECTED = "a state dict of full-precision weights, .pth or .safetensors"
 # What SwinIR keeps in its state dict although it computes it from its arguments; the shapes depend on the
@@ -136,9 +136,7 @@ def _read_torch(path: Path, source: str) -> Any:
 
 def _damaged(source: str, reason: object) -> CompSRTError:
     first = str(reason).strip().split("\n")[0][:120] or type(reason).__name__
-    return CompSRTError(
-        f"{source} is damaged or only part of a file ({first})", allowed=EXPECTED, hint=_AGAIN
-    )
+    return CompSRTError(f"{source} is damaged or only part of a file ({first})", allowed=EXPECTED, hint=_AGAIN)
 
 
 def _select(content: Any, param_key: str | None) -> Any:
