@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
 import types
@@ -112,8 +113,6 @@ def test_what_a_user_can_cause_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import re
-
     fake_command(monkeypatch, error)
     assert cli.main(["fake"]) == code
     assert re.fullmatch(line, capsys.readouterr().err)

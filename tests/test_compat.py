@@ -156,6 +156,7 @@ def test_a_run_resumes_on_the_cpu_from_its_newest_state(tmp_path: Path) -> None:
     with pytest.raises((AssertionError, RuntimeError)):
         pristine("basicsr.train").load_resume_state({**options, "path": dict(options["path"])})
     state = train.load_resume_state(resume_options(tmp_path))
+    assert state is not None
     assert state["iter"] == 10
     assert state["optimizers"][0]["exp_avg"].device.type == "cpu"
 

@@ -123,9 +123,7 @@ def _option_files() -> Iterator[Finding]:
         for line in wrong:
             yield Finding(FAIL, "option files", line)
         if not files:
-            yield Finding(
-                FAIL, "option files", f"none installed for `basicsr {command}`: pip install . again"
-            )
+            yield Finding(FAIL, "option files", f"none installed for `basicsr {command}`: pip install . again")
         elif not wrong:
             yield Finding(OK, "option files", f"{len(files)} for basicsr {command}")
 
@@ -150,15 +148,11 @@ def _bundled_files(manifest: Path) -> Iterator[Finding]:
 def _demo_pictures() -> Finding:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        return Finding(
-            FAIL, "demo", "scikit-image, whose photographs are the demo set, is missing: pip install it"
-        )
+        return Finding(FAIL, "demo", "scikit-image, whose photographs are the demo set, is missing: pip install it")
     missing = [name for name in DEMO_PICTURES if not (Path(spec.origin).parent / "data" / name).is_file()]
     version = importlib.metadata.version("scikit-image")
     if missing:
-        return Finding(
-            FAIL, "demo", f"scikit-image {version} has no {', '.join(missing)}: pip install scikit-image"
-        )
+        return Finding(FAIL, "demo", f"scikit-image {version} has no {', '.join(missing)}: pip install scikit-image")
     return Finding(OK, "demo", f"{len(DEMO_PICTURES)} photographs in scikit-image {version}")
 
 
@@ -182,10 +176,13 @@ def _benchmarks(root: str | None) -> Iterator[Finding]:
             yield Finding(WARN, name, f"not found: its pictures belong in {folder / 'HR'}")
             continue
         lr = {scale: _count(folder / "LR_bicubic" / f"X{scale}") for scale in (2, 3, 4)}
-        counts = ", ".join(f"{count} LR x{scale}" for scale, count in lr.items())
-        lacking = [f"X{scale}" for scale, count in lr.items() if count != hr]
-        advice = f": basicsr prepare --hr {folder / 'HR'} --scales 2 3 4 --out {folder}" if lacking else ""
-        yield Finding(WARN if lacking else OK, name, f"{hr} HR, {counts} in {folder}{advice}")
+        counts = ", ".join(f"{count or 'no'} LR x{scale}" for scale, count in lr.items())
+        detail = f"{hr} HR, {counts} in {folder}"
+        if any(count not in (0, hr) for count in lr.values()):
+            advice = f"basicsr prepare --hr {folder / 'HR'} --scales 2 3 4 --out {folder}"
+            yield Finding(WARN, name, f"{detail}: some are missing, make them with {advice}")
+        else:
+            yield Finding(OK, name, detail + (" (made when needed)" if 0 in lr.values() else ""))
 
 
 def _count(folder: Path) -> int:

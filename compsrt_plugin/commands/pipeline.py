@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import copy
 import os
+import shlex
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,16 @@ from compsrt_plugin.config.files import find_option_file
 from compsrt_plugin.config.force_yml import apply_force_yml
 from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.errors import unknown_name
+from compsrt_plugin.errors import CompSRTError, unknown_name
 
 FOLDERS = {"test": "results", "train": "experiments"}
+SET_BY_LAUNCHER = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}  # what BasicSR reads from the environment
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags that BasicSR's `parse_options` knows, with their meaning there."""
-    parser.add_argument(
-        "-opt", required=True, metavar="FILE", help="option file: a path or an installed name"
-    )
-    parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher"
-    )
+    parser.add_argument("-opt", required=True, metavar="FILE", help="option file: a path or an installed name")
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher")
     parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
     parser.add_argument("--debug", action="store_true", help="short run, named debug_NAME")
     parser.add_argument("--local_rank", type=int, default=0, help="set by the launcher")
@@ -50,6 +49,12 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
         CompSRTError: a mistake in the options, found before anything is written; or one found later (a
             broken checkpoint or picture), after which the run's folder is gone again.
     """
+    variable = SET_BY_LAUNCHER.get(args.launcher)
+    if variable is not None and variable not in os.environ:
+        raise CompSRTError(
+            f"--launcher {args.launcher}, but {variable} is not set in the environment",
+            hint=f"start with: torchrun --nproc_per_node=2 -m compsrt_plugin {command} … --launcher pytorch",
+        )
     source = find_option_file(args.opt, command)
     options = read_option_file(source)
     given = copy.deepcopy(options)
@@ -113,26 +118,27 @@ def _option_text(source: Path, options: Mapping[str, Any], changed: bool) -> str
     text = source.read_text(encoding="utf-8")
     if not changed and yaml.safe_load(text) == options:  # our reader takes 1e-4 for a number, PyYAML does not
         return text
-    return f"# {source.name} with the changes of the command line\n" + yaml.safe_dump(
-        dict(options), sort_keys=False
-    )
+    return f"# {source.name} with the changes of the command line\n" + yaml.safe_dump(dict(options), sort_keys=False)
 
 
 def _run_folders(root: Path, name: str, command: str, debug: bool) -> list[Path]:
     name = f"debug_{name}" if debug and not name.startswith("debug") else name
     if int(os.environ.get("RANK", "0")) > 0:
         return []  # the first process makes the folders, and tidies them
-    return [
-        root / folder / name for folder in (FOLDERS[command], *(["tb_logger"] if command == "train" else []))
-    ]
+    return [root / folder / name for folder in (FOLDERS[command], *(["tb_logger"] if command == "train" else []))]
 
 
 def _hand_over(args: argparse.Namespace, command: str, options: Path, root: Path) -> None:
     """Call BasicSR's pipeline, which reads its options from the command line."""
-    argv = [f"basicsr {command}", "-opt", str(options), "--launcher", args.launcher]
+    forced = ["--force_yml", *args.force_yml] if args.force_yml else []
+    told = shlex.join(["basicsr", command, "-opt", args.opt, *forced])
+    # BasicSR writes these words beside its results: what was typed is worth more than our temporary file
+    argv = [f"{told}  # handed on as:", "-opt", str(options), "--launcher", args.launcher]
     argv += ["--auto_resume"] if args.auto_resume else []
     argv += ["--debug"] if args.debug else []
     argv += ["--local_rank", str(args.local_rank)]
+    # BasicSR's SwinIR calls it the old way
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     before, sys.argv = sys.argv, argv
     try:
         if command == "train":

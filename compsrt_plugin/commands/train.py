@@ -11,8 +11,8 @@ examples:
   basicsr train -opt compsrt_x4_3bit.yml
       quantize the bundled full-precision network, on photographs that come with scikit-image
   basicsr train -opt compsrt_x4_3bit.yml --force_yml name=mine \\
-      datasets:train:dataroot_gt=datasets/DF2K/HR datasets:train:dataroot_lq=datasets/DF2K/LR_bicubic/X4
-      the same on your own pictures
+      datasets:train:dataroot_gt=datasets/DF2K/HR datasets:val:dataroot_gt=datasets/DF2K/HR
+      the same on your own pictures, a tenth of them held out
   basicsr train -opt compsrt_x4_3bit.yml --auto_resume
       go on where an interrupted run stopped
 

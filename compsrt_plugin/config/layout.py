@@ -91,9 +91,7 @@ def _look_up(options: Mapping[str, Any], key: str, where: str) -> Any:
     value: Any = options
     for name in key.split("."):
         if not isinstance(value, Mapping) or name not in value:
-            raise CompSRTError(
-                f"{where} has no key '{key}'", hint="BasicSR needs it: see the installed files"
-            )
+            raise CompSRTError(f"{where} has no key '{key}'", hint="BasicSR needs it: see the installed files")
         value = value[name]
     return value
 

@@ -167,12 +167,8 @@ class QuantBlock(Block):
     weight: WeightBlock = field(default_factory=WeightBlock, metadata={"block": WeightBlock})
     activation: ActivationBlock = field(default_factory=ActivationBlock, metadata={"block": ActivationBlock})
     conv_bits: int | str | None = option(AS_RECIPE, _conv_bits)
-    overrides: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=dict, metadata={"check": per_pattern(_override)}
-    )
-    calibration: CalibrationBlock = field(
-        default_factory=CalibrationBlock, metadata={"block": CalibrationBlock}
-    )
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"check": per_pattern(_override)})
+    calibration: CalibrationBlock = field(default_factory=CalibrationBlock, metadata={"block": CalibrationBlock})
 
 
 @dataclass(frozen=True)
@@ -189,9 +185,7 @@ class PruneBlock(Block):
 
     hook: str = option("magnitude", text())
     ratio: float = option(0.0, number(0, below=1))
-    layers: Mapping[str, float] = field(
-        default_factory=dict, metadata={"check": per_pattern(number(0, below=1))}
-    )
+    layers: Mapping[str, float] = field(default_factory=dict, metadata={"check": per_pattern(number(0, below=1))})
 
 
 @dataclass(frozen=True)

@@ -114,14 +114,14 @@ num_gpu: auto  # auto: as many as there are; 0: CPU
 manual_seed: 0
 
 datasets:
-  # Photographs that come with scikit-image, none of them among the tested ones. For your own, give folders:
-  # dataroot_gt: datasets/DF2K/HR
-  # dataroot_lq: datasets/DF2K/LR_bicubic/X$scale
-  # filename_tmpl: '{}x$scale'
+  # Photographs that come with scikit-image, none of them among the tested ones. For your own, give in both
+  # blocks dataroot_gt: a tenth of the pictures is held out, and low-resolution ones are made once, unless
+  # dataroot_lq and filename_tmpl ('{}x$scale') say where they are.
   train:
     name: Calibration
     type: CompSRTPairedDataset
     embedded: calibration
+    # dataroot_gt: datasets/DF2K/HR
     subset: train
     io_backend:
       type: disk
@@ -141,6 +141,7 @@ datasets:
     name: Holdout
     type: CompSRTPairedDataset
     embedded: calibration
+    # dataroot_gt: datasets/DF2K/HR
     subset: holdout
     io_backend:
       type: disk
@@ -221,21 +222,15 @@ def out_of_step(folder: Path) -> list[str]:
     """Return the option files below `folder` that differ from the script, are missing, or are left over."""
     texts = option_texts()
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.glob("t*/compsrt_*.yml"))}
-    wrong = [
-        name for name in texts if name not in found or found[name].read_text(encoding="utf-8") != texts[name]
-    ]
+    wrong = [name for name in texts if name not in found or found[name].read_text(encoding="utf-8") != texts[name]]
     return wrong + [name for name in found if name not in texts]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the option files, or compare them; return 1 if `--check` finds a difference."""
-    parser = argparse.ArgumentParser(
-        prog="python -m compsrt_plugin.config.write_options", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m compsrt_plugin.config.write_options", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
-    parser.add_argument(
-        "--out", type=Path, default=Path("options"), help="folder to write to (default: options)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("options"), help="folder to write to (default: options)")
     args = parser.parse_args(argv)
     if args.check:
         wrong = out_of_step(args.out)

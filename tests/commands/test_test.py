@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,11 @@ def test_an_installed_name_reaches_basicsr_unchanged_with_its_comments(pipeline:
     assert pipeline.root == str(tmp_path)
     assert sys.argv == before
     assert not Path(pipeline.argv[2]).exists()
+
+
+def test_basicsr_notes_down_the_words_that_were_typed(pipeline: Pipeline) -> None:
+    main(["test", "-opt", "compsrt_x4_3bit", "--force_yml", "quant:bits=2"])
+    assert pipeline.argv[0].startswith("basicsr test -opt compsrt_x4_3bit --force_yml quant:bits=2  #")
 
 
 def test_basicsrs_flags_keep_their_meaning(pipeline: Pipeline) -> None:
@@ -116,11 +122,17 @@ def test_a_mistake_is_one_line_exit_code_2_and_nothing_written(
     err = capsys.readouterr().err
     assert err.startswith("basicsr: error: ")
     assert err.count("\n") == 1
-    import re
-
     assert re.search(says, err), err
     assert not pipeline.argv, "the pipeline has not started"
     assert {path.name for path in tmp_path.iterdir()} <= {"bad.yml"}
+
+
+def test_a_launcher_that_is_not_there_is_named(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    assert main(["test", "-opt", "compsrt_x4_3bit", "--launcher", "pytorch"]) == 2
+    assert "RANK is not set in the environment; start with: torchrun" in capsys.readouterr().err
 
 
 def test_an_output_folder_that_cannot_be_written_stops_before_the_start(
