@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "checkpoint"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-import fuzzing
+from checkpoint import fuzzing
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from compsrt_plugin.checkpoint.container import MAX_HEAD, Part, assemble, is_packed, read_container
 from compsrt_plugin.errors import CompSRTError
 
-from .fuzzing import put_together, take_apart
+from .damages import put_together, take_apart
 
 PARTS = {"wide": Part("F32", torch.tensor([1.0, 2.0]).numpy().tobytes()), "narrow": Part("U8", b"abc")}
 

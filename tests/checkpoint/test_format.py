@@ -10,7 +10,8 @@ import torch
 from compsrt_plugin.checkpoint import read_packed, write_packed
 from compsrt_plugin.errors import CompSRTError
 
-from .fuzzing import identical, layout_text, put_together, replace_layout, same, sample_state, take_apart
+from .damages import layout_text, put_together, replace_layout, take_apart
+from .fuzzing import identical, same, sample_state
 
 VERSION_1 = Path(__file__).with_name("version1.safetensors")
 HEADER = {
