@@ -6,6 +6,7 @@ import argparse
 import math
 import multiprocessing
 import os
+import signal
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
@@ -123,4 +124,9 @@ def _executor(workers: int | None, pictures: int) -> Executor | None:
     if workers == 1:
         return None
     # spawn: the one way that works on every system, and with threads that were started before
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,  # on Ctrl-C this process alone answers
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
