@@ -73,9 +73,7 @@ def cached_lr(hr_dir: str | os.PathLike[str], scale: int) -> tuple[Path, Path]:
     return cached_pairs(folder.name, pictures_in(folder), scale)
 
 
-def cached_pairs(
-    label: str, sources: Sequence[Path], scale: int, *, max_side: int | None = None
-) -> tuple[Path, Path]:
+def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: int | None = None) -> tuple[Path, Path]:
     """Make HR/LR pairs of some pictures in the cache, once; as `cached_lr`.
 
     Safe in several processes at once: every file is written whole, equal sources give equal files, and a

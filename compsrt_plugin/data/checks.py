@@ -49,14 +49,10 @@ def check_pairs(
     Raises:
         CompSRTError: the first file that is wrong, what was found, what is allowed, the next step.
     """
-    check_files(
-        _paired(hr_dir, lr_dir, scale, filename_tmpl), scale, decode=decode, min_lr=min_lr, exact=exact
-    )
+    check_files(_paired(hr_dir, lr_dir, scale, filename_tmpl), scale, decode=decode, min_lr=min_lr, exact=exact)
 
 
-def check_files(
-    pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool, min_lr: int, exact: bool
-) -> None:
+def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool, min_lr: int, exact: bool) -> None:
     """Check pairs of (HR file, LR file); arguments and errors as in `check_pairs`."""
 
     def check(pair: tuple[Path, Path]) -> None:

@@ -55,9 +55,7 @@ class CompSRTPairedDataset(PairedImageDataset):
             logging.getLogger("basicsr").warning("%s; it is left out", error)
             self.opt, self.paths = options, []
             return
-        options.update(
-            dataroot_gt=str(roots.hr), dataroot_lq=str(roots.lr), filename_tmpl=roots.filename_tmpl
-        )
+        options.update(dataroot_gt=str(roots.hr), dataroot_lq=str(roots.lr), filename_tmpl=roots.filename_tmpl)
         limits: dict[str, Any] = {
             "decode": not training,
             "min_lr": _crop_side(options) if training else smallest_lr(options["scale"]),

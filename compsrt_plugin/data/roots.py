@@ -53,25 +53,25 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
             hint="pairs are needed: give the HR folder too",
         )
     if hr is not None and lr is not None:
-        for key, folder in (("dataroot_gt", hr), ("dataroot_lq", lr)):
-            _require(name, key, folder)
-        return Roots(Path(hr), Path(lr), opt.get("filename_tmpl") or "{}")
+        folders = _folder(name, "dataroot_gt", hr), _folder(name, "dataroot_lq", lr)
+        return Roots(*folders, opt.get("filename_tmpl") or "{}")
     if opt["io_backend"]["type"] != "disk" or opt.get("meta_info_file") is not None:
         raise CompSRTError(
             f"data set {name} needs dataroot_gt and dataroot_lq",
             hint="an LMDB or a meta_info_file says nothing about where the pictures are",
         )
     if hr is not None:
-        _require(name, "dataroot_gt", hr)
-        return Roots(*cached_lr(hr, scale), f"{{}}x{scale}")
+        return Roots(*cached_lr(_folder(name, "dataroot_gt", hr), scale), f"{{}}x{scale}")
     if opt.get("embedded") is not None:
         return Roots(*embedded_pairs(opt["embedded"], scale), f"{{}}x{scale}")
     return _by_name(name, scale, opt.get("filename_tmpl") or f"{{}}x{scale}")
 
 
-def _require(name: str, key: str, folder: Any) -> None:
-    if not Path(folder).is_dir():
+def _folder(name: str, key: str, given: Any) -> Path:
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
         raise MissingDataError(f"data set {name}: {key} {folder} is not a folder", hint="check the path")
+    return folder
 
 
 def _by_name(name: str, scale: int, filename_tmpl: str) -> Roots:

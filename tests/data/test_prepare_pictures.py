@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 import numpy as np
@@ -106,6 +107,15 @@ def test_an_output_folder_that_cannot_be_written_ends_the_run_at_once(hr_folder,
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UnwritableError, match=r"cannot write .*antx4\.png"):
         make_pictures(pictures_in(hr_folder), Layout(tmp_path / "out", (4,)))
+
+
+def test_a_dead_worker_process_is_told_in_one_line(hr_folder, tmp_path, monkeypatch):
+    def die(job):
+        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr("compsrt_plugin.data.prepare._do", die)
+    with pytest.raises(CompSRTError, match=r"a worker process died .*; run again with --workers 1"):
+        make_pictures(pictures_in(hr_folder), Layout(tmp_path, (4,)), executor=ThreadPoolExecutor(1))
 
 
 def test_two_pictures_of_one_name_are_refused(hr_folder, tmp_path):
