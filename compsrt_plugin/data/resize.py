@@ -41,8 +41,8 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
         ValueError: the picture has not 2 or 3 axes or no pixels, or the scale is not above 0.
 
     >>> imresize(np.array([[0, 0, 255, 255]] * 4, dtype=np.uint8), 0.5)
-    array([[  0, 255],
-           [  0, 255]], dtype=uint8)
+    array([[ 14, 241],
+           [ 14, 241]], dtype=uint8)
     """
     if image.dtype != np.uint8:
         raise TypeError(f"imresize takes uint8 pictures, not {image.dtype}")
