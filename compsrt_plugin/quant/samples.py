@@ -211,10 +211,12 @@ def _of_bins(bins: Tensor, counts: Tensor, width: float, low: float, high: float
     left = torch.where(bins > 0, bins, bins - 1).to(torch.float64) * width
     left[0] = low
     knots = torch.cat([left, left.new_tensor([high])]) - centre
-    a, b = knots[:-1], knots[1:]
     counted = counts.to(torch.float64)
-    density = (counted / (b - a)).nan_to_num_(posinf=0.0)  # the last bin may begin at `high`: no length
-    moments = torch.stack([counted, counted * (a + b) / 2, counted * (a * a + a * b + b * b) / 3])
+    length = knots.diff()
+    density = (counted / length).nan_to_num_(posinf=0.0)  # the last bin may begin at `high`: no length
+    middle = knots[:-1] + length / 2
+    total = counted * middle
+    moments = torch.stack([counted, total, total * middle + counted * length**2 / 12])
     before, after = torch.zeros(3, 1, dtype=torch.float64), density.new_zeros(1)
     return Distribution(
         centre=centre,
