@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from basicsr.archs.swinir_arch import SwinIR, WindowAttention
+from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from compsrt_plugin.compat import register_once
 from compsrt_plugin.quant import (
     NetworkSpec,
     Quantizer,
@@ -24,6 +26,7 @@ OPERANDS = ("q", "k", "v", "map")
 DERIVED_BUFFERS = ("attn_mask", "relative_position_index")  # they follow from the window and image size
 
 
+@register_once(ARCH_REGISTRY)
 class CompSRTSwinIR(SwinIR):
     """SwinIR whose layers are quantized as `quant` says; the light network by default.
 

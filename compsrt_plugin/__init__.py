@@ -6,36 +6,30 @@ on today's torch and puts our classes into BasicSR's registries. Importing twice
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
 
-from compsrt_plugin.compat import on_basicsr_import
+from compsrt_plugin import compat
 
 __version__ = "0.1.0"
 
 
+CLASS_MODULES = (
+    "compsrt_plugin.archs.compsrt_swinir_arch",
+    "compsrt_plugin.data.paired_dataset",
+    "compsrt_plugin.models.compsrt_model",
+    "compsrt_plugin.pruning",
+)
+
+
 def register() -> None:
-    """Put the plugin's classes into BasicSR's registries, once; the one place where that happens.
+    """Put the plugin's classes into BasicSR's registries; their modules do it when they are imported.
 
     Raises:
         CompSRTError: if the `basicsr` found is not the toolbox, or too different from 1.4.2.
     """
-    from compsrt_plugin import compat
-
     compat.apply()
-    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
-
-    from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-    from compsrt_plugin.data.paired_dataset import CompSRTPairedDataset
-    from compsrt_plugin.models.compsrt_model import CompSRTModel
-
-    entries: list[tuple[Any, type]] = [
-        (ARCH_REGISTRY, CompSRTSwinIR),
-        (DATASET_REGISTRY, CompSRTPairedDataset),
-        (MODEL_REGISTRY, CompSRTModel),
-    ]
-    for registry, entry in entries:
-        if entry.__name__ not in registry:
-            registry.register(entry)
+    for module in CLASS_MODULES:
+        importlib.import_module(module)
 
 
-on_basicsr_import(register)
+compat.on_basicsr_import(register)

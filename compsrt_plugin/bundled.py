@@ -1,7 +1,12 @@
-"""The weight files that come with the package."""
+"""The weight files that come with the package.
+
+`python -m compsrt_plugin.bundled` writes `weights/manifest.json`, by which `basicsr doctor` knows them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from compsrt_plugin.errors import CompSRTError
@@ -41,3 +46,15 @@ def checkpoint_path(scale: int, bits: int) -> Path:
             f"--force_yml path:pretrain_network_g=experiments/{name}/models/{name}.safetensors",
         )
     return path
+
+
+def manifest() -> dict[str, dict[str, str | int]]:
+    """Return name -> sha256 and bytes of every bundled weight file."""
+    return {
+        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+        for path in sorted(WEIGHTS.glob("*.safetensors"))
+    }
+
+
+if __name__ == "__main__":
+    MANIFEST.write_text(json.dumps(manifest(), indent=2) + "\n", encoding="utf-8")

@@ -17,9 +17,11 @@ from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from compsrt_plugin.errors import CompSRTError
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 WANTED_VERSION = "1.4.2"
 WANTED_NAMES = {
@@ -69,6 +71,20 @@ def on_basicsr_import(callback: Callable[[], None]) -> None:
         callback()
     else:
         sys.meta_path.insert(0, _ImportHook(callback))
+
+
+def register_once(registry: Any) -> Callable[[C], C]:
+    """Return a decorator that registers a class or function in a BasicSR registry, unless its name is there.
+
+    BasicSR's own decorator stops the program at the second registration of a name (a reloaded module, say).
+    """
+
+    def register(entry: C) -> C:
+        if entry.__name__ not in registry:
+            registry.register(entry)
+        return entry
+
+    return register
 
 
 def check_basicsr() -> ModuleType:

@@ -69,7 +69,9 @@ def load_packed_state(network: nn.Module, packed: Packed, source: str | Path) ->
         CompSRTError: if the contents do not fit the network that the header describes.
     """
     for name, layer in quantized_layers(network):
-        layer.prepare_frozen(has_offset=f"{name}.weight_offset" in packed.state)
+        layer.prepare_frozen(
+            has_offset=f"{name}.weight_offset" in packed.state, has_mask=f"{name}.weight_mask" in packed.state
+        )
     expected = network.state_dict()
     missing, extra = expected.keys() - packed.state.keys(), packed.state.keys() - expected.keys()
     wrong = [

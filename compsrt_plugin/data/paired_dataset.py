@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from basicsr.data.paired_image_dataset import PairedImageDataset
+from basicsr.utils.registry import DATASET_REGISTRY
 
+from compsrt_plugin.compat import register_once
 from compsrt_plugin.data.checks import check_files, check_pairs, smallest_lr
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
@@ -19,6 +21,7 @@ SUBSETS = ("train", "holdout")
 BACKENDS = ("disk", "lmdb", "memcached")
 
 
+@register_once(DATASET_REGISTRY)
 class CompSRTPairedDataset(PairedImageDataset):
     """A `PairedImageDataset` that finds its folders by itself where none are given.
 

@@ -13,14 +13,17 @@ import torch
 from basicsr.archs import build_network
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite
+from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import compsrt_plugin
-from compsrt_plugin import bundled
+from compsrt_plugin import bundled, pruning
 from compsrt_plugin.checkpoint import Packed, check_matches, is_packed, load_weights, read_packed
 from compsrt_plugin.checkpoint.network import load_packed_state, round_unquantized, save_network
+from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
+from compsrt_plugin.config.schema import PruneBlock
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.calibration import calibration_batches
@@ -33,6 +36,7 @@ PICTURED = "Demo"  # the data set of which side-by-side pictures are drawn
 COUNTED_PATCH = 64  # codes are counted on the middle of each data set's first picture: 384 quantizers in a second
 
 
+@register_once(MODEL_REGISTRY)
 class CompSRTModel(SRModel):
     """A quantized network beside its full-precision teacher.
 
@@ -239,10 +243,19 @@ class CompSRTModel(SRModel):
         options = self.quant.calibration
         logger.info(f"Quantization: {self.quant.to_dict()}")
         self.get_bare_model(self.net_g).quantize(self.quant.spec)
+        self._prune(self.get_bare_model(self.net_g))
         self.net_g.eval()
         batches = calibration_batches(self.opt, options.patches, options.patch_size, self.device)
         calibrate(self.get_bare_model(self.net_g), batches)
         logger.info(f"Bounds of {sum(1 for _ in named_quantizers(self.net_g))} quantizers searched")
+
+    def _prune(self, network: nn.Module) -> None:
+        if self.opt.get("prune") is None:
+            return
+        block = PruneBlock.from_dict(self.opt["prune"])
+        shares = pruning.prune(network, block.hook, block.ratio, block.layers)
+        mean = sum(shares.values()) / len(shares)
+        get_root_logger().info(f"Pruned by {block.hook}: {mean:.1%} of the weights of {len(shares)} linear layers")
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Write the packed network as `models/NAME.safetensors` (at the end: current_iter -1)."""
@@ -263,6 +276,7 @@ class CompSRTModel(SRModel):
             "provenance": {
                 "name": self.opt["name"],
                 "recipe": self.quant.recipe,
+                "prune": self.opt.get("prune"),
                 "bits": self.quant.bits,
                 "weights_trained": False,
                 "teacher_sha256": hashlib.sha256(Path(self.teacher_source).read_bytes()).hexdigest(),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError, unknown_name
-from compsrt_plugin.quant.bounds import BOUND_SEARCHES, search_rows
+from compsrt_plugin.quant.bounds import BOUND_SEARCHES
 from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
 from compsrt_plugin.quant.layers import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
@@ -39,7 +39,7 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     with torch.no_grad():
         for _, layer in quantized_layers(network):
             quantizer = layer.weight_quantizer
-            quantizer.set_bounds(*weight_bounds(quantizer, quantizer.transform(layer.weight_matrix())))
+            quantizer.set_bounds(*weight_bounds(layer))
         for name, quantizer in activations.items():
             search = BOUND_SEARCHES[quantizer.spec.search]
             quantizer.set_bounds(*search(gathered(name, quantizer), quantizer.spec.bits))
@@ -76,14 +76,25 @@ def gathered(name: str, quantizer: Quantizer) -> Samples:
     return samples
 
 
-def weight_bounds(quantizer: Quantizer, matrix: Tensor) -> tuple[float | Tensor, float | Tensor]:
-    """Search (l, u) of a weight matrix (rows, m) already in its quantizer's domain."""
-    spec = quantizer.spec
-    if spec.granularity == "per_channel":
-        return search_rows(matrix, spec.search, spec.bits)
-    samples = Samples()
-    samples.add(matrix)
-    return BOUND_SEARCHES[spec.search](samples, spec.bits)
+def weight_bounds(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
+    """Search (l, u) of a layer's weight in its quantizer's domain, over the weights that are not pruned.
+
+    Returns:
+        lower, upper: the quantizer's shape, () or (rows, 1).
+    """
+    quantizer = layer.weight_quantizer
+    matrix = quantizer.transform(layer.weight_matrix())
+    rows = [matrix.flatten()] if quantizer.spec.granularity == "per_tensor" else list(matrix)
+    if layer.weight_mask is not None:
+        masks = layer.weight_mask.view(len(rows), -1)
+        rows = [row[mask] if mask.any() else row for row, mask in zip(rows, masks)]
+    found = []
+    for row in rows:
+        samples = Samples()
+        samples.add(row)
+        found.append(BOUND_SEARCHES[quantizer.spec.search](samples, quantizer.spec.bits))
+    lower, upper = matrix.new_tensor(found).unbind(1)
+    return lower.view_as(quantizer.lower), upper.view_as(quantizer.upper)
 
 
 def distinct_codes(network: nn.Module, batches: Iterable[Tensor] = ()) -> dict[str, int]:

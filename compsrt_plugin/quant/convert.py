@@ -7,7 +7,6 @@ is left as it is and its children are looked at.
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterator
 
 from torch import nn
@@ -85,25 +84,20 @@ def convert(network: nn.Module, spec: NetworkSpec) -> nn.Module:
     >>> max(distinct_codes(network, batches).values()) <= 2**3
     True
     """
+    spec.matched.clear()
+    network = _convert(network, "", spec)
     for pattern in spec.overrides:
-        if not any(_matches(pattern, name, module) for name, module in network.named_modules()):
+        if pattern not in spec.matched:
             raise CompSRTError(
                 f"override {pattern!r} matches no layer of {type(network).__name__}",
-                hint="list the names with: for name, _ in network.named_modules()",
+                hint="list the names with: for name, _ in named_quantizers(network)",
             )
-    network = _convert(network, "", spec)
     quantizers = dict(named_quantizers(network))
     if not quantizers:
         raise CompSRTError(f"{type(network).__name__} has no layer that the rules quantize")
     for name, quantizer in quantizers.items():
         quantizer.name = name
     return network
-
-
-def _matches(pattern: str, name: str, module: nn.Module) -> bool:
-    """Whether an override's pattern can mean this layer or one of its quantizers (told by their parent's name)."""
-    parent = pattern.rsplit(".", 1)[0]
-    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(name, parent)
 
 
 def _convert(module: nn.Module, name: str, spec: NetworkSpec) -> nn.Module:

@@ -20,12 +20,14 @@ class QuantizedLayer(nn.Module):
     Attributes:
         weight: full-precision weight; None once frozen.
         weight_codes: uint8 (rows, columns in the domain) once frozen, else None.
+        weight_mask: boolean (rows, m), False where a weight is pruned and stays exactly 0; None without pruning.
         weight_offset: what is added to codes before decoding; 0 for strict codes, whose range starts there.
     """
 
     weight: Tensor | None
     bias: Tensor | None
     weight_codes: Tensor | None
+    weight_mask: Tensor | None
     weight_offset: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None, weight_spec: QuantSpec) -> None:
@@ -35,6 +37,7 @@ class QuantizedLayer(nn.Module):
         self.weight_shape = weight.shape
         self.weight_quantizer = Quantizer(weight_spec, rows=weight.shape[0])
         self.register_buffer("weight_codes", None)
+        self.register_buffer("weight_mask", None)
         self.register_buffer("weight_offset", None)
         self._decoded: Tensor | None = None
 
@@ -56,12 +59,14 @@ class QuantizedLayer(nn.Module):
     def quantized_matrix(self) -> Tensor:
         """Return the quantized weight in the weight quantizer's domain, (rows, m)."""
         if self.weight_codes is None:
-            return self.weight_quantizer.quantize(self.weight_quantizer.transform(self.weight_matrix()))
+            matrix = self.weight_quantizer.quantize(self.weight_quantizer.transform(self.weight_matrix()))
+            return matrix if self.weight_mask is None else matrix * self.weight_mask
         if self._decoded is None or self._decoded.device != self.weight_codes.device:
             codes = self.weight_codes.to(torch.float32)
             if self.weight_offset is not None:
                 codes = codes + self.weight_offset
-            self._decoded = self.weight_quantizer.decode(codes).detach()
+            decoded = self.weight_quantizer.decode(codes).detach()
+            self._decoded = decoded if self.weight_mask is None else decoded * self.weight_mask
         return self._decoded
 
     def freeze(self) -> None:
@@ -81,6 +86,8 @@ class QuantizedLayer(nn.Module):
             if codes.max() > 255:
                 raise RuntimeError(f"codes spread over {int(codes.max()) + 1} values; a byte holds 256")
             self.weight_codes = codes.to(torch.uint8)
+            if self.weight_mask is not None:
+                self.weight_codes *= self.weight_mask  # one code where nothing is read: packs and compresses best
         self.weight = None
 
     def stored_bits(self) -> int:
@@ -89,12 +96,13 @@ class QuantizedLayer(nn.Module):
             return self.weight_quantizer.spec.bits
         return max(self.weight_quantizer.spec.bits, int(self.weight_codes.max()).bit_length())
 
-    def prepare_frozen(self, has_offset: bool) -> None:
-        """Make room for the codes of a file: the layout of a frozen layer, without its values."""
+    def prepare_frozen(self, has_offset: bool, has_mask: bool) -> None:
+        """Make room for what a file holds: the layout of a frozen layer, without its values."""
         with torch.no_grad():
             domain = self.weight_quantizer.transform(self.weight_matrix())
         self.weight_codes = torch.zeros_like(domain, dtype=torch.uint8)
         self.weight_offset = torch.zeros((), device=domain.device) if has_offset else None
+        self.weight_mask = torch.ones_like(domain, dtype=torch.bool) if has_mask else None
         self.weight = None
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

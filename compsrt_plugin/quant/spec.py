@@ -93,12 +93,14 @@ class NetworkSpec:
         overrides: name pattern (shell style, `layers.0.*.fc2` or `*.attn.map`) to the fields that differ
             there, or `{"keep": True}` for full precision. A pattern is held against the layer's name and
             against the quantizer's (`….fc2.input`, `….fc2.weight`, `….attn.map`); later ones win.
+        matched: patterns of `overrides` that `resolve` has met so far; `convert` refuses those that never are.
     """
 
     weight: QuantSpec = field(default_factory=QuantSpec)
     activation: QuantSpec = field(default_factory=QuantSpec)
     conv_bits: int | None = 8
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    matched: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.conv_bits is not None:
@@ -123,6 +125,7 @@ class NetworkSpec:
         spec = self.conv_spec() if role == "conv" else self.weight if role == "weight" else self.activation
         for pattern, values in self.overrides.items():
             if fnmatch.fnmatchcase(layer, pattern) or (place and fnmatch.fnmatchcase(place, pattern)):
+                self.matched.add(pattern)
                 if values.get("keep"):
                     return None
                 changes = {k: v for k, v in values.items() if k != "keep"}
@@ -154,7 +157,7 @@ class NetworkSpec:
         Raises:
             CompSRTError: for an unknown key or a value that is not allowed; the message names it.
         """
-        _refuse_unknown("network spec key", values, {f.name for f in dataclasses.fields(cls)})
+        _refuse_unknown("network spec key", values, {f.name for f in dataclasses.fields(cls) if f.init})
         parts: dict[str, Any] = dict(values)
         for name in ("weight", "activation"):
             if name in parts:
