@@ -28,7 +28,7 @@ def integer_codes(x: Tensor, scale: Tensor, zero_point: Tensor, top: int) -> Ten
         zero_point: Z, the value of code 0, broadcastable to x.
         top: the largest code, 2^bits - 1.
     """
-    return ((x - zero_point) / scale).round_().clamp_(0, top)
+    return (x - zero_point).div_(scale).round_().clamp_(0, top)
 
 
 def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
@@ -44,20 +44,20 @@ class StrictFakeQuantize(torch.autograd.Function):
         """Quantize x (any shape) with s and Z broadcastable to it; returns x's shape."""
         ctx.save_for_backward(x, scale, zero_point)
         ctx.top = top
-        return dequantize(integer_codes(x, scale, zero_point, top), scale, zero_point)
+        # `dequantize` in place: the codes are ours, and the tensor is large enough for memory traffic to count.
+        return integer_codes(x, scale, zero_point, top).mul_(scale).add_(zero_point)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         """Recompute t from x, so that only x, already alive for the layer before, is held in between."""
         (grad,) = grads
         x, scale, zero_point = ctx.saved_tensors
-        t = (x - zero_point) / scale
-        r = t.round().clamp_(0, ctx.top)
-        inside = (t >= 0) & (t <= ctx.top)
-        grad_inside = grad * inside
+        t = (x - zero_point).div_(scale)
+        grad_inside = grad * ((t >= 0) & (t <= ctx.top))
         grad_scale = grad_zero = None
         if ctx.needs_input_grad[1]:
-            grad_scale = (grad * r - grad_inside * t).sum_to_size(scale.shape)
+            residual = t.round().clamp_(0, ctx.top).mul_(grad).sub_(t.mul_(grad_inside))
+            grad_scale = residual.sum_to_size(scale.shape)
         if ctx.needs_input_grad[2]:
             grad_zero = (grad - grad_inside).sum_to_size(zero_point.shape)
         return grad_inside if ctx.needs_input_grad[0] else None, grad_scale, grad_zero, None
