@@ -2,14 +2,12 @@
 
 from compsrt_plugin.checkpoint.bits import pack_bits, packed_size, unpack_bits
 from compsrt_plugin.checkpoint.container import is_packed
-from compsrt_plugin.checkpoint.download import cache_folder
 from compsrt_plugin.checkpoint.format import Packed, read_packed, write_packed
 from compsrt_plugin.checkpoint.matching import check_matches
 from compsrt_plugin.checkpoint.weights import load_weights
 
 __all__ = [
     "Packed",
-    "cache_folder",
     "check_matches",
     "is_packed",
     "load_weights",

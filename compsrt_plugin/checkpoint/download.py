@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import os
 import re
 import urllib.error
 import urllib.parse
@@ -15,20 +14,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from compsrt_plugin.checkpoint.atomic import atomic_file
 from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, open_input
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import CACHE_VARIABLE, atomic_file, cache_root
 
 _CHUNK = 1 << 16
 _BY_HAND = "check the address and the network, or download the file by hand and give its path"
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: `$COMPSRT_CACHE`, else `compsrt_plugin` in the user's cache folder."""
-    chosen = os.environ.get("COMPSRT_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "compsrt_plugin"
 
 
 def fetch(
@@ -47,21 +38,21 @@ def fetch(
     Args:
         url: http or https.
         check_head: called with the first bytes (at most `HEAD_BYTES`); raises for an answer not wanted.
-        cache_dir: of all downloads, `cache_folder()` if left out; ours go into its `weights`.
+        cache_dir: of all downloads, `files.cache_root()` if left out; ours go into its `weights`.
         sha256: of the file, 64 hexadecimal digits. A kept copy that differs is fetched anew.
         timeout: seconds the server may stay silent.
 
     Raises:
         CompSRTError: the server cannot be reached, refuses, stops early, or sends something else.
     """
-    folder = Path(cache_dir).expanduser() if cache_dir else cache_folder()
+    folder = Path(cache_dir).expanduser() if cache_dir else cache_root()
     name = re.sub(r"[^\w.-]", "_", urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1], flags=re.ASCII)
     # Many files are called model.pth: the address tells them apart.
     path = folder / "weights" / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name[-100:]}"
     if path.is_file() and (sha256 is None or file_sha256(path) == sha256.lower()):
         return path
-    hint = "free some space, or set COMPSRT_CACHE to a folder that can be written"
-    with _connect(url, timeout) as answer, atomic_file(path, hint) as file:
+    hint = f"free some space, or set {CACHE_VARIABLE} to a folder that can be written"
+    with _connect(url, timeout) as answer, atomic_file(path, hint=hint) as file:
         digest = hashlib.sha256()
         with tqdm(total=answer.length, desc=name, unit="B", unit_scale=True, leave=False, disable=None) as progress:
             for i, chunk in enumerate(_chunks(answer, url)):

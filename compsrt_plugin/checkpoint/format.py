@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from compsrt_plugin.checkpoint import strict_json
-from compsrt_plugin.checkpoint.atomic import atomic_file
 from compsrt_plugin.checkpoint.bits import pack_bits, packed_size, unpack_bits
 from compsrt_plugin.checkpoint.container import Container, Part, assemble, damaged, read_container
 from compsrt_plugin.checkpoint.layout import KINDS, Entry, pack_layout, unpack_layout
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import write_whole
 
 CODING = "raw"
 _METADATA = {"sha256", "format", "version", "coding", "header"}
@@ -61,7 +61,7 @@ def write_packed(
 ) -> int:
     """Write a network's state at its true size; same arguments, same bytes.
 
-    The file appears whole or not at all, see `atomic_file`.
+    The file appears whole or not at all, see `files.atomic_file`.
 
     Args:
         path: of the file; missing folders are made.
@@ -92,8 +92,7 @@ def write_packed(
     parts["layout"] = Part("U8", pack_layout(entries))
     metadata = {"coding": CODING, "header": strict_json.dump(dict(header))}
     content = assemble(parts, metadata)
-    with atomic_file(path) as file:
-        file.write(content)
+    write_whole(path, content)
     return len(content)
 
 

@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
-import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
-from compsrt_plugin.data.images import UnwritableError, pictures_in, write_whole
+from compsrt_plugin.data.images import pictures_in
 from compsrt_plugin.data.prepare import RECIPE, Layout, make_pictures
 from compsrt_plugin.errors import CompSRTError
-
-VARIABLE = "COMPSRT_CACHE"
-
-
-def cache_root() -> Path:
-    """Return the folder for what can be made again: `$COMPSRT_CACHE`, or one in the user's cache folder.
-
-    In order: `$COMPSRT_CACHE`, `$XDG_CACHE_HOME/compsrt_plugin`, `~/.cache/compsrt_plugin`. If it cannot be
-    written, one warning is logged and a temporary folder serves until this process ends.
-    """
-    given = os.environ.get(VARIABLE)
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return _writable(Path(given or Path(home, "compsrt_plugin")).expanduser().absolute())
-
-
-@cache
-def _writable(folder: Path) -> Path:
-    """Return the folder if it can be written, else a temporary one; asked and warned once per process."""
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        write_whole(probe, b"")
-        probe.unlink()
-    except (UnwritableError, OSError) as error:
-        temporary = Path(tempfile.mkdtemp(prefix="compsrt_plugin-"))
-        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        # not get_root_logger(): its first call would decide about BasicSR's log file
-        logging.getLogger("basicsr").warning(
-            "%s; pictures are kept in %s until this run ends; set %s to a folder you may write to",
-            error,
-            temporary,
-            VARIABLE,
-        )
-        return temporary
-    return folder
+from compsrt_plugin.files import cache_root
 
 
 def cached_lr(hr_dir: str | os.PathLike[str], scale: int) -> tuple[Path, Path]:

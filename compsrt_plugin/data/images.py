@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import secrets
 from pathlib import Path
 
 import cv2
@@ -13,14 +10,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import write_whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 ALLOWED = "8- or 16-bit PNG, JPEG, BMP, TIFF, WebP or PPM, grey or colour, with or without alpha"
 _EXIF_ORIENTATION = 0x0112
-
-
-class UnwritableError(CompSRTError):
-    """Nothing can be written where it should go: trying the next picture would not help."""
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -114,29 +108,9 @@ def write_image(path: Path, image: np.ndarray) -> int:
     done, encoded = cv2.imencode(".png", image)
     if not done:
         raise ValueError(f"OpenCV cannot write {image.dtype} of shape {image.shape} as PNG")
-    write_whole(path, encoded.tobytes())
+    # No sync: a picture can be made again, and those who look for it compare its length too.
+    write_whole(path, encoded.tobytes(), sync=False)
     return len(encoded)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write bytes to a hidden neighbour, then move it to `path`; raises UnwritableError.
-
-    No fsync: these files can be made again, and those who look for them compare their length too.
-    """
-    part = path.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
-    except OSError as error:
-        raise UnwritableError(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="free some space, or choose a folder you may write to",
-        ) from error
 
 
 def _content(path: Path) -> bytes:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.data.images import UnwritableError
+from compsrt_plugin.files import UnwritableError
 
 FILE_NAME = ".compsrt_made.jsonl"  # hidden: BasicSR takes every other file of a folder for a picture
 

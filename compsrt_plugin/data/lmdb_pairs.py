@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from compsrt_plugin.data.images import UnwritableError, image_size
+from compsrt_plugin.data.images import image_size
 from compsrt_plugin.data.journal import Journal
 from compsrt_plugin.data.prepare import Layout
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import UnwritableError
 
 LONGEST_KEY = 511  # bytes, LMDB's limit
 

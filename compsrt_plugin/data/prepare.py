@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from compsrt_plugin.data.images import UnwritableError, read_image, write_image
+from compsrt_plugin.data.images import read_image, write_image
 from compsrt_plugin.data.journal import Journal
 from compsrt_plugin.data.resize import imresize, mod_crop
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import UnwritableError
 
 RECIPE = 1  # raise it when the same source no longer gives the same pictures
 

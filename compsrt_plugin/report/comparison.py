@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from compsrt_plugin.report.atomic import write_atomically
+from compsrt_plugin.files import write_whole
 from compsrt_plugin.report.crop import Box, Picture, choose_crop
 from compsrt_plugin.report.lettering import draw_line, line_height
 
@@ -104,7 +104,7 @@ def save_comparison(
     """
     stream = io.BytesIO()
     comparison_picture(panels, crop, title).save(stream, "PNG")
-    write_atomically(path, stream.getvalue())
+    write_whole(path, stream.getvalue())
 
 
 def _check(panels: Sequence[Panel], crop: Box | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.report.atomic import write_atomically
+from compsrt_plugin.files import write_whole
 from compsrt_plugin.report.results import METHODS, DatasetScores, FileRecord, ImageScores, Results, Score
 
 _HINT = "run `basicsr test` to write it anew"
@@ -24,7 +24,7 @@ def write_results(results: Results, path: str | os.PathLike[str]) -> None:
     """
     # Strict JSON for every reader: Python's own NaN and Infinity are not part of it.
     text = json.dumps(results.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, text.encode() + b"\n")
+    write_whole(path, text.encode() + b"\n")
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:

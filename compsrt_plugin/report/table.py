@@ -8,7 +8,7 @@ import textwrap
 from collections import Counter
 from typing import Any
 
-from compsrt_plugin.report.atomic import write_atomically
+from compsrt_plugin.files import write_whole
 from compsrt_plugin.report.results import ImageScores, Results, Score, count_of
 
 TERMINAL_WIDTH = 100
@@ -52,7 +52,7 @@ def markdown_table(results: Results) -> str:
 
 def write_markdown(results: Results, path: str | os.PathLike[str]) -> None:
     """Write `markdown_table(results)` to a file. CompSRTError if it cannot be written."""
-    write_atomically(path, markdown_table(results).encode())
+    write_whole(path, markdown_table(results).encode())
 
 
 def format_bytes(count: int) -> str:

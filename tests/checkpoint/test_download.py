@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from pathlib import Path
 
 import pytest
 
-from compsrt_plugin.checkpoint import cache_folder
 from compsrt_plugin.checkpoint.download import check_sha256, fetch
 from compsrt_plugin.errors import CompSRTError
 
@@ -103,13 +101,3 @@ def test_a_cache_that_cannot_be_written_names_the_variable(server, tmp_path):
 def test_an_impossible_checksum_is_told_from_a_wrong_one():
     with pytest.raises(CompSRTError, match="allowed: 64 hexadecimal digits"):
         check_sha256("file", "0" * 64, "abc")
-
-
-def test_the_cache_is_where_the_variables_say(monkeypatch):
-    monkeypatch.setenv("COMPSRT_CACHE", "~/here")
-    assert cache_folder() == Path("~/here").expanduser()
-    monkeypatch.delenv("COMPSRT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache_folder() == Path("/somewhere/compsrt_plugin")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "compsrt_plugin"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -11,35 +10,13 @@ import numpy as np
 import pytest
 from sample_pictures import random_picture, save
 
-from compsrt_plugin.data.cache import cache_root, cached_lr
+from compsrt_plugin.data.cache import cached_lr
 from compsrt_plugin.data.resize import downscale, mod_crop
 from compsrt_plugin.errors import CompSRTError
 
 
 def times(*folders: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for folder in folders for p in folder.iterdir()}
-
-
-def test_the_cache_is_where_the_variables_say(tmp_path, monkeypatch):
-    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "ours"))
-    assert cache_root() == tmp_path / "ours"
-    monkeypatch.delenv("COMPSRT_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_root() == tmp_path / "xdg" / "compsrt_plugin"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert cache_root() == tmp_path / "home" / ".cache" / "compsrt_plugin"
-
-
-def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path, monkeypatch, hr_folder, caplog):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "file" / "cache"))
-    monkeypatch.setattr(logging.getLogger("basicsr"), "propagate", True)
-    first, second = cached_lr(hr_folder, 4), cached_lr(hr_folder, 4)
-    assert first == second
-    assert len(list(first[1].iterdir())) == 3
-    (warning,) = caplog.messages
-    assert "cannot write" in warning and "set COMPSRT_CACHE" in warning
 
 
 def test_an_hr_folder_becomes_matching_pairs(cache, hr_folder):

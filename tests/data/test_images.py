@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 from sample_pictures import random_picture, save
 
-from compsrt_plugin.data.images import UnwritableError, image_size, pictures_in, read_image, write_image
+from compsrt_plugin.data.images import image_size, pictures_in, read_image, write_image
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import UnwritableError
 
 PICTURE = random_picture(20, 30)
 KINDS = {
@@ -124,7 +125,7 @@ def test_a_failed_write_leaves_the_old_picture_and_no_rubbish(tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("compsrt_plugin.data.images.os.replace", full)
+    monkeypatch.setattr("compsrt_plugin.files.os.replace", full)
     with pytest.raises(UnwritableError, match=r"cannot write .*p\.png: No space left on device"):
         write_image(path, PICTURE[:10])
     assert path.read_bytes() == before

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from compsrt_plugin.data.images import UnwritableError
 from compsrt_plugin.data.journal import FILE_NAME, Journal
+from compsrt_plugin.files import UnwritableError
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from sample_pictures import random_picture, save
 
-from compsrt_plugin.data.images import UnwritableError, pictures_in, read_image
+from compsrt_plugin.data.images import pictures_in, read_image
 from compsrt_plugin.data.lmdb_pairs import check_keys, make_lmdbs
 from compsrt_plugin.data.prepare import Layout, make_pictures
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import UnwritableError
 
 NAMES = ["ant", "bee", "cat"]
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from sample_pictures import random_picture, save
 
-from compsrt_plugin.data.images import UnwritableError, pictures_in
+from compsrt_plugin.data.images import pictures_in
 from compsrt_plugin.data.prepare import Layout, Summary, make_pictures
 from compsrt_plugin.data.resize import downscale, mod_crop
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import UnwritableError
 
 
 def files(folder):
