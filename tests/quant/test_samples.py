@@ -13,6 +13,15 @@ from compsrt_plugin.quant.samples import BINS, EXACT_LIMIT, Distribution, Sample
 MANY = 2 * EXACT_LIMIT
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Many short operations on a busy machine: threads that wait for each other take longer than one alone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def gather(*batches: Tensor) -> Samples:
     samples = Samples()
     for batch in batches:
