@@ -202,7 +202,7 @@ class CompSRTModel(SRModel):
             self.judge = self._new_judge()
         for index, data in enumerate(tqdm(dataloader, desc=name, unit="image", leave=False)):
             lq, gt = data["lq"].to(self.device), data["gt"]
-            image = Path(data["lq_path"][0]).stem
+            image, lq_name = Path(data["gt_path"][0]).stem, Path(data["lq_path"][0]).stem
             self.net_g.eval()
             if index == 0 and self.quant is not None and not self.is_train:
                 self._count_codes(lq)
@@ -210,7 +210,7 @@ class CompSRTModel(SRModel):
             if save_img:
                 suffix = self.opt["val"].get("suffix") or current_iter
                 folder = Path(self.opt["path"]["visualization"]) / name
-                imwrite(pictures["quantized"], str(folder / f"{image}_{suffix}.png"))
+                imwrite(pictures["quantized"], str(folder / f"{lq_name}_{suffix}.png"))
                 if name == PICTURED:
                     self.judge.save_comparison(folder / f"{image}_comparison.png", name, image, pictures, gt)
         self._log_scores(name, current_iter, tb_logger)

@@ -69,7 +69,7 @@ class Judge:
         """Draw what `judge` returned beside the original, zoomed, with PSNR and file sizes, as a PNG file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         panels = panels_for(self.results, dataset, image, dict(pictures), to_image(gt))
-        save_comparison(path, panels, title=image)
+        save_comparison(path, panels, title=f"{image.capitalize()}, enlarged {self.results.scale} times")
 
     def write(self, folder: Path) -> str:
         """Write `results.json` and `results.md` into `folder` and return the table for the terminal."""

@@ -32,7 +32,7 @@ def panels_for(
     if unknown := sorted(pictures.keys() - set(METHODS)):
         raise ValueError(f"no such methods: {unknown}")
     scores = results.datasets[dataset].per_image[image].by_method()
-    names = {"bicubic": "Bicubic", "teacher": "Teacher, 32-bit", "quantized": results.bit_label}
+    names = {"bicubic": "Bicubic", "teacher": "Teacher, 32-bit", "quantized": results.short_label}
     sizes = {"teacher": results.float_bytes, "quantized": results.bytes}
     panels = []
     for method in METHODS:

@@ -254,6 +254,11 @@ class Results:
         others = sorted(Counter(self.other_bits.values()).items())
         return ", ".join([label, *(f"{count_of(n, 'quantizer')} at {bits}-bit" for bits, n in others)])
 
+    @property
+    def short_label(self) -> str:
+        """`bit_label` without the quantizers that are meant to be wider, for a caption."""
+        return f"{self.bits}-bit" if self.codes == "strict" and not self.over_limit else self.bit_label
+
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form.
 
