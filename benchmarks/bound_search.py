@@ -15,7 +15,8 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from compsrt_plugin.quant.bounds import BOUND_SEARCHES, search_rows
+from compsrt_plugin.quant.bounds import BOUND_SEARCHES
+from compsrt_plugin.quant.row_bounds import search_rows
 from compsrt_plugin.quant.samples import Samples
 
 PATCH = {  # what one 64x64 patch brings to the quantizers of SwinIR-light

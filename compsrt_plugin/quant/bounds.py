@@ -14,11 +14,13 @@ from typing import Callable
 import torch
 from torch import Tensor
 
-from compsrt_plugin.errors import unknown_name
 from compsrt_plugin.quant.samples import Distribution, Samples
 
 BoundSearch = Callable[[Samples, int], tuple[float, float]]
 """Takes the values of a tensor and the code width in bits, gives (lower, upper)."""
+
+Closing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Takes minima and maxima (…, 1), gives the candidates' lower and upper bounds (…, candidates)."""
 
 BOUND_SEARCHES: dict[str, BoundSearch] = {}
 """Every bound search by the name option files use; filled by `register_bound_search`."""
@@ -29,7 +31,6 @@ PERCENTILES = (0.01, 0.99)
 _CANDIDATES = 100  # of 2DQuant
 _SMALLEST_SPAN = 2.0**-22  # of the larger bound: upper > lower must survive rounding to float32
 _TIE = 1e-12  # of the sum of squares: errors closer than this differ by rounding alone
-_BLOCK = 1 << 12  # weights quantized with all candidates at a time: 3 MiB per intermediate result
 
 
 def register_bound_search(name: str) -> Callable[[BoundSearch], BoundSearch]:
@@ -53,7 +54,7 @@ def register_bound_search(name: str) -> Callable[[BoundSearch], BoundSearch]:
             if bounds[0] < bounds[1]:
                 bounds = search(samples, bits)
             lower, upper = torch.tensor(bounds, dtype=torch.float64)
-            return lower.item(), _raised(lower, upper).item()
+            return lower.item(), raised(lower, upper).item()
 
         BOUND_SEARCHES[name] = usable
         return usable
@@ -97,30 +98,6 @@ def dobi_one_sided(samples: Samples, bits: int) -> tuple[float, float]:
     return _best(samples, _close_in_from_above, bits)
 
 
-def search_rows(weight: Tensor, search: str, bits: int) -> tuple[Tensor, Tensor]:
-    """Search bounds for each row of `weight` (rows, cols) by itself.
-
-    Returns:
-        lower, upper: (rows, 1) each, float32, on the weight's device.
-
-    Raises:
-        CompSRTError: no bound search has that name; the nearest is offered.
-        ValueError: the weight holds NaN or infinity.
-    """
-    if search not in BOUND_SEARCHES:
-        raise unknown_name("bound search", search, BOUND_SEARCHES)
-    if not weight.isfinite().all():
-        raise ValueError("the weight to search bounds for holds NaN or infinity")
-    rows = weight.detach().to("cpu", torch.float32)
-    if search in _CLOSING:
-        block = max(1, _BLOCK // rows.shape[1])
-        found = torch.cat([_best_of_rows(some, _CLOSING[search], bits) for some in rows.split(block)])
-    else:
-        found = torch.tensor([_search(row, search, bits) for row in rows])
-    lower, upper = found.to(weight.device, torch.float32).split(1, dim=1)
-    return lower, upper
-
-
 def squared_errors(values: Distribution, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
     """Return (candidates,): Σ(x − x̂)² over all values, for each pair of bounds.
 
@@ -142,12 +119,6 @@ def squared_errors(values: Distribution, lower: Tensor, upper: Tensor, bits: int
     return (squares - 2 * levels * total + levels**2 * number).sum(1)
 
 
-def _search(x: Tensor, search: str, bits: int) -> tuple[float, float]:
-    samples = Samples()
-    samples.add(x)
-    return BOUND_SEARCHES[search](samples, bits)
-
-
 def _close_in(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     step = torch.arange(_CANDIDATES, dtype=torch.float64) * ((high - low) / (2 * _CANDIDATES))
     return low + step, high - step
@@ -158,32 +129,19 @@ def _close_in_from_above(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     return low + torch.zeros_like(step), high - step
 
 
-_Closing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # min, max (…, 1) -> lower, upper (…, candidates)
-_CLOSING: dict[str, _Closing] = {"dobi": _close_in, "dobi_one_sided": _close_in_from_above}
+CLOSING: dict[str, Closing] = {"dobi": _close_in, "dobi_one_sided": _close_in_from_above}
+"""The candidates of each of DOBI's two searches."""
 
 
-def _best(samples: Samples, closing: _Closing, bits: int) -> tuple[float, float]:
+def _best(samples: Samples, closing: Closing, bits: int) -> tuple[float, float]:
     low, high = torch.tensor([[samples.minimum], [samples.maximum]], dtype=torch.float64)
     lower, upper = closing(low, high)
     values = samples.distribution()
-    best = _first_smallest(squared_errors(values, lower, upper, bits), values.totals[2:])
+    best = first_smallest(squared_errors(values, lower, upper, bits), values.totals[2:])
     return lower[best].item(), upper[best].item()
 
 
-def _best_of_rows(rows: Tensor, closing: _Closing, bits: int) -> Tensor:
-    """Return (rows, 2): the bounds of each of `rows` (rows, cols), which are short enough to be quantized."""
-    values = rows.to(torch.float64)
-    low, high = values.aminmax(dim=1, keepdim=True)
-    lower, upper = closing(low, _raised(low, high))
-    step = ((upper - lower) / (2**bits - 1))[:, :, None]  # (rows, candidates, 1)
-    codes = (values[:, None, :] - lower[:, :, None]).div_(step).round_().clamp_(0, 2**bits - 1)
-    errors = codes.mul_(step).add_(lower[:, :, None]).sub_(values[:, None, :]).square_().sum(2)
-    best = _first_smallest(errors, (values - (low + high) / 2).square().sum(1, keepdim=True))
-    chosen = lower.gather(1, best)
-    return torch.cat([chosen, _raised(chosen, upper.gather(1, best))], dim=1)
-
-
-def _first_smallest(errors: Tensor, squares: Tensor) -> Tensor:
+def first_smallest(errors: Tensor, squares: Tensor) -> Tensor:
     """Return (…, 1): the place of the first of the smallest `errors` (…, candidates).
 
     Errors count as equal within the rounding of a sum of `squares` (…, 1), from which they were computed.
@@ -192,7 +150,7 @@ def _first_smallest(errors: Tensor, squares: Tensor) -> Tensor:
     return (errors <= smallest).to(torch.uint8).argmax(-1, keepdim=True)
 
 
-def _raised(lower: Tensor, upper: Tensor) -> Tensor:
+def raised(lower: Tensor, upper: Tensor) -> Tensor:
     """Return `upper`, raised where it is not above `lower` by enough for float32."""
     largest = torch.maximum(lower.abs(), upper.abs())
     return torch.maximum(upper, lower + _SMALLEST_SPAN * torch.where(largest > 0, largest, 1.0))

@@ -12,6 +12,7 @@ from compsrt_plugin.quant.bounds import BOUND_SEARCHES
 from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
 from compsrt_plugin.quant.layers import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
+from compsrt_plugin.quant.row_bounds import search_rows
 from compsrt_plugin.quant.samples import Samples
 
 
@@ -40,9 +41,12 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         for _, layer in quantized_layers(network):
             quantizer = layer.weight_quantizer
             quantizer.set_bounds(*weight_bounds(layer))
+        found: dict[tuple[Samples, str, int], tuple[float, float]] = {}  # q, k and v share their samples
         for name, quantizer in activations.items():
-            search = BOUND_SEARCHES[quantizer.spec.search]
-            quantizer.set_bounds(*search(gathered(name, quantizer), quantizer.spec.bits))
+            samples, search, bits = gathered(name, quantizer), quantizer.spec.search, quantizer.spec.bits
+            if (samples, search, bits) not in found:
+                found[samples, search, bits] = BOUND_SEARCHES[search](samples, bits)
+            quantizer.set_bounds(*found[samples, search, bits])
         for quantizer in activations.values():
             quantizer.samples = None
     set_mode(network, Mode.ON)
@@ -64,6 +68,7 @@ def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
     if not seen:
         raise CompSRTError("no calibration batch was given", hint="give at least one input")
 
+
 def gathered(name: str, quantizer: Quantizer) -> Samples:
     """Return what `observe` gathered for the quantizer called `name`.
 
@@ -81,19 +86,18 @@ def weight_bounds(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
 
     Returns:
         lower, upper: the quantizer's shape, () or (rows, 1).
+
+    Raises:
+        CompSRTError: if the weight holds NaN or infinity; names the quantizer.
     """
     quantizer = layer.weight_quantizer
-    matrix = quantizer.transform(layer.weight_matrix())
-    rows = [matrix.flatten()] if quantizer.spec.granularity == "per_tensor" else list(matrix)
-    if layer.weight_mask is not None:
-        masks = layer.weight_mask.view(len(rows), -1)
-        rows = [row[mask] if mask.any() else row for row, mask in zip(rows, masks)]
-    found = []
-    for row in rows:
-        samples = Samples()
-        samples.add(row)
-        found.append(BOUND_SEARCHES[quantizer.spec.search](samples, quantizer.spec.bits))
-    lower, upper = matrix.new_tensor(found).unbind(1)
+    matrix, mask = quantizer.transform(layer.weight_matrix()), layer.weight_mask
+    if quantizer.spec.granularity == "per_tensor":
+        matrix, mask = matrix.view(1, -1), None if mask is None else mask.view(1, -1)
+    try:
+        lower, upper = search_rows(matrix, quantizer.spec.search, quantizer.spec.bits, mask)
+    except ValueError as error:
+        raise CompSRTError(f"calibration, {quantizer.name}: {error}", hint="take other weights") from error
     return lower.view_as(quantizer.lower), upper.view_as(quantizer.upper)
 
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.bounds import BOUND_SEARCHES, register_bound_search, search_rows
+from compsrt_plugin.quant.bounds import BOUND_SEARCHES, register_bound_search
 from compsrt_plugin.quant.samples import EXACT_LIMIT, Samples
 
 BITS = (2, 3, 4, 8)
@@ -209,42 +208,6 @@ def test_bounds_stay_apart_in_float32_where_values_differ_by_their_last_bit(name
     x = torch.tensor([1000.0, 1000.0]).nextafter(torch.tensor([1000.0, 2000.0]))
     lower, upper = torch.tensor(search(name, x))
     assert lower < upper
-
-
-@pytest.mark.parametrize("bits", [2, 8])
-@pytest.mark.parametrize("name", BOUND_SEARCHES)
-def test_rows_are_searched_one_by_one(name: str, bits: int):
-    torch.manual_seed(0)
-    weight = torch.randn(90, 64) * torch.rand(90, 1)
-    weight[3] = 0.25
-    weight[4] = 0.0
-    lower, upper = search_rows(weight.requires_grad_(), name, bits)
-    assert lower.shape == upper.shape == (90, 1)
-    expected = torch.tensor([search(name, row, bits) for row in weight.detach()])
-    torch.testing.assert_close(torch.cat([lower, upper], 1), expected, rtol=1e-6, atol=0)
-
-
-def test_rows_can_be_searched_by_anyones_own_search(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("compsrt_plugin.quant.bounds.BOUND_SEARCHES", dict(BOUND_SEARCHES))
-
-    @register_bound_search("twice")
-    def twice(samples: Samples, bits: int) -> tuple[float, float]:
-        return 2 * samples.minimum, 2 * samples.maximum
-
-    lower, upper = search_rows(torch.tensor([[-1.0, 2.0], [-3.0, 5.0]]), "twice", 4)
-    assert lower.tolist() == [[-2.0], [-6.0]]
-    assert upper.tolist() == [[4.0], [10.0]]
-
-
-def test_an_unknown_search_is_answered_with_the_nearest_name():
-    with pytest.raises(CompSRTError, match="did you mean 'dobi'"):
-        search_rows(torch.ones(2, 2), "dobbi", 3)
-
-
-@pytest.mark.parametrize("name", BOUND_SEARCHES)
-def test_rows_that_are_not_finite_are_refused(name: str):
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        search_rows(torch.tensor([[1.0, 2.0], [3.0, torch.nan]]), name, 3)
 
 
 def test_a_name_is_registered_once():
