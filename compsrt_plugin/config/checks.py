@@ -77,6 +77,16 @@ def optional(inner: Check) -> Check:
     return check
 
 
+def mapping() -> Check:
+    """A mapping from names to anything."""
+
+    def check(key: str, value: Any) -> None:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise CompSRTError(f"{key} is {value!r}", allowed="a mapping such as {n: 2, m: 4}")
+
+    return check
+
+
 def per_pattern(inner: Check) -> Check:
     """A mapping from layer-name patterns to what `inner` allows."""
 

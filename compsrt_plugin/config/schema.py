@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
-from compsrt_plugin.config.checks import Check, choice, flag, number, optional, per_pattern, text, whole
+from compsrt_plugin.config.checks import Check, choice, flag, mapping, number, optional, per_pattern, text, whole
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.spec import CODES, GRANULARITIES, MAX_BITS, MIN_BITS, TRANSFORMS
 
@@ -177,15 +177,29 @@ class PruneBlock(Block):
 
     Attributes:
         hook: name of a pruning hook; held against the registry when the model is built.
-        ratio: share of each layer's weights that becomes zero, from 0 to below 1.
-        layers: layer-name pattern to its own ratio.
+        ratio: share of each layer's weights that becomes zero, from 0 to below 1; null for `n_m`, whose n and m
+            say it.
+        layers: layer-name pattern to its own ratio; later ones win.
+        scope: `tensor` prunes that share of each layer, `global` of all together.
+        options: of the hook, such as `{n: 2, m: 4}` of `n_m` or `{axis: rows}` of `channel`.
+        compensate: whether the weights that stay take over what the pruned did (OBC, SparseGPT).
+        start, end, every: iterations of calibration at which the share starts to grow, is reached, and how many
+            lie between two steps; `end: 0` prunes at once, before bounds are searched.
+        curve: `cubic` (Zhu & Gupta) or `linear` growth.
     """
 
     where = "prune"
 
     hook: str = option("magnitude", text())
-    ratio: float = option(0.0, number(0, below=1))
+    ratio: float | None = option(None, optional(number(0, below=1)))
     layers: Mapping[str, float] = field(default_factory=dict, metadata={"check": per_pattern(number(0, below=1))})
+    scope: str = option("tensor", choice(lambda: ("tensor", "global")))
+    options: Mapping[str, Any] = field(default_factory=dict, metadata={"check": mapping()})
+    compensate: bool = option(False, flag())
+    start: int = option(0, whole(0))
+    end: int = option(0, whole(0))
+    every: int = option(100, whole(1))
+    curve: str = option("cubic", choice(lambda: ("cubic", "linear")))
 
 
 @dataclass(frozen=True)
@@ -195,14 +209,30 @@ class DistillBlock(Block):
         L = L1(O_q, O_f) + feature_weight · Σ_k MSE(F_q^k / ‖F_q^k‖, F_f^k / ‖F_f^k‖)
 
     O is the picture, F^k the output of residual group k, q the quantized student and f the full-precision
-    teacher. Iterations, optimizer and schedule are BasicSR's (`train.total_iter`, `optim_g`, `scheduler`).
+    teacher. Iterations, optimizer and schedule are BasicSR's (`train.total_iter`, `optim_g`, `scheduler`,
+    `ema_decay`); `optim_g.lr` is that of the bounds.
 
     Attributes:
-        feature_weight: weight of the feature term, 5 as published.
+        feature_weight: weight of the feature term, 5 as published; 0 leaves it out.
+        features: name pattern of the modules whose outputs the feature term compares.
+        target_weight: weight of a further term, L1 to the original picture; 0 (as published) leaves it out.
         gradient_clip: gradients are clipped to ± this value; null leaves them.
+        accumulate: number of parts a batch is run in, one after the other; the result is that of the whole batch.
+        relative_lr: learning rates of bounds, α and β count in units of each quantizer's first range u - l, not in
+            those of the tensor.
+        lr_decomposition: learning rate of α and β; null means `optim_g.lr`.
+        train_weights: whether all weights of the network are trained too; published methods keep them.
+        lr_weights: their learning rate.
     """
 
     where = "distill"
 
     feature_weight: float = option(5.0, number(0))
+    features: str = option("layers.*.residual_group", text())
+    target_weight: float = option(0.0, number(0))
     gradient_clip: float | None = option(1.0, optional(number(0, above=True)))
+    accumulate: int = option(1, whole(1))
+    relative_lr: bool = option(False, flag())
+    lr_decomposition: float | None = option(None, optional(number(0)))
+    train_weights: bool = option(False, flag())
+    lr_weights: float = option(1e-5, number(0))

@@ -23,7 +23,7 @@ from compsrt_plugin.checkpoint import Packed, check_matches, is_packed, load_wei
 from compsrt_plugin.checkpoint.network import load_packed_state, round_unquantized, save_network
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
-from compsrt_plugin.config.schema import PruneBlock
+from compsrt_plugin.config.schema import CalibrationBlock, PruneBlock
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.calibration import calibration_batches
@@ -253,7 +253,17 @@ class CompSRTModel(SRModel):
         if self.opt.get("prune") is None:
             return
         block = PruneBlock.from_dict(self.opt["prune"])
-        shares = pruning.prune(network, block.hook, block.ratio, block.layers)
+        calibration = self.quant.calibration if self.quant else CalibrationBlock()
+        shares = pruning.prune(
+            network,
+            block.hook,
+            block.ratio,
+            block.layers,
+            scope=block.scope,
+            options=block.options,
+            compensate=block.compensate,
+            batches=calibration_batches(self.opt, calibration.patches, calibration.patch_size, self.device),
+        )
         mean = sum(shares.values()) / len(shares)
         get_root_logger().info(f"Pruned by {block.hook}: {mean:.1%} of the weights of {len(shares)} linear layers")
 

@@ -40,6 +40,7 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("weight_mask", None)
         self.register_buffer("weight_offset", None)
         self._decoded: Tensor | None = None
+        self._kept: tuple[Tensor, Tensor | None, Tensor | None] | None = None
 
     @property
     def frozen(self) -> bool:
@@ -105,9 +106,25 @@ class QuantizedLayer(nn.Module):
         self.weight_mask = torch.ones_like(domain, dtype=torch.bool) if has_mask else None
         self.weight = None
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._decoded = None
-        super()._load_from_state_dict(*args, **kwargs)
+    def kept(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return which rows and which columns are not pruned as a whole, as indices; None where all stay."""
+        if self.weight_mask is None:
+            return None, None
+        if self._kept is None or self._kept[0] is not self.weight_mask:
+            found = []
+            for dim in (1, 0):
+                stays = self.weight_mask.any(dim)
+                found.append(None if stays.all() else stays.nonzero().flatten())
+            self._kept = (self.weight_mask, found[0], found[1])
+        return self._kept[1:]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        self._decoded = self._kept = None
+        mask = state_dict.get(f"{prefix}weight_mask")
+        if self.weight is not None and self.weight_mask is None and mask is not None:
+            # A training state of a pruned network: the mask comes with it.
+            self.weight_mask = torch.ones_like(mask, device=self.weight.device)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 class QuantLinear(QuantizedLayer):
@@ -137,8 +154,20 @@ class QuantLinear(QuantizedLayer):
             return F.linear(input_quantizer(x), self.weight, self.bias)
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
-            return F.linear(input_quantizer.quantize(input_quantizer.transform(x)), weight, self.bias)
+            return self._product(input_quantizer.transform(x), weight)
         return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), self.bias)
+
+    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return Q(x) weight^T + b of x (..., m); rows and columns pruned as a whole take no arithmetic."""
+        rows, columns = self.kept()
+        if columns is not None:
+            x, weight = x[..., columns], weight[:, columns]
+        x = self.input_quantizer.quantize(x)
+        if rows is None:
+            return F.linear(x, weight, self.bias)
+        output = x.new_zeros(*x.shape[:-1], self.out_features)
+        output = output.index_copy(-1, rows, F.linear(x, weight[rows]))
+        return output if self.bias is None else output + self.bias
 
 
 class QuantConv2d(QuantizedLayer):

@@ -1,0 +1,12 @@
+"""Pruning hooks: which weights of a layer stay, chosen in the domain in which the weight is quantized.
+
+A hook is a function (name, weight, ratio) -> mask in a registry; `docs/pruning.md` shows how to add one.
+"""
+
+from compsrt_plugin.pruning.apply import prune
+from compsrt_plugin.pruning.hooks import channel, magnitude, n_m, wanda
+from compsrt_plugin.pruning.registry import PRUNING_REGISTRY
+from compsrt_plugin.pruning.schedule import Schedule
+from compsrt_plugin.pruning.statistics import InputStatistics
+
+__all__ = ["PRUNING_REGISTRY", "InputStatistics", "Schedule", "channel", "magnitude", "n_m", "prune", "wanda"]

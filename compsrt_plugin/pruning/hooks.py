@@ -1,0 +1,103 @@
+"""The hooks that come with the package. All break ties in favour of the first, so masks never vary."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from compsrt_plugin.compat import register_once
+from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.pruning.registry import PRUNING_REGISTRY
+from compsrt_plugin.pruning.statistics import InputStatistics
+
+AXES = {"rows": 0, "columns": 1}
+
+
+@register_once(PRUNING_REGISTRY)
+def magnitude(name: str, weight: Tensor, ratio: float) -> Tensor:
+    """Keep the largest |w| of the tensor (CompSRT, arXiv 2601.21069, section on pruning).
+
+    Args:
+        name: the layer's dotted name.
+        weight: (rows, m) in the quantizer's domain.
+        ratio: share to prune, 0 to below 1.
+
+    Returns:
+        Boolean (rows, m), True where a weight stays; exactly round(ratio * rows * m) are False.
+    """
+    return keep_largest(weight.abs().flatten(), ratio).view_as(weight)
+
+
+@register_once(PRUNING_REGISTRY)
+def channel(name: str, weight: Tensor, ratio: float, axis: str = "columns") -> Tensor:
+    """Keep the rows or columns with the largest mean |w|; the others go as a whole.
+
+    A pruned column is one coefficient less of the transformed input, a pruned row one output less: the file and
+    the matrix product shrink by them.
+
+    Args:
+        name, weight, ratio: as in `magnitude`; round(ratio * n) of the n rows or columns go.
+        axis: `rows` or `columns`.
+
+    Raises:
+        CompSRTError: for another axis.
+    """
+    if axis not in AXES:
+        raise unknown_name("axis of the pruning hook 'channel':", axis, AXES)
+    kept = keep_largest(weight.abs().mean(dim=1 - AXES[axis]), ratio)
+    return (kept[:, None] if axis == "rows" else kept).expand_as(weight).clone()
+
+
+@register_once(PRUNING_REGISTRY)
+def n_m(name: str, weight: Tensor, ratio: float, n: int = 2, m: int = 4) -> Tensor:
+    """Keep the `n` largest |w| of every `m` neighbours in a row (n:m sparsity, Zhou et al., arXiv 2102.04010).
+
+    Args:
+        name, weight: as in `magnitude`.
+        ratio: 1 - n / m, which is what n:m means; or 0 for a layer that is to stay whole.
+        n: weights that stay, 1 to m - 1.
+        m: size of a group; divides the columns.
+
+    Raises:
+        CompSRTError: for n, m or a ratio that contradict each other or the weight.
+    """
+    if not (isinstance(n, int) and isinstance(m, int) and 0 < n < m):
+        raise CompSRTError(f"the pruning hook 'n_m' has n = {n!r}, m = {m!r}", allowed="whole numbers, 0 < n < m")
+    if weight.shape[1] % m:
+        raise CompSRTError(
+            f"groups of m = {m} do not fill the {weight.shape[1]} columns of {name}",
+            hint=f"take an m that divides them, or leave the layer out: prune.layers: {{'{name}': 0}}",
+        )
+    if ratio == 0:
+        return torch.ones_like(weight, dtype=torch.bool)
+    if abs(ratio - (1 - n / m)) > 1e-9:
+        raise CompSRTError(
+            f"prune.ratio is {ratio:g} for {name}, where {n}:{m} prunes {1 - n / m:g}",
+            hint="leave prune.ratio out, or change n and m",
+        )
+    order = weight.abs().unflatten(1, (-1, m)).argsort(dim=-1, descending=True, stable=True)
+    return torch.zeros_like(order, dtype=torch.bool).scatter_(-1, order[..., :n], True).view_as(weight)
+
+
+@register_once(PRUNING_REGISTRY)
+def wanda(name: str, weight: Tensor, ratio: float, statistics: InputStatistics) -> Tensor:
+    """Keep, in every row, the largest |w_ij| * ||x_j|| (Wanda, Sun et al., arXiv 2306.11695).
+
+    ||x_j|| is the norm of the input's j-th coefficient over the calibration patches, in the domain in which the
+    product is taken. Rows are compared within themselves, as published.
+
+    Args:
+        name, weight, ratio: as in `magnitude`; the share is that of every row, and exact in total.
+        statistics: of the layer's input.
+    """
+    scores = weight.abs() * statistics.norms.to(weight)
+    # Which weights of its row each score beats: rank / columns orders all rows by the same measure.
+    ranks = scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    return keep_largest(ranks.flatten(), ratio).view_as(weight)
+
+
+def keep_largest(scores: Tensor, ratio: float) -> Tensor:
+    """Return a boolean (n,) for scores (n,): the round(ratio * n) smallest are False, of equals the first."""
+    mask = torch.ones_like(scores, dtype=torch.bool)
+    mask[scores.argsort(stable=True)[: round(ratio * len(scores))]] = False
+    return mask
