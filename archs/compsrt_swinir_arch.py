@@ -10,6 +10,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
 from compsrt_plugin.compat import register_once
+from compsrt_plugin.config.network_g import check_arguments
 from compsrt_plugin.quant import (
     NetworkSpec,
     Quantizer,
@@ -40,7 +41,7 @@ class CompSRTSwinIR(SwinIR):
             heads 6 6 6 6, window 8, mlp_ratio 2, pixelshuffledirect).
 
     Raises:
-        CompSRTError: for a spec that is not allowed or an override that matches nothing.
+        CompSRTError: for an argument or a spec that is not allowed, or an override that matches nothing.
     """
 
     LIGHT: Mapping[str, Any] = {
@@ -56,13 +57,20 @@ class CompSRTSwinIR(SwinIR):
     }
 
     def __init__(self, quant: NetworkSpec | Mapping[str, Any] | None = None, **swinir: Any) -> None:
-        arguments = {**self.LIGHT, **swinir}
+        arguments = self.complete(swinir)
         super().__init__(**arguments)
         self.window_size: int = arguments["window_size"]
         self.quant: NetworkSpec | None = None
         self._leave_derived_buffers_out_of_files()
         if quant is not None:
             self.quantize(quant if isinstance(quant, NetworkSpec) else NetworkSpec.from_dict(quant))
+
+    @classmethod
+    def complete(cls, swinir: Mapping[str, Any]) -> dict[str, Any]:
+        """Return SwinIR's arguments with those of SwinIR-light for the ones left out; CompSRTError if one is wrong."""
+        arguments = {**cls.LIGHT, **swinir}
+        check_arguments(arguments)
+        return arguments
 
     def quantize(self, spec: NetworkSpec) -> None:
         """Swap the layers for quantized ones; the parameters' values stay, the quantizers are off."""

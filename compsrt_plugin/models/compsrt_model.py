@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 import compsrt_plugin
 from compsrt_plugin import bundled, pruning
-from compsrt_plugin.checkpoint import Packed, check_matches, is_packed, load_weights, read_packed
+from compsrt_plugin.checkpoint import Packed, is_packed, read_packed
+from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.checkpoint.network import load_packed_state, round_unquantized, save_network
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
@@ -28,6 +29,7 @@ from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.calibration import calibration_batches
 from compsrt_plugin.models.judge import Judge, Upscaler, to_image
+from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision
 from compsrt_plugin.models.padding import PADDINGS, pad_to_windows
 from compsrt_plugin.quant import calibrate, distinct_codes, named_quantizers
 from compsrt_plugin.report import FileRecord, Method, Results
@@ -61,6 +63,7 @@ class CompSRTModel(SRModel):
         elif opt["is_train"]:
             raise CompSRTError("the option file has no quant: block", hint="add quant: {recipe: compsrt, bits: 3}")
         self.packed: Packed | None = None
+        self.header: Header | None = None
         self.padding = (opt.get("val") or {}).get("padding", "reflect")
         if self.padding not in PADDINGS:
             raise CompSRTError(f"val.padding is {self.padding!r}", allowed=", ".join(PADDINGS))
@@ -76,9 +79,16 @@ class CompSRTModel(SRModel):
             else paths.get("pretrain_network_teacher") or bundled.teacher_path(scale)
         )
         if self.quant is not None and not opt["is_train"]:
-            self.packed = self._read_packed(paths["pretrain_network_g"], scale, self.quant)
+            path = paths["pretrain_network_g"]
+            self.packed, self.header = self._read_packed(path, scale, self.quant)
             # The file alone says what it is; the option file's recipe only says what it was meant to be.
-            opt["network_g"] = {**self.packed.header["arch"], "quant": self.packed.header["spec"]}
+            opt["network_g"] = {**self.header.arch, "quant": self.header.spec.to_dict()}
+            try:
+                check_network(opt["network_g"], scale)
+            except CompSRTError as error:
+                raise CompSRTError(f"{path} describes a network that cannot be built: {error}") from error
+        else:
+            check_network(opt["network_g"], scale)
         self._teacher: nn.Module | None = None
         super().__init__(opt)
         self.judge = self._new_judge()
@@ -107,7 +117,7 @@ class CompSRTModel(SRModel):
             load_full_precision(bare, load_path, param_key)
 
     @staticmethod
-    def _read_packed(path: str, scale: int, quant: QuantOptions) -> Packed:
+    def _read_packed(path: str, scale: int, quant: QuantOptions) -> tuple[Packed, Header]:
         if not is_packed(path):
             raise CompSRTError(
                 f"{path} is not a packed quantized network, which quant: needs in a test",
@@ -115,14 +125,14 @@ class CompSRTModel(SRModel):
                 f"--force_yml path:pretrain_network_g={path}, or test it as it is: --force_yml quant=null",
             )
         packed = read_packed(path)
-        found = {"scale": packed.header["arch"].get("upscale"), "bits": packed.header["provenance"].get("bits")}
-        for what, asked in (("scale", scale), ("bits", quant.bits)):
-            if found[what] != asked:
+        header = Header.parse(packed.header, path)
+        for what, found, asked in (("scale", header.scale, scale), ("bits", header.bits, quant.bits)):
+            if found != asked:
                 raise CompSRTError(
-                    f"{path} has {what} {found[what]}, the option file says {asked}",
+                    f"{path} has {what} {found}, the option file says {asked}",
                     hint="take the option file that fits, or another checkpoint",
                 )
-        return packed
+        return packed, header
 
     @property
     def teacher(self) -> nn.Module:
@@ -166,7 +176,7 @@ class CompSRTModel(SRModel):
         return torch.from_numpy(picture.copy()).unsqueeze(0) / 255
 
     def _new_results(self) -> Results:
-        quant, header = self.quant, self.packed.header if self.packed else None
+        quant, header = self.quant, self.header
         files = {} if self.is_train else {"checkpoint": FileRecord.of(self.opt["path"]["pretrain_network_g"])}
         if quant is not None:
             files["teacher"] = FileRecord.of(self.teacher_source)
@@ -181,8 +191,8 @@ class CompSRTModel(SRModel):
             padding=self.padding,
             metrics=self.opt["val"]["metrics"],
             codes=quant.spec.activation.codes if quant else "strict",
-            recipe=header["provenance"]["recipe"] if header else quant.recipe if quant else "none",
-            weights_trained=bool(header and header["provenance"]["weights_trained"]),
+            recipe=header.recipe if header else quant.recipe if quant else "none",
+            weights_trained=bool(header and header.weights_trained),
             other_bits={name: width for name, width in widths.items() if width != bits},
             versions=versions(),
             files=files,
@@ -295,18 +305,6 @@ class CompSRTModel(SRModel):
                 "versions": versions(),
             },
         }
-
-
-def load_full_precision(network: nn.Module, source: str, param_key: str | None = "params") -> None:
-    """Load a weight file (path or URL) into a full-precision network; CompSRTError if it does not fit."""
-    weights = load_weights(source, param_key=param_key)
-    check_matches(weights, network, source)
-    network.load_state_dict(weights, strict=False)  # derived buffers may be missing; all else was checked
-
-
-def float_bytes(network: nn.Module) -> int:
-    """Return the bytes of the network's parameters in full precision, 4 each."""
-    return 4 * sum(p.numel() for p in network.parameters())
 
 
 def versions() -> dict[str, str]:

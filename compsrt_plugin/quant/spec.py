@@ -105,6 +105,8 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         if self.conv_bits is not None:
             self.conv_spec()
+        if not isinstance(self.overrides, Mapping):
+            raise CompSRTError(f"overrides is {self.overrides!r}", allowed="a mapping from layer-name patterns")
         allowed = {"keep", *(f.name for f in dataclasses.fields(QuantSpec))}
         for pattern, values in self.overrides.items():
             if not isinstance(values, Mapping):
@@ -169,6 +171,8 @@ class NetworkSpec:
 
 
 def _refuse_unknown(kind: str, values: Mapping[str, Any], allowed: set[str]) -> None:
+    if not isinstance(values, Mapping):
+        raise CompSRTError(f"{values!r} stands for fields", allowed="a mapping such as {bits: 4}")
     for name in values:
         if name not in allowed:
             raise unknown_name(kind, name, allowed)

@@ -1,0 +1,76 @@
+"""What a packed checkpoint says about itself, read with as little trust as the rest of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compsrt_plugin.checkpoint.container import damaged
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant.spec import MAX_BITS, MIN_BITS, NetworkSpec
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a packed checkpoint, checked.
+
+    Attributes:
+        arch: the `network_g` block: `type` and the network's arguments, which whoever builds it checks.
+        spec: how the network is quantized.
+        scale: `arch["upscale"]`.
+        bits: nominal code width.
+        recipe: name of the recipe it was made by.
+        weights_trained: whether weights were trained, or bounds alone.
+        provenance: all that is told about how it was made; only the three above are relied upon.
+    """
+
+    arch: dict[str, Any]
+    spec: NetworkSpec
+    scale: int
+    bits: int
+    recipe: str
+    weights_trained: bool
+    provenance: dict[str, Any]
+
+    @classmethod
+    def parse(cls, header: Mapping[str, Any], source: str | Path) -> Header:
+        """Check a header and everything in it that is read later.
+
+        Args:
+            header: `Packed.header`.
+            source: the file, for messages.
+
+        Raises:
+            CompSRTError: something is missing, of the wrong type, or not allowed.
+        """
+        path = Path(source)
+        arch = _entry(header, "arch", dict, path)
+        provenance = _entry(header, "provenance", dict, path)
+        bits = _entry(provenance, "bits", int, path)
+        if not MIN_BITS <= bits <= MAX_BITS:
+            raise damaged(path, f"its header says bits is {bits}, not {MIN_BITS} to {MAX_BITS}")
+        _entry(arch, "type", str, path)
+        try:
+            spec = NetworkSpec.from_dict(_entry(header, "spec", dict, path))
+        except CompSRTError as error:
+            raise damaged(path, f"the spec in its header is not allowed ({error})") from error
+        return cls(
+            arch=arch,
+            spec=spec,
+            scale=_entry(arch, "upscale", int, path),
+            bits=bits,
+            recipe=_entry(provenance, "recipe", str, path),
+            weights_trained=_entry(provenance, "weights_trained", bool, path),
+            provenance=provenance,
+        )
+
+
+def _entry(block: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
+    """Return an entry of exactly this type (True is no whole number here)."""
+    value = block.get(key)
+    if type(value) is not kind:
+        found = f"a {type(value).__name__}" if key in block else "missing"
+        raise damaged(path, f"the entry {key!r} of its header is {found}, not a {kind.__name__}")
+    return value

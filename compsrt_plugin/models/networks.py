@@ -1,0 +1,35 @@
+"""Full-precision networks: which can be built, loading their weights, their size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from compsrt_plugin.checkpoint import check_matches, load_weights
+from compsrt_plugin.errors import CompSRTError, unknown_name
+
+
+def check_network(network_g: Mapping[str, Any], scale: int) -> None:
+    """Raise CompSRTError unless this `network_g` block names a network we can quantize, for `scale`."""
+    known = {name: arch for name, arch in ARCH_REGISTRY if hasattr(arch, "quantize")}
+    if network_g["type"] not in known:
+        raise unknown_name("network that can be quantized, network_g.type:", network_g["type"], known)
+    arguments = {key: value for key, value in network_g.items() if key not in ("type", "quant")}
+    upscale = known[network_g["type"]].complete(arguments).get("upscale")
+    if upscale != scale:
+        raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="twice the same number")
+
+
+def load_full_precision(network: nn.Module, source: str, param_key: str | None = "params") -> None:
+    """Load a weight file (path or URL) into a full-precision network; CompSRTError if it does not fit."""
+    weights = load_weights(source, param_key=param_key)
+    check_matches(weights, network, source)
+    network.load_state_dict(weights, strict=False)  # derived buffers may be missing; all else was checked
+
+
+def float_bytes(network: nn.Module) -> int:
+    """Return the bytes of the network's parameters in full precision, 4 each."""
+    return 4 * sum(p.numel() for p in network.parameters())
