@@ -28,7 +28,7 @@ from compsrt_plugin.config.schema import CalibrationBlock, PruneBlock
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.calibration import calibration_batches
-from compsrt_plugin.models.judge import Judge, Upscaler, to_image
+from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision
 from compsrt_plugin.models.padding import PADDINGS, pad_to_windows
 from compsrt_plugin.quant import calibrate, distinct_codes, named_quantizers
@@ -55,6 +55,8 @@ class CompSRTModel(SRModel):
         CompSRTError: for options or files that cannot be used.
     """
 
+    judge: Judge  # of one test, or of one validation in train
+
     def __init__(self, opt: dict[str, Any]) -> None:
         opt = copy.deepcopy(opt)
         self.quant: QuantOptions | None = None
@@ -67,6 +69,8 @@ class CompSRTModel(SRModel):
         self.padding = (opt.get("val") or {}).get("padding", "reflect")
         if self.padding not in PADDINGS:
             raise CompSRTError(f"val.padding is {self.padding!r}", allowed=", ".join(PADDINGS))
+        if opt.get("val"):
+            check_metrics(opt["val"].get("metrics"))
         scale, paths = opt["scale"], opt["path"]
         if not paths.get("pretrain_network_g"):
             if self.quant is not None and not opt["is_train"]:
@@ -91,7 +95,8 @@ class CompSRTModel(SRModel):
             check_network(opt["network_g"], scale)
         self._teacher: nn.Module | None = None
         super().__init__(opt)
-        self.judge = self._new_judge()
+        if not self.is_train:
+            self.judge = self._new_judge()
         self.sets_tested = 0
 
     def print_network(self, net: nn.Module) -> None:

@@ -11,6 +11,7 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 from torch import Tensor
 
+from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.report import (
     Method,
     Results,
@@ -21,6 +22,9 @@ from compsrt_plugin.report import (
     write_markdown,
     write_results,
 )
+
+REPORTED = ("psnr", "ssim")
+ARGUMENTS = ("type", "better", "crop_border", "input_order", "test_y_channel")
 
 Upscaler = Callable[[Tensor], Tensor]
 """Takes a picture (1, 3, h, w) in 0..1, gives (1, 3, h * scale, w * scale)."""
@@ -76,6 +80,33 @@ class Judge:
         write_results(self.results, folder / "results.json")
         write_markdown(self.results, folder / "results.md")
         return text_table(self.results)
+
+
+def check_metrics(metrics: Any) -> None:
+    """Check `val.metrics` before any picture is judged: BasicSR would fail at the first, after minutes perhaps.
+
+    Args:
+        metrics: the block as the option file holds it.
+
+    Raises:
+        CompSRTError: no psnr, a metric that is not reported, or arguments that do not fit it.
+    """
+    if not isinstance(metrics, Mapping) or "psnr" not in metrics:
+        raise CompSRTError(f"val.metrics is {metrics!r}", allowed="a block with psnr and, if wanted, ssim")
+    picture = np.zeros((32, 32, 3), np.uint8)
+    for name, metric in metrics.items():
+        if name not in REPORTED:
+            raise unknown_name("metric in val.metrics:", name, REPORTED)
+        border = metric.get("crop_border") if isinstance(metric, Mapping) else None
+        if not isinstance(border, int) or isinstance(border, bool) or not 0 <= border <= 8:
+            raise CompSRTError(f"val.metrics.{name}.crop_border is {border!r}", allowed="0 to 8, the scale as a rule")
+        for key in metric:
+            if key not in ARGUMENTS:
+                raise unknown_name(f"key in val.metrics.{name}:", key, ARGUMENTS)
+        try:
+            calculate_metric({"img": picture, "img2": picture}, dict(metric))
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
+            raise CompSRTError(f"val.metrics.{name}: {error}", hint="see the installed option files") from error
 
 
 def to_image(tensor: Tensor) -> np.ndarray:
