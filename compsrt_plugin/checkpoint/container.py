@@ -26,7 +26,8 @@ from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, WEIGHTS, FileKind, file
 from compsrt_plugin.errors import CompSRTError
 
 FORMAT = "compsrt-packed"
-VERSION = "1"
+VERSION = "2"
+READABLE = ("1", "2")
 MAX_HEAD = 1 << 20  # bytes
 EXPECTED = "a packed checkpoint as written by `basicsr train`"
 ITEM_BYTES = {"U8": 1, "F16": 2, "F32": 4, "I64": 8}
@@ -167,10 +168,10 @@ def _parse_head(path: Path, text: bytes) -> tuple[dict[str, str], dict[str, tupl
     if not all(isinstance(value, str) for value in metadata.values()):
         raise damaged(path, "its metadata are no strings")
     # Before all that another version may do in another way, the seal included.
-    if metadata.get("version") != VERSION:
+    if metadata.get("version") not in READABLE:
         raise CompSRTError(
             f"{path} is a packed checkpoint of version {metadata.get('version', '')[:20]!r}",
-            allowed=f"version {VERSION!r}",
+            allowed=f"versions {', '.join(READABLE)}",
             hint="install a newer compsrt_plugin",
         )
     if not re.fullmatch("[0-9a-f]{64}", metadata.get("sha256", "")):

@@ -28,6 +28,7 @@ MAX_AXES = 8
 MAX_ELEMENTS = 1 << 31  # per tensor, empty axes counted as 1, so that strides stay small as well
 
 _SHAPE = re.compile("-|[0-9]{1,10}(x[0-9]{1,10})*")
+_MASK = re.compile("[A-Za-z_]{1,40}")
 _SHARED = {str(count): count for count in range(MAX_NAME)}
 
 
@@ -48,20 +49,44 @@ KINDS: dict[str, Kind] = {
     "uint8": Kind(torch.uint8, "U8", 8),
     **{f"codes{bits}": Kind(torch.uint8, "U8", bits) for bits in range(8, 0, -1)},
     "bool": Kind(torch.bool, "U8", 1),
+    "rows": Kind(torch.bool, "U8", 1),
+    "columns": Kind(torch.bool, "U8", 1),
 }
 
 
 class Entry(NamedTuple):
-    """One tensor of the table: its name, its kind (a key of `KINDS`), its shape."""
+    """One tensor of the table.
+
+    Attributes:
+        name: its dotted name.
+        kind: a key of `KINDS`.
+        shape: its axes.
+        mask: for codes, the last part of the name of the mask that says which are stored; empty if all are.
+    """
 
     name: str
     kind: str
     shape: tuple[int, ...]
+    mask: str = ""
 
     @property
     def elements(self) -> int:
         """How many numbers the tensor holds."""
         return math.prod(self.shape)
+
+    @property
+    def mask_name(self) -> str:
+        """The dotted name of the mask."""
+        return sibling(self.name, self.mask)
+
+
+def sibling(name: str, last: str) -> str:
+    """Return `name` with its last dotted part replaced.
+
+    >>> sibling("mlp.fc1.weight_codes", "weight_mask")
+    'mlp.fc1.weight_mask'
+    """
+    return ".".join([*name.split(".")[:-1], last])
 
 
 def pack_layout(entries: Iterable[Entry]) -> bytes:
@@ -80,7 +105,8 @@ def pack_layout(entries: Iterable[Entry]) -> bytes:
         while shared < min(len(parts) - 1, len(before)) and parts[shared] == before[shared]:
             shared += 1
         shape = "x".join(map(str, entry.shape)) or "-"
-        lines.append(f"{shared} {entry.kind} {shape} {'.'.join(parts[shared:])}")
+        kind = f"{entry.kind}/{entry.mask}" if entry.mask else entry.kind
+        lines.append(f"{shared} {kind} {shape} {'.'.join(parts[shared:])}")
         before = parts
     if len(lines) > MAX_TENSORS:
         raise ValueError(f"{len(lines)} tensors, at most {MAX_TENSORS} are possible")
@@ -107,16 +133,28 @@ def unpack_layout(data: bytes) -> list[Entry]:
         shared = _SHARED.get(fields[0], MAX_NAME)
         if len(fields) != 4 or shared > len(before):
             raise ValueError(f"line {number} of its table makes no sense")
-        kind, written, rest = fields[1:]
+        marked, written, rest = fields[1:]
+        kind, slash, mask = marked.partition("/")
+        if slash and (not _MASK.fullmatch(mask) or not kind.startswith("codes")):
+            raise ValueError(f"its table has tensors of the unknown kind {marked[:40]!r}")
         if (kind, written) not in shapes:
             shapes[kind, written] = _read_shape(kind, written)
         before = before[:shared] + rest.split(".")
         name = ".".join(before)
         _check_name(name)
-        entries.append(Entry(name, kind, shapes[kind, written]))
-    if len({entry.name for entry in entries}) != len(entries):
+        entries.append(Entry(name, kind, shapes[kind, written], mask))
+    by_name = {entry.name: entry for entry in entries}
+    if len(by_name) != len(entries):
         raise ValueError("its table names a tensor twice")
+    for entry in entries:
+        if entry.mask:
+            _check_mask(entry, by_name.get(entry.mask_name))
     return entries
+
+
+def _check_mask(codes: Entry, mask: Entry | None) -> None:
+    if mask is None or KINDS[mask.kind].dtype is not torch.bool or mask.shape != codes.shape:
+        raise ValueError(f"its table has codes without their mask, or with a mask of another shape: {codes.name[:80]}")
 
 
 def _read_shape(kind: str, written: str) -> tuple[int, ...]:
@@ -135,6 +173,8 @@ def _check_name(name: str) -> None:
 def _check_type(kind: str, shape: tuple[int, ...]) -> None:
     if kind not in KINDS:
         raise ValueError(f"its table has tensors of the unknown kind {kind[:20]!r}")
+    if kind in ("rows", "columns") and len(shape) != 2:
+        raise ValueError(f"its table has {kind} of a tensor of {len(shape)} axes")
     if len(shape) > MAX_AXES or math.prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
         raise ValueError(f"its table has a tensor of the impossible shape {'x'.join(map(str, shape))[:80]}")
 

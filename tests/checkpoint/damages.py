@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import lzma
 import pickle
 import random
 import zlib
 from collections.abc import Callable
 from typing import Any
+
+from compsrt_plugin.checkpoint.coding import COMPRESSED, FILTERS
 
 
 def take_apart(content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -147,7 +150,9 @@ def _lie_in_layout(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
     if way == 0:
         fields[0] = chance.choice(("-1", "99", "511", "512", "1" * 100, "²", "", "x", "1e3"))
     elif way == 1:
-        fields[1] = chance.choice(("codes0", "codes9", "codes3", "float64", "bool", "layout", "", "__class__"))
+        kinds = ("codes0", "codes9", "codes3", "float64", "bool", "rows", "columns", "layout", "", "__class__")
+        masks = ("/mask", "/weight_codes", "/bias", "/", "/a.b", "/" + "m" * 99)
+        fields[1] = chance.choice((*kinds, *(kind + mask for kind in (fields[1], "codes3") for mask in masks)))
     elif way == 2:
         huge = ("9999999999", "65536x65536", "0x9999999999x9999999999", "x".join("2" * 9), "2147483648")
         fields[2] = chance.choice((*huge, "", "-", "0", "-1", "5x", "1_0", "٣", "3.0", "5x8x1", "4x10", "x" * 999))
@@ -201,6 +206,31 @@ def _spoil_parts(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
     spoilt = bytearray(body)
     spoilt[chance.randrange(len(spoilt))] ^= 1 << chance.randrange(8)
     return put_together(head, bytes(spoilt), seal=True), True
+
+
+def _lie_in_stream(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
+    """Put another stream in the place of a compressed part, or call a part compressed, or not."""
+    head, body = take_apart(content)
+    names = [name for name in head if name not in ("__metadata__", "layout")]
+    if not names:
+        return content, True
+    chosen = chance.choice([name for name in names if name.endswith(COMPRESSED)] or names)
+    blobs = {name: body[slice(*head[name]["data_offsets"])] for name in [*names, "layout"]}
+    blob = blobs[chosen]
+    way = chance.randrange(3)
+    if way == 0:
+        other = chance.choice((bytes(50 << 20), b"", bytes(len(blob)), bytes(range(256)) * 9))
+        blobs[chosen] = lzma.compress(other, lzma.FORMAT_RAW, filters=FILTERS)
+    elif way == 1:
+        blobs[chosen] = chance.choice((blob + blob, blob + b"x", blob[:-1], blob[: len(blob) // 2], b"\0", b"\xff" * 9))
+    renamed = {chosen: chance.choice((chosen, chosen[:-5], chosen + COMPRESSED))} if way == 2 else {}
+    end, moved = 0, {"__metadata__": head["__metadata__"]}
+    for name, data in blobs.items():
+        stored = head[name]["dtype"]
+        begin, end = end, end + len(data)
+        size = {"U8": 1, "F16": 2, "F32": 4, "I64": 8}[stored]
+        moved[renamed.get(name, name)] = {"dtype": stored, "shape": [len(data) // size], "data_offsets": [begin, end]}
+    return put_together(moved, b"".join(blobs.values()), seal=True), True
 
 
 def _odd_json(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
@@ -263,6 +293,7 @@ DAMAGES: list[tuple[str, Damage]] = [
         _lie_in_layout,
         _lie_in_compression,
         _spoil_parts,
+        _lie_in_stream,
         _odd_json,
         _lie_about_length,
         _something_else,

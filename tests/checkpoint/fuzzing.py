@@ -43,15 +43,26 @@ def sample_state(seed: int, blocks: int) -> tuple[dict[str, torch.Tensor], dict[
     for block in range(blocks):
         for i, layer in enumerate(("attn.q", "attn.proj", "mlp.fc1")):
             name, bits = f"layers.0.blocks.{block}.{layer}", 1 + (seed + block + i) % 8
-            codes = torch.randint(0, 1 << bits, (5, 8), generator=generator, dtype=torch.uint8)
-            state[f"{name}.weight_codes"] = codes
+            codes = torch.randint(0, 1 << bits, (2, 5, 8), generator=generator, dtype=torch.uint8).amin(0)
+            mask = torch.rand(5, 8 if i < 2 else 1, generator=generator).gt(0.4).expand(5, 8).clone()
+            state[f"{name}.weight_codes"] = codes * mask if i else codes  # the first keeps all: a mask of its own
             code_bits[f"{name}.weight_codes"] = bits
-            state[f"{name}.mask"] = torch.rand(5, 8, generator=generator) > 0.4
+            state[f"{name}.mask"] = mask
             for bound in ("lower", "upper"):
                 state[f"{name}.quantizer.{bound}"] = torch.randn((), generator=generator)
             state[f"{name}.bias"] = torch.randn(5, generator=generator).half()
+    if blocks > 5:  # large enough to be compressed
+        state["table16"] = torch.randn(600, generator=generator).half()
+        state["convolution"] = torch.randn(2000, generator=generator).mul(9).add(128).to(torch.uint8)
+        code_bits["convolution"] = 8
     state["table"] = torch.randint(0, 256, (7,), generator=generator, dtype=torch.uint8)
     return state, code_bits
+
+
+def sample_masks(state: dict[str, torch.Tensor]) -> dict[str, str]:
+    """Return which mask each code tensor of a sample state has."""
+    prefixes = [name[: -len(".mask")] for name in state if name.endswith((".proj.mask", ".fc1.mask"))]
+    return {f"{prefix}.weight_codes": f"{prefix}.mask" for prefix in prefixes}
 
 
 def sample_files(folder: Path) -> list[Path]:
@@ -61,7 +72,7 @@ def sample_files(folder: Path) -> list[Path]:
     for i, blocks in enumerate((1, 12, 0)):
         state, code_bits = sample_state(i, blocks) if blocks else ({}, {})
         paths.append(folder / f"sound{i}.safetensors")
-        write_packed(paths[-1], state, code_bits, header)
+        write_packed(paths[-1], state, code_bits, header, sample_masks(state))
     return paths
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ from compsrt_plugin.checkpoint import read_packed, write_packed
 from compsrt_plugin.errors import CompSRTError
 
 from .damages import layout_text, put_together, replace_layout, take_apart
-from .fuzzing import identical, same, sample_state
+from .fuzzing import identical, same, sample_masks, sample_state
 
 VERSION_1 = Path(__file__).with_name("version1.safetensors")
 HEADER = {
@@ -21,8 +22,8 @@ HEADER = {
 }
 
 
-def written(path, state, code_bits=None, header=HEADER):
-    size = write_packed(path, state, code_bits or {}, header)
+def written(path, state, code_bits=None, header=HEADER, masks=None):
+    size = write_packed(path, state, code_bits or {}, header, masks)
     assert size == path.stat().st_size
     return read_packed(path)
 
@@ -30,7 +31,7 @@ def written(path, state, code_bits=None, header=HEADER):
 @pytest.mark.parametrize("seed", range(8))
 def test_a_network_comes_back_bit_for_bit_in_its_order(tmp_path, seed):
     state, code_bits = sample_state(seed, blocks=3)
-    packed = written(tmp_path / "file", state, code_bits)
+    packed = written(tmp_path / "file", state, code_bits, masks=sample_masks(state))
     assert list(packed.state) == list(state)
     assert all(identical(packed.state[name], tensor) for name, tensor in state.items())
     assert packed.code_bits == code_bits
@@ -87,6 +88,66 @@ def test_the_same_network_gives_the_same_file(tmp_path):
     write_packed(tmp_path / "one", state, code_bits, {"a": {"c": 2, "d": 1}, "b": 1})
     write_packed(tmp_path / "other", state, dict(reversed(code_bits.items())), {"b": 1, "a": {"d": 1, "c": 2}})
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+MASKS = {
+    "unstructured": torch.rand(60, 64, generator=torch.Generator().manual_seed(0)) > 0.4,
+    "rows": (torch.arange(60) % 5 > 1)[:, None].expand(60, 64).clone(),
+    "columns": (torch.arange(64) % 4 > 1).expand(60, 64).clone(),
+    "2:4": torch.tensor([True, False, False, True]).repeat(60, 16),
+    "all": torch.ones(60, 64, dtype=torch.bool),
+    "none": torch.zeros(60, 64, dtype=torch.bool),
+}
+
+
+def pruned_state(mask: torch.Tensor, bits: int) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+    codes = torch.randint(0, 1 << bits, mask.shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return {"a.weight_codes": codes * mask, "a.weight_mask": mask}, {"a.weight_codes": bits}
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("kind", MASKS)
+def test_pruned_codes_come_back_and_take_only_the_room_of_those_that_stay(tmp_path, kind, bits):
+    state, code_bits = pruned_state(MASKS[kind], bits)
+    packed = written(tmp_path / "file", state, code_bits, {}, {"a.weight_codes": "a.weight_mask"})
+    assert all(identical(packed.state[name], tensor) for name, tensor in state.items())
+    assert packed.code_bits == code_bits
+    kept = int(MASKS[kind].sum())
+    mask_bits = 3840 if kind in ("unstructured", "2:4") else 64
+    assert packed.bytes <= (kept * bits + mask_bits) / 8 + 800  # head and table
+
+
+@pytest.mark.parametrize(
+    ("mask", "name", "message"),
+    [
+        (torch.zeros(60, 64, dtype=torch.bool), "a.weight_mask", "holds codes where its mask is False"),
+        (torch.ones(60, 63, dtype=torch.bool), "a.weight_mask", "no boolean neighbour"),
+        (torch.ones(60, 64), "a.weight_mask", "no boolean neighbour"),
+        (torch.ones(60, 64, dtype=torch.bool), "b.weight_mask", "no boolean neighbour"),
+    ],
+    ids=["codes", "shape", "type", "place"],
+)
+def test_a_mask_that_does_not_fit_its_codes_is_named(tmp_path, mask, name, message):
+    state = {"a.weight_codes": torch.ones(60, 64, dtype=torch.uint8), name: mask}
+    with pytest.raises(ValueError, match=message):
+        write_packed(tmp_path / "file", state, {"a.weight_codes": 3}, {}, {"a.weight_codes": name})
+
+
+def test_codes_far_from_uniform_are_compressed_to_within_three_per_cent_of_their_entropy(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for bits, spread in ((2, 0.7), (3, 1.3), (4, 2.6), (8, 20.0)):
+        codes = (torch.randn(200_000, generator=generator) * spread + 2 ** (bits - 1)).round().clamp(0, 2**bits - 1)
+        share = torch.bincount(codes.long()).double() / len(codes)
+        entropy = -(share[share > 0] * share[share > 0].log2()).sum().item() * len(codes) / 8
+        packed = written(tmp_path / "file", {"a": codes.to(torch.uint8)}, {"a": bits})
+        assert packed.bytes < 1.03 * entropy + 600, bits
+
+
+def test_a_state_of_almost_nothing_but_zeros_stays_readable(tmp_path):
+    state = {"a": torch.zeros(3000, 3000, dtype=torch.uint8), "b": torch.ones(3000, 1000, dtype=torch.bool)}
+    packed = written(tmp_path / "file", state, {"a": 2})
+    assert all(identical(packed.state[name], tensor) for name, tensor in state.items())
+    assert packed.bytes >= 12_000_000 / 64  # a file says how much it may unfold to
 
 
 def test_files_of_version_1_stay_readable():
@@ -167,14 +228,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "file.safetensors"
-    write_packed(path, *sample_state(1, 2), HEADER)
+    state, code_bits = sample_state(1, 2)
+    write_packed(path, state, code_bits, HEADER, sample_masks(state))
     return path
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("coding", "rans", "codes compressed as 'rans'; allowed: 'raw'; install a newer"),
+        ("coding", "rans", "codes compressed as 'rans'; allowed: 'lzma'; install a newer"),
         ("extra", "x", "metadata"),
         ("header", "[]", "header is no JSON object"),
         ("header", "{", "damaged"),
@@ -198,10 +260,28 @@ def test_a_part_of_no_known_kind_is_refused(path, found):
         read_packed(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("/mask ", "/masc ", "codes without their mask"),
+        ("/mask 5x8 ", "/mask 5x9 ", "mask of another shape"),
+        ("/mask ", "/../x ", "unknown kind"),
+        ("float16 5 ", "float16/mask 5 ", "unknown kind"),
+        ("rows 5x8", "rows 40", "rows of a tensor of 1 axes"),
+    ],
+)
+def test_a_table_whose_masks_make_no_sense_is_refused(path, old, new, message):
+    text = layout_text(path.read_bytes())
+    assert old in text
+    path.write_bytes(replace_layout(path.read_bytes(), zlib.compress(text.replace(old, new, 1).encode()), seal=True))
+    with pytest.raises(CompSRTError, match=message):
+        read_packed(path)
+
+
 def test_a_table_that_needs_more_than_the_file_holds_is_refused(path):
     huge = layout_text(path.read_bytes()).replace(" - ", " 40000x40000 ", 1)
     path.write_bytes(replace_layout(path.read_bytes(), zlib.compress(huge.encode()), seal=True))
-    with pytest.raises(CompSRTError, match="bytes where its table needs"):
+    with pytest.raises(CompSRTError, match="more tensors than the file can hold"):
         read_packed(path)
 
 
@@ -216,8 +296,9 @@ def test_a_file_without_a_table_is_refused(path):
 def test_spaces_in_the_header_are_a_change_like_any_other(path):
     before = read_packed(path)
     head, body = take_apart(path.read_bytes())
-    path.write_bytes(put_together(head, body, seal=True))
+    spaced = json.dumps(head, separators=(", ", ":")).encode()
+    path.write_bytes(put_together(spaced, body, seal=True))
     assert same(read_packed(path), before)
-    path.write_bytes(put_together(head, body, seal=False))
+    path.write_bytes(put_together(spaced, body, seal=False))
     with pytest.raises(CompSRTError, match="checksum"):
         read_packed(path)
