@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+from compsrt_plugin import compat_training
 from compsrt_plugin.errors import CompSRTError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -52,6 +53,7 @@ def apply() -> None:
     _silence_missing_tensorboard()
     _resume_on_any_device()
     _keep_the_log_file()
+    _in_force.update(compat_training.apply(_rebind))
     while _waiting:
         _waiting.pop()()
 
@@ -308,7 +310,10 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         raise CompSRTError(f"path.resume_state: {path} cannot be read ({reason})") from error
     if not isinstance(state, dict) or "iter" not in state:
         raise CompSRTError(f"path.resume_state: {path} is not a training state", hint="it has no key 'iter'")
-    check_resume(opt, state["iter"])
+    if state.get("self_contained"):  # no second file holds the network, so BasicSR need not be told of one
+        opt["resume_iter"] = state["iter"]
+    else:
+        check_resume(opt, state["iter"])
     return state
 
 

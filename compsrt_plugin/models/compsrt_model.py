@@ -1,37 +1,34 @@
-"""`CompSRTModel`: BasicSR's SRModel for quantized networks; calibrates in `train`, compares in `test`."""
+"""`CompSRTModel`: BasicSR's SRModel for quantized networks: loading and judging; `calibrating` trains."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import platform
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from basicsr.archs import build_network
-from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger, imwrite
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from tqdm import tqdm
 
-import compsrt_plugin
-from compsrt_plugin import bundled, pruning
-from compsrt_plugin.checkpoint import Packed, is_packed, read_packed
+from compsrt_plugin import bundled
+from compsrt_plugin.checkpoint import Packed, is_packed, read_packed, weights_file
+from compsrt_plugin.checkpoint.container import EXPECTED as PACKED
 from compsrt_plugin.checkpoint.header import Header
-from compsrt_plugin.checkpoint.network import load_packed_state, round_unquantized, save_network
+from compsrt_plugin.checkpoint.network import load_packed_state
+from compsrt_plugin.checkpoint.weights import EXPECTED as WEIGHTS
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
-from compsrt_plugin.config.schema import CalibrationBlock, PruneBlock
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.calibration import calibration_batches
+from compsrt_plugin.models.calibrating import CalibratingModel
 from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
-from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision
+from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.models.padding import PADDINGS, pad_to_windows
-from compsrt_plugin.quant import calibrate, distinct_codes, named_quantizers
+from compsrt_plugin.models.processes import own_share, share_scores
+from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.report import FileRecord, Method, Results
 
 PICTURED = "Demo"  # the data set of which side-by-side pictures are drawn
@@ -39,7 +36,7 @@ COUNTED_PATCH = 64  # codes are counted on the middle of each data set's first p
 
 
 @register_once(MODEL_REGISTRY)
-class CompSRTModel(SRModel):
+class CompSRTModel(CalibratingModel):
     """A quantized network beside its full-precision teacher.
 
     In `train` the network starts from the teacher (`path.pretrain_network_g`, the bundled one if empty), its
@@ -71,26 +68,18 @@ class CompSRTModel(SRModel):
             raise CompSRTError(f"val.padding is {self.padding!r}", allowed=", ".join(PADDINGS))
         if opt.get("val"):
             check_metrics(opt["val"].get("metrics"))
-        scale, paths = opt["scale"], opt["path"]
-        if not paths.get("pretrain_network_g"):
-            if self.quant is not None and not opt["is_train"]:
-                paths["pretrain_network_g"] = str(bundled.checkpoint_path(scale, self.quant.bits))
-            else:
-                paths["pretrain_network_g"] = str(bundled.teacher_path(scale))
-        self.teacher_source = str(
-            paths["pretrain_network_g"]
-            if opt["is_train"]
-            else paths.get("pretrain_network_teacher") or bundled.teacher_path(scale)
-        )
+        scale = opt["scale"]
+        self.teacher_source = self._find_files(opt["path"], scale, opt["is_train"])
         if self.quant is not None and not opt["is_train"]:
-            path = paths["pretrain_network_g"]
+            path = opt["path"]["pretrain_network_g"]
             self.packed, self.header = self._read_packed(path, scale, self.quant)
-            # The file alone says what it is; the option file's recipe only says what it was meant to be.
-            opt["network_g"] = {**self.header.arch, "quant": self.header.spec.to_dict()}
             try:
-                check_network(opt["network_g"], scale)
+                check_network(self.header.arch, scale)
             except CompSRTError as error:
                 raise CompSRTError(f"{path} describes a network that cannot be built: {error}") from error
+            self._tell_differences(path, opt["network_g"], self.header.arch)
+            # The file alone says what it is; the option file's recipe only says what it was meant to be.
+            opt["network_g"] = {**self.header.arch, "quant": self.header.spec.to_dict()}
         else:
             check_network(opt["network_g"], scale)
         self._teacher: nn.Module | None = None
@@ -120,6 +109,26 @@ class CompSRTModel(SRModel):
             load_packed_state(bare, self.packed, load_path)
         else:
             load_full_precision(bare, load_path, param_key)
+
+    def _find_files(self, paths: dict[str, Any], scale: int, is_train: bool) -> str:
+        """Settle `path.pretrain_network_g` (given, downloaded or bundled) and return the teacher's file."""
+        packed, given = self.quant is not None and not is_train, paths.get("pretrain_network_g")
+        if not given:
+            bits = self.quant.bits if packed and self.quant is not None else None
+            given = bundled.teacher_path(scale) if bits is None else bundled.checkpoint_path(scale, bits)
+        expected = PACKED if packed else WEIGHTS
+        paths["pretrain_network_g"] = str(weights_file(given, expected=expected))
+        if not packed:
+            return paths["pretrain_network_g"]
+        return str(weights_file(paths.get("pretrain_network_teacher") or bundled.teacher_path(scale)))
+
+    @staticmethod
+    def _tell_differences(path: str, asked: dict[str, Any], arch: dict[str, Any]) -> None:
+        """Log what the option file says of the network where the packed file, which decides, says something else."""
+        asked = {**asked, **{key: list(value) for key, value in asked.items() if isinstance(value, tuple)}}
+        others = [f"{key} {arch[key]!r}, not {asked[key]!r}" for key in arch if key in asked and asked[key] != arch[key]]
+        if others:
+            get_root_logger().warning(f"network_g of the option file is not that of {path}, which has {', '.join(others)}")
 
     @staticmethod
     def _read_packed(path: str, scale: int, quant: QuantOptions) -> tuple[Packed, Header]:
@@ -170,8 +179,10 @@ class CompSRTModel(SRModel):
         self.output = self.run_network(self.net_g, self.lq)
 
     def _new_judge(self) -> Judge:
-        methods: dict[Method, Upscaler] = {"bicubic": self._bicubic}
-        if self.quant is not None:
+        methods: dict[Method, Upscaler] = {}
+        if not self.choosing:
+            methods["bicubic"] = self._bicubic
+        if self.quant is not None and not self.choosing:
             methods["teacher"] = lambda lq: self.run_network(self.teacher, lq)
         methods["quantized"] = lambda lq: self.run_network(self.net_g, lq)
         return Judge(self._new_results(), methods, self.opt["val"]["metrics"])
@@ -182,7 +193,11 @@ class CompSRTModel(SRModel):
 
     def _new_results(self) -> Results:
         quant, header = self.quant, self.header
-        files = {} if self.is_train else {"checkpoint": FileRecord.of(self.opt["path"]["pretrain_network_g"])}
+        files: dict[str, FileRecord] = {}
+        if self.finished or not self.is_train:
+            files["checkpoint"] = FileRecord.of(
+                self.result_path if self.finished else self.opt["path"]["pretrain_network_g"]
+            )
         if quant is not None:
             files["teacher"] = FileRecord.of(self.teacher_source)
         bits = quant.bits if quant else 32
@@ -197,14 +212,18 @@ class CompSRTModel(SRModel):
             metrics=self.opt["val"]["metrics"],
             codes=quant.spec.activation.codes if quant else "strict",
             recipe=header.recipe if header else quant.recipe if quant else "none",
-            weights_trained=bool(header and header.weights_trained),
+            weights_trained=header.weights_trained if header else self.trains_weights,
             other_bits={name: width for name, width in widths.items() if width != bits},
             versions=versions(),
             files=files,
         )
 
+    def dist_validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
+        """Judge one data set, each process its share of the pictures; BasicSR lets the first do all."""
+        self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+
     def nondist_validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool) -> None:
-        """Judge one data set; after the last one of a test, write and print the report.
+        """Judge one data set; after the last one, write and print the report.
 
         Args:
             dataloader: BasicSR's loader; one of an empty data set is passed over.
@@ -213,13 +232,17 @@ class CompSRTModel(SRModel):
             save_img: whether output pictures are written.
         """
         name = dataloader.dataset.opt["name"]
-        if self.is_train:
+        if self.is_train and not (self.finished and self.sets_tested):
             self.judge = self._new_judge()
-        for index, data in enumerate(tqdm(dataloader, desc=name, unit="image", leave=False)):
+        first = self.opt["rank"] == 0
+        for index, data in enumerate(
+            tqdm(own_share(dataloader), desc=name, unit="image", leave=False, disable=None if first else True)
+        ):
+            self.between_pictures()
             lq, gt = data["lq"].to(self.device), data["gt"]
             image, lq_name = Path(data["gt_path"][0]).stem, Path(data["lq_path"][0]).stem
             self.net_g.eval()
-            if index == 0 and self.quant is not None and not self.is_train:
+            if index == 0 and first and self.quant is not None and not self.choosing:
                 self._count_codes(lq)
             pictures = self.judge.judge(name, image, lq, gt)
             if save_img:
@@ -228,12 +251,27 @@ class CompSRTModel(SRModel):
                 imwrite(pictures["quantized"], str(folder / f"{lq_name}_{suffix}.png"))
                 if name == PICTURED:
                     self.judge.save_comparison(folder / f"{image}_comparison.png", name, image, pictures, gt)
-        self._log_scores(name, current_iter, tb_logger)
+        share_scores(self.judge.results, name)
+        if self.choosing:
+            self._log_scores(name, current_iter, tb_logger)
+            return
         self.sets_tested += 1
-        if not self.is_train and self.sets_tested == len(self.opt["datasets"]) and self.judge.results.datasets:
-            folder = Path(self.opt["path"]["results_root"])
-            get_root_logger().info(f"Written: {folder / 'results.json'}, {folder / 'results.md'}")
-            tqdm.write(self.judge.write(folder))
+        if self.sets_tested == len(self._judged_sets()) and self.judge.results.datasets and first:
+            self._report()
+
+    def _judged_sets(self) -> list[dict[str, Any]]:
+        """Return the data sets that are judged: of a test all, of a training those held out."""
+        return self.val_sets() if self.is_train else list(self.opt["datasets"].values())
+
+    def _report(self) -> None:
+        paths, results = self.opt["path"], self.judge.results
+        folder = Path(paths["experiments_root"] if self.is_train else paths["results_root"])
+        self.add_before(results)
+        table = self.judge.write(folder)
+        for name in results.datasets:
+            self._log_scores(name, self.opt["name"], None)
+        get_root_logger().info(f"Written: {folder / 'results.json'}, {folder / 'results.md'}")
+        tqdm.write(table)
 
     def _log_scores(self, dataset: str, current_iter: Any, tb_logger: Any) -> None:
         if dataset not in self.judge.results.datasets:
@@ -250,75 +288,3 @@ class CompSRTModel(SRModel):
         counts = distinct_codes(network, [pad_to_windows(patch, network.window_size, self.padding)])
         seen = self.judge.results.distinct_codes
         seen.update({name: max(count, seen.get(name, 0)) for name, count in counts.items()})
-
-    def init_training_settings(self) -> None:
-        """Search the bounds of all quantizers on patches of the train data set."""
-        assert self.quant is not None
-        logger = get_root_logger()
-        options = self.quant.calibration
-        logger.info(f"Quantization: {self.quant.to_dict()}")
-        self.get_bare_model(self.net_g).quantize(self.quant.spec)
-        self._prune(self.get_bare_model(self.net_g))
-        self.net_g.eval()
-        batches = calibration_batches(self.opt, options.patches, options.patch_size, self.device)
-        calibrate(self.get_bare_model(self.net_g), batches)
-        logger.info(f"Bounds of {sum(1 for _ in named_quantizers(self.net_g))} quantizers searched")
-
-    def _prune(self, network: nn.Module) -> None:
-        if self.opt.get("prune") is None:
-            return
-        block = PruneBlock.from_dict(self.opt["prune"])
-        calibration = self.quant.calibration if self.quant else CalibrationBlock()
-        shares = pruning.prune(
-            network,
-            block.hook,
-            block.ratio,
-            block.layers,
-            scope=block.scope,
-            options=block.options,
-            compensate=block.compensate,
-            batches=calibration_batches(self.opt, calibration.patches, calibration.patch_size, self.device),
-        )
-        mean = sum(shares.values()) / len(shares)
-        get_root_logger().info(f"Pruned by {block.hook}: {mean:.1%} of the weights of {len(shares)} linear layers")
-
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Write the packed network as `models/NAME.safetensors` (at the end: current_iter -1)."""
-        if current_iter != -1 or self.opt["rank"] != 0:
-            return
-        network = self.get_bare_model(self.net_g)
-        round_unquantized(network)
-        path = Path(self.opt["path"]["models"]) / f"{self.opt['name']}.safetensors"
-        size = save_network(path, network, self._header())
-        get_root_logger().info(f"Packed network: {path}, {size:,d} bytes")
-
-    def _header(self) -> Mapping[str, Any]:
-        assert self.quant is not None
-        arch = {k: v for k, v in self.opt["network_g"].items() if k != "quant"}
-        return {
-            "arch": arch,
-            "spec": self.quant.spec.to_dict(),
-            "provenance": {
-                "name": self.opt["name"],
-                "recipe": self.quant.recipe,
-                "prune": self.opt.get("prune"),
-                "bits": self.quant.bits,
-                "weights_trained": False,
-                "teacher_sha256": hashlib.sha256(Path(self.teacher_source).read_bytes()).hexdigest(),
-                "calibration": self.opt["datasets"]["train"]["name"],
-                "seed": self.opt["manual_seed"],
-                "versions": versions(),
-            },
-        }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    from basicsr.version import __version__ as basicsr_version
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "basicsr": basicsr_version,
-        "compsrt_plugin": compsrt_plugin.__version__,
-    }

@@ -91,8 +91,9 @@ def check_metrics(metrics: Any) -> None:
     Raises:
         CompSRTError: no psnr, a metric that is not reported, or arguments that do not fit it.
     """
-    if not isinstance(metrics, Mapping) or "psnr" not in metrics:
-        raise CompSRTError(f"val.metrics is {metrics!r}", allowed="a block with psnr and, if wanted, ssim")
+    allowed = "a block with psnr and, if wanted, ssim"
+    if not isinstance(metrics, Mapping):
+        raise CompSRTError(f"val.metrics is {metrics!r}", allowed=allowed)
     picture = np.zeros((32, 32, 3), np.uint8)
     for name, metric in metrics.items():
         if name not in REPORTED:
@@ -107,6 +108,8 @@ def check_metrics(metrics: Any) -> None:
             calculate_metric({"img": picture, "img2": picture}, dict(metric))
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise CompSRTError(f"val.metrics.{name}: {error}", hint="see the installed option files") from error
+    if "psnr" not in metrics:
+        raise CompSRTError("val.metrics has no psnr", allowed=allowed)
 
 
 def to_image(tensor: Tensor) -> np.ndarray:

@@ -1,13 +1,16 @@
-"""Full-precision networks: which can be built, loading their weights, their size."""
+"""Full-precision networks: which can be built, loading their weights, their size, the versions that run them."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
+import compsrt_plugin
 from compsrt_plugin.checkpoint import check_matches, load_weights
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
@@ -33,3 +36,15 @@ def load_full_precision(network: nn.Module, source: str, param_key: str | None =
 def float_bytes(network: nn.Module) -> int:
     """Return the bytes of the network's parameters in full precision, 4 each."""
     return 4 * sum(p.numel() for p in network.parameters())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    from basicsr.version import __version__ as basicsr_version
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "basicsr": basicsr_version,
+        "compsrt_plugin": compsrt_plugin.__version__,
+    }

@@ -1,0 +1,82 @@
+"""What BasicSR 1.4.2's training pipeline needs to resume exactly and to start several processes on CPUs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from compsrt_plugin.errors import CompSRTError
+
+OURS = "CompSRTModel"
+
+
+def apply(rebind: Any) -> dict[str, str]:
+    """Put both repairs into BasicSR, once.
+
+    Args:
+        rebind: `compat`'s function (original, repaired) that replaces one in every module that imported it.
+
+    Returns:
+        Repair -> one line for `basicsr doctor`.
+    """
+    from basicsr import train
+    from basicsr.utils import dist_util
+
+    if getattr(train.create_train_val_dataloader, "repaired", False):
+        return {}
+    rebind(train.create_train_val_dataloader, _drawing(train.create_train_val_dataloader))
+    rebind(dist_util.init_dist, _starting(dist_util.init_dist))
+    return {
+        "draws": "BasicSR starts its epoch over when it resumes: our model's patches follow from their number",
+        "processes": "BasicSR starts several processes on GPUs only: gloo is taken on CPUs",
+    }
+
+
+def _drawing(original: Any) -> Any:
+    def create_train_val_dataloader(opt: dict[str, Any], logger: logging.Logger) -> tuple[Any, ...]:
+        loader, sampler, val_loaders, epochs, iterations = original(opt, logger)
+        if opt["model_type"] != OURS:
+            return loader, sampler, val_loaders, epochs, iterations
+        from basicsr.data import build_dataloader
+
+        from compsrt_plugin.data.draws import DrawnPictures, DrawSampler
+
+        batch = loader.batch_size * opt["world_size"]
+        sampler = DrawSampler(
+            len(loader.dataset),
+            opt["manual_seed"],
+            first=opt.get("resume_iter", 0) * batch,
+            end=iterations * batch,
+            rank=opt["rank"],
+            processes=opt["world_size"],
+        )
+        loader = build_dataloader(
+            DrawnPictures(loader.dataset),
+            opt["datasets"]["train"],
+            num_gpu=opt["num_gpu"],
+            dist=opt["dist"],
+            sampler=sampler,
+            seed=opt["manual_seed"],
+        )
+        return loader, sampler, val_loaders, 0, iterations  # one epoch, number 0, holds all iterations
+
+    create_train_val_dataloader.repaired = True  # pyright: ignore[reportFunctionMemberAccess]
+    return create_train_val_dataloader
+
+
+def _starting(original: Any) -> Any:
+    def init_dist(launcher: str, backend: str = "nccl", **kwargs: Any) -> None:
+        import torch
+
+        if torch.cuda.is_available():
+            original(launcher, backend, **kwargs)
+            return
+        if launcher != "pytorch":
+            raise CompSRTError(
+                f"--launcher {launcher} needs GPUs", hint="on CPUs start with torchrun and --launcher pytorch"
+            )
+        if torch.multiprocessing.get_start_method(allow_none=True) is None:
+            torch.multiprocessing.set_start_method("spawn")
+        torch.distributed.init_process_group(backend="gloo")
+
+    return init_dist

@@ -1,0 +1,165 @@
+"""DQC, distillation quantization calibration (2DQuant, arXiv 2406.06649): what the student learns from the teacher.
+
+    L = L1(O_q, O_f) + feature_weight * sum_k MSE(F_q^k / ||F_q^k||, F_f^k / ||F_f^k||) + target_weight * L1(O_q, Y)
+
+O is the picture, F^k the output of residual group k, q the quantized student, f the full-precision teacher, Y the
+original. The norm is over tokens and channels of one image and is a constant to the gradient.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.errors import CompSRTError
+
+TINY = 1e-12  # keeps an all-zero feature from dividing by zero
+
+
+class Features:
+    """The outputs of some modules of a network, caught by forward hooks.
+
+    Args:
+        network: whose modules.
+        pattern: of their dotted names, shell style.
+
+    Attributes:
+        names: of the modules that match, in module order.
+        outputs: what they returned in the last forward pass, in the same order.
+
+    Raises:
+        CompSRTError: if no module matches.
+    """
+
+    def __init__(self, network: nn.Module, pattern: str) -> None:
+        modules = [(name, module) for name, module in network.named_modules() if fnmatch.fnmatchcase(name, pattern)]
+        if not modules:
+            raise CompSRTError(
+                f"distill.features {pattern!r} matches no module of {type(network).__name__}",
+                hint="give a pattern of its module names, or distill.feature_weight: 0",
+            )
+        self.names = [name for name, _ in modules]
+        self.outputs: list[Tensor] = []
+        for _, module in modules:
+            module.register_forward_hook(self._catch)
+
+    def _catch(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        if len(self.outputs) == len(self.names):
+            self.outputs = []  # a new pass begins
+        self.outputs.append(output)
+
+    def take(self) -> list[Tensor]:
+        """Return the outputs of the last pass, and hold them no longer."""
+        outputs, self.outputs = self.outputs, []
+        return outputs
+
+
+def unit_energy(feature: Tensor) -> Tensor:
+    """Return F / ||F||, the norm over all axes but the first (the image), and without a gradient.
+
+    Args:
+        feature: (b, tokens, channels), or (b, channels, h, w).
+    """
+    norm = torch.linalg.vector_norm(feature.detach(), dim=tuple(range(1, feature.dim())), keepdim=True)
+    return feature / norm.clamp_min(TINY)
+
+
+def feature_loss(student: list[Tensor], teacher: list[Tensor]) -> Tensor:
+    """Return sum_k MSE(F_q^k / ||F_q^k||, F_f^k / ||F_f^k||), a scalar."""
+    return torch.stack([F.mse_loss(unit_energy(q), unit_energy(f)) for q, f in zip(student, teacher)]).sum()
+
+
+class Distillation:
+    """Runs student and teacher on a batch and leaves the gradient of L in the student's parameters.
+
+    Args:
+        student: the quantized network, quantizers on.
+        teacher: the full-precision network; gets no gradient.
+        block: weights of the terms, and in how many parts a batch is run.
+
+    Raises:
+        CompSRTError: if `distill.features` matches nothing.
+    """
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, block: DistillBlock) -> None:
+        self.student, self.teacher, self.block = student.eval(), teacher.eval(), block
+        self.features = None
+        if block.feature_weight:
+            self.features = Features(student, block.features), Features(teacher, block.features)
+
+    def terms(self, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
+        """Return the terms of L, weighted, by name: `output`, and if they count `feature` and `target`.
+
+        Args:
+            lq: (b, 3, h, w) in 0..1, h and w whole windows.
+            gt: (b, 3, h * scale, w * scale); only needed if `target_weight` is not 0.
+        """
+        with torch.no_grad():
+            wanted = self.teacher(lq)
+        output = self.student(lq)
+        terms = {"output": F.l1_loss(output, wanted)}
+        if self.features is not None:
+            student, teacher = self.features
+            terms["feature"] = self.block.feature_weight * feature_loss(student.take(), teacher.take())
+        if self.block.target_weight and gt is not None:
+            terms["target"] = self.block.target_weight * F.l1_loss(output, gt)
+        return terms
+
+    def backward(self, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
+        """Add the gradient of L over the batch to the parameters, part by part.
+
+        Each part weighs as its number of images, so the sum is the whole batch's mean.
+
+        Returns:
+            The terms of L over the batch, as `terms`, without gradient.
+        """
+        total: dict[str, Tensor] = {}
+        parts = min(self.block.accumulate, len(lq))
+        targets = [None] * parts if gt is None else gt.chunk(parts)
+        for part, target in zip(lq.chunk(parts), targets):
+            terms = self.terms(part, target)
+            share = len(part) / len(lq)
+            (torch.stack(list(terms.values())).sum() * share).backward()
+            for name, value in terms.items():
+                total[name] = total.get(name, 0) + share * value.detach()
+        return total
+
+
+def first_not_finite(network: nn.Module, lq: Tensor) -> str | None:
+    """Return the dotted name of the first module whose output holds NaN or infinity, in order of execution.
+
+    Args:
+        network: any network.
+        lq: its input.
+    """
+    found: list[str] = []
+    with _watched(network, found), torch.no_grad():
+        network(lq)
+    return found[0] if found else None
+
+
+@contextmanager
+def _watched(network: nn.Module, found: list[str]) -> Iterator[None]:
+    def watch(name: str, module: nn.Module) -> RemovableHandle:
+        def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            outputs = output if isinstance(output, tuple) else (output,)
+            if not all(bool(torch.isfinite(part).all()) for part in outputs if isinstance(part, Tensor)):
+                found.append(name)
+
+        return module.register_forward_hook(look)
+
+    # A module ends before those it is part of, so the first one that complains is the innermost.
+    handles = [watch(name, module) for name, module in network.named_modules() if name]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
