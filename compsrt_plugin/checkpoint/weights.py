@@ -52,26 +52,54 @@ def load_weights(
     Raises:
         CompSRTError: not there, not reachable, no weights, damaged, or a pickle that could run code.
     """
+    path = weights_file(source, cache_dir=cache_dir, sha256=sha256, timeout=timeout)
+    try:
+        return _read(path, str(source), param_key)
+    except CompSRTError:
+        if _is_address(source):
+            path.unlink()  # the next try downloads it anew
+        raise
+
+
+def weights_file(
+    source: str | Path,
+    *,
+    expected: str = EXPECTED,
+    cache_dir: str | Path | None = None,
+    sha256: str | None = None,
+    timeout: float = 30.0,
+) -> Path:
+    """Return the file on this machine that `source` means, downloaded if need be.
+
+    Args:
+        source: path, or http(s) address.
+        expected: what should be there, for messages: full-precision weights, or a packed checkpoint.
+        cache_dir, sha256, timeout: as of `load_weights`.
+
+    Raises:
+        CompSRTError: not there, not reachable, or of no kind that weights come in.
+    """
     address = str(source)
-    if not re.match("[a-z][a-z0-9+.-]+://", address, re.IGNORECASE):
+    if not _is_address(source):
         path = Path(source).expanduser()
         if sha256 is not None:
             check_sha256(path, file_sha256(path), sha256)
-        return _read(path, address, param_key)
+        with open_input(path, expected) as file:
+            _weights_kind(file.read(HEAD_BYTES), address, expected)
+        return path
     if not re.match("https?://", address, re.IGNORECASE):
         raise CompSRTError(f"cannot download {address}", allowed="a path, http:// or https://")
-    path = fetch(
+    return fetch(
         address,
-        lambda head: _weights_kind(head, address),
+        lambda head: _weights_kind(head, address, expected),
         cache_dir=cache_dir,
         sha256=sha256,
         timeout=timeout,
     )
-    try:
-        return _read(path, address, param_key)
-    except CompSRTError:
-        path.unlink()  # the next try downloads it anew
-        raise
+
+
+def _is_address(source: str | Path) -> bool:
+    return re.match("[a-z][a-z0-9+.-]+://", str(source), re.IGNORECASE) is not None
 
 
 def _read(path: Path, source: str, param_key: str | None) -> dict[str, torch.Tensor]:
@@ -81,7 +109,7 @@ def _read(path: Path, source: str, param_key: str | None) -> dict[str, torch.Ten
     return _clean(_select(content, param_key), source)
 
 
-def _weights_kind(head: bytes, source: str) -> FileKind:
+def _weights_kind(head: bytes, source: str, expected: str = EXPECTED) -> FileKind:
     """Return the kind of a file that may hold weights; raise for any other."""
     kind = file_kind(head)
     if kind in WEIGHTS:
@@ -91,7 +119,7 @@ def _weights_kind(head: bytes, source: str) -> FileKind:
         hint = "use the address of the file itself, on GitHub …/releases/download/… or …/raw/…"
     elif kind is FileKind.LFS_POINTER:
         hint = "run `git lfs pull`"
-    raise CompSRTError(f"{source} is {kind.value}", allowed=EXPECTED, hint=hint)
+    raise CompSRTError(f"{source} is {kind.value}", allowed=expected, hint=hint)
 
 
 def _read_safetensors(path: Path, source: str) -> dict[str, torch.Tensor]:

@@ -13,12 +13,9 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from compsrt_plugin import bundled
-from compsrt_plugin.checkpoint import Packed, is_packed, read_packed, weights_file
-from compsrt_plugin.checkpoint.container import EXPECTED as PACKED
+from compsrt_plugin.checkpoint import Packed
 from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.checkpoint.network import load_packed_state
-from compsrt_plugin.checkpoint.weights import EXPECTED as WEIGHTS
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.data.resize import upscale
@@ -28,6 +25,7 @@ from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.models.padding import PADDINGS, pad_to_windows
 from compsrt_plugin.models.processes import own_share, share_scores
+from compsrt_plugin.models.sources import differences, find_files, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.report import FileRecord, Method, Results
 
@@ -69,15 +67,14 @@ class CompSRTModel(CalibratingModel):
         if opt.get("val"):
             check_metrics(opt["val"].get("metrics"))
         scale = opt["scale"]
-        self.teacher_source = self._find_files(opt["path"], scale, opt["is_train"])
-        if self.quant is not None and not opt["is_train"]:
+        bits = None if opt["is_train"] or self.quant is None else self.quant.bits
+        self.teacher_source = find_files(opt["path"], scale, bits)
+        if bits is not None:
             path = opt["path"]["pretrain_network_g"]
-            self.packed, self.header = self._read_packed(path, scale, self.quant)
-            try:
-                check_network(self.header.arch, scale)
-            except CompSRTError as error:
-                raise CompSRTError(f"{path} describes a network that cannot be built: {error}") from error
-            self._tell_differences(path, opt["network_g"], self.header.arch)
+            self.packed, self.header = open_packed(path, scale, bits)
+            others = differences(opt["network_g"], self.header.arch)
+            if others:
+                get_root_logger().warning(f"network_g in {path}, which decides: {', '.join(others)}")
             # The file alone says what it is; the option file's recipe only says what it was meant to be.
             opt["network_g"] = {**self.header.arch, "quant": self.header.spec.to_dict()}
         else:
@@ -109,44 +106,6 @@ class CompSRTModel(CalibratingModel):
             load_packed_state(bare, self.packed, load_path)
         else:
             load_full_precision(bare, load_path, param_key)
-
-    def _find_files(self, paths: dict[str, Any], scale: int, is_train: bool) -> str:
-        """Settle `path.pretrain_network_g` (given, downloaded or bundled) and return the teacher's file."""
-        packed, given = self.quant is not None and not is_train, paths.get("pretrain_network_g")
-        if not given:
-            bits = self.quant.bits if packed and self.quant is not None else None
-            given = bundled.teacher_path(scale) if bits is None else bundled.checkpoint_path(scale, bits)
-        expected = PACKED if packed else WEIGHTS
-        paths["pretrain_network_g"] = str(weights_file(given, expected=expected))
-        if not packed:
-            return paths["pretrain_network_g"]
-        return str(weights_file(paths.get("pretrain_network_teacher") or bundled.teacher_path(scale)))
-
-    @staticmethod
-    def _tell_differences(path: str, asked: dict[str, Any], arch: dict[str, Any]) -> None:
-        """Log what the option file says of the network where the packed file, which decides, says something else."""
-        asked = {**asked, **{key: list(value) for key, value in asked.items() if isinstance(value, tuple)}}
-        others = [f"{key} {arch[key]!r}, not {asked[key]!r}" for key in arch if key in asked and asked[key] != arch[key]]
-        if others:
-            get_root_logger().warning(f"network_g of the option file is not that of {path}, which has {', '.join(others)}")
-
-    @staticmethod
-    def _read_packed(path: str, scale: int, quant: QuantOptions) -> tuple[Packed, Header]:
-        if not is_packed(path):
-            raise CompSRTError(
-                f"{path} is not a packed quantized network, which quant: needs in a test",
-                hint=f"quantize it: basicsr train -opt compsrt_x{scale}_{quant.bits}bit.yml "
-                f"--force_yml path:pretrain_network_g={path}, or test it as it is: --force_yml quant=null",
-            )
-        packed = read_packed(path)
-        header = Header.parse(packed.header, path)
-        for what, found, asked in (("scale", header.scale, scale), ("bits", header.bits, quant.bits)):
-            if found != asked:
-                raise CompSRTError(
-                    f"{path} has {what} {found}, the option file says {asked}",
-                    hint="take the option file that fits, or another checkpoint",
-                )
-        return packed, header
 
     @property
     def teacher(self) -> nn.Module:
@@ -256,6 +215,8 @@ class CompSRTModel(CalibratingModel):
             self._log_scores(name, current_iter, tb_logger)
             return
         self.sets_tested += 1
+        if not self.is_train and self.sets_tested == len(self.opt["datasets"]) and not self.judge.results.datasets:
+            raise CompSRTError("none of the data sets is there, nothing was tested", hint="see the warnings above")
         if self.sets_tested == len(self._judged_sets()) and self.judge.results.datasets and first:
             self._report()
 

@@ -1,0 +1,71 @@
+"""The files a run starts from: given, downloaded or bundled, checked before a network is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compsrt_plugin import bundled
+from compsrt_plugin.checkpoint import Packed, is_packed, read_packed, weights_file
+from compsrt_plugin.checkpoint.container import EXPECTED as PACKED
+from compsrt_plugin.checkpoint.header import Header
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.models.networks import check_network
+
+
+def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None) -> str:
+    """Settle `path.pretrain_network_g` on a file of this machine and return the teacher's.
+
+    Args:
+        paths: the options' `path` block; `pretrain_network_g` and `pretrain_network_teacher` may be paths,
+            addresses or empty, which means the bundled files.
+        scale: of the network.
+        packed_bits: code width of the packed file to test; None: full precision is what the run starts from.
+
+    Raises:
+        CompSRTError: a file that is not there, not reachable, or of another kind.
+    """
+    given = paths.get("pretrain_network_g")
+    if packed_bits is None:
+        paths["pretrain_network_g"] = str(weights_file(given or bundled.teacher_path(scale)))
+        return paths["pretrain_network_g"]
+    checkpoint = given or bundled.checkpoint_path(scale, packed_bits)
+    paths["pretrain_network_g"] = str(weights_file(checkpoint, expected=PACKED))
+    return str(weights_file(paths.get("pretrain_network_teacher") or bundled.teacher_path(scale)))
+
+
+def open_packed(path: str, scale: int, bits: int) -> tuple[Packed, Header]:
+    """Read a packed file for a test at this scale and code width.
+
+    Raises:
+        CompSRTError: damaged, full precision, of another scale or width, or of a network nobody can build.
+    """
+    if not is_packed(path):
+        raise CompSRTError(
+            f"{path} is not a packed quantized network, which quant: needs in a test",
+            hint=f"quantize it: basicsr train -opt compsrt_x{scale}_{bits}bit.yml "
+            f"--force_yml path:pretrain_network_g={path}, or test it as it is: --force_yml quant=null",
+        )
+    packed = read_packed(path)
+    header = Header.parse(packed.header, path)
+    for what, found, asked in (("scale", header.scale, scale), ("bits", header.bits, bits)):
+        if found != asked:
+            raise CompSRTError(
+                f"{path} has {what} {found}, the option file says {asked}",
+                hint="take the option file that fits, or another checkpoint",
+            )
+    try:
+        check_network(header.arch, scale)
+    except CompSRTError as error:
+        raise CompSRTError(f"{path} describes a network that cannot be built: {error}") from error
+    return packed, header
+
+
+def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Say where the option file's `network_g` is not that of the packed file, which decides.
+
+    >>> differences({"type": "CompSRTSwinIR", "depths": (6, 6)}, {"type": "CompSRTSwinIR", "depths": [6, 6, 6]})
+    ['depths is [6, 6, 6], not [6, 6]']
+    """
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()}
+    return [f"{key} is {found[key]}, not {plain[key]}" for key in found if key in plain and plain[key] != found[key]]
