@@ -19,6 +19,7 @@ from compsrt_plugin.errors import CompSRTError, unknown_name
 COMMANDS = {
     "test": "super-resolve and judge pictures with a quantized network",
     "train": "quantize a full-precision network",
+    "export": "write a quantized network as one packed file, or as ordinary weights",
     "prepare": "make the low-resolution pictures of a data set (MATLAB's bicubic)",
     "doctor": "check this installation, one line per part",
 }

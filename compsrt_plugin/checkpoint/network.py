@@ -46,12 +46,16 @@ def save_network(path: str | Path, network: nn.Module, header: Mapping[str, Any]
     freeze(network)
     code_bits = {f"{name}.weight_codes": layer.stored_bits() for name, layer in quantized_layers(network)}
     state = {name: _smallest(value.detach().cpu()) for name, value in network.state_dict().items()}
-    masks = {
+    return write_packed(path, state, code_bits, dict(header), masks_of(network))
+
+
+def masks_of(network: nn.Module) -> dict[str, str]:
+    """Return the name of each pruned layer's codes -> the name of its mask, as `write_packed` takes them."""
+    return {
         f"{name}.weight_codes": f"{name}.weight_mask"
         for name, layer in quantized_layers(network)
         if layer.weight_mask is not None
     }
-    return write_packed(path, state, code_bits, dict(header), masks)
 
 
 def _smallest(value: Tensor) -> Tensor:

@@ -1,0 +1,44 @@
+"""A quantized network as ordinary weights in the original domain, for tools that know nothing of codes."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.quant import QuantizedLayer, Quantizer
+
+_PARTS = re.compile(r"(.*\.qkv)\.q\.(weight|bias)")
+
+
+def dense_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return the network's weights as the full-precision network names them, each weight dequantized.
+
+    A weight is decoded, masked, and taken back by its inverse transform: W = crop((s r + Z) H / √m). The linears
+    q, k and v become one `qkv` again. Quantizers of activations have no place there and are left out, so the
+    result computes x W^T with full-precision x: simulated weights, not the simulated network.
+
+    Args:
+        network: a calibrated or frozen network, its quantizers on.
+
+    Returns:
+        Tensors by name, on the CPU.
+    """
+    state: dict[str, Tensor] = {}
+    skipped = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, Quantizer))
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, QuantizedLayer)}
+    for name, layer in layers.items():
+        columns = layer.weight_shape[1:].numel()
+        with torch.no_grad():
+            matrix = layer.weight_quantizer.inverse(layer.quantized_matrix(), columns)
+        state[f"{name}.weight"] = matrix.reshape(layer.weight_shape)
+    own = {f"{name}.{part}" for name in layers for part in ("weight", "weight_codes", "weight_mask", "weight_offset")}
+    for name, value in network.state_dict().items():
+        if name not in own and not name.startswith(skipped):
+            state[name] = value
+    for name in list(state):
+        match = _PARTS.fullmatch(name)
+        if match:
+            state[f"{match[1]}.{match[2]}"] = torch.cat([state.pop(f"{match[1]}.{p}.{match[2]}") for p in "qkv"])
+    return {name: value.detach().cpu().clone() for name, value in state.items()}

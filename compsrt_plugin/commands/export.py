@@ -1,0 +1,81 @@
+"""`basicsr export`: a quantized network as one packed file, or as ordinary weights for other tools."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from compsrt_plugin.checkpoint import write_packed
+from compsrt_plugin.checkpoint.dense import dense_state
+from compsrt_plugin.checkpoint.network import masks_of
+from compsrt_plugin.commands.packed_network import PackedNetwork, find_packed, open_packed
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import write_whole
+
+EXAMPLES = """\
+examples:
+  basicsr export experiments/mine/models/mine.safetensors --out mine.safetensors
+      one packed file: codes at their true bits, compressed without loss
+  basicsr export -opt compsrt_x4_3bit.yml --out swinir.pth --dense
+      weights that an unpatched BasicSR SwinIR loads strictly (key `params`)
+
+--dense holds simulated values: each weight is decoded and transformed back, so that the network computes
+x W^T with W as the codes say. The quantizers of activations are not part of such a file: inputs stay in full
+precision there, and results are a little better than the quantized network's.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is exported, where to, and how."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="a packed file")
+    source.add_argument("-opt", metavar="FILE", help="an option file: the network it tests, or has made")
+    parser.add_argument("--out", required=True, metavar="FILE", help="what to write")
+    parser.add_argument("--dense", action="store_true", help="ordinary weights (.pth) with simulated values")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file and say how large it is.
+
+    Raises:
+        CompSRTError: no such checkpoint, a damaged one, or a place that cannot be written.
+    """
+    source = open_packed(find_packed(args.checkpoint or args.opt))
+    out = Path(args.out).expanduser()
+    if out.resolve() == source.path.resolve():
+        raise CompSRTError(f"--out is the file to export, {out}", hint="give it another name")
+    if args.dense:
+        buffer = io.BytesIO()
+        torch.save({"params": plain_state(source)}, buffer)
+        write_whole(out, buffer.getvalue())
+        size, what = len(buffer.getvalue()), "simulated weights, activations not quantized"
+    else:
+        packed = source.packed
+        size = write_packed(out, packed.state, packed.code_bits, packed.header, masks_of(source.network))
+        what = f"packed, {source.header.bits} bits"
+    sys.stdout.write(f"{out}: {size:,} bytes ({what}, x{source.header.scale})\n")
+    return 0
+
+
+def plain_state(source: PackedNetwork) -> dict[str, torch.Tensor]:
+    """Return a state dict that the full-precision network, as BasicSR has it, loads strictly.
+
+    SwinIR's own files hold the shift masks and position indices it derives from its arguments; they are taken
+    from a SwinIR built with the same arguments.
+    """
+    from basicsr.archs.swinir_arch import SwinIR
+
+    from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
+
+    state = dense_state(source.network)
+    if isinstance(source.network, CompSRTSwinIR):
+        arguments = {key: value for key, value in source.header.arch.items() if key not in ("type", "quant")}
+        plain: nn.Module = SwinIR(**CompSRTSwinIR.complete(arguments))
+        plain.load_state_dict({**plain.state_dict(), **state})
+        return plain.state_dict()
+    return state
