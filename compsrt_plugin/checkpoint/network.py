@@ -15,11 +15,13 @@ from compsrt_plugin.quant import Mode, freeze, named_quantizers, quantized_layer
 
 
 def round_unquantized(network: nn.Module) -> None:
-    """Round biases, norms and tables to half precision in place, so that the file can hold them in 16 bits.
+    """Round to half precision in place what is not codes, so that the file can hold it in 16 bits.
 
-    Quantizer bounds and scales, and weights that are or will be codes, stay as they are.
+    That is biases, norms and tables, and the bounds of per-channel weights, of which there is a pair for every row.
+    The bounds of whole tensors are few and stay as they are, as do weights that are or will be codes.
     """
-    kept = {id(p) for _, q in named_quantizers(network) for p in q.parameters()}
+    per_tensor = [q for _, q in named_quantizers(network) if q.spec.granularity == "per_tensor"]
+    kept = {id(p) for q in per_tensor for p in q.parameters()}
     kept |= {id(layer.weight) for _, layer in quantized_layers(network)}
     with torch.no_grad():
         for parameter in network.parameters():

@@ -67,6 +67,16 @@ RECIPES: dict[str, Recipe] = {
         "most 2^bits codes; convolutions at 8 bits",
         _same_for_all(_tensor("hadamard", "dobi", True), conv_bits=8),
     ),
+    "plus": Recipe(
+        "CompSRT and more, at honest bits: a scale for each output channel of a weight; the softmax map without the "
+        "one Hadamard coefficient that is known; convolutions at 8 bits",
+        {
+            "weight": {**_tensor("hadamard", "dobi", False), "granularity": "per_channel"},
+            "activation": _tensor("hadamard", "dobi", True),
+            "conv_bits": 8,
+            "overrides": {"*.attn.map": {"transform": "hadamard_softmax"}},
+        },
+    ),
     "compsrt-paper": Recipe(
         "CompSRT as published: codes are not limited to 2^bits; convolutions kept",
         _same_for_all(_tensor("hadamard", "dobi", True, codes="paper"), conv_bits=None),
