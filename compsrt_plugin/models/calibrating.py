@@ -25,6 +25,7 @@ from compsrt_plugin.models.choice import named_as_test_sets
 from compsrt_plugin.models.curve import save_curve
 from compsrt_plugin.models.judge import Judge
 from compsrt_plugin.models.networks import versions
+from compsrt_plugin.models.processes import wait_for_all
 from compsrt_plugin.models.progress import Progress
 from compsrt_plugin.models.schedule import checked_train_block
 from compsrt_plugin.models.state import write_state
@@ -290,13 +291,14 @@ class CalibratingModel(SRModel):
         network = self.net_g
         round_unquantized(network)
         self.finished = True
-        if self.opt["rank"] != 0:
+        if self.opt["rank"] == 0:
+            size = save_network(self.result_path, network, self._header())
+            get_root_logger().info(f"Packed network: {self.result_path}, {size:,d} bytes")
+            if self.training is not None:
+                save_curve(Path(self.opt["path"]["experiments_root"]) / "curve.png", self.training)
+        else:
             freeze(network)
-            return
-        size = save_network(self.result_path, network, self._header())
-        get_root_logger().info(f"Packed network: {self.result_path}, {size:,d} bytes")
-        if self.training is not None:
-            save_curve(Path(self.opt["path"]["experiments_root"]) / "curve.png", self.training)
+        wait_for_all()  # the others read the file that the first has written
 
     @property
     def result_path(self) -> Path:

@@ -40,6 +40,12 @@ def gather(value: Any) -> list[Any]:
     return gathered
 
 
+def wait_for_all() -> None:
+    """Return once every process has come here."""
+    if processes()[1] > 1:
+        distributed.barrier()
+
+
 def own_share(loader: DataLoader) -> DataLoader:
     """Return a loader of every n-th picture of a test set, n processes taking turns."""
     rank, count = processes()

@@ -107,8 +107,7 @@ class TrainedParameters:
         """Within, the student is what the file would hold: averaged and rounded; afterwards as it was."""
         before = self.values()
         self.load(self.candidate())
-        if self.block.train_weights:
-            round_unquantized(self.student)
+        round_unquantized(self.student)
         try:
             yield
         finally:
