@@ -11,6 +11,16 @@ from compsrt_plugin.checkpoint.container import damaged
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.spec import MAX_BITS, MIN_BITS, NetworkSpec
 
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
 
 @dataclass(frozen=True)
 class Header:
@@ -52,8 +62,9 @@ class Header:
         if not MIN_BITS <= bits <= MAX_BITS:
             raise damaged(path, f"its header says bits is {bits}, not {MIN_BITS} to {MAX_BITS}")
         _entry(arch, "type", str, path)
+        given = _entry(header, "spec", dict, path)
         try:
-            spec = NetworkSpec.from_dict(_entry(header, "spec", dict, path))
+            spec = NetworkSpec.from_dict(given)
         except CompSRTError as error:
             raise damaged(path, f"the spec in its header is not allowed ({error})") from error
         return cls(
@@ -71,6 +82,6 @@ def _entry(block: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     """Return an entry of exactly this type (True is no whole number here)."""
     value = block.get(key)
     if type(value) is not kind:
-        found = f"a {type(value).__name__}" if key in block else "missing"
-        raise damaged(path, f"the entry {key!r} of its header is {found}, not a {kind.__name__}")
+        found = _KINDS.get(type(value), "of another kind") if key in block else "missing"
+        raise damaged(path, f"the entry {key!r} of its header is {found}, not {_KINDS[kind]}")
     return value

@@ -95,5 +95,15 @@ def load_packed_state(network: nn.Module, packed: Packed, source: str | Path) ->
             f"({len(missing)} tensors missing, {len(extra)} unknown, {len(wrong)} of another shape; first: {first})",
             hint="make the file again with basicsr train",
         )
+    odd = [
+        name
+        for name, value in packed.state.items()
+        if value.is_floating_point() != expected[name].is_floating_point() or not value.isfinite().all()
+    ]
+    if odd:
+        raise CompSRTError(
+            f"{source}: {len(odd)} of its tensors hold NaN, infinity or the wrong kind of number (first: {min(odd)})",
+            hint="make the file again with basicsr train",
+        )
     network.load_state_dict({name: value.to(expected[name].dtype) for name, value in packed.state.items()})
     set_mode(network, Mode.ON)

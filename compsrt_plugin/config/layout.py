@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from compsrt_plugin.config.checks import Check, flag, number, text, whole
+from compsrt_plugin.config.checks import Check, flag, number, optional, text, whole
 from compsrt_plugin.config.force_yml import OUR_BLOCKS
 from compsrt_plugin.errors import CompSRTError
 
@@ -24,13 +24,19 @@ def _gpus(key: str, value: Any) -> None:
         whole(0)(key, value)
 
 
+def _folder_name(key: str, value: Any) -> None:
+    text()(key, value)
+    if value in (".", "..") or set(value) & set("/\\\0"):
+        raise CompSRTError(f"{key} is {value!r}", allowed="a plain name: it becomes a folder's")
+
+
 def _anything(key: str, value: Any) -> None:
     """Allow every value: the key must only be there."""
 
 
 # dotted key -> what its value must be
 NEEDED: dict[str, Check] = {
-    "name": text(),
+    "name": _folder_name,
     "model_type": text(),
     "scale": whole(1),
     "num_gpu": _gpus,
@@ -51,6 +57,20 @@ NEEDED_TO_TRAIN: dict[str, Check] = {
     "logger.save_checkpoint_freq": number(1),
     "logger.use_tb_logger": flag(),
 }
+# checked where they are there
+OPTIONAL: dict[str, Check] = {
+    "manual_seed": optional(whole(0)),
+    "path.pretrain_network_g": optional(text()),
+    "path.pretrain_network_teacher": optional(text()),
+    "path.resume_state": optional(text()),
+}
+OPTIONAL_OF_DATASET: dict[str, Check] = {
+    "dataroot_gt": optional(text()),
+    "dataroot_lq": optional(text()),
+    "filename_tmpl": optional(text()),
+    "meta_info_file": optional(text()),
+    "io_backend": optional(_block),
+}
 PHASES = {"test": ("test", "val"), "train": ("train", "val")}
 
 
@@ -70,6 +90,7 @@ def check_layout(options: Mapping[str, Any], command: str, where: str) -> None:
         raise CompSRTError(f"{where} has no block 'train'", hint="is it meant for `basicsr test -opt …`?")
     for key, check in {**NEEDED, **(NEEDED_TO_TRAIN if command == "train" else NEEDED_TO_TEST)}.items():
         check(key, _look_up(options, key, where))
+    _check_optional(options, OPTIONAL)
     if not options["datasets"]:
         raise CompSRTError(f"{where}: the block 'datasets' is empty", hint="name at least one dataset")
     for phase, dataset in options["datasets"].items():
@@ -80,11 +101,31 @@ def check_layout(options: Mapping[str, Any], command: str, where: str) -> None:
         _block(key, dataset)
         for name in ("name", "type"):
             text()(f"{key}.{name}", _look_up(options, f"{key}.{name}", where))
+        _check_optional(options, {f"{key}.{name}": check for name, check in OPTIONAL_OF_DATASET.items()})
     val = options.get("val")
+    for name, metric in _metrics(val).items():
+        _block(f"val.metrics.{name}", metric)
     if command == "train" and val is not None:
         _block("val", val)
         number(1)("val.val_freq", _look_up(options, "val.val_freq", where))
         flag()("val.save_img", _look_up(options, "val.save_img", where))
+
+
+def _metrics(val: Any) -> Mapping[str, Any]:
+    metrics = val.get("metrics") if isinstance(val, Mapping) else None
+    if metrics is not None:
+        _block("val.metrics", metrics)
+    return metrics or {}
+
+
+def _check_optional(options: Mapping[str, Any], checks: Mapping[str, Check]) -> None:
+    for key, check in checks.items():
+        *blocks, name = key.split(".")
+        block: Any = options
+        for part in blocks:
+            block = block.get(part) or {}
+        if name in block:
+            check(key, block[name])
 
 
 def _look_up(options: Mapping[str, Any], key: str, where: str) -> Any:

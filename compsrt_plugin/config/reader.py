@@ -11,6 +11,8 @@ import yaml
 
 from compsrt_plugin.errors import CompSRTError
 
+MOST_VALUES = 100_000  # in one document, each alias counted as what it stands for
+
 
 class OptionLoader(yaml.SafeLoader):
     """A safe loader that refuses duplicate keys and keys that are no text, and reads `1e-4` as a number."""
@@ -52,7 +54,7 @@ def read_yaml(text: str, where: str) -> Any:
             column where known.
     """
     try:
-        return yaml.load(text, Loader=OptionLoader)  # a SafeLoader
+        value = yaml.load(text, Loader=OptionLoader)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
@@ -66,6 +68,22 @@ def read_yaml(text: str, where: str) -> Any:
         raise CompSRTError(f"{place}: {problem}", hint="correct the YAML there") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CompSRTError(f"{where}: not YAML ({type(error).__name__}: {error})") from error
+    _refuse_explosion(value, where)
+    return value
+
+
+def _refuse_explosion(value: Any, where: str) -> None:
+    """Refuse aliases of aliases of aliases: a few lines that would fill the memory once they are written out."""
+    seen, waiting = 0, [value]
+    while waiting:
+        part = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            raise CompSRTError(f"{where}: its aliases multiply to too many values", allowed=f"up to {MOST_VALUES:,}")
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
 
 
 def read_option_file(path: Path) -> dict[str, Any]:

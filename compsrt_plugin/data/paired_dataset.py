@@ -66,7 +66,12 @@ class CompSRTPairedDataset(PairedImageDataset):
         }
         by_list = options.get("meta_info_file") is not None
         if backend == "disk" and not by_list:
-            check_pairs(roots.hr, roots.lr, options["scale"], roots.filename_tmpl, **limits)
+            try:
+                check_pairs(roots.hr, roots.lr, options["scale"], roots.filename_tmpl, **limits)
+            except CompSRTError as error:
+                if roots.made_from is None:
+                    raise
+                raise CompSRTError(f"{error}; they were made from {roots.made_from}: change them there") from error
         try:
             super().__init__(options)
         except (OSError, ValueError, AssertionError) as error:

@@ -21,11 +21,19 @@ class MissingDataError(CompSRTError):
 
 @dataclass(frozen=True)
 class Roots:
-    """What BasicSR's PairedImageDataset needs to know."""
+    """What BasicSR's PairedImageDataset needs to know.
+
+    Attributes:
+        hr: folder of HR pictures.
+        lr: folder of LR pictures.
+        filename_tmpl: name of an LR picture from its HR picture's.
+        made_from: the folder that the pairs were made from, if they lie in the cache.
+    """
 
     hr: Path
     lr: Path
     filename_tmpl: str
+    made_from: Path | None = None
 
 
 def find_roots(opt: Mapping[str, Any]) -> Roots:
@@ -61,7 +69,8 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
             hint="an LMDB or a meta_info_file says nothing about where the pictures are",
         )
     if hr is not None:
-        return Roots(*cached_lr(_folder(name, "dataroot_gt", hr), scale), f"{{}}x{scale}")
+        folder = _folder(name, "dataroot_gt", hr)
+        return Roots(*cached_lr(folder, scale), f"{{}}x{scale}", made_from=folder)
     if opt.get("embedded") is not None:
         return Roots(*embedded_pairs(opt["embedded"], scale), f"{{}}x{scale}")
     return _by_name(name, scale, opt.get("filename_tmpl") or f"{{}}x{scale}")
@@ -86,5 +95,5 @@ def _by_name(name: str, scale: int, filename_tmpl: str) -> Roots:
             hint=f"{VARIABLE} is {given or 'not set'}, the common root of such folders",
         )
     if not lr.is_dir():
-        return Roots(*cached_lr(hr, scale), f"{{}}x{scale}")
+        return Roots(*cached_lr(hr, scale), f"{{}}x{scale}", made_from=hr)
     return Roots(hr, lr, filename_tmpl)

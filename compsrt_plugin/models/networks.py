@@ -12,18 +12,18 @@ from torch import nn
 
 import compsrt_plugin
 from compsrt_plugin.checkpoint import check_matches, load_weights
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.errors import CompSRTError
 
 
 def check_network(network_g: Mapping[str, Any], scale: int) -> None:
     """Raise CompSRTError unless this `network_g` block names a network we can quantize, for `scale`."""
     known = {name: arch for name, arch in ARCH_REGISTRY if hasattr(arch, "quantize")}
     if network_g["type"] not in known:
-        raise unknown_name("network that can be quantized, network_g.type:", network_g["type"], known)
+        raise CompSRTError(f"network_g.type {network_g['type']} cannot be quantized", allowed=", ".join(sorted(known)))
     arguments = {key: value for key, value in network_g.items() if key not in ("type", "quant")}
     upscale = known[network_g["type"]].complete(arguments).get("upscale")
     if upscale != scale:
-        raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="twice the same number")
+        raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="twice the same")
 
 
 def load_full_precision(network: nn.Module, source: str, param_key: str | None = "params") -> None:
