@@ -13,6 +13,7 @@ import importlib.util
 import logging
 import pickle
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -178,6 +179,8 @@ def _prepare_import() -> None:
     """Do the repairs without which `import basicsr` fails."""
     _define_missing_torchvision_ops()
     _alias_functional_tensor()
+    # BasicSR's SwinIR builds its index with torch.meshgrid as it was meant to; the user can do nothing about it.
+    warnings.filterwarnings("ignore", message=r"torch\.meshgrid: in an upcoming release")
 
 
 def _define_missing_torchvision_ops() -> None:
