@@ -20,6 +20,7 @@ COMMANDS = {
     "test": "super-resolve and judge pictures with a quantized network",
     "train": "quantize a full-precision network",
     "export": "write a quantized network as one packed file, or as ordinary weights",
+    "report": "say how large a quantized network is, and where its bytes go",
     "prepare": "make the low-resolution pictures of a data set (MATLAB's bicubic)",
     "doctor": "check this installation, one line per part",
 }
@@ -119,6 +120,9 @@ def dispatch(argv: list[str]) -> int:
 
 
 def _complain(line: str) -> int:
+    # a progress bar that stands half-way would share its line with the error
+    for bar in list(getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())):
+        bar.close()
     sys.stderr.write(f"basicsr: error: {' '.join(line.split())}\n")
     return 2
 

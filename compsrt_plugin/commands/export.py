@@ -69,13 +69,12 @@ def plain_state(source: PackedNetwork) -> dict[str, torch.Tensor]:
     from a SwinIR built with the same arguments.
     """
     from basicsr.archs.swinir_arch import SwinIR
-
-    from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
+    from basicsr.utils.registry import ARCH_REGISTRY
 
     state = dense_state(source.network)
-    if isinstance(source.network, CompSRTSwinIR):
+    if isinstance(source.network, SwinIR):
         arguments = {key: value for key, value in source.header.arch.items() if key not in ("type", "quant")}
-        plain: nn.Module = SwinIR(**CompSRTSwinIR.complete(arguments))
+        plain: nn.Module = SwinIR(**ARCH_REGISTRY.get(source.header.arch["type"]).complete(arguments))
         plain.load_state_dict({**plain.state_dict(), **state})
         return plain.state_dict()
     return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def build(header: Header) -> nn.Module:
     from compsrt_plugin import register
 
     register()
+    # BasicSR's SwinIR calls it the old way
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     from basicsr.utils.registry import ARCH_REGISTRY
 
     from compsrt_plugin.models.networks import check_network

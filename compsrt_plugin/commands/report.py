@@ -1,0 +1,96 @@
+"""`basicsr report`: how large a quantized network is, and where its bytes go."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+from compsrt_plugin.commands.packed_network import build, find_packed, open_packed
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import write_whole
+from compsrt_plugin.quant import named_quantizers, quantized_layers
+from compsrt_plugin.sizes import Account, account_for, count_products
+from compsrt_plugin.sizes.picture import draw
+from compsrt_plugin.sizes.table import text_table
+
+LARGEST = 1 << 16  # pixels of a side: counts of anything larger mean nothing
+
+EXAMPLES = """\
+examples:
+  basicsr report mine.safetensors
+      a line per layer: bits, pruned share, theoretical bits, entropy, bytes on disk, operations
+  basicsr report compsrt_x4_3bit.yml --json
+      the same of the network that an option file tests or has made, for programs
+  basicsr report mine.safetensors --size 320x180 --picture where.png
+      operations for pictures of 320 x 180 pixels, and a picture of where the bytes go
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is reported on, and how."""
+    parser.add_argument("source", metavar="FILE", help="a packed file, or an option file (path or installed name)")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument(
+        "--size", default="64x64", metavar="HxW", help="low-resolution pixels operations are counted for (64x64)"
+    )
+    parser.add_argument("--picture", metavar="FILE.png", help="also draw where the bytes go")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table or JSON; draw the picture if asked.
+
+    Raises:
+        CompSRTError: no such file, a damaged one, or a size that is none.
+    """
+    size = parse_size(args.size)
+    path = find_packed(args.source)
+    account, title = report_on(path, size)
+    sys.stdout.write((json.dumps(account.to_dict(), indent=2) if args.json else text_table(account)) + "\n")
+    if args.picture:
+        buffer = io.BytesIO()
+        draw(account, title).save(buffer, "PNG")
+        write_whole(Path(args.picture).expanduser(), buffer.getvalue())
+    return 0
+
+
+def report_on(path: str | Path, size: tuple[int, int] = (64, 64)) -> tuple[Account, str]:
+    """Return the account of a packed file, and a title for it.
+
+    Args:
+        path: of the file.
+        size: height and width of the low-resolution picture that operations are counted for.
+
+    Raises:
+        CompSRTError: not there, damaged, or something else.
+    """
+    source = open_packed(path)
+    kept = {}
+    for name, layer in quantized_layers(source.network):
+        rows, columns = layer.kept()
+        shape = layer.quantized_matrix().shape
+        kept[name] = (shape[0] if rows is None else len(rows), shape[1] if columns is None else len(columns))
+    plain = build(source.header)
+    of_quantizers = {id(p) for _, quantizer in named_quantizers(plain) for p in quantizer.parameters()}
+    parameters = sum(p.numel() for p in plain.parameters() if id(p) not in of_quantizers)
+    account = account_for(source.packed, source.network, count_products(plain, *size, kept), size, parameters)
+    return account, f"{source.path.name}: x{source.header.scale}, {source.header.bits} bits"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read `HxW`.
+
+    Raises:
+        CompSRTError: something else, or a side that is 0 or larger than anyone has.
+
+    >>> parse_size("320x180")
+    (320, 180)
+    """
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not all(0 < side <= LARGEST for side in size):
+        raise CompSRTError(f"--size is {text!r}", allowed="height x width in low-resolution pixels, as in 64x64")
+    return size
