@@ -62,8 +62,8 @@ def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool,
         if min(lr_size) < min_lr:
             raise CompSRTError(
                 f"the LR picture {lr} is too small ({_pixels(lr_size)})",
-                allowed=f"at least {min_lr}×{min_lr}, for {'crops of gt_size' if exact else 'SSIM'} at x{scale}",
-                hint=f"remove it and {hr}" + (", or lower gt_size" if exact else ""),
+                allowed=f"at least {min_lr}×{min_lr}, for {'training crops' if exact else 'SSIM'} at x{scale}",
+                hint=f"remove it and {hr}" + (", or lower gt_size (for bounds: patch_size)" if exact else ""),
             )
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as executor:  # decoding leaves Python's lock alone

@@ -13,6 +13,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.data.checks import check_files, check_pairs, smallest_lr
+from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
@@ -49,6 +50,7 @@ class CompSRTPairedDataset(PairedImageDataset):
         backend = options["io_backend"].get("type")
         if backend not in BACKENDS:
             raise unknown_name(f"io_backend.type of data set {options['name']}:", backend, BACKENDS)
+        self._on_disk = backend == "disk"
         training = options["phase"] == "train"
         try:
             roots = find_roots(options)
@@ -65,7 +67,7 @@ class CompSRTPairedDataset(PairedImageDataset):
             "exact": training,
         }
         by_list = options.get("meta_info_file") is not None
-        if backend == "disk" and not by_list:
+        if self._on_disk and not by_list:
             try:
                 check_pairs(roots.hr, roots.lr, options["scale"], roots.filename_tmpl, **limits)
             except CompSRTError as error:
@@ -76,12 +78,22 @@ class CompSRTPairedDataset(PairedImageDataset):
             super().__init__(options)
         except (OSError, ValueError, AssertionError) as error:
             raise CompSRTError(f"data set {options['name']}: {error}") from error
-        if backend == "disk" and by_list:
+        if self._on_disk and by_list:
             pairs = [(Path(p["gt_path"]), Path(p["lq_path"])) for p in self.paths]
             check_files(pairs, options["scale"], **limits)
         self.paths.sort(key=_name)
         if options.get("subset") is not None:
             self.paths = _subset(self.paths, options["subset"], options["name"])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return BasicSR's pair `lq`, `gt` (3, h, w) in 0..1 with their paths; CompSRTError for a damaged picture."""
+        try:
+            return super().__getitem__(index)
+        except Exception:
+            if self._on_disk:
+                for key in ("gt_path", "lq_path"):
+                    read_image(Path(self.paths[index][key]))  # knows better what is wrong with the file
+            raise
 
 
 def _crop_side(options: Mapping[str, Any]) -> int:

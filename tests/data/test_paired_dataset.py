@@ -152,7 +152,7 @@ def test_a_missing_training_set_is_an_error():
         ({"io_backend": {"type": "lmdb"}}, "needs dataroot_gt and dataroot_lq"),
         ({"meta_info_file": "list.txt"}, "needs dataroot_gt and dataroot_lq"),
         ({"phase": "train", "embedded": "demo"}, "gt_size of data set Zoo is None"),
-        ({"phase": "train", "embedded": "demo", "gt_size": 9999}, "too small .* crops of gt_size"),
+        ({"phase": "train", "embedded": "demo", "gt_size": 9999}, "too small .* training crops .* lower gt_size"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(changes, said):
@@ -250,3 +250,20 @@ def test_basicsr_builds_it_by_name(make_set, tmp_path):
     assert len(others) == 2
     expected = read_image(lr / "p0x4.png")[..., ::-1].transpose(2, 0, 1)
     assert np.array_equal((first["lq"][0].numpy() * 255).round().astype(np.uint8), expected)
+
+
+def test_a_picture_damaged_behind_its_header_is_named_when_training_reads_it(make_set):
+    hr, lr = make_set()
+    damaged = lr / "p1x4.png"
+    damaged.write_bytes(damaged.read_bytes()[:120])
+    dataset = CompSRTPairedDataset(training(dataroot_gt=str(hr), dataroot_lq=str(lr), filename_tmpl="{}x4"))
+    assert dataset[0]["lq"].shape == (3, 8, 8)
+    with pytest.raises(CompSRTError, match=r"p1x4\.png is damaged"):
+        dataset[1]
+
+
+def test_a_picture_too_small_in_an_hr_folder_names_the_folder(make_set, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
+    hr, _ = make_set(side=12)
+    with pytest.raises(CompSRTError, match=rf"too small .* made from {hr}: change them there"):
+        CompSRTPairedDataset(options(dataroot_gt=str(hr)))
