@@ -13,20 +13,34 @@ from compsrt_plugin.checkpoint.format import Packed, write_packed
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Mode, freeze, named_quantizers, quantized_layers, set_mode
 
+POSITION_TABLE = "relative_position_bias_table"
+
 
 def round_unquantized(network: nn.Module) -> None:
-    """Round to half precision in place what is not codes, so that the file can hold it in 16 bits.
+    """Round biases, norms and tables to half precision in place, so that the file can hold them in 16 bits.
 
-    That is biases, norms and tables, and the bounds of per-channel weights, of which there is a pair for every row.
-    The bounds of whole tensors are few and stay as they are, as do weights that are or will be codes.
+    Relative position tables are rounded further, to 8 bits a head (`round_table`), which compress to half the
+    bytes. Quantizer bounds and scales, and weights that are or will be codes, stay as they are.
     """
-    per_tensor = [q for _, q in named_quantizers(network) if q.spec.granularity == "per_tensor"]
-    kept = {id(p) for q in per_tensor for p in q.parameters()}
+    kept = {id(p) for _, q in named_quantizers(network) for p in q.parameters()}
     kept |= {id(layer.weight) for _, layer in quantized_layers(network)}
     with torch.no_grad():
-        for parameter in network.parameters():
+        for name, parameter in network.named_parameters():
+            if name.endswith(POSITION_TABLE):
+                parameter.copy_(round_table(parameter))
             if id(parameter) not in kept:
                 parameter.copy_(parameter.half())
+
+
+def round_table(table: Tensor, bits: int = 8) -> Tensor:
+    """Round a table (entries, heads) to multiples of a power of two, at most 2^bits of them a head.
+
+    Half precision holds such numbers exactly, and their low bits are zeros that compression makes nothing of. On
+    the bundled x4 network 8 bits change PSNR by 0.00003 dB (`docs/packed_file.md`).
+    """
+    span = table.amax(0) - table.amin(0)
+    step = torch.exp2(torch.ceil(torch.log2(span / (2**bits - 1))))
+    return torch.where(span > 0, torch.round(table / step) * step, table)
 
 
 def save_network(path: str | Path, network: nn.Module, header: Mapping[str, Any]) -> int:
