@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from compsrt_plugin.config.schema import AS_RECIPE, CalibrationBlock, QuantBlock
+from compsrt_plugin.config.schema import AS_RECIPE, CalibrationBlock, DistillBlock, QuantBlock
+from compsrt_plugin.errors import unknown_name
 from compsrt_plugin.quant.spec import NetworkSpec
 
 
@@ -18,10 +19,12 @@ class Recipe:
     Attributes:
         about: one line on what it is and where it comes from.
         values: fields of a `NetworkSpec`, all but the bits.
+        distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
     """
 
     about: str
     values: Mapping[str, Any]
+    distill: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _tensor(transform: str, search: str, scalar_decomposition: bool, codes: str = "strict") -> dict[str, Any]:
@@ -69,13 +72,15 @@ RECIPES: dict[str, Recipe] = {
     ),
     "plus": Recipe(
         "CompSRT and more, at honest bits: a scale for each output channel of a weight; the softmax map without the "
-        "one Hadamard coefficient that is known; convolutions at 8 bits",
+        "one Hadamard coefficient that is known; convolutions at 8 bits; distillation trains the weights too",
         {
             "weight": {**_tensor("hadamard", "dobi", False), "granularity": "per_channel"},
             "activation": _tensor("hadamard", "dobi", True),
             "conv_bits": 8,
             "overrides": {"*.attn.map": {"transform": "hadamard_softmax"}},
         },
+        # Bounds move in units of their range: one learning rate then fits tensors of any size.
+        {"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
     ),
     "compsrt-paper": Recipe(
         "CompSRT as published: codes are not limited to 2^bits; convolutions kept",
@@ -110,6 +115,20 @@ class QuantOptions:
         }
 
 
+def resolve_distill(recipe: str, distill_block: Mapping[str, Any] | None) -> DistillBlock:
+    """Merge a `distill:` block over what the recipe of that name says about distillation.
+
+    Raises:
+        CompSRTError: an unknown key or a wrong value; names the key.
+
+    >>> resolve_distill("plus", None).train_weights, resolve_distill("compsrt", None).train_weights
+    (True, False)
+    """
+    given = DistillBlock.from_dict(distill_block)  # on its own first, so that it is refused if it is no block
+    ours = {key: value for key, value in RECIPES[recipe].distill.items() if key not in (distill_block or {})}
+    return dataclasses.replace(given, **ours)
+
+
 def resolve(quant_block: Mapping[str, Any] | None) -> QuantOptions:
     """Merge a `quant:` block over its recipe.
 
@@ -124,6 +143,8 @@ def resolve(quant_block: Mapping[str, Any] | None) -> QuantOptions:
     (3, 4, 'hadamard')
     """
     block = QuantBlock.from_dict(quant_block)
+    if block.recipe not in RECIPES:
+        raise unknown_name("quant.recipe:", block.recipe, RECIPES)
     values = RECIPES[block.recipe].values
     overrides = {pattern: dict(fields) for pattern, fields in values["overrides"].items()}
     for pattern, fields in block.overrides.items():

@@ -134,12 +134,6 @@ class CalibrationBlock(Block):
     patch_size: int = option(64, whole(8))
 
 
-def _recipes() -> Iterable[str]:
-    from compsrt_plugin.config.recipes import RECIPES  # the table imports this module
-
-    return RECIPES.keys()
-
-
 def _conv_bits(key: str, value: Any) -> None:
     if value != AS_RECIPE:
         optional(whole(MIN_BITS, MAX_BITS))(key, value)
@@ -162,7 +156,7 @@ class QuantBlock(Block):
 
     where = "quant"
 
-    recipe: str = option("compsrt", choice(_recipes))
+    recipe: str = option("plus", text())
     bits: int = option(4, whole(MIN_BITS, MAX_BITS))
     weight: WeightBlock = field(default_factory=WeightBlock, metadata={"block": WeightBlock})
     activation: ActivationBlock = field(default_factory=ActivationBlock, metadata={"block": ActivationBlock})

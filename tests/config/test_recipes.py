@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from compsrt_plugin.config.recipes import RECIPES, resolve
+from compsrt_plugin.config.recipes import RECIPES, resolve, resolve_distill
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.spec import NetworkSpec
 
 
@@ -27,7 +28,22 @@ def test_a_resolved_set_survives_yaml_and_json(recipe: str) -> None:
 
 
 def test_an_empty_block_means_the_default_recipe() -> None:
-    assert resolve(None).recipe == "compsrt"
+    assert resolve(None).recipe == "plus"
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_offered() -> None:
+    with pytest.raises(CompSRTError, match=r"unknown quant\.recipe: 'comsrt'; allowed: .*did you mean 'compsrt'"):
+        resolve({"recipe": "comsrt"})
+
+
+def test_published_recipes_keep_the_weights_and_plus_trains_them() -> None:
+    trains = {name for name in RECIPES if resolve_distill(name, None).train_weights}
+    assert trains == {"plus"}
+
+
+def test_what_the_option_file_says_of_distillation_goes_before_the_recipe() -> None:
+    block = resolve_distill("plus", {"train_weights": False, "feature_weight": 1})
+    assert (block.train_weights, block.feature_weight, block.relative_lr) == (False, 1, True)
 
 
 def test_only_the_paper_recipe_leaves_codes_unlimited() -> None:
