@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import logging
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -15,112 +12,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
+from places import Place
 from safetensors.torch import save_file
-from small_networks import ARCH, save, small_network
+from small_networks import ARCH
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.checkpoint import read_packed, write_packed
 from compsrt_plugin.cli import main
-from compsrt_plugin.config.files import option_files
-from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.data.resize import downscale
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A packed network and a teacher of its shape, for x4; and a teacher for x2."""
-    folder = tmp_path_factory.mktemp("files")
-    teachers = {}
-    for scale in (2, 4):
-        torch.manual_seed(0)
-        teachers[scale] = folder / f"teacher_x{scale}.safetensors"
-        save_file(CompSRTSwinIR(**{**ARCH, "upscale": scale}).state_dict(), teachers[scale])
-    return {"packed": save(folder / "packed.safetensors", small_network()), "x4": teachers[4], "x2": teachers[2]}
-
-
-class Place:
-    """The current folder: a pair of pictures, and option files for a small network, to be spoilt.
-
-    Attributes:
-        hr, lr: the two pictures, 40×48 and 10×12 pixels.
-        test, train: the options that `basicsr test` and `basicsr train` will be given.
-        data: the data set of `test`.
-        files: see `files`.
-    """
-
-    def __init__(self, files: dict[str, Path]) -> None:
-        self.files = files
-        self.hr, self.lr = Path("HR/p.png"), Path("LR/px4.png")
-        picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8), (48, 40))
-        self.save(self.hr, picture)
-        self.save(self.lr, downscale(picture, 4))
-        network = {"type": "CompSRTSwinIR", **ARCH}
-        self.data: dict[str, Any] = {
-            "name": "Mine",
-            "type": "CompSRTPairedDataset",
-            "dataroot_gt": "HR",
-            "dataroot_lq": "LR",
-            "filename_tmpl": "{}x4",
-            "io_backend": {"type": "disk"},
-        }
-        common = {"name": "run", "num_gpu": 0, "network_g": network}
-        self.test = {**installed("test"), **copy.deepcopy(common), "datasets": {"test_1": self.data}}
-        self.test["path"] = {
-            "pretrain_network_g": str(files["packed"]),
-            "pretrain_network_teacher": str(files["x4"]),
-            "strict_load_g": True,
-        }
-        self.train = {**installed("train"), **copy.deepcopy(common), "val": None}
-        self.train["datasets"] = {"train": {**installed("train")["datasets"]["train"], **self.data, "subset": None}}
-        self.train["datasets"]["train"]["gt_size"] = 32
-        self.train["quant"]["calibration"] = {"patches": 1, "patch_size": 8}
-        self.train["path"]["pretrain_network_g"] = str(files["x4"])
-        self.train["logger"]["use_tb_logger"] = False
-
-    def run(self, command: str, *flags: str) -> int:
-        Path("options.yml").write_text(yaml.safe_dump(self.test if command == "test" else self.train))
-        return main([command, "-opt", "options.yml", *flags])
-
-    @staticmethod
-    def save(path: Path, picture: np.ndarray) -> None:
-        path.parent.mkdir(exist_ok=True)
-        assert cv2.imwrite(str(path), picture)
-
-    def checkpoint(self, content: bytes, name: str = "file.safetensors") -> None:
-        Path(name).write_bytes(content)
-        self.test["path"]["pretrain_network_g"] = name
-
-    def header(self, change: Callable[[dict[str, Any]], object]) -> None:
-        """Test a packed file that is whole and sealed, but whose header was changed."""
-        packed = read_packed(self.files["packed"])
-        change(packed.header)
-        write_packed("odd.safetensors", packed.state, packed.code_bits, packed.header)
-        self.test["path"]["pretrain_network_g"] = "odd.safetensors"
-
-
-def installed(command: str) -> dict[str, Any]:
-    return read_option_file(option_files(command)["compsrt_x4_3bit"])
-
-
-@pytest.fixture
-def place(
-    files: dict[str, Path],
-    tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Place]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.delenv("COMPSRT_DATA", raising=False)
-    yield Place(files)
-    # BasicSR's handler writes to the standard error of the test in which it was made.
-    logger = logging.getLogger("basicsr")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-    import basicsr.utils.logger
-
-    basicsr.utils.logger.initialized_logger.clear()
 
 
 class Trap:
