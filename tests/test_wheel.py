@@ -1,0 +1,61 @@
+"""The wheel holds all that the checkout does: command, archs, option files, weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("compsrt_plugin", "archs", "options", "setup.py", "pyproject.toml", "README.md")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: the checkout's build/ may hold modules that are gone."""
+    pytest.importorskip("pip")
+    pytest.importorskip("wheel")
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, source / name)
+    pip("wheel", str(source), "--no-deps", "--no-build-isolation", "-w", str(out))
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "-q", *arguments], check=True, capture_output=True)
+
+
+def test_the_wheel_holds_every_module_option_file_and_weight(wheel: Path) -> None:
+    found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    wanted = set()
+    for folder, place in (("compsrt_plugin", "compsrt_plugin"), *((n, f"compsrt_plugin/{n}") for n in SOURCES[1:3])):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".yml", ".safetensors", ".json"):
+                wanted.add(f"{place}/{path.relative_to(ROOT / folder).as_posix()}")
+    assert found == wanted
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another layout of folders")
+def test_an_installed_wheel_can_run_the_main_job(wheel: Path, tmp_path: Path) -> None:
+    fresh = tmp_path / "venv"
+    venv.create(fresh, symlinks=True)
+    pip("install", "--no-deps", "--no-index", "--ignore-installed", "--prefix", str(fresh), str(wheel))
+    # The other packages are this environment's; an editable install in it does not count on PYTHONPATH.
+    environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
+    argv = [fresh / "bin" / "python", fresh / "bin" / "basicsr", "doctor", "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    report = json.loads(done.stdout)
+    assert report["ok"], report
+    details = {(finding["part"], finding["detail"]) for finding in report["findings"]}
+    assert {("option files", "9 for basicsr test"), ("option files", "9 for basicsr train")} <= details
