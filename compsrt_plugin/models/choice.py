@@ -26,10 +26,17 @@ class Choice:
         self.parameters: dict[str, Tensor] = {}
         self.curve: list[tuple[int, float]] = []
 
-    def offer(self, iteration: int, value: float, parameters: Mapping[str, Tensor]) -> None:
-        """Note a candidate's PSNR, and keep its parameters if it beats all before it (the first of equals stays)."""
+    def offer(self, iteration: int, value: float, parameters: Mapping[str, Tensor], counts: bool = True) -> None:
+        """Note a candidate's PSNR, and keep its parameters if it beats all before it (the first of equals stays).
+
+        Args:
+            iteration: at which it was judged.
+            value: its PSNR in dB.
+            parameters: name -> value.
+            counts: false for one that cannot be the result, since pruning goes on.
+        """
         self.curve.append((iteration, value))
-        if value > self.value or self.iteration < 0:
+        if counts and (value > self.value or self.iteration < 0):
             self.iteration, self.value, self.parameters = iteration, value, dict(parameters)
 
     @property

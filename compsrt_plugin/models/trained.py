@@ -39,14 +39,13 @@ class TrainedParameters:
             kind_of[id(quantizer.lower)] = kind_of[id(quantizer.upper)] = BOUNDS
             for parameter in quantizer.parameters():
                 kind_of.setdefault(id(parameter), DECOMPOSITION)
-        self.kinds: dict[str, dict[str, nn.Parameter]] = {}
+        kinds: dict[str, dict[str, nn.Parameter]] = {BOUNDS: {}, DECOMPOSITION: {}, WEIGHTS: {}}
         for name, parameter in student.named_parameters():
             kind = kind_of.get(id(parameter), WEIGHTS)
             parameter.requires_grad_(kind != WEIGHTS or block.train_weights)
             if parameter.requires_grad:
-                self.kinds.setdefault(kind, {})[name] = parameter
-        if not block.train_weights:
-            round_unquantized(student)  # as the file will have them, so that what is trained fits what is kept
+                kinds[kind][name] = parameter
+        self.kinds = {kind: parameters for kind, parameters in kinds.items() if parameters}
         self.ranges = self._first_ranges() if block.relative_lr else {}
         self.average = self.values() if ema_decay else {}
 
@@ -105,13 +104,16 @@ class TrainedParameters:
     @contextmanager
     def judged(self) -> Iterator[None]:
         """Within, the student is what the file would hold: averaged and rounded; afterwards as it was."""
-        before = self.values()
+        parameters = dict(self.student.named_parameters())
+        before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         self.load(self.candidate())
         round_unquantized(self.student)
         try:
             yield
         finally:
-            self.load(before)
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter.copy_(before[name])
 
     def _first_ranges(self) -> dict[str, Tensor]:
         """Return u - l of each quantizer's first bounds, by the names of its parameters."""

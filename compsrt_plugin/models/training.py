@@ -98,9 +98,9 @@ class Training:
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
                 raise CompSRTError(f"iteration {iteration}: the gradient of {name} is not finite", hint=hint)
 
-    def offer(self, psnr: float) -> None:
-        """Note the PSNR (dB) of what would be kept now."""
-        self.choice.offer(self.iteration, psnr, self.trained.candidate())
+    def offer(self, psnr: float, counts: bool = True) -> None:
+        """Note the PSNR (dB) of what would be kept now; it is no candidate unless it `counts`."""
+        self.choice.offer(self.iteration, psnr, self.trained.candidate(), counts)
 
     def load_result(self) -> None:
         """Give the student the chosen parameters, or the last ones where nothing was judged."""

@@ -33,7 +33,16 @@ def test_the_train_file_of_that_name_is_taken(seen: dict[str, Any], tmp_path: Pa
     assert main(["train", "-opt", "compsrt_x4_3bit.yml", "--auto_resume"]) == 0
     assert seen["root"] == str(tmp_path)
     assert "--auto_resume" in seen["argv"]
-    assert seen["options"]["train"]["total_iter"] == 0
+    assert seen["options"]["train"]["total_iter"] == 300
+
+
+def test_the_quick_preset_shortens_the_schedule_and_gives_way_to_what_is_typed(seen: dict[str, Any]) -> None:
+    assert main(["train", "-opt", "compsrt_x2_3bit", "--preset", "quick", "--force_yml", "val:val_freq=7"]) == 0
+    options = seen["options"]
+    assert options["train"]["total_iter"] == 80
+    assert options["train"]["scheduler"] == {"type": "CosineAnnealingRestartLR"}
+    assert options["datasets"]["train"]["gt_size"] == 64
+    assert options["val"]["val_freq"] == 7
 
 
 def test_blocks_that_the_file_leaves_out_can_be_set(seen: dict[str, Any]) -> None:

@@ -1,0 +1,114 @@
+"""Stopping and going on: what `CompSRTModel` writes between two iterations, and how it takes that up again."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger
+
+from compsrt_plugin.config.recipes import QuantOptions
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.models.progress import Progress
+from compsrt_plugin.models.state import write_state
+from compsrt_plugin.models.training import Training
+from compsrt_plugin.quant import Mode, quantized_layers, set_mode
+
+
+class ResumableModel(SRModel):
+    """A model whose training can be stopped between two iterations and ends in the same bits.
+
+    Attributes:
+        quant: the settled `quant:` block; None only in a test.
+        teacher_source: file of the full-precision weights.
+        training: the iterations; None where there are none (`total_iter: 0`), and in a test.
+        progress: its bar, from the first iteration on.
+        before: data set, picture, its PSNR and SSIM before the first iteration.
+    """
+
+    quant: QuantOptions | None
+    teacher_source: str
+    training: Training | None = None
+    progress: Progress | None = None
+    before: Sequence[tuple[str, str, float, float | None]] = ()
+
+    def begin(self) -> None:
+        """Make `training`, `optimizers` and `schedulers` from the network as it is."""
+        raise NotImplementedError
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Take over a state that `save` wrote.
+
+        Raises:
+            CompSRTError: it was written with another teacher, network or quantization.
+        """
+        for name, ours in self.identity().items():
+            if resume_state.get("identity", {}).get(name) != ours:
+                raise CompSRTError(
+                    f"the state {self.opt['path']['resume_state']} was written with another {name}",
+                    hint="resume with the option file it was started with, or start anew without --auto_resume",
+                )
+        network, values = self.net_g, resume_state["network"]
+        for name, layer in quantized_layers(network):
+            mask = values.get(f"{name}.weight_mask")
+            layer.weight_mask = None if mask is None else torch.ones_like(mask, device=self.device)
+        network.load_state_dict(values)
+        set_mode(network, Mode.ON)
+        self.begin()
+        assert self.training is not None
+        super().resume_training(resume_state)
+        self.training.restore(resume_state)
+        self.before = [tuple(row) for row in resume_state["before"]]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a state must have in common with the run that goes on from it."""
+        assert self.quant is not None
+        return {
+            "teacher": hashlib.sha256(Path(self.teacher_source).read_bytes()).hexdigest(),
+            "network_g": {k: v for k, v in self.opt["network_g"].items() if k != "quant"},
+            "quant": self.quant.to_dict(),
+            "prune": self.opt.get("prune"),
+            "distill": self.opt.get("distill"),
+        }
+
+    def stop(self) -> None:
+        """Write the state and leave as the signal asked."""
+        assert self.training is not None and self.progress is not None
+        self.write_state()
+        self.progress.close()
+        stop = self.training.stop
+        what = signal.Signals(stop.signal).name if stop.signal else "another process"
+        get_root_logger().info(
+            f"Stopped by {what} after iteration {self.training.iteration}; "
+            "the same command with --auto_resume goes on from there"
+        )
+        raise SystemExit(stop.exit_code)
+
+    def write_state(self) -> None:
+        """Write the training state, if this is the first process.
+
+        Raises:
+            CompSRTError: the disk is full or refuses; earlier states are as they were.
+        """
+        assert self.training is not None
+        if self.opt["rank"] != 0:
+            return
+        plain = (int, float, list)
+        state = {
+            "iter": self.training.iteration,
+            "epoch": 0,  # of BasicSR's loop, which has but one: draws are numbered through
+            "self_contained": True,
+            "identity": self.identity(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [
+                {k: v for k, v in schedule.state_dict().items() if isinstance(v, plain)} for schedule in self.schedulers
+            ],
+            "before": list(self.before),
+            **self.training.state(),
+        }
+        write_state(Path(self.opt["path"]["training_states"]), self.training.iteration, state)

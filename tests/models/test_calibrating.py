@@ -1,0 +1,158 @@
+"""`basicsr train` calibrates, chooses by held-out pictures, stops when asked and goes on to the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compsrt_plugin.checkpoint import read_packed
+from compsrt_plugin.cli import main
+from compsrt_plugin.models.training import Training
+
+from . import tiny_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits are compared, and threads that wait for each other cost more than they bring here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    tiny_run.write_inputs(tmp_path)
+    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(folder: Path, *flags: str, **changes: Any) -> int:
+    return main(["train", "-opt", str(tiny_run.write_options(folder, **changes)), *flags])
+
+
+def packed(folder: Path) -> Path:
+    return folder / "experiments" / "tiny" / "models" / "tiny.safetensors"
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def stop_in(iteration: int, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process a signal in the middle of an iteration."""
+    step = Training.step
+
+    def stopped(self: Training, *args: Any) -> dict[str, float]:
+        if self.iteration + 1 == iteration:
+            os.kill(os.getpid(), number)
+        return step(self, *args)
+
+    monkeypatch.setattr(Training, "step", stopped)
+
+
+def test_the_file_says_how_it_was_made_and_chosen(folder: Path):
+    assert train(folder) == 0
+    provenance = read_packed(packed(folder)).header["provenance"]
+    results = json.loads((folder / "experiments" / "tiny" / "results.json").read_text())
+    chosen = provenance["chosen"]
+    assert (provenance["iterations"], provenance["weights_trained"]) == (6, False)
+    assert chosen["by"] == "holdout PSNR"
+    assert chosen["iteration"] in (3, 6), "calibration brought something"
+    assert chosen["value"] == results["datasets"]["Holdout"]["quantized"]["psnr"], "what was judged is what was kept"
+    assert results["datasets"]["Holdout, bounds only"]["quantized"]["psnr"] < chosen["value"]
+    assert (folder / "experiments" / "tiny" / "curve.png").is_file()
+
+
+def test_weights_that_were_trained_are_told(folder: Path):
+    assert train(folder, train__total_iter=2, distill={"train_weights": True, "lr_weights": 1e-6}) == 0
+    assert read_packed(packed(folder)).header["provenance"]["weights_trained"] is True
+
+
+def test_without_iterations_bounds_are_all(folder: Path):
+    assert train(folder, train__total_iter=0) == 0
+    provenance = read_packed(packed(folder)).header["provenance"]
+    assert (provenance["iterations"], provenance["chosen"]) == (0, None)
+
+
+def test_without_a_validation_set_the_last_iteration_is_the_result(folder: Path):
+    options = {"train__total_iter": 2, "val": None}
+    assert train(folder, **options) == 0
+    assert read_packed(packed(folder)).header["provenance"]["chosen"]["by"] == "last iteration"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
+    number: int, code: int, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    changes = {"logger__save_checkpoint_freq": 100, "train__ema_decay": 0.5}
+    assert train(folder, **changes) == 0
+    wanted = sha256(packed(folder))
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
+        stop_in(3, number, patched)
+        train(folder, **changes)
+    assert stop.value.code == code
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    assert "after iteration 3; the same command with --auto_resume goes on from there" in caplog.text
+    assert train(folder, "--auto_resume", **changes) == 0
+    assert sha256(packed(folder)) == wanted
+
+
+def test_a_pruned_run_with_trained_weights_goes_on_to_the_same_bits(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    changes = {
+        "prune": {"hook": "magnitude", "ratio": 0.4, "end": 4, "every": 2},
+        "distill": {"train_weights": True, "lr_weights": 1e-6, "relative_lr": True, "accumulate": 2},
+    }
+    assert train(folder, **changes) == 0
+    header = read_packed(packed(folder)).header["provenance"]
+    assert header["chosen"]["iteration"] == 6, "the only one judged after the last pruning step"
+    wanted = sha256(packed(folder))
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        stop_in(5, signal.SIGTERM, patched)
+        train(folder, **changes)
+    assert train(folder, "--auto_resume", **changes) == 0
+    assert sha256(packed(folder)) == wanted
+
+
+def test_a_state_of_another_quantization_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        stop_in(2, signal.SIGTERM, patched)
+        train(folder)
+    assert train(folder, "--auto_resume", quant__bits=3) == 2
+    assert "was written with another quant; resume with the option file it was started with" in capsys.readouterr().err
+
+
+def test_a_validation_set_named_as_a_test_set_gets_one_warning(folder: Path, caplog: pytest.LogCaptureFixture):
+    assert train(folder, train__total_iter=0, datasets__val__name="Set5") == 0
+    assert caplog.text.count("Validation set Set5 is a test set") == 1
+
+
+def test_a_broken_loss_is_one_line_and_the_last_good_state_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    step = Training.step
+
+    def broken(self: Training, *args: Any) -> dict[str, float]:
+        if self.iteration == 3:
+            with torch.no_grad():
+                self.student.get_parameter("conv_first.bias").fill_(float("nan"))
+        return step(self, *args)
+
+    monkeypatch.setattr(Training, "step", broken)
+    assert train(folder) == 2
+    assert "iteration 4: the loss is nan; first layer whose output is not finite: conv_first" in capsys.readouterr().err
+    states = sorted((folder / "experiments" / "tiny" / "training_states").glob("*.state"))
+    assert [path.name for path in states] == ["0.state", "2.state"]
