@@ -15,28 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from models import tiny_run
+from models import forked, tiny_run
 
-QUICK = {"train__total_iter": 12, "val__val_freq": 4, "logger__save_checkpoint_freq": 3, "train__ema_decay": 0.5}
-
-
-def start(options: Path, resume: bool) -> int:
-    """Fork a run and return its process id: forking spares each run the seconds that imports take."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        quiet = os.open("run.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        from compsrt_plugin.cli import main
-
-        code = main(["train", "-opt", str(options), *(["--auto_resume"] if resume else [])])
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    finally:
-        os._exit(code)
+QUICK = {"train__total_iter": 8, "val__val_freq": 4, "logger__save_checkpoint_freq": 3, "train__ema_decay": 0.5}
 
 
 def result(folder: Path) -> str:
@@ -58,10 +39,8 @@ def kill(folder: Path, kills: int, seed: int) -> dict[str, object]:
     tiny_run.write_inputs(folder)
     options = tiny_run.write_options(folder, **QUICK)
     began = time.perf_counter()
-    _, status = os.waitpid(start(options, resume=False), 0)
+    forked.wait(forked.start(options))
     seconds = time.perf_counter() - began
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise RuntimeError(Path("run.log").read_text()[-2000:])
     wanted, found, resumed, hit = result(folder), [], [], 0
     experiment = folder / "experiments" / "tiny"
     generator = random.Random(seed)
@@ -70,17 +49,14 @@ def kill(folder: Path, kills: int, seed: int) -> dict[str, object]:
     while hit < kills or resume:
         if resume:
             resumed.append(max([-1, *(int(p.stem) for p in experiment.glob("training_states/*.state"))]))
-        child = start(options, resume)
+        child = forked.start(options, *(["--auto_resume"] if resume else []))
         if hit < kills:
             time.sleep(generator.uniform(0.1, seconds))
             os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        resume = os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        resume = forked.wait(child) == -signal.SIGKILL
         if resume:
             hit += 1
             continue
-        if os.waitstatus_to_exitcode(status) != 0:
-            raise RuntimeError(Path("run.log").read_text()[-2000:])
         found.append(result(folder))
         shutil.rmtree(experiment)
     return {"wanted": wanted, "found": found, "kills": hit, "resumed": resumed, "seconds": seconds}
