@@ -80,20 +80,27 @@ def n_m(name: str, weight: Tensor, ratio: float, n: int = 2, m: int = 4) -> Tens
 
 
 @register_once(PRUNING_REGISTRY)
-def wanda(name: str, weight: Tensor, ratio: float, statistics: InputStatistics) -> Tensor:
-    """Keep, in every row, the largest |w_ij| * ||x_j|| (Wanda, Sun et al., arXiv 2306.11695).
+def wanda(name: str, weight: Tensor, ratio: float, statistics: InputStatistics, per: str = "tensor") -> Tensor:
+    """Keep the largest |w_ij| * ||x_j|| (Wanda, Sun et al., arXiv 2306.11695).
 
     ||x_j|| is the norm of the input's j-th coefficient over the calibration patches, in the domain in which the
-    product is taken. Rows are compared within themselves, as published.
+    product is taken.
 
     Args:
-        name, weight, ratio: as in `magnitude`; the share is that of every row, and exact in total.
+        name, weight, ratio: as in `magnitude`, and exact in total.
         statistics: of the layer's input.
+        per: `tensor` compares all weights of the layer; `row` those of one row, as published, so that each row
+            loses the same share. On SwinIR the first is better (`docs/pruning.md`).
+
+    Raises:
+        CompSRTError: for another `per`.
     """
+    if per not in ("tensor", "row"):
+        raise unknown_name("per of the pruning hook 'wanda':", per, ("tensor", "row"))
     scores = weight.abs() * statistics.norms.to(weight)
-    # Which weights of its row each score beats: rank / columns orders all rows by the same measure.
-    ranks = scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-    return keep_largest(ranks.flatten(), ratio).view_as(weight)
+    if per == "row":  # how many weights of its row each one beats is a measure that all rows share
+        scores = scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+    return keep_largest(scores.flatten(), ratio).view_as(weight)
 
 
 def keep_largest(scores: Tensor, ratio: float) -> Tensor:

@@ -68,20 +68,28 @@ def test_n_m_refuses_what_contradicts_itself(ratio, n, m, message):
         n_m("a", WEIGHT, ratio, n, m)
 
 
-def test_wanda_is_magnitude_within_rows_when_all_inputs_are_equally_strong():
-    mask = wanda("a", WEIGHT, 0.5, statistics(torch.ones(64)))
+def test_wanda_is_magnitude_when_all_inputs_are_equally_strong():
+    equal = statistics(torch.ones(64))
+    assert torch.equal(wanda("a", WEIGHT, 0.5, equal), magnitude("a", WEIGHT, 0.5))
     rows = torch.stack([magnitude("a", row[None], 0.5)[0] for row in WEIGHT])
-    assert torch.equal(mask, rows)
+    assert torch.equal(wanda("a", WEIGHT, 0.5, equal, per="row"), rows)
 
 
-def test_wanda_keeps_a_small_weight_on_a_strong_input():
+@pytest.mark.parametrize("per", ["tensor", "row"])
+def test_wanda_keeps_a_small_weight_on_a_strong_input(per: str):
     weight = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     strong_first = statistics(torch.tensor([100.0, 1.0, 1.0, 1.0]))
-    assert wanda("a", weight, 0.5, strong_first).tolist() == [[True, False, False, True]]
+    assert wanda("a", weight, 0.5, strong_first, per).tolist() == [[True, False, False, True]]
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.33, 0.4, 0.5])
-def test_wanda_prunes_exactly_the_ratio_in_total_and_evenly_in_rows(ratio: float):
-    mask = wanda("a", WEIGHT, ratio, statistics(torch.rand(64) + 0.1))
+@pytest.mark.parametrize("per", ["tensor", "row"])
+def test_wanda_prunes_exactly_the_ratio_in_total_and_by_row_evenly(ratio: float, per: str):
+    mask = wanda("a", WEIGHT, ratio, statistics(torch.rand(64) + 0.1), per)
     assert int((~mask).sum()) == round(ratio * WEIGHT.numel())
-    assert mask.sum(1).max() - mask.sum(1).min() <= 1
+    assert per == "tensor" or mask.sum(1).max() - mask.sum(1).min() <= 1
+
+
+def test_wanda_refuses_another_comparison():
+    with pytest.raises(CompSRTError, match="'column'; allowed: row, tensor"):
+        wanda("a", WEIGHT, 0.5, statistics(torch.ones(64)), per="column")
