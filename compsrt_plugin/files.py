@@ -43,7 +43,7 @@ def atomic_file(path: str | os.PathLike[str], *, hint: str = _FREE_SPACE, sync: 
     path = Path(path)
     # A plain open, not tempfile: the file then gets the permissions of the user's umask, not 0600.
     # The neighbour's name is short whatever the target's, so that it never outgrows the file system's limit.
-    part = path.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}")
+    part = path.parent / f".part-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "xb") as file:

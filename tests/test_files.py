@@ -65,6 +65,14 @@ def test_others_may_read_the_file_as_they_may_any_other(tmp_path):
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_what_is_no_name_of_a_file_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnwritableError, match="cannot write"):
+        write_whole(name, b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("sync", [True, False])
 def test_bytes_are_written_whole_and_over_an_older_file(tmp_path, sync):
     path = tmp_path / "file.bin"

@@ -46,13 +46,17 @@ def open_packed(path: str | Path) -> PackedNetwork:
     """
     packed = read_packed(path)
     header = Header.parse(packed.header, path)
-    network = build(header)
+    network = build(header, path)
     load_packed_state(network, packed, path)
     return PackedNetwork(Path(path), packed, header, network.eval())
 
 
-def build(header: Header) -> nn.Module:
-    """Build the network that a header describes, quantizers off, with weights that mean nothing yet."""
+def build(header: Header, source: str | Path) -> nn.Module:
+    """Build the network that a header describes, quantizers off, with weights that mean nothing yet.
+
+    Raises:
+        CompSRTError: it cannot be built; names `source`, the file.
+    """
     from compsrt_plugin import register
 
     register()
@@ -62,7 +66,7 @@ def build(header: Header) -> nn.Module:
 
     from compsrt_plugin.models.networks import check_network
 
-    check_network(header.arch, header.scale)
+    check_network(header.arch, header.scale, source)
     arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}
     return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,15 +16,30 @@ from compsrt_plugin.checkpoint import check_matches, load_weights
 from compsrt_plugin.errors import CompSRTError
 
 
-def check_network(network_g: Mapping[str, Any], scale: int) -> None:
-    """Raise CompSRTError unless this `network_g` block names a network we can quantize, for `scale`."""
+def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path | None = None) -> None:
+    """Check that a `network_g` block names a network we can build and quantize, for `scale`.
+
+    Args:
+        network_g: `type` and the network's arguments.
+        scale: that the run is for.
+        source: the file that says so, for messages; None: the option file.
+
+    Raises:
+        CompSRTError: another network, an argument that is not allowed, another scale.
+    """
     known = {name: arch for name, arch in ARCH_REGISTRY if hasattr(arch, "quantize")}
-    if network_g["type"] not in known:
-        raise CompSRTError(f"network_g.type {network_g['type']} cannot be quantized", allowed=", ".join(sorted(known)))
     arguments = {key: value for key, value in network_g.items() if key not in ("type", "quant")}
-    upscale = known[network_g["type"]].complete(arguments).get("upscale")
-    if upscale != scale:
-        raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="twice the same")
+    try:
+        if network_g["type"] not in known:
+            found = f"network_g.type {network_g['type']} cannot be quantized"
+            raise CompSRTError(found, allowed=", ".join(sorted(known)))
+        upscale = known[network_g["type"]].complete(arguments).get("upscale")
+        if upscale != scale:
+            raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="twice the same")
+    except CompSRTError as error:
+        if source is None:
+            raise
+        raise CompSRTError(f"{source} describes a network that cannot be built: {error}") from error
 
 
 def load_full_precision(network: nn.Module, source: str, param_key: str | None = "params") -> None:

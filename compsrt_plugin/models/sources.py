@@ -54,10 +54,7 @@ def open_packed(path: str, scale: int, bits: int) -> tuple[Packed, Header]:
                 f"{path} has {what} {found}, the option file says {asked}",
                 hint="take the option file that fits, or another checkpoint",
             )
-    try:
-        check_network(header.arch, scale)
-    except CompSRTError as error:
-        raise CompSRTError(f"{path} describes a network that cannot be built: {error}") from error
+    check_network(header.arch, scale, path)
     return packed, header
 
 

@@ -68,7 +68,8 @@ def test_basicsrs_flags_keep_their_meaning(pipeline: Pipeline) -> None:
 def test_force_yml_changes_what_basicsr_reads(pipeline: Pipeline) -> None:
     forced = ["quant:bits=2", "quant:activation:search=minmax", "val:save_img=false", "name=mine"]
     assert main(["test", "-opt", "compsrt_x4_3bit", "--force_yml", *forced]) == 0
-    assert pipeline.options["quant"] == {"recipe": "compsrt", "bits": 2, "activation": {"search": "minmax"}}
+    given = yaml.safe_load(INSTALLED.read_text())["quant"]
+    assert pipeline.options["quant"] == {**given, "bits": 2, "activation": {"search": "minmax"}}
     assert pipeline.options["val"]["save_img"] is False
     assert list(pipeline.options)[:2] == ["name", "model_type"]
 
