@@ -16,7 +16,7 @@ class Choice:
     Attributes:
         iteration: at which they were found; -1 before anything was judged.
         value: their PSNR in dB, the mean over the held-out data sets.
-        parameters: name -> value.
+        parameters: kind -> vector of all its parameters.
         curve: every (iteration, PSNR) judged.
     """
 
@@ -32,7 +32,7 @@ class Choice:
         Args:
             iteration: at which it was judged.
             value: its PSNR in dB.
-            parameters: name -> value.
+            parameters: as `TrainedParameters.candidate` returns them.
             counts: false for one that cannot be the result, since pruning goes on.
         """
         self.curve.append((iteration, value))

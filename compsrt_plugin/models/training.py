@@ -69,22 +69,20 @@ class Training:
         Raises:
             CompSRTError: the loss or a gradient is not finite, or the loss exploded; no parameter was changed.
         """
-        parameters = self.trained.named
-        optimizer.zero_grad(set_to_none=True)
+        self.trained.zero_gradients()
         terms = self.distillation.backward(lq, gt)
         asked = lq.new_tensor(float(self.stop.signal != 0))
-        gradients = [p.grad for p in parameters.values() if p.grad is not None]
-        average([*gradients, *terms.values(), asked])
+        average([*self.trained.gradients, *terms.values(), asked])
         self.to_stop = bool(asked > 0)
         values = {name: float(value) for name, value in terms.items()}
         values["total"] = math.fsum(values.values())
-        self._check(values["total"], parameters, lq)
+        self._check(values["total"], lq)
         self.trained.clip_gradients()
         self.trained.step(optimizer)
         self.losses.append(values)
         return values
 
-    def _check(self, loss: float, parameters: Mapping[str, nn.Parameter], lq: Tensor) -> None:
+    def _check(self, loss: float, lq: Tensor) -> None:
         iteration = self.iteration + 1
         hint = "the last good state is kept: lower train.optim_g.lr and start anew, or go on from it with --auto_resume"
         if not math.isfinite(loss):
@@ -94,9 +92,9 @@ class Training:
         if self.losses and loss > EXPLODED * self.losses[0]["total"]:
             first = self.losses[0]["total"]
             raise CompSRTError(f"iteration {iteration}: the loss is {loss:.3g}, it began at {first:.3g}", hint=hint)
-        for name, parameter in parameters.items():
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise CompSRTError(f"iteration {iteration}: the gradient of {name} is not finite", hint=hint)
+        name = self.trained.not_finite()
+        if name is not None:
+            raise CompSRTError(f"iteration {iteration}: the gradient of {name} is not finite", hint=hint)
 
     def offer(self, psnr: float, counts: bool = True) -> None:
         """Note the PSNR (dB) of what would be kept now; it is no candidate unless it `counts`."""
