@@ -20,15 +20,22 @@ def round_unquantized(network: nn.Module) -> None:
     """Round biases, norms and tables to half precision in place, so that the file can hold them in 16 bits.
 
     Relative position tables are rounded further, to 8 bits a head (`round_table`), which compress to half the
-    bytes. Quantizer bounds and scales, and weights that are or will be codes, stay as they are.
+    bytes. Of the quantizers only the bounds and scales of per-channel weights are rounded, which are many; codes are
+    taken afterwards, with the rounded ones. Weights that are or will be codes stay as they are.
     """
+    many = {
+        id(parameter)
+        for _, layer in quantized_layers(network)
+        if layer.weight_quantizer.spec.granularity == "per_channel" and not layer.frozen
+        for parameter in layer.weight_quantizer.parameters()
+    }
     kept = {id(p) for _, q in named_quantizers(network) for p in q.parameters()}
     kept |= {id(layer.weight) for _, layer in quantized_layers(network)}
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith(POSITION_TABLE):
                 parameter.copy_(round_table(parameter))
-            if id(parameter) not in kept:
+            if id(parameter) not in kept or id(parameter) in many:
                 parameter.copy_(parameter.half())
 
 

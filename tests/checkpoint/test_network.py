@@ -70,6 +70,13 @@ def test_a_file_of_another_network_is_refused(tmp_path):
         load_packed_state(other, read_packed(path), path)
 
 
+def test_bounds_of_per_channel_weights_take_two_bytes_each(tmp_path):
+    state = read_packed(save(tmp_path / "file", small_network(granularity="per_channel"))).state
+    ends = ("weight_quantizer.lower", "weight_quantizer.upper")
+    bounds = {name: tensor for name, tensor in state.items() if name.endswith(ends)}
+    assert bounds and all(tensor.dtype is torch.float16 for tensor in bounds.values())
+
+
 def test_a_table_is_rounded_to_its_bits_exactly_representable_and_near():
     table = torch.randn(225, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.01, 0.1, 1, 2, 4, 8])
     rounded = round_table(table)
