@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import compsrt_plugin  # noqa: F401  so that any test may import basicsr first: this repairs what its import needs
+
 if TYPE_CHECKING:
     from places import Place
 
@@ -48,4 +50,5 @@ def place(
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
+    logger.propagate = True
     basicsr.utils.logger.initialized_logger.clear()
