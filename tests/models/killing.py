@@ -17,7 +17,7 @@ from pathlib import Path
 
 from models import forked, tiny_run
 
-QUICK = {"train__total_iter": 8, "val__val_freq": 4, "logger__save_checkpoint_freq": 3, "train__ema_decay": 0.5}
+QUICK = {"train__total_iter": 8, "val__val_freq": 4, "logger__save_checkpoint_freq": 2, "train__ema_decay": 0.5}
 
 
 def result(folder: Path) -> str:
@@ -51,7 +51,7 @@ def kill(folder: Path, kills: int, seed: int) -> dict[str, object]:
             resumed.append(max([-1, *(int(p.stem) for p in experiment.glob("training_states/*.state"))]))
         child = forked.start(options, *(["--auto_resume"] if resume else []))
         if hit < kills:
-            time.sleep(generator.uniform(0.1, seconds))
+            time.sleep(generator.uniform(0.3, 1.3) * seconds)
             os.kill(child, signal.SIGKILL)
         resume = forked.wait(child) == -signal.SIGKILL
         if resume:
