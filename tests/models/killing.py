@@ -51,7 +51,7 @@ def kill(folder: Path, kills: int, seed: int) -> dict[str, object]:
             resumed.append(max([-1, *(int(p.stem) for p in experiment.glob("training_states/*.state"))]))
         child = forked.start(options, *(["--auto_resume"] if resume else []))
         if hit < kills:
-            time.sleep(generator.uniform(0.3, 1.3) * seconds)
+            time.sleep(generator.uniform(0.3, 1.1) * seconds)
             os.kill(child, signal.SIGKILL)
         resume = forked.wait(child) == -signal.SIGKILL
         if resume:
