@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from basicsr.utils.logger import initialized_logger
 
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.cli import main
@@ -29,12 +31,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def forget_loggers() -> None:
+    """Let BasicSR set its logger up anew: its handlers write to the standard error of the test that made them."""
+    logger = logging.getLogger("basicsr")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = True
+    initialized_logger.clear()
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    forget_loggers()
     tiny_run.write_inputs(tmp_path)
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    forget_loggers()
 
 
 def train(folder: Path, *flags: str, **changes: Any) -> int:
@@ -93,7 +107,7 @@ def test_without_a_validation_set_the_last_iteration_is_the_result(folder: Path)
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
-    number: int, code: int, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    number: int, code: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     changes = {"logger__save_checkpoint_freq": 100, "train__ema_decay": 0.5}
     assert train(folder, **changes) == 0
@@ -104,7 +118,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
         train(folder, **changes)
     assert stop.value.code == code
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
-    assert "after iteration 3; the same command with --auto_resume goes on from there" in caplog.text
+    assert "after iteration 3; the same command with --auto_resume goes on from there" in capsys.readouterr().err
     assert train(folder, "--auto_resume", **changes) == 0
     assert sha256(packed(folder)) == wanted
 
@@ -135,9 +149,9 @@ def test_a_state_of_another_quantization_is_refused(
     assert "was written with another quant; resume with the option file it was started with" in capsys.readouterr().err
 
 
-def test_a_validation_set_named_as_a_test_set_gets_one_warning(folder: Path, caplog: pytest.LogCaptureFixture):
+def test_a_validation_set_named_as_a_test_set_gets_one_warning(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert train(folder, train__total_iter=0, datasets__val__name="Set5") == 0
-    assert caplog.text.count("Validation set Set5 is a test set") == 1
+    assert capsys.readouterr().err.count("Validation set Set5 is a test set") == 1
 
 
 def test_a_broken_loss_is_one_line_and_the_last_good_state_stays(
