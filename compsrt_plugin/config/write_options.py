@@ -133,7 +133,7 @@ datasets:
     # data loader
     num_worker_per_gpu: 0
     batch_size_per_gpu: 2
-    dataset_enlarge_ratio: 100
+    dataset_enlarge_ratio: 100  # only the length of what BasicSR calls an epoch
     prefetch_mode: ~
 
   # held out from calibration: what a choice between checkpoints is made by, never a test set
