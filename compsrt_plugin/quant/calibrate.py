@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ from compsrt_plugin.quant.layers import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
 from compsrt_plugin.quant.row_bounds import search_rows
 from compsrt_plugin.quant.samples import Samples
+
+MOST_AT_ONCE = 4  # batches in flight while observing; each holds one forward pass's memory
 
 
 def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -61,12 +65,37 @@ def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
         quantizer.mode = Mode.OBSERVE
         quantizer.samples = Samples() if quantizer.twin is None else None
     seen = 0
-    with torch.no_grad():
-        for batch in batches:
-            network(batch)
-            seen += 1
+    for _ in _run_side_by_side(network, batches):
+        seen += 1
     if not seen:
         raise CompSRTError("no calibration batch was given", hint="give at least one input")
+
+
+def _run_side_by_side(network: nn.Module, batches: Iterable[Tensor]) -> Iterator[None]:
+    """Run the network over the batches, on CPUs one batch a core: counting values has no second thread to use.
+
+    What is gathered does not depend on the order in which batches come (see `Samples`).
+    """
+    threads = torch.get_num_threads()
+    on_cpu = all(p.device.type == "cpu" for p in network.parameters())
+    workers = min(threads, MOST_AT_ONCE) if on_cpu else 1
+
+    def run(batch: Tensor) -> None:
+        with torch.no_grad():  # holds for one thread only
+            network(batch)
+
+    torch.set_num_threads(max(1, threads // workers))
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            running: deque[Future[None]] = deque()
+            for batch in batches:
+                running.append(pool.submit(run, batch))
+                if len(running) > workers:  # so that memory does not grow with the number of batches
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def gathered(name: str, quantizer: Quantizer) -> Samples:

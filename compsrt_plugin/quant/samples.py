@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,7 @@ class Samples:
         self._kept: list[Tensor] = []  # the values themselves, while they are few
         self._bins: Tensor | None = None  # int64 (BINS,): bin q stands at q mod BINS, wherever the range lies
         self._exponent = 0  # k
+        self._lock = threading.Lock()  # batches may be gathered side by side
 
     @property
     def count(self) -> int:
@@ -77,16 +79,17 @@ class Samples:
             low, high = (bound.item() for bound in torch.aminmax(values))  # NaN makes both NaN
             if not (math.isfinite(low) and math.isfinite(high)):
                 raise ValueError("the values to search bounds for hold NaN or infinity")
-            low, high = min(low, self._minimum), max(high, self._maximum)
-            self._count += values.numel()
-            if self._count <= EXACT_LIMIT:
-                self._kept.append(values.clone())
-            else:
-                self._fit_bins(low, high, values.device)
-                for few in (*self._kept, values):
-                    self._tally(few)
-                self._kept.clear()
-            self._minimum, self._maximum = low, high
+            with self._lock:
+                low, high = min(low, self._minimum), max(high, self._maximum)
+                self._count += values.numel()
+                if self._count <= EXACT_LIMIT:
+                    self._kept.append(values.clone())
+                else:
+                    self._fit_bins(low, high, values.device)
+                    for few in (*self._kept, values):
+                        self._tally(few)
+                    self._kept.clear()
+                self._minimum, self._maximum = low, high
 
     def distribution(self) -> Distribution:
         """Return how the gathered values are distributed. Raises ValueError if there are none."""
