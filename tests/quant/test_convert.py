@@ -96,7 +96,7 @@ def test_more_bits_come_nearer_to_full_precision():
     for bits in (2, 3, 4, 8):
         network = convert(small_network(), spec(bits))
         calibrate(network, PICTURES)
-        errors.append(float((network(PICTURES[0]) - full).norm()))
+        errors.append(float((network(PICTURES[0]) - full).detach().norm()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.05 * float(full.norm())
 
