@@ -10,6 +10,7 @@ from basicsr.data import build_dataloader, build_dataset
 from sample_pictures import random_picture, save
 
 import compsrt_plugin
+from compsrt_plugin.data.draws import DrawnPictures
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.paired_dataset import CompSRTPairedDataset
 from compsrt_plugin.errors import CompSRTError
@@ -267,3 +268,39 @@ def test_a_picture_too_small_in_an_hr_folder_names_the_folder(make_set, tmp_path
     hr, _ = make_set(side=12)
     with pytest.raises(CompSRTError, match=rf"too small .* made from {hr}: change them there"):
         CompSRTPairedDataset(options(dataroot_gt=str(hr)))
+
+
+def test_of_a_picture_that_is_judged_the_middle_can_be_enough(make_set):
+    hr, lr = make_set(count=2)  # 16 x 16 and 20 x 16 low-resolution pixels
+    given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
+    whole, middle = (CompSRTPairedDataset(options(**given, centre_patch=side)) for side in (None, 8))
+    for index, left in ((0, 4), (1, 6)):
+        cut = middle[index]
+        assert torch.equal(cut["lq"], whole[index]["lq"][:, 4:12, left : left + 8])
+        assert torch.equal(cut["gt"], whole[index]["gt"][:, 16:48, 4 * left : 4 * left + 32])
+    assert CompSRTPairedDataset(options(**given, centre_patch=18))[1]["gt"].shape == (3, 64, 72)
+
+
+@pytest.mark.parametrize("side", [4, 0, "middle", 96.0])
+def test_a_middle_that_is_no_size_is_refused(make_set, side):
+    hr, lr = make_set()
+    given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
+    with pytest.raises(CompSRTError, match=r"centre_patch of data set Zoo is .*allowed: low-resolution pixels, from 5"):
+        CompSRTPairedDataset(options(**given, centre_patch=side))
+
+
+def test_pictures_kept_in_memory_give_the_same_patches(make_set):
+    hr, lr = make_set()
+    given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
+    drawn = [DrawnPictures(CompSRTPairedDataset(training(**given, keep_in_memory=kept))) for kept in (False, True)]
+    for draw in [(number % 3, f"draw {number}") for number in range(12)]:
+        read, kept = (dataset[draw] for dataset in drawn)
+        assert torch.equal(read["lq"], kept["lq"]) and torch.equal(read["gt"], kept["gt"])
+        assert (read["lq_path"], read["gt_path"]) == (kept["lq_path"], kept["gt_path"])
+
+
+def test_what_cannot_be_kept_in_memory_is_refused(make_set):
+    hr, lr = make_set()
+    given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
+    with pytest.raises(CompSRTError, match=r"data set Zoo has keep_in_memory; allowed: .* in colour"):
+        CompSRTPairedDataset(training(**given, keep_in_memory=True, color="y"))
