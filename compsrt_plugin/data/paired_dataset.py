@@ -135,7 +135,8 @@ class CompSRTPairedDataset(PairedImageDataset):
         """Return what BasicSR's data set would, with the same draws of its generator; floats are made last."""
         paths = self.paths[index]
         cropped = paired_random_crop(hr, lr, self.opt["gt_size"], self.opt["scale"], paths["gt_path"])
-        patches: Any = augment(list(cropped), self.opt["use_hflip"], self.opt["use_rot"])
+        # copies, since BasicSR flips in place
+        patches: Any = augment([np.array(part) for part in cropped], self.opt["use_hflip"], self.opt["use_rot"])
         gt, lq = (torch.from_numpy(patch[..., ::-1].transpose(2, 0, 1).copy()).float() / 255 for patch in patches)
         return {"lq": lq, "gt": gt, **paths}
 
