@@ -84,12 +84,14 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
 def _check_blocks(options: Mapping[str, Any]) -> None:
     """Check our own blocks; a wrong one raises a CompSRTError that names the key."""
     from compsrt_plugin.config.recipes import resolve
-    from compsrt_plugin.config.schema import DistillBlock, PruneBlock
+    from compsrt_plugin.config.schema import DistillBlock, PruneBlock, TileBlock
 
     if "quant" in options:
         resolve(options["quant"])
     if "distill" in options:
         DistillBlock.from_dict(options["distill"])
+    if options.get("tile") is not None:
+        TileBlock.from_dict(options["tile"])
     if options.get("prune") is not None:
         prune = PruneBlock.from_dict(options["prune"])
         from compsrt_plugin.pruning import PRUNING_REGISTRY

@@ -1,4 +1,4 @@
-"""The blocks we add to BasicSR's option files, typed: `quant:`, `prune:`, `distill:`.
+"""The blocks we add to BasicSR's option files, typed: `quant:`, `prune:`, `distill:`, `tile:`.
 
 A block that exists is right: building one with a wrong value, or from a mapping with an unknown key, raises a
 `CompSRTError` that names the very key.
@@ -230,3 +230,23 @@ class DistillBlock(Block):
     lr_decomposition: float | None = option(None, optional(number(0)))
     train_weights: bool = option(False, flag())
     lr_weights: float = option(1e-5, number(0))
+
+
+@dataclass(frozen=True)
+class TileBlock(Block):
+    """`tile:`, how large pictures are cut; without it they are cut only where memory would not suffice.
+
+    Attributes:
+        size: height and width of what the network sees at once, in low-resolution pixels.
+        overlap: pixels that a tile sees beyond the part of it that is kept, on each side; below half of `size`.
+    """
+
+    where = "tile"
+
+    size: int = option(256, whole(1))
+    overlap: int = option(16, whole(0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 2 * self.overlap >= self.size:
+            raise CompSRTError(f"tile.overlap is {self.overlap}", allowed=f"0 to below half of tile.size {self.size}")

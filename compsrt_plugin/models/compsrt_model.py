@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +20,20 @@ from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.checkpoint.network import load_packed_state
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
+from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.inference import PADDINGS, Tile, choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.models.calibrating import CalibratingModel
 from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
-from compsrt_plugin.models.padding import PADDINGS, pad_to_windows
 from compsrt_plugin.models.processes import own_share, share_scores
 from compsrt_plugin.models.sources import differences, find_files, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.report import FileRecord, Method, Results
 
 PICTURED = "Demo"  # the data set of which side-by-side pictures are drawn
+BAR_AFTER = 2.0  # seconds after which a picture's tiles get a progress bar
 COUNTED_PATCH = 64  # codes are counted on the middle of each data set's first picture: 384 quantizers in a second
 
 
@@ -66,6 +70,9 @@ class CompSRTModel(CalibratingModel):
             raise CompSRTError(f"val.padding is {self.padding!r}", allowed=", ".join(PADDINGS))
         if opt.get("val"):
             check_metrics(opt["val"].get("metrics"))
+        block = None if opt.get("tile") is None else TileBlock.from_dict(opt["tile"])
+        self.tile = None if block is None else Tile(block.size, block.overlap)  # None: only where memory asks for it
+        self.tiled: Tile | None = None  # what the last picture that was cut was cut into
         scale = opt["scale"]
         bits = None if opt["is_train"] or self.quant is None else self.quant.bits
         self.teacher_source = find_files(opt["path"], scale, bits)
@@ -118,7 +125,7 @@ class CompSRTModel(CalibratingModel):
         return self._teacher
 
     def run_network(self, network: nn.Module, lq: Tensor) -> Tensor:
-        """Super-resolve a picture of any size: pad to whole windows, run, crop.
+        """Super-resolve a picture of any size, in tiles if `tile:` says so or memory would not suffice.
 
         Args:
             network: what to run, in eval mode.
@@ -127,10 +134,13 @@ class CompSRTModel(CalibratingModel):
         Returns:
             (b, c, h * scale, w * scale).
         """
-        scale, (h, w) = self.opt["scale"], lq.shape[2:]
-        with torch.no_grad():
-            output = network(pad_to_windows(lq, self.get_bare_model(self.net_g).window_size, self.padding))
-        return output[:, :, : h * scale, : w * scale]
+        scale, window = self.opt["scale"], self.get_bare_model(self.net_g).window_size
+        tile = self.tile or choose_tile(network, lq.shape[2:], scale=scale, window=window, device=lq.device)
+        if max(lq.shape[2:]) > tile.size:
+            self.tiled = tile
+        shown = None if self.opt["rank"] == 0 else True  # None: on a terminal
+        bar = partial(tqdm, desc="tiles", unit="tile", leave=False, delay=BAR_AFTER, disable=shown)
+        return super_resolve(network, lq, scale=scale, window=window, padding=self.padding, tile=tile, progress=bar)
 
     def test(self) -> None:
         """Super-resolve `self.lq` with the quantized network."""
@@ -228,6 +238,8 @@ class CompSRTModel(CalibratingModel):
         paths, results = self.opt["path"], self.judge.results
         folder = Path(paths["experiments_root"] if self.is_train else paths["results_root"])
         self.add_before(results)
+        if self.tiled is not None:
+            results.extra["tile"] = {**asdict(self.tiled), "automatic": self.tile is None}
         table = self.judge.write(folder)
         for name in results.datasets:
             self._log_scores(name, self.opt["name"], None)

@@ -23,9 +23,18 @@ def pad_to_windows(lq: Tensor, window: int, mode: str) -> Tensor:
     """
     for axis in (2, 3):
         size = lq.shape[axis]
-        target = (size // window + 1) * window if mode == "flip" else -(-size // window) * window
-        lq = lq.index_select(axis, mirrored_indices(size, target, mode == "flip").to(lq.device))
+        indices = mirrored_indices(size, padded_size(size, window, mode), mode == "flip")
+        lq = lq.index_select(axis, indices.to(lq.device))
     return lq
+
+
+def padded_size(size: int, window: int, mode: str) -> int:
+    """Return the size to which `pad_to_windows` pads an axis of `size` pixels.
+
+    >>> [padded_size(size, 8, mode) for mode in PADDINGS for size in (15, 16)]
+    [16, 16, 16, 24]
+    """
+    return (size // window + 1) * window if mode == "flip" else -(-size // window) * window
 
 
 def mirrored_indices(size: int, target: int, repeat_edge: bool) -> Tensor:

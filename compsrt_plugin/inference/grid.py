@@ -1,0 +1,88 @@
+"""Where tiles lie along an axis: aligned to the windows, so that windows and shifts are the untiled ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from compsrt_plugin.errors import CompSRTError
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How large pictures are cut.
+
+    Attributes:
+        size: height and width of what the network sees at once, in low-resolution pixels; rounded down to whole
+            windows.
+        overlap: low-resolution pixels that a tile sees beyond the part of it that is kept, on each side that is
+            not the picture's own border. Neighbours share at least twice as many.
+
+    Raises:
+        CompSRTError: no positive size, or an overlap that leaves nothing to keep.
+    """
+
+    size: int
+    overlap: int = 16
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise CompSRTError(f"tile.size is {self.size}", allowed="whole numbers from 1")
+        if self.overlap < 0 or 2 * self.overlap >= self.size:
+            allowed = f"0 to below half of tile.size {self.size}"
+            raise CompSRTError(f"tile.overlap is {self.overlap}", allowed=allowed)
+
+
+class Span(NamedTuple):
+    """One tile along one axis, in low-resolution pixels of the padded picture: seen start:end, kept first:last."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def spans(length: int, padded: int, window: int, tile: Tile) -> list[Span]:
+    """Cut one axis into tiles of one size, as even as windows allow, so that few pixels are seen twice.
+
+    Args:
+        length: of the picture, in pixels.
+        padded: `length` padded to whole windows.
+        window: every start and size is a multiple of it.
+        tile: the largest size, and the overlap.
+
+    Returns:
+        Tiles in order; what they keep covers 0:length once.
+
+    Raises:
+        CompSRTError: the tile holds no whole window besides its overlap.
+
+    >>> spans(40, 40, 8, Tile(24, 4))
+    [Span(start=0, end=24, first=0, last=20), Span(start=16, end=40, first=20, last=40)]
+    """
+    if tile.size >= padded:
+        return [Span(0, padded, 0, length)]
+    shared = shared_pixels(tile.overlap, window)
+    most = tile.size // window * window - shared  # between the starts of two neighbours
+    if most < window:
+        raise CompSRTError(
+            f"tile.size is {tile.size} with tile.overlap {tile.overlap}",
+            allowed=f"sizes from {shared + window} at this overlap: the network's windows have {window} pixels",
+        )
+    number = -(-(padded - shared) // most)
+    step = -(-(padded - shared) // (number * window)) * window
+    size = step + shared
+    starts = [min(index * step, padded - size) for index in range(number)]
+    cuts = [0, *((left + size + right) // 2 for left, right in zip(starts, starts[1:])), length]
+    cut = [Span(start, start + size, first, last) for start, first, last in zip(starts, cuts, cuts[1:])]
+    # a last tile of nothing but padding keeps nothing
+    return [Span(s.start, s.end, s.first, min(s.last, length)) for s in cut if s.first < min(s.last, length)]
+
+
+def shared_pixels(overlap: int, window: int) -> int:
+    """Return the pixels that two neighbouring tiles share: `overlap` on each side, in whole windows.
+
+    >>> shared_pixels(16, 8), shared_pixels(10, 8)
+    (32, 24)
+    """
+    return -(-2 * overlap // window) * window

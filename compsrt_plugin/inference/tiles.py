@@ -1,0 +1,136 @@
+"""Super-resolution of pictures of any size, whole or tile by tile, in memory bounded by the tile.
+
+Tiles overlap, and what lies near their inner borders is thrown away: there the network lacks what it would see in
+the whole picture. Their starts are multiples of the window, so that every window and every shift is the untiled
+one; what a pixel misses is only what lies beyond the overlap (docs/large_pictures.md has the differences).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.inference.grid import Span, Tile, spans
+from compsrt_plugin.inference.memory import choose_tile
+from compsrt_plugin.inference.padding import mirrored_indices, padded_size
+
+Network = Callable[[Tensor], Tensor]
+"""Takes (b, c, h, w) in 0..1, h and w multiples of the window; gives (b, c, h * scale, w * scale)."""
+
+Progress = Callable[[list[Any]], Iterable[Any]]
+"""Wraps the list of tiles while they are run, as `tqdm` does."""
+
+
+class Box(NamedTuple):
+    """A part of the output picture, in its pixels: rows top:bottom, columns left:right."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def super_resolve(
+    network: Network,
+    lq: Tensor,
+    *,
+    scale: int,
+    window: int,
+    padding: str = "reflect",
+    tile: Tile | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Super-resolve a picture of any size: pad to whole windows, run, crop.
+
+    Args:
+        network: a module in eval mode, or any other callable of that shape.
+        lq: (b, c, h, w) in 0..1, or uint8.
+        scale: factor by which the network enlarges.
+        window: height and width must be multiples of it for the network.
+        padding: see `pad_to_windows`.
+        tile: how the picture is cut; None leaves it whole unless memory would not suffice.
+        progress: wraps the list of tiles, as `tqdm` does.
+
+    Returns:
+        (b, c, h * scale, w * scale): where the network left it if the picture was not cut, else on the CPU.
+
+    Raises:
+        CompSRTError: a tile too small for the window, or a network of another scale.
+    """
+    height, width = (size * scale for size in lq.shape[2:])
+    output: Tensor | None = None
+    pieces = tiles_of(network, lq, scale=scale, window=window, padding=padding, tile=tile, progress=progress)
+    for box, piece in pieces:
+        if box == (0, 0, height, width):
+            return piece
+        if output is None:
+            output = torch.empty(*piece.shape[:2], height, width, dtype=piece.dtype)
+        output[:, :, box.top : box.bottom, box.left : box.right] = piece
+    assert output is not None  # a picture has at least one tile
+    return output
+
+
+def tiles_of(
+    network: Network,
+    lq: Tensor,
+    *,
+    scale: int,
+    window: int,
+    padding: str = "reflect",
+    tile: Tile | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Box, Tensor]]:
+    """Super-resolve tile by tile: what `super_resolve` puts together, for whoever writes it as it comes.
+
+    Tiles come row by row from the top left; those of one row have the same top and bottom. Nothing of the size of
+    the picture is made, so `lq` may be a view of a mapped file.
+
+    Args:
+        network, lq, scale, window, padding, tile, progress: as of `super_resolve`.
+
+    Yields:
+        The part of the output, and its pixels (b, c, bottom - top, right - left) where the network left them.
+        The parts cover the output once.
+
+    Raises:
+        CompSRTError: as `super_resolve`.
+    """
+    h, w = lq.shape[2:]
+    device = _device(network, lq)
+    if tile is None:
+        tile = choose_tile(network, (h, w), scale=scale, window=window, device=device)
+    rows, columns = (mirrored_indices(size, padded_size(size, window, padding), padding == "flip") for size in (h, w))
+    grid = [
+        (row, column)
+        for row in spans(h, rows.numel(), window, tile)
+        for column in spans(w, columns.numel(), window, tile)
+    ]
+    for row, column in grid if progress is None else progress(grid):
+        seen = lq.index_select(2, rows[row.start : row.end].to(lq.device))
+        seen = seen.index_select(3, columns[column.start : column.end].to(lq.device)).to(device)
+        with torch.no_grad():  # not around the yield: it would hold for the caller too
+            made = network(seen if seen.is_floating_point() else seen.float() / 255)
+        _check_scale(seen, made, scale)
+        box = Box(row.first * scale, column.first * scale, row.last * scale, column.last * scale)
+        yield box, made[:, :, _kept(row, scale), _kept(column, scale)]
+
+
+def _kept(span: Span, scale: int) -> slice:
+    return slice((span.first - span.start) * scale, (span.last - span.start) * scale)
+
+
+def _device(network: Any, lq: Tensor) -> torch.device:
+    """Return where the network wants its input: beside its parameters, if it has any."""
+    parameters = network.parameters() if hasattr(network, "parameters") else iter(())
+    first = next(parameters, None)
+    return lq.device if first is None else first.device
+
+
+def _check_scale(seen: Tensor, made: Tensor, scale: int) -> None:
+    if made.shape[2:] != (seen.shape[2] * scale, seen.shape[3] * scale):
+        sizes = " of ".join("×".join(map(str, tensor.shape[2:])) for tensor in (made, seen))
+        raise CompSRTError(f"the network makes {sizes} pixels", allowed=f"{scale} times the size", hint="check scale")
