@@ -1,0 +1,124 @@
+"""Large pictures in tiles: what the overlap leaves of a difference, what memory and time it takes.
+
+    python benchmarks/tiles.py differences [--overlaps 0 8 16 24 32]
+    python benchmarks/tiles.py growth [--sizes 240x135 480x270 960x540 1920x1080]
+
+SwinIR-light x4, full precision and the bundled 3-bit file. Pictures are the embedded calibration photographs, mirrored
+to the size asked for. `growth` runs every picture in a process of its own, whose peak memory is all that it ever held:
+Python, torch, the network, one tile's forward pass and the output picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
+from compsrt_plugin.bundled import checkpoint_path, teacher_path
+from compsrt_plugin.checkpoint import load_weights
+from compsrt_plugin.checkpoint.network import load_packed_state
+from compsrt_plugin.data import embedded_pairs
+from compsrt_plugin.data.images import pictures_in, read_image
+from compsrt_plugin.inference import Tile, mirrored_indices, super_resolve
+from compsrt_plugin.models.sources import open_packed
+
+SCALE, WINDOW = 4, 8
+SIDE = 192  # height and width of the picture of `differences`
+
+
+def main() -> None:
+    """Print one of the two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    differing = commands.add_parser("differences")
+    differing.add_argument("--overlaps", type=int, nargs="+", help="multiples of the window, 8", default=[0, 8, 16, 24, 32])
+    growing = commands.add_parser("growth")
+    growing.add_argument("--sizes", nargs="+", default=["240x135", "480x270", "960x540", "1920x1080"])
+    growing.add_argument("--tile", type=int, nargs=2, default=[256, 16], metavar=("SIZE", "OVERLAP"))
+    growing.add_argument("--float", action="store_true", help="the full-precision network")
+    growing.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.command == "differences":
+        differences(args.overlaps)
+    elif args.child:
+        run(args.sizes[0], Tile(*args.tile), network(quantized=not args.float))
+    else:
+        growth(args.sizes, sys.argv[2:])
+
+
+def network(quantized: bool) -> nn.Module:
+    """Load the bundled teacher or the bundled 3-bit file."""
+    if not quantized:
+        teacher = CompSRTSwinIR(upscale=SCALE).eval()
+        teacher.load_state_dict(load_weights(teacher_path(SCALE)))
+        return teacher
+    path = str(checkpoint_path(SCALE, 3))
+    packed, header = open_packed(path, SCALE, 3)
+    arguments = {key: value for key, value in header.arch.items() if key != "type"}
+    student = CompSRTSwinIR(**arguments, quant=header.spec).eval()
+    load_packed_state(student, packed, path)
+    return student
+
+
+def picture(height: int, width: int) -> Tensor:
+    """Return (1, 3, height, width), uint8: the first calibration photograph, mirrored as often as needed."""
+    hr_dir, _ = embedded_pairs("calibration", SCALE)
+    photograph = torch.from_numpy(read_image(pictures_in(hr_dir)[0])[..., ::-1].copy()).permute(2, 0, 1)[None]
+    rows, columns = (mirrored_indices(size, to, False) for size, to in zip(photograph.shape[2:], (height, width)))
+    return photograph.index_select(2, rows).index_select(3, columns)
+
+
+def differences(overlaps: list[int]) -> None:
+    """Print how far tiled outputs are from whole ones, in grey levels of 255."""
+    lq = picture(SIDE, SIDE)
+    print(f"{SIDE}×{SIDE} pixels in four tiles; differences in grey levels of 255, then after rounding to 8 bits")
+    print(f"{'network':>10s}{'overlap':>9s}{'largest':>9s}{'mean':>10s}{'rounded':>9s}{'pixels that differ':>20s}")
+    for name, quantized in (("float", False), ("3-bit", True)):
+        model = network(quantized)
+        whole = super_resolve(model, lq, scale=SCALE, window=WINDOW, tile=Tile(SIDE, 0))
+        for overlap in overlaps:
+            # four tiles that share exactly 2 * overlap pixels: the cuts lie in the middle
+            tile = Tile(SIDE // 2 + overlap, overlap)
+            tiled = super_resolve(model, lq, scale=SCALE, window=WINDOW, tile=tile)
+            apart = 255 * (tiled - whole).abs()
+            levels = [(255 * output.clamp(0, 1)).round() for output in (tiled, whole)]
+            steps = (levels[0] - levels[1]).abs().amax(1)
+            print(
+                f"{name:>10s}{overlap:9d}{apart.max():9.3f}{apart.mean():10.5f}{int(steps.max()):9d}"
+                f"{100 * (steps > 0).float().mean():18.3f} %",
+                flush=True,
+            )
+
+
+def growth(sizes: list[str], flags: list[str]) -> None:
+    """Print seconds and peak memory of pictures of several sizes."""
+    print(f"{'pixels':>12s}{'seconds':>10s}{'s per Mpixel':>14s}{'peak MiB':>10s}")
+    others = [flag for flag in flags if flag not in (*sizes, "--sizes")]
+    for size in sizes:
+        child = [sys.executable, __file__, "growth", *others, "--sizes", size, "--child"]
+        told = json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        rate = told["seconds"] / told["pixels"] * 1e6
+        print(f"{size:>12s}{told['seconds']:10.1f}{rate:14.0f}{told['peak']:10.0f}", flush=True)
+
+
+def run(size: str, tile: Tile, model: nn.Module) -> None:
+    """Super-resolve one picture and print what it took, for the parent process."""
+    width, height = (int(part) for part in size.split("x"))
+    lq = picture(height, width)
+    start = time.perf_counter()
+    output = super_resolve(model, lq, scale=SCALE, window=WINDOW, tile=tile)
+    seconds = time.perf_counter() - start
+    assert output.shape[2:] == (SCALE * height, SCALE * width)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"pixels": width * height, "seconds": seconds, "peak": peak}))
+
+
+if __name__ == "__main__":
+    main()
