@@ -45,7 +45,7 @@ def gather_statistics(network: nn.Module, batches: Iterable[Tensor]) -> dict[str
 
     def watch(name: str, layer: QuantLinear):
         def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            x = layer.weight_quantizer.transform(inputs[0].detach()).flatten(0, -2)
+            x = layer.weight_quantizer.transform(layer.vectors(inputs[0].detach())).flatten(0, -2)
             gram, count = sums.get(name, (0, 0))
             sums[name] = (gram + (x.T @ x).double(), count + len(x))
 

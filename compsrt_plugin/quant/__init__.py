@@ -17,17 +17,20 @@ from compsrt_plugin.quant.hadamard import (
     inverse_hadamard_transform,
     padded_width,
 )
-from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear
-from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product
+from compsrt_plugin.quant.interception_probe import Discovery, discover
+from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product, weighted_sum
 from compsrt_plugin.quant.samples import Samples
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 
 __all__ = [
     "BOUND_SEARCHES",
+    "Discovery",
     "Mode",
     "NetworkSpec",
     "QuantConv2d",
     "QuantLinear",
+    "QuantPointwise",
     "QuantSpec",
     "QuantizedLayer",
     "Quantizer",
@@ -35,6 +38,7 @@ __all__ = [
     "apply_quantizer",
     "calibrate",
     "convert",
+    "discover",
     "distinct_codes",
     "freeze",
     "hadamard_matrix",
@@ -48,4 +52,5 @@ __all__ = [
     "register_adapter",
     "register_bound_search",
     "set_mode",
+    "weighted_sum",
 ]

@@ -2,17 +2,20 @@
 
 A rule is an adapter, a function (module, name, spec) -> replacement, registered for a module class. Linear and
 Conv2d have theirs here; an arch registers one for its own attention class. A module whose class has no adapter
-is left as it is and its children are looked at.
+is left as it is and its children are looked at. Of a network without adapters of its own, `discover` tells which
+products its code computes, and which layers are better kept: see `interception_probe`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear
+from compsrt_plugin.quant.interception import intercept
+from compsrt_plugin.quant.interception_probe import Discovery
+from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec
 
@@ -20,6 +23,7 @@ Adapter = Callable[[nn.Module, str, NetworkSpec], "nn.Module | None"]
 ADAPTERS: dict[type[nn.Module], Adapter] = {}
 
 _SUFFIX = "_quantizer"
+NARROW = 8  # input channels below which a 1x1 convolution reads pictures, not features
 
 
 def register_adapter(module_class: type[nn.Module]) -> Callable[[Adapter], Adapter]:
@@ -57,12 +61,25 @@ def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2
     return QuantConv2d(module, weight)
 
 
-def convert(network: nn.Module, spec: NetworkSpec) -> nn.Module:
+def quantize_pointwise(module: nn.Conv2d, name: str, spec: NetworkSpec) -> QuantPointwise | None:
+    """Rule for 1x1 convolutions of foreign networks, which are linear layers: weight and input, or neither."""
+    weight = spec.resolve("weight", name, f"{name}.weight")
+    activation = spec.resolve("activation", name, f"{name}.input")
+    return None if weight is None or activation is None else QuantPointwise(module, weight, activation)
+
+
+def convert(
+    network: nn.Module, spec: NetworkSpec, found: Discovery | None = None, may_miss: Collection[str] = ()
+) -> nn.Module:
     """Swap the layers of `network`, in place, for quantized ones; their quantizers are off.
 
     Args:
         network: any module; parameters are shared with the new layers, so values loaded before stay.
         spec: what each quantizer shall be.
+        found: what `discover` says of this network, so that products in its code are quantized too, 1x1
+            convolutions as the linear layers they are, and layers kept that are better kept (an override that
+            names one quantizes it). None: the registered rules alone.
+        may_miss: patterns of overrides that need not match.
 
     Returns:
         The network (a new module only if `network` itself is one of the layers to swap).
@@ -85,9 +102,13 @@ def convert(network: nn.Module, spec: NetworkSpec) -> nn.Module:
     True
     """
     spec.matched.clear()
-    network = _convert(network, "", spec)
+    before = dict(network.named_modules())
+    network = _convert(network, "", spec, found)
+    for name, sites in found.sites.items() if found else ():
+        if network.get_submodule(name) is before[name]:  # an adapter's module has its own quantizers
+            intercept(before[name], name, sites, spec)
     for pattern in spec.overrides:
-        if pattern not in spec.matched:
+        if pattern not in spec.matched and pattern not in may_miss:
             raise CompSRTError(
                 f"override {pattern!r} matches no layer of {type(network).__name__}",
                 hint="list the names with: for name, _ in named_quantizers(network)",
@@ -100,16 +121,26 @@ def convert(network: nn.Module, spec: NetworkSpec) -> nn.Module:
     return network
 
 
-def _convert(module: nn.Module, name: str, spec: NetworkSpec) -> nn.Module:
+def _convert(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery | None) -> nn.Module:
+    if found is not None and name in found.keep and not spec.names(name):
+        return module
     adapter = ADAPTERS.get(type(module))
-    replacement = adapter(module, name, spec) if adapter else None
+    if found is not None and type(module) is nn.Conv2d and _is_pointwise(module):
+        replacement = quantize_pointwise(module, name, spec)
+    else:
+        replacement = adapter(module, name, spec) if adapter else None
     if replacement is not None:
         return replacement.train(module.training)
     for child_name, child in module.named_children():
-        new = _convert(child, f"{name}.{child_name}".lstrip("."), spec)
+        new = _convert(child, f"{name}.{child_name}".lstrip("."), spec, found)
         if new is not child:
             setattr(module, child_name, new)
     return module
+
+
+def _is_pointwise(conv: nn.Conv2d) -> bool:
+    plain = conv.stride == (1, 1) and conv.padding in ((0, 0), 0, "valid", "same") and conv.groups == 1
+    return plain and conv.kernel_size == (1, 1) and conv.in_channels >= NARROW
 
 
 def named_quantizers(network: nn.Module) -> Iterator[tuple[str, Quantizer]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compsrt_plugin.quant import fused
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, share_domain
 from compsrt_plugin.quant.spec import QuantSpec
 
@@ -147,13 +148,27 @@ class QuantLinear(QuantizedLayer):
         """As `nn.Linear` has it."""
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
+    def vectors(self, x: Tensor) -> Tensor:
+        """Return the input as vectors (..., in_features)."""
+        return x
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
+        # A module around this one may watch for products in its own code (`interception`): these are none of them.
+        with torch._C.DisableTorchFunction():
+            return self._linear(x)
+
+    def _linear(self, x: Tensor) -> Tensor:
         input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
         if self.weight is not None and weight_quantizer.mode is not Mode.ON:
             return F.linear(input_quantizer(x), self.weight, self.bias)
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
+            if self.weight_mask is None and input_quantizer.fuses(x, invert=False):
+                rows = x.reshape(-1, self.in_features)
+                output = fused.product(input_quantizer.operand(rows, False), fused.Operand(weight), True)
+                output = output.view(*x.shape[:-1], self.out_features)
+                return output if self.bias is None else output + self.bias
             return self._product(input_quantizer.transform(x), weight)
         return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), self.bias)
 
@@ -168,6 +183,33 @@ class QuantLinear(QuantizedLayer):
         output = x.new_zeros(*x.shape[:-1], self.out_features)
         output = output.index_copy(-1, rows, F.linear(x, weight[rows]))
         return output if self.bias is None else output + self.bias
+
+
+class QuantPointwise(QuantLinear):
+    """A 1x1 `nn.Conv2d` as the linear layer it is: its weight and its input, along the channels, are quantized.
+
+    With the quantizers off it is the convolution, bit for bit.
+
+    Args:
+        conv: 1x1, stride 1, without padding or groups (parameters are shared, not copied).
+        weight_spec, input_spec: how weight and input are quantized.
+    """
+
+    def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec, input_spec: QuantSpec) -> None:
+        QuantizedLayer.__init__(self, conv.weight, conv.bias, weight_spec)
+        self.in_features, self.out_features = conv.in_channels, conv.out_channels
+        self.input_quantizer = Quantizer(input_spec)
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """Return the input (b, in_channels, h, w) as vectors (b, h, w, in_channels)."""
+        return x.movedim(1, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (b, in_channels, h, w) to (b, out_channels, h, w)."""
+        if self.weight is not None and self.weight_quantizer.mode is not Mode.ON:
+            with torch._C.DisableTorchFunction():
+                return F.conv2d(self.input_quantizer(self.vectors(x)).movedim(-1, 1), self.weight, self.bias)
+        return super().forward(self.vectors(x)).movedim(-1, 1).contiguous()
 
 
 class QuantConv2d(QuantizedLayer):

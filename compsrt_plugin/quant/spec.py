@@ -134,6 +134,11 @@ class NetworkSpec:
                 spec = dataclasses.replace(spec or self.weight, **changes)
         return spec
 
+    def names(self, layer: str) -> bool:
+        """Whether an override names this layer other than to keep it."""
+        found = [values for pattern, values in self.overrides.items() if fnmatch.fnmatchcase(layer, pattern)]
+        return bool(found) and not found[-1].get("keep")
+
     def conv_spec(self) -> QuantSpec | None:
         """Spec of convolution weights: min-max bounds per output channel, no transform."""
         if self.conv_bits is None:

@@ -1,0 +1,199 @@
+"""Quantization of products that no module class shows: `q @ k^T` and the like in foreign code.
+
+A module whose own code multiplies activations becomes an `Intercepting` one: within its forward pass a
+`TorchFunctionMode` sees every product, counts it, and quantizes the operands of those that `discover` has found.
+The quantizers are children of the module, so that state dicts, overrides, files and counts find them by name:
+`….attn.q`, `….attn.k`, `….attn.map`, `….attn.v`. With all of them off the module's own code runs as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant.interception_products import PRODUCTS, SDPA, call_with, operands
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product, share_domain
+from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
+
+MOST_TRANSFORMED = 4096
+"""Longest axis that is transformed; the matrix of this order takes 64 MiB."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Operand:
+    """One tensor that a product reads.
+
+    Attributes:
+        name: of its quantizer, `q`, `k`, `map`, `v`, `left` or `right`, after the group's where there is one.
+        axis: along which it is transformed, negative.
+        contracted: whether that axis is the one summed over.
+        fixed: whether the axis has the same length for every picture; if not, it is not transformed.
+        sums_to_one: whether its rows along that axis do, as those of a softmax map.
+    """
+
+    name: str
+    axis: int
+    contracted: bool
+    fixed: bool
+    sums_to_one: bool = False
+
+    def spec_for(self, chosen: QuantSpec) -> QuantSpec:
+        """Return what of the chosen spec this operand can have: a transform needs an axis that it fits."""
+        transform = chosen.transform
+        if not self.fixed:
+            transform = "none"
+        elif transform == "hadamard_softmax" and not (self.sums_to_one and self.contracted):
+            transform = "hadamard"
+        return dataclasses.replace(chosen, transform=transform)
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One product in a module's own code.
+
+    Attributes:
+        attention: whether it is a call of `scaled_dot_product_attention`.
+        operands: two, of attention four (q, k, map, v); none where the product is left as it is.
+    """
+
+    attention: bool
+    operands: tuple[Operand, ...]
+
+
+class Intercepting(nn.Module):
+    """Put before a module's own class: its forward pass with the products intercepted.
+
+    Attributes:
+        sites: the products that the module's own code computes, in order.
+    """
+
+    sites: tuple[Site, ...]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the module's own forward pass."""
+        own = [quantizer for site in self.sites for quantizer in quantizers_of(self, site) if quantizer is not None]
+        if own and all(quantizer.mode is Mode.OFF for quantizer in own):
+            return super().forward(*args, **kwargs)
+        # Without quantizers of its own it is still its products, not those of a module around it.
+        with _Interception(self):
+            return super().forward(*args, **kwargs)
+
+
+def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: NetworkSpec) -> None:
+    """Give a module quantizers for the products in its own code; they are off.
+
+    Args:
+        module: changed in place: its class gets `Intercepting` before it.
+        name: its dotted name.
+        sites: its products, as `discover` found them.
+        spec: of the network.
+    """
+    for site in sites:
+        for operand in site.operands:
+            place = f"{name}.{operand.name}".lstrip(".")
+            chosen = spec.resolve("activation", name, place)
+            *groups, last = operand.name.split(".")
+            host = module
+            for group in groups:
+                if not hasattr(host, group):
+                    host.add_module(group, nn.Module())
+                host = getattr(host, group)
+            setattr(host, f"{last}_quantizer", None if chosen is None else Quantizer(operand.spec_for(chosen)))
+    module.sites = tuple(sites)  # pyright: ignore[reportAttributeAccessIssue]  the class below declares it
+    module.__class__ = _intercepting(type(module))
+
+
+def quantizers_of(module: nn.Module, site: Site) -> list[Quantizer | None]:
+    """Return the quantizers of a site's operands; None where one is kept in full precision."""
+    found: list[Quantizer | None] = []
+    for operand in site.operands:
+        *groups, last = operand.name.split(".")
+        host = module
+        for group in groups:
+            host = getattr(host, group)
+        found.append(getattr(host, f"{last}_quantizer"))
+    return found
+
+
+@lru_cache(maxsize=None)
+def _intercepting(module_class: type[nn.Module]) -> type[nn.Module]:
+    body = {"__module__": module_class.__module__, "__doc__": module_class.__doc__}
+    return type(module_class.__name__, (Intercepting, module_class), body)
+
+
+class _Interception(TorchFunctionMode):
+    """Sees the products of one forward pass of one module."""
+
+    def __init__(self, module: Intercepting) -> None:
+        super().__init__()
+        self.module = module
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in PRODUCTS:
+            return func(*args, **kwargs)
+        if self.count == len(self.module.sites):
+            raise CompSRTError(
+                f"{type(self.module).__name__} computes more than the {self.count} products it had when it was converted",
+                hint="its code depends on the picture: keep the module with an override, or write an adapter",
+            )
+        site = self.module.sites[self.count]
+        self.count += 1
+        # Neither the product nor what quantizes it is any concern of a module around this one.
+        with torch._C.DisableTorchFunction():
+            if not site.operands:
+                return func(*args, **kwargs)
+            quantizers = quantizers_of(self.module, site)
+            if site.attention:
+                return _attention(quantizers, *args, **kwargs)
+            return _product(site, quantizers, func, args, kwargs)
+
+
+def _product(
+    site: Site, quantizers: Sequence[Quantizer | None], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    together = all(operand.contracted for operand in site.operands) and share_domain(quantizers[0], quantizers[1])
+    quantized = []
+    for operand, quantizer, x in zip(site.operands, quantizers, operands(func, args, kwargs)):
+        x = x.movedim(operand.axis, -1)
+        if quantizer is not None:
+            x = quantizer.quantize(quantizer.transform(x)) if together else quantizer(x)
+        quantized.append(x.movedim(-1, operand.axis))
+    return call_with(func, args, *quantized)
+
+
+def _attention(
+    quantizers: Sequence[Quantizer | None],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Return `scaled_dot_product_attention` of quantized operands, q after scaling (as CompSRT has it)."""
+    if all(quantizer is None or quantizer.mode is Mode.OFF for quantizer in quantizers):
+        return SDPA(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+    if enable_gqa:
+        key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
+    of_q, of_k, of_map, of_v = quantizers
+    scores = product(query * (scale or 1 / math.sqrt(query.shape[-1])), key, of_q, of_k)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None:
+        masked = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype is torch.bool else scores + attn_mask
+        scores = masked
+    weights = F.dropout(scores.softmax(-1), dropout_p)
+    return apply_quantizer(of_map, weights) @ apply_quantizer(of_v, value)
