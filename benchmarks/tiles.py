@@ -38,7 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     differing = commands.add_parser("differences")
-    differing.add_argument("--overlaps", type=int, nargs="+", help="multiples of the window, 8", default=[0, 8, 16, 24, 32])
+    overlaps = {"nargs": "+", "default": [0, 8, 16, 24, 32]}
+    differing.add_argument("--overlaps", type=int, help="multiples of the window, 8", **overlaps)
     growing = commands.add_parser("growth")
     growing.add_argument("--sizes", nargs="+", default=["240x135", "480x270", "960x540", "1920x1080"])
     growing.add_argument("--tile", type=int, nargs=2, default=[256, 16], metavar=("SIZE", "OVERLAP"))
