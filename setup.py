@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+
+# optional: without a compiler the package installs all the same, and torch does what the kernels would do
+KERNELS = Extension(
+    "compsrt_plugin.native._kernels",
+    sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.c*")),
+    depends=sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.[hi]*")),
+    # no contraction: a multiply-add rounded once would give other codes than torch
+    extra_compile_args=["-O3", "-ffp-contract=off", "-fopenmp", "-Wno-psabi"],
+    extra_link_args=["-fopenmp"],
+    optional=True,
+)
 
 setup(
     name="compsrt_plugin",
@@ -32,6 +43,7 @@ setup(
         "compsrt_plugin.options.train": ["*.yml"],
         "compsrt_plugin.options.test": ["*.yml"],
     },
+    ext_modules=[KERNELS],
     install_requires=[
         "basicsr==1.4.2",  # the host: registries, datasets, metrics, pipelines, logger
         "torch>=2.1",  # networks and autograd

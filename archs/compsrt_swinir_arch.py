@@ -15,11 +15,11 @@ from compsrt_plugin.quant import (
     NetworkSpec,
     Quantizer,
     QuantLinear,
-    apply_quantizer,
     convert,
     product,
     quantize_linear,
     register_adapter,
+    weighted_sum,
 )
 
 PARTS = ("q", "k", "v")
@@ -182,7 +182,7 @@ class QuantWindowAttention(nn.Module):
         attention = self.attn_drop(self.softmax(attention))
         # v keeps its transform along the channels of a head, as published: along tokens, the axis contracted
         # here, its mean would swallow the range (relative error 0.40 instead of 0.11 at 3 bits).
-        x = apply_quantizer(self.map_quantizer, attention) @ apply_quantizer(self.v_quantizer, v)
+        x = weighted_sum(attention, v, self.map_quantizer, self.v_quantizer)
         return self.proj_drop(self.proj(x.transpose(1, 2).reshape(b, n, c)))
 
 

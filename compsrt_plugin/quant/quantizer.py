@@ -7,7 +7,9 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin import native
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import fused
 from compsrt_plugin.quant.fake import (
     MIN_SCALE,
     StrictFakeQuantize,
@@ -113,6 +115,8 @@ class Quantizer(nn.Module):
         scale, zero_point = self.scale_and_zero_point()
         if self.spec.codes == "paper":
             return paper_fake_quantize(x, self.lower, self.upper, scale, zero_point)
+        if native.usable(x, "none"):
+            return fused.fake_quantize(fused.Operand(x, scale, zero_point, self.spec.levels - 1))
         return StrictFakeQuantize.apply(x, scale, zero_point, self.spec.levels - 1)
 
     def codes(self, x: Tensor) -> Tensor:
@@ -150,7 +154,19 @@ class Quantizer(nn.Module):
             self.observe(x)
         if self.mode is not Mode.ON:
             return x
+        if self.fuses(x, invert=True):
+            return fused.fake_quantize(self.operand(x, invert=True))
         return self.inverse(self.quantize(self.transform(x)), x.shape[-1])
+
+    def fuses(self, x: Tensor, invert: bool) -> bool:
+        """Tell whether `operand(x, invert)` can be had in one pass; not while codes are counted."""
+        complete = invert or self.spec.transform != "hadamard_softmax"
+        countless = self.spec.codes == "strict" and self.codes_seen is None
+        return complete and countless and native.usable(x, self.spec.transform)
+
+    def operand(self, x: Tensor, invert: bool) -> fused.Operand:
+        """Return x (..., d) as an operand of `fused`, in this quantizer's domain or, if `invert`, taken back."""
+        return fused.Operand(x, *self.scale_and_zero_point(), self.spec.levels - 1, self.spec.transform, invert)
 
 
 def distinct_values(codes: Tensor) -> set[int]:
@@ -193,7 +209,29 @@ def product(left: Tensor, right: Tensor, left_quantizer: Quantizer | None, right
     """
     if share_domain(left_quantizer, right_quantizer):
         assert left_quantizer is not None and right_quantizer is not None
+        if left_quantizer.fuses(left, False) and right_quantizer.fuses(right, False):
+            return fused.product(left_quantizer.operand(left, False), right_quantizer.operand(right, False), True)
         left = left_quantizer.quantize(left_quantizer.transform(left))
         right = right_quantizer.quantize(right_quantizer.transform(right))
         return left @ right.transpose(-2, -1)
     return apply_quantizer(left_quantizer, left) @ apply_quantizer(right_quantizer, right).transpose(-2, -1)
+
+
+def weighted_sum(
+    weights: Tensor, values: Tensor, weight_quantizer: Quantizer | None, value_quantizer: Quantizer | None
+) -> Tensor:
+    """Return weights @ values of two quantized operands, each taken back from its own domain first.
+
+    Args:
+        weights: (..., n, m), such as a softmax map.
+        values: (..., m, d).
+        weight_quantizer, value_quantizer: None keeps that operand in full precision.
+
+    Returns:
+        (..., n, d).
+    """
+    if weight_quantizer is not None and value_quantizer is not None:
+        on = weight_quantizer.mode is value_quantizer.mode is Mode.ON
+        if on and weight_quantizer.fuses(weights, True) and value_quantizer.fuses(values, True):
+            return fused.product(weight_quantizer.operand(weights, True), value_quantizer.operand(values, True), False)
+    return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)

@@ -1,0 +1,117 @@
+"""Compiled kernels of the simulated quantizer: one pass over memory instead of some twenty.
+
+The library is built by setup.py where there is a compiler; without it everything runs in torch, with the same results
+to rounding. It does not use torch's ABI: pointers go through ctypes. Its threads are those of the OpenMP that torch has
+loaded already.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+LANES = 16  # floats in a vector of the kernels
+VECTORS = (1, 2, 4, 8, 16)  # how many of them a row may have
+LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}  # instruction sets
+_TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2}
+_PARALLEL_FROM = 1 << 15  # elements from which a second thread pays
+
+_P, _I = ctypes.c_void_p, ctypes.c_int
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """Return the compiled library, or None where it was not built."""
+    spec = importlib.util.find_spec("compsrt_plugin.native._kernels")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        found = ctypes.CDLL(spec.origin)
+    except OSError:  # built for another machine
+        return None
+    shape = [ctypes.c_int64, _I, _I, _I, _I, _P, _P, _I, ctypes.c_float, _I]
+    found.compsrt_fake_quantize.argtypes = [_P, _P, *shape]
+    found.compsrt_fake_quantize_backward.argtypes = [_P, _P, _P, _P, _P, *shape]
+    return found
+
+
+def vectors_of(width: int, transform: str) -> int | None:
+    """Return how many vectors hold a row, or None where the kernels have no code for it."""
+    if transform not in _TRANSFORMS:
+        return None
+    needed = max(-(-width // LANES), 1)
+    if transform != "none" and width <= LANES // 2:
+        return None  # its Hadamard matrix is smaller than a vector
+    return next((vectors for vectors in VECTORS if vectors >= needed), None)
+
+
+def usable(x: Tensor, transform: str) -> bool:
+    """Tell whether the kernels can quantize rows of x (its last axis)."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and x.numel() > 0
+        and vectors_of(x.shape[-1], transform) is not None
+        and library() is not None
+    )
+
+
+def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool) -> Tensor:
+    """Return s r + Z of x, taken to the domain of `transform` before and, if `invert`, back after.
+
+    Args:
+        x: (..., d), contiguous or not, `usable`.
+        scale, zero_point: (), or (rows, 1) for x (rows, d).
+        top: the largest code.
+        transform: `none`, `hadamard` or `hadamard_softmax`; the last only with `invert`.
+        invert: whether the output is taken back.
+
+    Returns:
+        (..., m), or (..., d) if nothing is transformed or `invert`.
+    """
+    x = x.contiguous()
+    width = x.shape[-1]
+    vectors = _vectors(width, transform)
+    width_out = width if invert or transform == "none" else vectors * LANES
+    y = x.new_empty(*x.shape[:-1], width_out)
+    _call("compsrt_fake_quantize", [x, y], x, scale, zero_point, top, transform, invert)
+    return y
+
+
+def fake_quantize_backward(
+    grad: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x, scale and zero point; arguments as `fake_quantize`, `grad` of its output."""
+    x, grad = x.contiguous(), grad.contiguous()
+    grad_x, grad_scale, grad_zero = torch.empty_like(x), torch.empty_like(scale), torch.empty_like(zero_point)
+    tensors = [x, grad, grad_x, grad_scale, grad_zero]
+    _call("compsrt_fake_quantize_backward", tensors, x, scale, zero_point, top, transform, invert)
+    return grad_x, grad_scale, grad_zero
+
+
+def _vectors(width: int, transform: str) -> int:
+    vectors = vectors_of(width, transform)
+    assert vectors is not None, "asked of rows that are not `usable`"
+    return vectors
+
+
+def _call(
+    name: str, tensors: list[Tensor], x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool
+) -> None:
+    found = library()
+    assert found is not None, "asked for without a library"
+    width, per_row = x.shape[-1], scale.numel() > 1
+    rows = x.numel() // width
+    scale, zero_point = scale.contiguous(), zero_point.contiguous()
+    threads = torch.get_num_threads() if x.numel() >= _PARALLEL_FROM else 1
+    pointers = [tensor.data_ptr() for tensor in tensors]
+    shape = (rows, _vectors(width, transform), width, _TRANSFORMS[transform], int(invert))
+    done = getattr(found, name)(
+        *pointers, *shape, scale.data_ptr(), zero_point.data_ptr(), int(per_row), float(top), threads
+    )
+    if not done:
+        raise MemoryError(f"{name}: no memory for the sums of {rows} rows")

@@ -1,0 +1,52 @@
+// The two functions that Python calls, at the best level that this processor has.
+#include "fake_quantize.h"
+
+namespace {
+
+enum Level { PLAIN, AVX2, AVX512 };
+
+Level best() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        return AVX512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return AVX2;
+#endif
+    return PLAIN;
+}
+
+const Level available = best();
+Level level = available;
+
+#if defined(__x86_64__)
+#define AT_LEVEL(FUNCTION, ...)                                              \
+    return level == AVX512 ? FUNCTION##_avx512(__VA_ARGS__)                  \
+                           : level == AVX2 ? FUNCTION##_avx2(__VA_ARGS__) : FUNCTION##_plain(__VA_ARGS__)
+#else
+#define AT_LEVEL(FUNCTION, ...) return FUNCTION##_plain(__VA_ARGS__)
+#endif
+
+}  // namespace
+
+extern "C" {
+
+// Use at most this level from now on (tests); returns the one in use.
+int compsrt_level(int wanted) {
+    level = wanted < available ? static_cast<Level>(wanted) : available;
+    return level;
+}
+
+int compsrt_fake_quantize(const float *x, float *y, int64_t rows, int vectors, int width, int transform, int invert,
+                          const float *scale, const float *zero_point, int per_row, float top, int threads) {
+    AT_LEVEL(forward, x, y, rows, vectors, {width, transform, invert}, {scale, zero_point, per_row, top}, threads);
+}
+
+int compsrt_fake_quantize_backward(const float *x, const float *grad, float *grad_x, float *grad_scale,
+                                   float *grad_zero, int64_t rows, int vectors, int width, int transform, int invert,
+                                   const float *scale, const float *zero_point, int per_row, float top, int threads) {
+    AT_LEVEL(backward, x, grad, grad_x, grad_scale, grad_zero, rows, vectors, {width, transform, invert},
+             {scale, zero_point, per_row, top}, threads);
+}
+
+}  // extern "C"

@@ -1,0 +1,106 @@
+"""Fake quantization and products of fake-quantized operands that keep nothing but their inputs for backward.
+
+Written as one torch function after another, a product keeps five tensors of its operand's size: transformed, shifted,
+rounded, decoded, and the mask of what was clipped. Here the operand itself is kept, which the network holds anyway, and
+the rest is made again in backward, one pass over memory each way (`compsrt_plugin.native`). The gradients are those of
+`fake.StrictFakeQuantize`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from compsrt_plugin import native
+
+
+class Operand(NamedTuple):
+    """One operand and how it is quantized.
+
+    Attributes:
+        x: (..., d).
+        scale, zero_point: s and Z, () or (rows, 1); None if x is taken as it is.
+        top: the largest code.
+        transform: name of the transform before quantization.
+        invert: whether the quantized operand is transformed back.
+    """
+
+    x: Tensor
+    scale: Tensor | None = None
+    zero_point: Tensor | None = None
+    top: int = 0
+    transform: str = "none"
+    invert: bool = True
+
+
+def fake_quantize(operand: Operand) -> Tensor:
+    """Return xhat of a quantized operand: (..., d), or (..., m) if it is transformed and not taken back."""
+    x, scale, zero_point, *how = operand
+    return _FakeQuantize.apply(x, scale, zero_point, *how)
+
+
+def product(left: Operand, right: Operand, transposed: bool) -> Tensor:
+    """Return left @ right^T (`transposed`) or left @ right of the quantized operands.
+
+    Args:
+        left: (..., n, k).
+        right: (..., m, k) if `transposed`, else (..., k, m); same leading axes.
+        transposed: which axis of `right` is contracted.
+
+    Returns:
+        (..., n, m).
+    """
+    return _Product.apply(*left[:3], *right[:3], left[3:], right[3:], transposed)
+
+
+class _FakeQuantize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, *how: Any) -> Tensor:
+        ctx.save_for_backward(x, scale, zero_point)
+        ctx.how = how
+        return native.fake_quantize(x, scale, zero_point, *how)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        found = native.fake_quantize_backward(grads[0], *ctx.saved_tensors, *ctx.how)
+        return (*found, None, None, None)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *operands, ctx.left, ctx.right, ctx.transposed = arguments
+        ctx.save_for_backward(*operands)
+        left, right = _quantized(operands[:3], ctx.left), _quantized(operands[3:], ctx.right)
+        return left @ (right.transpose(-2, -1) if ctx.transposed else right)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        of_left, of_right = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+        found: list[Tensor | None] = [None] * 6
+        if any(ctx.needs_input_grad[:3]):
+            right = _quantized(of_right, ctx.right)
+            wanted = grad @ (right if ctx.transposed else right.transpose(-2, -1))
+            del right
+            found[:3] = _gradients(wanted, of_left, ctx.left)
+        if any(ctx.needs_input_grad[3:6]):
+            left = _quantized(of_left, ctx.left)
+            wanted = grad.transpose(-2, -1) @ left if ctx.transposed else left.transpose(-2, -1) @ grad
+            del left
+            found[3:] = _gradients(wanted, of_right, ctx.right)
+        return (*found, None, None, None)
+
+
+def _quantized(operand: Any, how: tuple[Any, ...]) -> Tensor:
+    x, scale, zero_point = operand
+    return x if scale is None else native.fake_quantize(x, scale, zero_point, *how)
+
+
+def _gradients(grad: Tensor, operand: Any, how: tuple[Any, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    x, scale, zero_point = operand
+    if scale is None:
+        return grad, None, None
+    return native.fake_quantize_backward(grad, x, scale, zero_point, *how)

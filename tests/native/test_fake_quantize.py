@@ -1,0 +1,124 @@
+import pytest
+import torch
+
+from compsrt_plugin import native
+from compsrt_plugin.quant import QuantSpec, Quantizer
+from compsrt_plugin.quant.fake import StrictFakeQuantize
+
+pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiler when the package was installed")
+
+PLACES = [  # width, transform, invert
+    (10, "none", True),
+    (60, "none", True),
+    (200, "none", True),
+    (10, "hadamard", False),
+    (10, "hadamard", True),
+    (60, "hadamard", False),
+    (64, "hadamard", True),
+    (120, "hadamard", False),
+    (180, "hadamard", True),
+    (64, "hadamard_softmax", True),
+    (49, "hadamard_softmax", True),
+]
+
+
+@pytest.fixture(params=list(native.LEVELS))
+def level(request):
+    library = native.library()
+    if library.compsrt_level(native.LEVELS[request.param]) != native.LEVELS[request.param]:
+        library.compsrt_level(max(native.LEVELS.values()))
+        pytest.skip(f"this processor has no {request.param}")
+    yield request.param
+    library.compsrt_level(max(native.LEVELS.values()))
+
+
+def quantizer_and_rows(width, transform, rows=131, seed=0):
+    torch.manual_seed(seed)
+    quantizer = Quantizer(QuantSpec(bits=3, transform=transform))
+    x = torch.randn(rows, width).softmax(-1) if transform == "hadamard_softmax" else torch.randn(rows, width)
+    spread = quantizer.transform(x).std()
+    quantizer.set_bounds(-1.5 * spread, 1.7 * spread)
+    return quantizer, x
+
+
+def in_torch(quantizer, x, invert):
+    scale, zero_point = quantizer.scale_and_zero_point()
+    y = StrictFakeQuantize.apply(quantizer.transform(x), scale, zero_point, 7)
+    return quantizer.inverse(y, x.shape[-1]) if invert else y
+
+
+@pytest.mark.parametrize(("width", "transform", "invert"), PLACES)
+def test_same_values_as_torch(level, width, transform, invert):
+    quantizer, x = quantizer_and_rows(width, transform)
+    scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
+    got = native.fake_quantize(x, scale, zero_point, 7, transform, invert)
+    wanted = in_torch(quantizer, x, invert).detach()
+    # The transform adds in another order: a value on the edge between two codes may fall to the other side.
+    assert got.shape == wanted.shape
+    assert ((got - wanted).abs() > 1e-5).float().mean() < (0.002 if transform != "none" else 1e-9)
+
+
+@pytest.mark.parametrize(("width", "transform", "invert"), PLACES)
+def test_same_gradients_as_torch(level, width, transform, invert):
+    quantizer, x = quantizer_and_rows(width, transform)
+    x.requires_grad_()
+    wanted = in_torch(quantizer, x, invert)
+    grad = torch.randn_like(wanted)
+    wanted.backward(grad)
+    scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
+    grad_x, grad_scale, grad_zero = native.fake_quantize_backward(
+        grad, x.detach(), scale, zero_point, 7, transform, invert
+    )
+    assert ((grad_x - x.grad).abs() > 1e-4).float().mean() < 0.002
+    assert quantizer.alpha.grad.item() == pytest.approx(grad_scale.item(), rel=2e-3, abs=2e-3 * grad.norm().item())
+    assert quantizer.beta.grad.item() == pytest.approx(grad_zero.item(), rel=2e-3, abs=2e-3 * grad.norm().item())
+
+
+def test_one_scale_for_each_row():
+    torch.manual_seed(0)
+    x, grad = torch.randn(20, 64), torch.randn(20, 64)
+    scale, zero_point = torch.rand(20, 1) + 0.1, torch.randn(20, 1)
+    tensors = [part.clone().requires_grad_() for part in (x, scale, zero_point)]
+    StrictFakeQuantize.apply(*tensors, 3).backward(grad)
+    assert torch.equal(
+        native.fake_quantize(x, scale, zero_point, 3, "none", True), StrictFakeQuantize.apply(x, scale, zero_point, 3)
+    )
+    for got, wanted in zip(native.fake_quantize_backward(grad, x, scale, zero_point, 3, "none", True), tensors):
+        torch.testing.assert_close(got, wanted.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_levels_and_threads_agree_to_the_bit():
+    quantizer, x = quantizer_and_rows(60, "hadamard", rows=3000)
+    scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
+    library, before = native.library(), torch.get_num_threads()
+    results = []
+    try:
+        for name, threads in [("plain", 1), ("avx2", 1), ("avx512", 1), ("avx512", 2), ("avx512", 3)]:
+            library.compsrt_level(native.LEVELS[name])
+            torch.set_num_threads(threads)
+            y = native.fake_quantize(x, scale, zero_point, 7, "hadamard", False)
+            results.append((y, *native.fake_quantize_backward(y, x, scale, zero_point, 7, "hadamard", False)))
+    finally:
+        torch.set_num_threads(before)
+        library.compsrt_level(max(native.LEVELS.values()))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other))
+
+
+def test_not_a_number_stays_one():
+    y = native.fake_quantize(torch.tensor([[float("nan"), 1.0]]), torch.ones(()), torch.zeros(()), 3, "none", True)
+    assert y.isnan().tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize(
+    ("x", "transform"),
+    [
+        (torch.zeros(2, 300), "none"),
+        (torch.zeros(2, 8), "hadamard"),
+        (torch.zeros(0, 60), "hadamard"),
+        (torch.zeros(2, 60, dtype=torch.float64), "hadamard"),
+        (torch.zeros(2, 60), "anything_else"),
+    ],
+)
+def test_what_the_kernels_leave_to_torch(x, transform):
+    assert not native.usable(x, transform)
