@@ -68,6 +68,8 @@ path:
   pretrain_network_teacher: ~  # full-precision weights, for comparison; ~: those that come with the package
   strict_load_g: true
 
+# tile: {size: 256, overlap: 16}  # how large pictures are cut; without it only where memory would not suffice
+
 val:
   save_img: true
   suffix: ~  # added to the names of saved pictures; ~: the name above
