@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 
 CLASS_MODULES = (
+    "compsrt_plugin.archs.compsrt_net_arch",
     "compsrt_plugin.archs.compsrt_swinir_arch",
     "compsrt_plugin.data.paired_dataset",
     "compsrt_plugin.models.compsrt_model",

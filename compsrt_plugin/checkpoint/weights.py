@@ -33,6 +33,7 @@ def load_weights(
     cache_dir: str | Path | None = None,
     sha256: str | None = None,
     timeout: float = 30.0,
+    derived: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Read the weights of a full-precision network, without running anything the file contains.
 
@@ -45,6 +46,7 @@ def load_weights(
         cache_dir: where downloads are kept.
         sha256: of the file, checked if given.
         timeout: seconds a server may stay silent.
+        derived: whether derived buffers are kept, which tell something of the network.
 
     Returns:
         Tensors by name, on the CPU.
@@ -54,7 +56,7 @@ def load_weights(
     """
     path = weights_file(source, cache_dir=cache_dir, sha256=sha256, timeout=timeout)
     try:
-        return _read(path, str(source), param_key)
+        return _read(path, str(source), param_key, derived)
     except CompSRTError:
         if _is_address(source):
             path.unlink()  # the next try downloads it anew
@@ -102,11 +104,11 @@ def _is_address(source: str | Path) -> bool:
     return re.match("[a-z][a-z0-9+.-]+://", str(source), re.IGNORECASE) is not None
 
 
-def _read(path: Path, source: str, param_key: str | None) -> dict[str, torch.Tensor]:
+def _read(path: Path, source: str, param_key: str | None, derived: bool) -> dict[str, torch.Tensor]:
     with open_input(path, EXPECTED) as file:
         kind = _weights_kind(file.read(HEAD_BYTES), source)
     content = _read_safetensors(path, source) if kind is FileKind.SAFETENSORS else _read_torch(path, source)
-    return _clean(_select(content, param_key), source)
+    return _clean(_select(content, param_key), source, derived)
 
 
 def _weights_kind(head: bytes, source: str, expected: str = EXPECTED) -> FileKind:
@@ -175,7 +177,7 @@ def _select(content: Any, param_key: str | None) -> Any:
     return content
 
 
-def _clean(content: Any, source: str) -> dict[str, torch.Tensor]:
+def _clean(content: Any, source: str, derived: bool) -> dict[str, torch.Tensor]:
     if not isinstance(content, dict) or not content:
         raise CompSRTError(f"{source} holds a {type(content).__name__} without entries", allowed=EXPECTED)
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
@@ -190,5 +192,5 @@ def _clean(content: Any, source: str) -> dict[str, torch.Tensor]:
     return {
         str(name)[len("module.") if wrapped else 0 :]: tensor
         for name, tensor in content.items()
-        if not str(name).endswith(DERIVED_BUFFERS)
+        if derived or not str(name).endswith(DERIVED_BUFFERS)
     }

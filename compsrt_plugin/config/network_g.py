@@ -1,11 +1,14 @@
-"""`network_g:`, what each argument of SwinIR may be: BasicSR's class ignores a misspelt one and takes any value."""
+"""`network_g:`, what each argument of SwinIR may be: BasicSR's class ignores a misspelt one and takes any value.
+
+Of the networks that `CompSRTNet` wraps, only the form of the block can be checked here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compsrt_plugin.config.checks import Check, choice, flag, number, optional, whole
+from compsrt_plugin.config.checks import Check, choice, flag, mapping, number, optional, text, whole
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 WHERE = "network_g"
@@ -87,3 +90,47 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             f"img_size {arguments['img_size']}, window_size {arguments['window_size']})",
             allowed=f"up to {MOST_NUMBERS:,}",
         )
+
+
+KINDS_OF_BASE: dict[str, dict[str, Check]] = {
+    "type": {"type": text()},
+    "file": {"file": text()},
+    "spandrel": {"spandrel": text(), "class": text(), "arguments": mapping()},
+}
+LARGEST_ARGUMENT = 100_000  # a width or depth beyond is a damaged file, and would fill the memory
+LONGEST_ARGUMENT = 256
+
+
+def check_base(base: Any) -> None:
+    """Check the form of `network_g.base`: a class of ARCH_REGISTRY, a weight file, or what spandrel made of one.
+
+    Raises:
+        CompSRTError: none of the three, more than one, a missing or unknown key, or an argument too large to be meant.
+    """
+    where = f"{WHERE}.base"
+    kinds = [kind for kind in KINDS_OF_BASE if isinstance(base, Mapping) and kind in base]
+    if len(kinds) != 1:
+        found = f"{where} is {base!r}" if not kinds else f"{where} has the keys {', '.join(kinds)}"
+        raise CompSRTError(found, allowed="{type: HAT, upscale: 4, …} or {file: weights.pth}")
+    checks = KINDS_OF_BASE[kinds[0]]
+    for key, check in checks.items():
+        if key not in base:
+            raise CompSRTError(f"{where} has no key {key!r}", allowed=", ".join(checks))
+        check(f"{where}.{key}", base[key])
+    for key, value in base.items():
+        if key not in checks and kinds[0] != "type":
+            raise unknown_name(f"key in {where}:", key, checks)
+        _check_sizes(f"{where}.{key}", value)
+
+
+def _check_sizes(key: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            _check_sizes(f"{key}.{name}", part)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) > LONGEST_ARGUMENT:
+            raise CompSRTError(f"{key} has {len(value)} entries", allowed=f"up to {LONGEST_ARGUMENT}")
+        for part in value:
+            _check_sizes(key, part)
+    elif isinstance(value, (int, float)) and abs(value) > LARGEST_ARGUMENT:
+        raise CompSRTError(f"{key} is {value}", allowed=f"up to {LARGEST_ARGUMENT:,}")

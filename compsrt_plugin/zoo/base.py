@@ -1,0 +1,99 @@
+"""The full-precision network that `CompSRTNet` wraps: from BasicSR's registry, or as spandrel knows it.
+
+    base: {type: HAT, upscale: 4, …}         a class in ARCH_REGISTRY and its arguments
+    base: {file: craft_x4.pth}               a weight file that spandrel reads; becomes
+    base: {spandrel: CRAFT, class: CRAFT, arguments: {…}}      which builds the same network without the file
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from compsrt_plugin.config.network_g import check_base
+from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.zoo import spandrel_files
+from compsrt_plugin.zoo.size import SizeRule, find_rule
+
+
+@dataclass(frozen=True)
+class Base:
+    """A full-precision network and what has to be known about it.
+
+    Attributes:
+        network: itself.
+        block: the `base:` block that builds it again, without any file.
+        scale: at which it enlarges.
+        size: pictures it takes.
+    """
+
+    network: nn.Module
+    block: dict[str, Any]
+    scale: int
+    size: SizeRule
+
+
+def build_base(block: Mapping[str, Any], scale: int | None = None, size: SizeRule | None = None) -> Base:
+    """Build the network of a `base:` block.
+
+    Args:
+        block: see the module.
+        scale, size: where they are known; else they are found out, which takes some forward passes.
+
+    Raises:
+        CompSRTError: an unknown type or architecture, arguments that do not fit, spandrel missing, or a file that
+            it does not read.
+    """
+    check_base(block)
+    if "file" in block:
+        found = spandrel_files.read(block["file"])
+        return Base(found.network, found.block, found.scale, found.size)
+    if "spandrel" in block:
+        network = spandrel_files.rebuild(block)
+        block = dict(block)
+    else:
+        network = _registered(block)
+        block = dict(block)
+    if scale is None or size is None:
+        found_size, found_scale = find_rule(network, channels_of(network))
+        scale, size = scale or found_scale, size or found_size
+    return Base(network, block, scale, size)
+
+
+def channels_of(network: nn.Module) -> int:
+    """Return how many channels the pictures have that a network takes: the input width of its first convolution."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    return first.in_channels if first is not None and first.in_channels in (1, 3, 4) else 3
+
+
+def _registered(block: Mapping[str, Any]) -> nn.Module:
+    """Build a class of ARCH_REGISTRY."""
+    arguments = {key: value for key, value in block.items() if key != "type"}
+    known = {name.removesuffix("_basicsr"): arch for name, arch in ARCH_REGISTRY if not hasattr(arch, "quantize")}
+    if block["type"] not in known:
+        raise unknown_name("type in network_g.base:", block["type"], known)
+    return construct(known[block["type"]], arguments, block["type"])
+
+
+def construct(network_class: Any, arguments: Mapping[str, Any], name: str) -> nn.Module:
+    """Build a foreign network; CompSRTError in one line if its arguments do not fit."""
+    try:
+        inspect.signature(network_class).bind(**arguments)
+    except TypeError as error:
+        raise CompSRTError(
+            f"network_g.base: {name}: {error}",
+            allowed=", ".join(p for p in inspect.signature(network_class).parameters if p not in ("args", "kwargs")),
+        ) from error
+    try:
+        return network_class(**arguments)
+    except Exception as error:  # foreign code may raise anything when an argument does not suit it
+        said = (str(error).strip().split("\n")[0] or type(error).__name__)[:160]
+        raise CompSRTError(
+            f"network_g.base: {name} cannot be built with these arguments ({said})",
+            hint="correct network_g.base: its arguments are those of the class",
+        ) from error

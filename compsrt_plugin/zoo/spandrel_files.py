@@ -1,0 +1,154 @@
+"""Weight files of other people's networks, as spandrel reads them (extra `zoo`).
+
+spandrel tells the architecture and its arguments from the names and shapes in a state dict. Its classes keep their
+arguments (`hyperparameters`), plain values that go into the header of a packed file, so that the network is rebuilt
+there by its own class from keyword arguments. Nothing is pickled, and no name in a file is imported: a class is
+looked up among those of spandrel's registry.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from compsrt_plugin.checkpoint import load_weights
+from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.zoo.size import SizeRule
+
+EXTRA = "pip install 'compsrt_plugin[zoo]'"
+
+
+@dataclass(frozen=True)
+class SpandrelFile:
+    """A weight file that was read.
+
+    Attributes:
+        network: with its weights.
+        block: `{spandrel: id, class: name, arguments: {…}}`, plain values.
+        scale: of the network.
+        size: pictures it takes.
+    """
+
+    network: nn.Module
+    block: dict[str, Any]
+    scale: int
+    size: SizeRule
+
+
+def read(source: str | Path) -> SpandrelFile:
+    """Read a weight file: .pth or .safetensors, a path or an address.
+
+    Raises:
+        CompSRTError: spandrel is missing, the file is damaged, or holds no network that enlarges one picture.
+    """
+    registry = _registry()
+    import spandrel
+
+    weights = load_weights(source, derived=True)
+    supported = next((entry for entry in registry.architectures("detection") if entry.detect(weights)), None)
+    if supported is None:
+        raise CompSRTError(
+            f"{source} is of no architecture that spandrel {_version()} knows",
+            hint="name its class instead: network_g.base: {type: …}, path.pretrain_network_g: the file",
+        )
+    architecture = supported.architecture
+    try:
+        found = architecture.load(dict(weights))
+    except Exception as error:  # foreign code may raise anything over a file that only looks like its own
+        said = (str(error).strip().split("\n")[0] or type(error).__name__)[:160]
+        raise CompSRTError(f"{source} looks like {architecture.name}, but spandrel cannot load it ({said})") from error
+    if not isinstance(found, spandrel.ImageModelDescriptor):
+        raise CompSRTError(f"{source} is {architecture.name}, which takes more than one picture")
+    needs = found.size_requirements
+    size = SizeRule(needs.multiple_of, max(1, needs.minimum), needs.square)
+    network = found.model.float()
+    block = {"spandrel": architecture.id, "class": type(network).__name__, "arguments": _arguments(network)}
+    return SpandrelFile(network, block, found.scale, size)
+
+
+def rebuild(block: Mapping[str, Any]) -> nn.Module:
+    """Build the network that `read` described, with weights that mean nothing.
+
+    Raises:
+        CompSRTError: spandrel is missing, does not know the architecture, or its class refuses the arguments.
+    """
+    from compsrt_plugin.zoo.base import construct
+
+    classes = _classes(block["spandrel"])
+    if block["class"] not in classes:
+        raise unknown_name(f"class of {block['spandrel']}", block["class"], classes)
+    return construct(classes[block["class"]], block["arguments"], f"{block['class']} of spandrel")
+
+
+def _arguments(network: nn.Module) -> dict[str, Any]:
+    """Return the arguments a network was built with, as plain values."""
+    given = getattr(network, "hyperparameters", None)
+    if not isinstance(given, Mapping):
+        raise CompSRTError(
+            f"spandrel's {type(network).__name__} does not say how it was built",
+            hint="name its class instead: network_g.base: {type: …}, path.pretrain_network_g: the file",
+        )
+    defaults = {name: p.default for name, p in inspect.signature(type(network).__init__).parameters.items()}
+    found = {}
+    for name, value in given.items():
+        try:
+            found[name] = _plain(name, value)
+        except CompSRTError:
+            if defaults.get(name) is not value:  # a class, say, that the constructor brings along
+                raise
+    return found
+
+
+def _plain(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(name, item) for key, item in value.items()}
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return value.item()
+    raise CompSRTError(f"the argument {name} of this network is a {type(value).__name__}, which no file can hold")
+
+
+def _classes(architecture_id: str) -> dict[str, type[nn.Module]]:
+    """Return the network classes of an architecture in spandrel's registry, by name."""
+    registry = _registry()
+    if architecture_id not in registry:
+        known = [entry.architecture.id for entry in registry.architectures()]
+        raise unknown_name("architecture of spandrel", architecture_id, known)
+    architecture = type(registry[architecture_id].architecture)
+    found: dict[str, type[nn.Module]] = {}
+    for parent in getattr(architecture, "__orig_bases__", ()):
+        for argument in typing.get_args(parent):
+            for candidate in typing.get_args(argument) or (argument,):
+                if isinstance(candidate, type) and issubclass(candidate, nn.Module):
+                    found[candidate.__name__] = candidate
+    return found
+
+
+def _registry() -> Any:
+    """Return spandrel's registry with the extra architectures, if they are installed."""
+    try:
+        import spandrel
+    except ImportError as error:
+        raise CompSRTError("spandrel is not installed, which reads weight files of other networks", hint=EXTRA) from error
+    try:
+        import spandrel_extra_arches
+    except ImportError:
+        return spandrel.MAIN_REGISTRY
+    spandrel_extra_arches.install(ignore_duplicates=True)
+    return spandrel.MAIN_REGISTRY
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("spandrel")
