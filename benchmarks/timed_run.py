@@ -1,0 +1,202 @@
+"""One calibration of SwinIR-light within a budget of CPU seconds, judged on the middle of held-out pictures.
+
+What runs is `CompSRTModel` as `basicsr train` builds it, from an installed option file and entries as `--force_yml`
+takes them; only the schedule follows the time that is spent instead of the number of iterations, so that a slow variant
+gets as far down its cosine as a fast one. The time counted is this process's own, of all its threads: a machine that is
+shared changes nothing but when it ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import compsrt_plugin
+from compsrt_plugin.config.files import find_option_file
+from compsrt_plugin.config.force_yml import apply_force_yml
+from compsrt_plugin.config.reader import read_option_file
+from compsrt_plugin.config.recipes import resolve, resolve_distill
+
+compsrt_plugin.register()
+
+from basicsr.data import build_dataset  # noqa: E402  (needs the repairs of `register`)
+from basicsr.metrics import calculate_psnr  # noqa: E402
+
+from compsrt_plugin.data.draws import DrawnPictures, DrawSampler  # noqa: E402
+from compsrt_plugin.models.compsrt_model import CompSRTModel  # noqa: E402
+from compsrt_plugin.models.judge import to_image  # noqa: E402
+from compsrt_plugin.quant import distinct_codes, named_quantizers  # noqa: E402
+from compsrt_plugin.report import FileRecord  # noqa: E402
+
+ENDLESS = 1_000_000  # iterations: the time ends it first
+CENTRE = 64  # low-resolution pixels of each held-out picture that are judged
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a run ends: after so many CPU seconds, bound search included, or after so many iterations.
+
+    Attributes:
+        seconds: of this process, all threads together.
+        iterations: used instead of the seconds where it is given.
+    """
+
+    seconds: float
+    iterations: int | None = None
+
+    def share(self, seconds: float, iterations: int) -> float:
+        """Return how much of it is used up, from 0; 1 and more is the end."""
+        return iterations / self.iterations if self.iterations else seconds / self.seconds
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A picture's middle: low resolution, original, and what the teacher makes of it."""
+
+    name: str
+    lq: Tensor
+    gt: Tensor
+    teacher: Tensor
+
+
+def options(scale: int, bits: int, entries: list[str]) -> dict[str, Any]:
+    """Return the content of the installed train file for x`scale` and `bits` with the entries applied."""
+    found = read_option_file(find_option_file(f"compsrt_x{scale}_{bits}bit", "train"))
+    apply_force_yml(found, entries)
+    return found
+
+
+def settings(opt: dict[str, Any]) -> dict[str, Any]:
+    """Return what an option file comes to: its blocks merged over the recipe's, as plain values."""
+    quant = resolve(opt["quant"])
+    train = opt["train"]
+    return {
+        "quant": quant.to_dict(),
+        "distill": dataclasses.asdict(resolve_distill(quant.recipe, opt.get("distill"))),
+        "train": {
+            "lr": train["optim_g"]["lr"],
+            "warmup_iter": train.get("warmup_iter", -1),
+            "ema_decay": train.get("ema_decay") or 0,
+            "batch": opt["datasets"]["train"]["batch_size_per_gpu"],
+            "gt_size": opt["datasets"]["train"]["gt_size"],
+        },
+        "prune": opt.get("prune"),
+    }
+
+
+def prepared(opt: dict[str, Any], folder: Path, trained: bool) -> dict[str, Any]:
+    """Return the options as BasicSR's pipeline would hand them to the model; results go to `folder`."""
+    train = dict(opt["train"], total_iter=ENDLESS if trained else 0)
+    train["scheduler"] = {k: v for k, v in train["scheduler"].items() if k not in ("periods", "restart_weights")}
+    paths = dict(opt["path"], resume_state=None, experiments_root=str(folder), models=str(folder))
+    datasets = {phase: dict(data, phase=phase, scale=opt["scale"]) for phase, data in opt["datasets"].items()}
+    known = {"is_train": True, "dist": False, "rank": 0, "world_size": 1, "num_gpu": 0, "val": None}
+    return {**opt, **known, "train": train, "path": paths, "datasets": datasets}
+
+
+def run(opt: dict[str, Any], budget: Budget, trained: bool, keep: Path | None) -> dict[str, Any]:
+    """Calibrate, judge, and return the result as JSON holds it.
+
+    Args:
+        opt: of `options`.
+        budget: when it ends.
+        trained: false leaves it at the bound search.
+        keep: where the packed file stays; None drops it once it is measured.
+    """
+    found = settings(opt)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = keep.parent if keep else Path(scratch)
+        opt = prepared({**opt, "name": keep.stem if keep else "run"}, folder, trained)
+        torch.manual_seed(opt["manual_seed"])
+        began = time.process_time()
+        model = CompSRTModel(opt)
+        searched = time.process_time() - began
+        pictures = held_out(model, opt["datasets"]["val"])
+        curve = [{"seconds": searched, "iterations": 0, **judge(model, pictures)}]
+        seconds = searched + (distil(model, opt, budget, searched) if trained else 0.0)
+        model.save(-1, -1)
+        iterations = model.training.iteration if model.training else 0
+        curve.append({"seconds": seconds, "iterations": iterations, **judge(model, pictures)})
+        widths = {q.name: q.spec.bits for _, q in named_quantizers(model.net_g)}
+        counts = distinct_codes(model.net_g, [pictures[0].lq])
+        packed = FileRecord.of(model.result_path)
+    return {
+        "settings": found,
+        "scale": opt["scale"],
+        "bits": found["quant"]["bits"],
+        "recipe": found["quant"]["recipe"],
+        "seed": opt["manual_seed"],
+        "weights_trained": model.trains_weights,
+        "budget": dataclasses.asdict(budget),
+        "search_seconds": searched,
+        "cpu_seconds": seconds,
+        "iterations": iterations,
+        "bounds_only": {key: curve[0][key] for key in ("psnr", "to_teacher")},
+        "psnr": curve[-1]["psnr"],
+        "to_teacher": curve[-1]["to_teacher"],
+        "teacher_psnr": sum(psnr(p.teacher, p.gt, opt["scale"]) for p in pictures) / len(pictures),
+        "held_out": [picture.name for picture in pictures],
+        "bytes": packed.bytes,
+        "sha256": packed.sha256,
+        "teacher_sha256": model.identity()["teacher"],
+        "most_codes": max(count for name, count in counts.items() if widths[name] == found["quant"]["bits"]),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def distil(model: CompSRTModel, opt: dict[str, Any], budget: Budget, spent: float) -> float:
+    """Run iterations until the budget is used up; return their CPU seconds."""
+    assert model.training is not None
+    data = opt["datasets"]["train"]
+    pictures: Any = build_dataset(data)
+    draws = iter(DrawSampler(len(pictures), opt["manual_seed"], 0, ENDLESS * data["batch_size_per_gpu"]))
+    drawn, rates = DrawnPictures(pictures), [group["lr"] for group in model.optimizer_g.param_groups]
+    warmup, least = max(0, opt["train"].get("warmup_iter", -1)), float(opt["train"]["scheduler"].get("eta_min", 0))
+    began = time.process_time()
+    while (share := budget.share(spent + time.process_time() - began, model.training.iteration)) < 1:
+        factor = min(1.0, (model.training.iteration + 1) / (warmup + 1)) * (1 + math.cos(math.pi * share)) / 2
+        for group, rate in zip(model.optimizer_g.param_groups, rates):
+            group["lr"] = max(least, rate * factor)
+        batch = [drawn[next(draws)] for _ in range(data["batch_size_per_gpu"])]
+        lq, gt = (torch.stack([pair[key] for pair in batch]) for key in ("lq", "gt"))
+        model.training.step(model.optimizer_g, lq, gt)
+    return time.process_time() - began
+
+
+def held_out(model: CompSRTModel, data: dict[str, Any]) -> list[HeldOut]:
+    """Return the middles of the held-out pictures, with the teacher's output."""
+    dataset: Any = build_dataset({**data, "centre_patch": CENTRE})
+    pairs = [(Path(pair["gt_path"]).stem, pair["lq"][None], pair["gt"][None]) for pair in dataset]
+    return [HeldOut(name, lq, gt, model.run_network(model.teacher, lq)) for name, lq, gt in pairs]
+
+
+def judge(model: CompSRTModel, pictures: list[HeldOut]) -> dict[str, float]:
+    """Return the mean PSNR in dB (Y, border = scale) to the originals and to the teacher's outputs."""
+    training, scale = model.training, model.opt["scale"]
+
+    def outputs() -> list[Tensor]:
+        return [model.run_network(model.net_g.eval(), picture.lq) for picture in pictures]
+
+    if training is None or model.finished:
+        made = outputs()
+    else:
+        with training.trained.judged():
+            made = outputs()
+    count = len(pictures)
+    return {
+        "psnr": sum(psnr(output, picture.gt, scale) for output, picture in zip(made, pictures)) / count,
+        "to_teacher": sum(psnr(output, picture.teacher, scale) for output, picture in zip(made, pictures)) / count,
+    }
+
+
+def psnr(output: Tensor, wanted: Tensor, border: int) -> float:
+    """Return the PSNR of two pictures (1, 3, h, w) by BasicSR, on Y."""
+    return float(calculate_psnr(to_image(output), to_image(wanted), crop_border=border, test_y_channel=True))
