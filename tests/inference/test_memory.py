@@ -52,7 +52,7 @@ def test_the_choice_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pyte
         for _ in range(2):
             assert torch.equal(super_resolve(nn.Identity(), lq, scale=1, window=8), lq)
     lines = [record.message for record in caplog.records if "in tiles of" in record.message]
-    assert len(lines) == 1 and lines[0].startswith("115×120 pixels would take 0.1 GiB")
+    assert len(lines) == 1 and lines[0].startswith("115×120 pixels would take 0.2 GiB")
 
 
 def test_free_memory_is_told_in_bytes() -> None:
