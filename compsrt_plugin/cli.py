@@ -19,8 +19,10 @@ from compsrt_plugin.errors import CompSRTError, unknown_name
 COMMANDS = {
     "test": "super-resolve and judge pictures with a quantized network",
     "train": "quantize a full-precision network",
+    "upscale": "enlarge pictures: files, folders, PNG, JPEG, WebP, TIFF",
     "export": "write a quantized network as one packed file, or as ordinary weights",
     "report": "say how large a quantized network is, and where its bytes go",
+    "profile": "measure where the time and memory of a network go, engine beside PyTorch and others",
     "prepare": "make the low-resolution pictures of a data set (MATLAB's bicubic)",
     "doctor": "check this installation, one line per part",
 }
