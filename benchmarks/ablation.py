@@ -52,7 +52,7 @@ class Switch:
 
 def _map_transform(settings: Settings) -> str:
     spec = settings["quant"]["spec"]
-    return spec["overrides"].get("*.attn.map", {}).get("transform", spec["activation"]["transform"])
+    return spec["overrides"].get("*.map", {}).get("transform", spec["activation"]["transform"])
 
 
 SWITCHES: dict[str, Switch] = {
@@ -64,8 +64,8 @@ SWITCHES: dict[str, Switch] = {
     ),
     "softmax": Switch(
         "softmax map without its known Hadamard coefficient",
-        ["quant:overrides={'*.attn.map': {transform: hadamard_softmax}}"],
-        ["quant:overrides={'*.attn.map': {transform: hadamard}}"],
+        ["quant:overrides={'*.map': {transform: hadamard_softmax}}"],
+        ["quant:overrides={'*.map': {transform: hadamard}}"],
         lambda s: _map_transform(s) == "hadamard_softmax",
     ),
     "decomposition": Switch(
