@@ -174,11 +174,11 @@ class QuantWindowAttention(nn.Module):
         b, n, c = x.shape
         q, k, v = (part.reshape(b, n, self.num_heads, c // self.num_heads).transpose(1, 2) for part in self.qkv(x))
         attention = product(q * self.scale, k, self.q_quantizer, self.k_quantizer)
-        attention = attention + self.relative_position_bias().unsqueeze(0)
+        # In place: a product needs only its operands for backward, and the map is the largest tensor there is.
+        attention += self.relative_position_bias()
         if mask is not None:
             windows = mask.shape[0]
-            attention = attention.view(b // windows, windows, self.num_heads, n, n) + mask.unsqueeze(1).unsqueeze(0)
-            attention = attention.view(-1, self.num_heads, n, n)
+            attention.view(b // windows, windows, self.num_heads, n, n).add_(mask.unsqueeze(1))
         attention = self.attn_drop(self.softmax(attention))
         # v keeps its transform along the channels of a head, as published: along tokens, the axis contracted
         # here, its mean would swallow the range (relative error 0.40 instead of 0.11 at 3 bits).

@@ -100,7 +100,14 @@ def _vectors(width: int, transform: str) -> int:
 
 
 def _call(
-    name: str, tensors: list[Tensor], x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool
+    name: str,
+    tensors: list[Tensor],
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    top: int,
+    transform: str,
+    invert: bool,
 ) -> None:
     found = library()
     assert found is not None, "asked for without a library"

@@ -41,18 +41,19 @@ def fake_quantize(operand: Operand) -> Tensor:
     return _FakeQuantize.apply(x, scale, zero_point, *how)
 
 
-def product(left: Operand, right: Operand, transposed: bool) -> Tensor:
-    """Return left @ right^T (`transposed`) or left @ right of the quantized operands.
+def product(left: Operand, right: Operand, transposed: bool, bias: Tensor | None = None) -> Tensor:
+    """Return left @ right^T (`transposed`) or left @ right of the quantized operands, plus a bias.
 
     Args:
         left: (..., n, k).
         right: (..., m, k) if `transposed`, else (..., k, m); same leading axes.
         transposed: which axis of `right` is contracted.
+        bias: (m,), of matrices only.
 
     Returns:
         (..., n, m).
     """
-    return _Product.apply(*left[:3], *right[:3], left[3:], right[3:], transposed)
+    return _Product.apply(*left[:3], *right[:3], bias, left[3:], right[3:], transposed)
 
 
 class _FakeQuantize(torch.autograd.Function):
@@ -71,10 +72,12 @@ class _FakeQuantize(torch.autograd.Function):
 class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *operands, ctx.left, ctx.right, ctx.transposed = arguments
+        *operands, bias, ctx.left, ctx.right, ctx.transposed = arguments
         ctx.save_for_backward(*operands)
         left, right = _quantized(operands[:3], ctx.left), _quantized(operands[3:], ctx.right)
-        return left @ (right.transpose(-2, -1) if ctx.transposed else right)
+        if ctx.transposed:
+            right = right.transpose(-2, -1)
+        return left @ right if bias is None else torch.addmm(bias, left, right)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -91,7 +94,8 @@ class _Product(torch.autograd.Function):
             wanted = grad.transpose(-2, -1) @ left if ctx.transposed else left.transpose(-2, -1) @ grad
             del left
             found[3:] = _gradients(wanted, of_right, ctx.right)
-        return (*found, None, None, None)
+        of_bias = grad.sum(0) if ctx.needs_input_grad[6] else None
+        return (*found, of_bias, None, None, None)
 
 
 def _quantized(operand: Any, how: tuple[Any, ...]) -> Tensor:

@@ -166,9 +166,9 @@ class QuantLinear(QuantizedLayer):
         if share_domain(input_quantizer, weight_quantizer):
             if self.weight_mask is None and input_quantizer.fuses(x, invert=False):
                 rows = x.reshape(-1, self.in_features)
-                output = fused.product(input_quantizer.operand(rows, False), fused.Operand(weight), True)
-                output = output.view(*x.shape[:-1], self.out_features)
-                return output if self.bias is None else output + self.bias
+                operand = input_quantizer.operand(rows, invert=False)
+                output = fused.product(operand, fused.Operand(weight), True, self.bias)
+                return output.view(*x.shape[:-1], self.out_features)
             return self._product(input_quantizer.transform(x), weight)
         return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), self.bias)
 

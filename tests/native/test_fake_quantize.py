@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from compsrt_plugin import native
-from compsrt_plugin.quant import QuantSpec, Quantizer
+from compsrt_plugin.quant import Quantizer, QuantSpec
 from compsrt_plugin.quant.fake import StrictFakeQuantize
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiler when the package was installed")
