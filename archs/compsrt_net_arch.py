@@ -10,8 +10,9 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from compsrt_plugin.checkpoint import check_matches, load_weights
+from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.compat import register_once
+from compsrt_plugin.config.network_g import check_base
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant import NetworkSpec, QuantConv2d, QuantizedLayer, convert, discover, quantized_layers
@@ -75,6 +76,9 @@ class CompSRTNet(nn.Module):
                 raise unknown_name("key in network_g:", name, ARGUMENTS)
         if "base" not in arguments:
             raise CompSRTError("network_g has no base", allowed="base: {type: HAT, …} or {file: weights.pth}")
+        check_base(arguments["base"])
+        if arguments.get("size") is not None:
+            SizeRule.from_dict(arguments["size"])
         if all(arguments.get(name) is not None for name in ARGUMENTS) and "file" not in arguments["base"]:
             return dict(arguments)
         return cls(**arguments).arch
@@ -104,30 +108,30 @@ class CompSRTNet(nn.Module):
         self.kept = {name: why for name, why in found.keep.items() if name not in layers}
         self._tell(list(layers.values()), found.left_alone)
 
-    def read_weights(self, source: str) -> dict[str, Tensor]:
-        """Read full-precision weights of the wrapped network: a path or an address.
+    def read_weights(self, source: str, param_key: str | None = None) -> dict[str, Tensor]:
+        """Read full-precision weights of the wrapped network.
+
+        Args:
+            source: path or address.
+            param_key: the entry of a .pth to take; spandrel looks for it by itself.
 
         Raises:
-            CompSRTError: not there, damaged, or of another network.
+            CompSRTError: not there, damaged, or of another network than spandrel's.
         """
         block = self.arch["base"]
         if "spandrel" not in block:
-            weights = load_weights(source)
-            check_matches(weights, self, source)
-            return weights
+            return load_weights(source, param_key=param_key)
         found = build_base({"file": source})  # spandrel renames what some files hold
         if found.block != block:
-            raise CompSRTError(f"{source} is a {found.block['class']} other than that of network_g", hint="name one file")
+            raise CompSRTError(f"{source} is another {found.block['class']} than network_g's", hint="name one file")
         return found.network.state_dict()
 
     def _tell(self, layers: list[QuantizedLayer], left_alone: Any) -> None:
         logger = get_root_logger()
         name = type(self.base[0]).__name__
         if all(isinstance(layer, QuantConv2d) for layer in layers):
-            logger.warning(
-                f"{name} has nothing to quantize but convolutions: {len(layers)} of them at {layers[0].weight_quantizer.spec.bits} "
-                "bits, weights alone"
-            )
+            bits = layers[0].weight_quantizer.spec.bits
+            logger.warning(f"{name} has nothing to quantize but convolutions: {len(layers)} at {bits} bits, weights alone")
         reasons: dict[str, list[str]] = {}
         for layer, why in self.kept.items():
             reasons.setdefault(why, []).append(layer)

@@ -16,7 +16,7 @@ from compsrt_plugin.errors import CompSRTError
 def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, source: str | Path) -> None:
     """Return if `weights` fill `network` exactly: same names, same shapes, numbers of the same nature.
 
-    The buffers a network derives itself (`DERIVED_BUFFERS`) do not count.
+    The buffers a network derives itself (`DERIVED_BUFFERS`, and those it keeps out of its files) do not count.
 
     Args:
         weights: as `load_weights` returns them.
@@ -26,7 +26,9 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
     Raises:
         CompSRTError: a network for another scale; another network (the first differences and their number).
     """
-    found, expected = _essential(weights), _essential(network.state_dict())
+    derived = {name for name, _ in network.named_buffers()} - network.state_dict().keys()
+    given = {name: tensor for name, tensor in weights.items() if name not in derived}
+    found, expected = _essential(given), _essential(network.state_dict())
     missing = [name for name in expected if name not in found]
     unknown = [name for name in found if name not in expected]
     shared = [name for name in expected if name in found]

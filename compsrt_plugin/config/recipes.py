@@ -60,7 +60,7 @@ RECIPES: dict[str, Recipe] = {
         {
             **_same_for_all(_tensor("none", "dobi", False), conv_bits=None),
             "overrides": {
-                "*.attn.map": {"search": "dobi_one_sided"},
+                "*.map": {"search": "dobi_one_sided"},
                 "*.fc2.input": {"search": "dobi_one_sided"},
             },
         },
@@ -77,7 +77,7 @@ RECIPES: dict[str, Recipe] = {
             "weight": {**_tensor("hadamard", "dobi", False), "granularity": "per_channel"},
             "activation": _tensor("hadamard", "dobi", True),
             "conv_bits": 8,
-            "overrides": {"*.attn.map": {"transform": "hadamard_softmax"}},
+            "overrides": {"*.map": {"transform": "hadamard_softmax"}},
         },
         # Bounds move in units of their range: one learning rate then fits tensors of any size.
         {"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},

@@ -208,7 +208,8 @@ class DistillBlock(Block):
 
     Attributes:
         feature_weight: weight of the feature term, 5 as published; 0 leaves it out.
-        features: name pattern of the modules whose outputs the feature term compares.
+        features: name pattern of the modules whose outputs the feature term compares; null: `layers.*.residual_group`
+            where there are such (SwinIR and its kin), else the largest series of equal modules.
         target_weight: weight of a further term, L1 to the original picture; 0 (as published) leaves it out.
         gradient_clip: gradients are clipped to ± this value; null leaves them.
         accumulate: number of parts a batch is run in, one after the other; the result is that of the whole batch.
@@ -222,7 +223,7 @@ class DistillBlock(Block):
     where = "distill"
 
     feature_weight: float = option(5.0, number(0))
-    features: str = option("layers.*.residual_group", text())
+    features: str | None = option(None, optional(text()))
     target_weight: float = option(0.0, number(0))
     gradient_clip: float | None = option(1.0, optional(number(0, above=True)))
     accumulate: int = option(1, whole(1))

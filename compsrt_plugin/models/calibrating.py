@@ -76,12 +76,8 @@ class CalibratingModel(ResumableModel):
             CompSRTError: options that cannot be used.
         """
         assert self.quant is not None
-        logger = get_root_logger()
-        self.opt["train"] = checked_train_block(self.opt)
-        for name in named_as_test_sets(self.opt["datasets"]):
-            logger.warning(f"Validation set {name} is a test set: a result chosen by it is not a fair one there")
-        logger.info(f"Quantization: {self.quant.to_dict()}")
-        self._held_out: dict[str, float] = {}  # data set -> PSNR at the present iteration
+        self.check_training()
+        get_root_logger().info(f"Quantization: {self.quant.to_dict()}")
         network: Any = self.net_g.eval()
         network.quantize(self.quant.spec)
         self.pruning = Pruning(network, self.opt, self.quant.calibration, self.device)
@@ -92,19 +88,39 @@ class CalibratingModel(ResumableModel):
         if self._total:
             self.begin()
 
+    def check_training(self) -> None:
+        """Check the `train:` block, and warn where a test set would choose the result.
+
+        Raises:
+            CompSRTError: see `checked_train_block`.
+        """
+        self.opt["train"] = checked_train_block(self.opt)
+        self._held_out: dict[str, float] = {}  # data set -> PSNR at the present iteration
+        for name in named_as_test_sets(self.opt["datasets"]):
+            get_root_logger().warning(
+                f"Validation set {name} is a test set: a result chosen by it is not a fair one there"
+            )
+
+    def new_training(self, ema_decay: float) -> Training:
+        """Return the iterations to be done: what is trained, and what it learns from."""
+        assert self.quant is not None
+        block = resolve_distill(self.quant.recipe, self.opt.get("distill"))
+        return Training(self.net_g, self.teacher, block, ema_decay)
+
     def begin(self) -> None:
         """Make ready what the iterations need: teacher, trained parameters, optimizer, schedule."""
-        assert self.quant is not None
         train = self.opt["train"]
-        block = resolve_distill(self.quant.recipe, self.opt.get("distill"))
-        self.training = Training(self.net_g, self.teacher, block, train.get("ema_decay") or 0.0)
-        optim = dict(train["optim_g"])
+        self.training = self.new_training(train.get("ema_decay") or 0.0)
+        block, optim = self.training.distillation.block, dict(train["optim_g"])
         kind, lr = optim.pop("type"), optim.pop("lr")
         self.optimizer_g = self.get_optimizer(kind, self.training.trained.groups(lr), lr, **optim)
         self.optimizers.append(self.optimizer_g)
         self.setup_schedulers()
         counts = {name: sum(p.numel() for p in of.values()) for name, of in self.training.trained.kinds.items()}
         get_root_logger().info(f"Distillation: {block}; trained: {counts}")
+        features = self.training.distillation.features
+        if features is not None:
+            get_root_logger().info(f"Distillation compares the outputs of {', '.join(features[0].names)}")
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Begin iteration `current_iter`: stop if asked to, catch up on validation, set the learning rates."""
@@ -192,17 +208,20 @@ class CalibratingModel(ResumableModel):
             self.training.stop.close()
         if self.progress is not None:
             self.progress.close()
-        network = self.net_g
-        round_unquantized(network)
         self.finished = True
-        if self.opt["rank"] == 0:
-            size = save_network(self.result_path, network, self._header())
-            get_root_logger().info(f"Packed network: {self.result_path}, {size:,d} bytes")
-            if self.training is not None:
-                save_curve(Path(self.opt["path"]["experiments_root"]) / "curve.png", self.training)
-        else:
-            freeze(network)
+        self.write_result()
+        if self.opt["rank"] == 0 and self.training is not None:
+            save_curve(Path(self.opt["path"]["experiments_root"]) / "curve.png", self.training)
         wait_for_all()  # the others read the file that the first has written
+
+    def write_result(self) -> None:
+        """Write the packed file, if this is the first process; all have the network in it afterwards."""
+        round_unquantized(self.net_g)
+        if self.opt["rank"] == 0:
+            size = save_network(self.result_path, self.net_g, self._header())
+            get_root_logger().info(f"Packed network: {self.result_path}, {size:,d} bytes")
+        else:
+            freeze(self.net_g)
 
     @property
     def result_path(self) -> Path:

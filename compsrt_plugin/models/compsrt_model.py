@@ -6,7 +6,7 @@ import copy
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
@@ -55,13 +55,14 @@ class CompSRTModel(CalibratingModel):
     """
 
     judge: Judge  # of one test, or of one validation in train
+    quantizes: ClassVar[bool] = True  # in train
 
     def __init__(self, opt: dict[str, Any]) -> None:
         opt = copy.deepcopy(opt)
         self.quant: QuantOptions | None = None
         if opt.get("quant") is not None:
             self.quant = resolve(opt["quant"])
-        elif opt["is_train"]:
+        elif opt["is_train"] and self.quantizes:
             raise CompSRTError("the option file has no quant: block", hint="add quant: {recipe: compsrt, bits: 3}")
         self.packed: Packed | None = None
         self.header: Header | None = None
@@ -75,7 +76,7 @@ class CompSRTModel(CalibratingModel):
         self.tiled: Tile | None = None  # what the last picture that was cut was cut into
         scale = opt["scale"]
         bits = None if opt["is_train"] or self.quant is None else self.quant.bits
-        self.teacher_source = find_files(opt["path"], scale, bits)
+        self.teacher_source = self.find_files(opt, bits)
         if bits is not None:
             path = opt["path"]["pretrain_network_g"]
             self.packed, self.header = open_packed(path, scale, bits)
@@ -85,12 +86,16 @@ class CompSRTModel(CalibratingModel):
             # The file alone says what it is; the option file's recipe only says what it was meant to be.
             opt["network_g"] = {**self.header.arch, "quant": self.header.spec.to_dict()}
         else:
-            check_network(opt["network_g"], scale)
+            opt["network_g"] = check_network(opt["network_g"], scale)
         self._teacher: nn.Module | None = None
         super().__init__(opt)
         if not self.is_train:
             self.judge = self._new_judge()
         self.sets_tested = 0
+
+    def find_files(self, opt: dict[str, Any], bits: int | None) -> str:
+        """Settle the files in `path:` and return the teacher's; see `sources.find_files`."""
+        return find_files(opt["path"], opt["scale"], bits, opt["network_g"])
 
     def print_network(self, net: nn.Module) -> None:
         """Log what was built in one line; BasicSR would print some two thousand."""
@@ -116,11 +121,15 @@ class CompSRTModel(CalibratingModel):
 
     @property
     def teacher(self) -> nn.Module:
-        """The full-precision network, in eval mode, without gradients; loaded at first use."""
+        """The full-precision network, in eval mode, without gradients; loaded at first use.
+
+        Where there is no file of its weights it is good for its size only.
+        """
         if self._teacher is None:
             arch = {k: v for k, v in self.opt["network_g"].items() if k != "quant"}
             network: nn.Module = build_network(arch)
-            load_full_precision(network, self.teacher_source)
+            if self.teacher_source:
+                load_full_precision(network, self.teacher_source)
             self._teacher = network.to(self.device).eval().requires_grad_(False)
         return self._teacher
 
@@ -151,7 +160,7 @@ class CompSRTModel(CalibratingModel):
         methods: dict[Method, Upscaler] = {}
         if not self.choosing:
             methods["bicubic"] = self._bicubic
-        if self.quant is not None and not self.choosing:
+        if self.quant is not None and self.teacher_source and not self.choosing:
             methods["teacher"] = lambda lq: self.run_network(self.teacher, lq)
         methods["quantized"] = lambda lq: self.run_network(self.net_g, lq)
         return Judge(self._new_results(), methods, self.opt["val"]["metrics"])
@@ -167,7 +176,7 @@ class CompSRTModel(CalibratingModel):
             files["checkpoint"] = FileRecord.of(
                 self.result_path if self.finished else self.opt["path"]["pretrain_network_g"]
             )
-        if quant is not None:
+        if quant is not None and self.teacher_source:
             files["teacher"] = FileRecord.of(self.teacher_source)
         bits = quant.bits if quant else 32
         widths = {q.name: q.spec.bits for _, q in named_quantizers(self.get_bare_model(self.net_g))}

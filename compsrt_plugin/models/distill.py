@@ -8,8 +8,7 @@ original. The norm is over tokens and channels of one image and is a constant to
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from compsrt_plugin.config.schema import DistillBlock
-from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.models.features import feature_modules
 
 TINY = 1e-12  # keeps an all-zero feature from dividing by zero
 
@@ -29,32 +28,26 @@ class Features:
 
     Args:
         network: whose modules.
-        pattern: of their dotted names, shell style.
+        pattern: of their dotted names, see `features.feature_modules`.
 
     Attributes:
         names: of the modules that match, in module order.
-        outputs: what they returned in the last forward pass, in the same order.
+        outputs: what they returned in the last forward pass, in the same order; of a tuple the first.
 
     Raises:
         CompSRTError: if no module matches.
     """
 
-    def __init__(self, network: nn.Module, pattern: str) -> None:
-        modules = [(name, module) for name, module in network.named_modules() if fnmatch.fnmatchcase(name, pattern)]
-        if not modules:
-            raise CompSRTError(
-                f"distill.features {pattern!r} matches no module of {type(network).__name__}",
-                hint="give a pattern of its module names, or distill.feature_weight: 0",
-            )
-        self.names = [name for name, _ in modules]
+    def __init__(self, network: nn.Module, pattern: str | None) -> None:
+        self.names = feature_modules(network, pattern)
         self.outputs: list[Tensor] = []
-        for _, module in modules:
-            module.register_forward_hook(self._catch)
+        for name in self.names:
+            network.get_submodule(name).register_forward_hook(self._catch)
 
-    def _catch(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def _catch(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
         if len(self.outputs) == len(self.names):
             self.outputs = []  # a new pass begins
-        self.outputs.append(output)
+        self.outputs.append(output[0] if isinstance(output, (tuple, list)) else output)
 
     def take(self) -> list[Tensor]:
         """Return the outputs of the last pass, and hold them no longer."""
@@ -81,31 +74,39 @@ class Distillation:
     """Runs student and teacher on a batch and leaves the gradient of L in the student's parameters.
 
     Args:
-        student: the quantized network, quantizers on.
-        teacher: the full-precision network; gets no gradient.
+        student: the network to train: quantized, quantizers on, or in full precision.
+        teacher: the network it learns from, which gets no gradient; None: the original alone teaches.
         block: weights of the terms, and in how many parts a batch is run.
+
+    Attributes:
+        student: what is called for the student's output; may be put in a wrapper's place (mixed precision).
 
     Raises:
         CompSRTError: if `distill.features` matches nothing.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, block: DistillBlock) -> None:
-        self.student, self.teacher, self.block = student.eval(), teacher.eval(), block
+    def __init__(self, student: nn.Module, teacher: nn.Module | None, block: DistillBlock) -> None:
+        self.student: Callable[[Tensor], Tensor] = student.eval()
+        self.teacher, self.block = teacher, block
         self.features = None
-        if block.feature_weight:
+        if teacher is not None:
+            teacher.eval()
+        if teacher is not None and block.feature_weight:
             self.features = Features(student, block.features), Features(teacher, block.features)
 
     def terms(self, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
-        """Return the terms of L, weighted, by name: `output`, and if they count `feature` and `target`.
+        """Return the terms of L, weighted, by name: with a teacher `output`, and if they count `feature` and `target`.
 
         Args:
             lq: (b, 3, h, w) in 0..1, h and w whole windows.
             gt: (b, 3, h * scale, w * scale); only needed if `target_weight` is not 0.
         """
-        with torch.no_grad():
-            wanted = self.teacher(lq)
+        wanted = None
+        if self.teacher is not None:
+            with torch.no_grad():
+                wanted = self.teacher(lq)
         output = self.student(lq)
-        terms = {"output": F.l1_loss(output, wanted)}
+        terms = {} if wanted is None else {"output": F.l1_loss(output, wanted)}
         if self.features is not None:
             student, teacher = self.features
             terms["feature"] = self.block.feature_weight * feature_loss(student.take(), teacher.take())

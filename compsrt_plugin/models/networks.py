@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -16,13 +16,25 @@ from compsrt_plugin.checkpoint import check_matches, load_weights
 from compsrt_plugin.errors import CompSRTError
 
 
-def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path | None = None) -> None:
+@runtime_checkable
+class ForeignNetwork(Protocol):
+    """A network whose weight files are read in its own way."""
+
+    def read_weights(self, source: str, param_key: str | None = None) -> dict[str, torch.Tensor]:
+        """Read a weight file."""
+        ...
+
+
+def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path | None = None) -> dict[str, Any]:
     """Check that a `network_g` block names a network we can build and quantize, for `scale`.
 
     Args:
         network_g: `type` and the network's arguments.
         scale: that the run is for.
         source: the file that says so, for messages; None: the option file.
+
+    Returns:
+        The block; one that names a weight file as the network's description says instead how to build it without.
 
     Raises:
         CompSRTError: another network, an argument that is not allowed, another scale.
@@ -33,9 +45,11 @@ def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path |
         if network_g["type"] not in known:
             found = f"network_g.type {network_g['type']} cannot be quantized"
             raise CompSRTError(found, allowed=", ".join(sorted(known)))
-        upscale = known[network_g["type"]].complete(arguments).get("upscale")
+        complete = known[network_g["type"]].complete(arguments)
+        upscale = complete.get("upscale")
         if upscale != scale:
             raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="twice the same")
+        return {**network_g, **complete} if "base" in complete else dict(network_g)
     except CompSRTError as error:
         if source is None:
             raise
@@ -44,7 +58,10 @@ def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path |
 
 def load_full_precision(network: nn.Module, source: str, param_key: str | None = "params") -> None:
     """Load a weight file (path or URL) into a full-precision network; CompSRTError if it does not fit."""
-    weights = load_weights(source, param_key=param_key)
+    if isinstance(network, ForeignNetwork):
+        weights = network.read_weights(source, param_key)
+    else:
+        weights = load_weights(source, param_key=param_key)
     check_matches(weights, network, source)
     network.load_state_dict(weights, strict=False)  # derived buffers may be missing; all else was checked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from compsrt_plugin import bundled
@@ -13,25 +14,38 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.networks import check_network
 
 
-def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None) -> str:
-    """Settle `path.pretrain_network_g` on a file of this machine and return the teacher's.
+def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, network_g: Mapping[str, Any]) -> str:
+    """Settle `path.pretrain_network_g` on a file of this machine and return the teacher's, "" if there is none.
 
     Args:
         paths: the options' `path` block; `pretrain_network_g` and `pretrain_network_teacher` may be paths,
-            addresses or empty, which means the bundled files.
+            addresses or empty, which means the file that `network_g` names, or else the bundled ones.
         scale: of the network.
         packed_bits: code width of the packed file to test; None: full precision is what the run starts from.
+        network_g: the options' block; of a foreign network nothing is bundled, and a test does without a teacher.
 
     Raises:
         CompSRTError: a file that is not there, not reachable, or of another kind.
     """
-    given = paths.get("pretrain_network_g")
+    given, foreign, own = paths.get("pretrain_network_g"), "base" in network_g, _own_file(network_g)
+    if foreign and not given and (packed_bits is not None or own is None):
+        what = "full-precision weights" if packed_bits is None else "packed network to test"
+        raise CompSRTError("path.pretrain_network_g is empty", allowed=f"the {what}: a path or an address")
     if packed_bits is None:
-        paths["pretrain_network_g"] = str(weights_file(given or bundled.teacher_path(scale)))
+        paths["pretrain_network_g"] = str(weights_file(given or own or bundled.teacher_path(scale)))
         return paths["pretrain_network_g"]
     checkpoint = given or bundled.checkpoint_path(scale, packed_bits)
     paths["pretrain_network_g"] = str(weights_file(checkpoint, expected=PACKED))
-    return str(weights_file(paths.get("pretrain_network_teacher") or bundled.teacher_path(scale)))
+    teacher = paths.get("pretrain_network_teacher")
+    if foreign and not teacher and (own is None or not Path(own).expanduser().is_file()):
+        return ""
+    return str(weights_file(teacher or own or bundled.teacher_path(scale)))
+
+
+def _own_file(network_g: Mapping[str, Any]) -> str | None:
+    """Return the weight file by which the block describes its network."""
+    base = network_g.get("base")
+    return base.get("file") if isinstance(base, Mapping) else None
 
 
 def open_packed(path: str, scale: int, bits: int) -> tuple[Packed, Header]:
@@ -64,5 +78,6 @@ def differences(asked: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]
     >>> differences({"type": "CompSRTSwinIR", "depths": (6, 6)}, {"type": "CompSRTSwinIR", "depths": [6, 6, 6]})
     ['depths is [6, 6, 6], not [6, 6]']
     """
+    asked = {key: value for key, value in asked.items() if key != "base" or _own_file(asked) is None}
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asked.items()}
     return [f"{key} is {found[key]}, not {plain[key]}" for key in found if key in plain and plain[key] != found[key]]

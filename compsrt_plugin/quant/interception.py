@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -108,7 +108,7 @@ def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: Network
                     host.add_module(group, nn.Module())
                 host = getattr(host, group)
             setattr(host, f"{last}_quantizer", None if chosen is None else Quantizer(operand.spec_for(chosen)))
-    module.sites = tuple(sites)  # pyright: ignore[reportAttributeAccessIssue]  the class below declares it
+    module.__dict__["sites"] = tuple(sites)
     module.__class__ = _intercepting(type(module))
 
 
@@ -124,7 +124,7 @@ def quantizers_of(module: nn.Module, site: Site) -> list[Quantizer | None]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _intercepting(module_class: type[nn.Module]) -> type[nn.Module]:
     body = {"__module__": module_class.__module__, "__doc__": module_class.__doc__}
     return type(module_class.__name__, (Intercepting, module_class), body)
@@ -144,7 +144,7 @@ class _Interception(TorchFunctionMode):
             return func(*args, **kwargs)
         if self.count == len(self.module.sites):
             raise CompSRTError(
-                f"{type(self.module).__name__} computes more than the {self.count} products it had when it was converted",
+                f"{type(self.module).__name__} computes more than the {self.count} products it had at conversion",
                 hint="its code depends on the picture: keep the module with an override, or write an adapter",
             )
         site = self.module.sites[self.count]

@@ -30,7 +30,7 @@ from compsrt_plugin.quant.interception import MOST_TRANSFORMED, Operand, Site
 from compsrt_plugin.quant.interception_products import PRODUCTS, SDPA, SOFTMAXES, Axes, axes_of, operands
 
 DATA, LAYER, MAP = "data", "layer", "map"
-LAYERS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "bilinear")
+LAYERS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "bilinear")
 _MARKS = "_compsrt_marks"
 _ONE = 1e-3  # how far from 1 the rows of a softmax map may sum
 
@@ -76,7 +76,7 @@ class Pass:
     calls: list[Call] = field(default_factory=list)
     layers: dict[str, bool] = field(default_factory=dict)
     vectors: Counter[str] = field(default_factory=Counter)
-    output: torch.Size = torch.Size()
+    output: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def run(network: nn.Module, picture: Tensor) -> Pass:
         _mark(picture := picture.clone(), frozenset([DATA]))
         network.eval()
         with _Marking(found, frames):
-            found.output = network(picture).shape
+            found.output = tuple(network(picture).shape)
     return found
 
 

@@ -139,7 +139,7 @@ def _registry() -> Any:
     try:
         import spandrel
     except ImportError as error:
-        raise CompSRTError("spandrel is not installed, which reads weight files of other networks", hint=EXTRA) from error
+        raise CompSRTError("spandrel, which reads weight files of other networks, is missing", hint=EXTRA) from error
     try:
         import spandrel_extra_arches
     except ImportError:

@@ -67,15 +67,15 @@ def test_the_block_wins_over_the_recipe() -> None:
         "weight": {"granularity": "per_channel", "bits": 4},
         "activation": {"transform": "hadamard"},
         "conv_bits": 6,
-        "overrides": {"*.attn.map": {"bits": 8}, "*.fc1": {"keep": True}},
+        "overrides": {"*.map": {"bits": 8}, "*.fc1": {"keep": True}},
         "calibration": {"patches": 4},
     }
     options = resolve(block)
     assert (options.spec.weight.bits, options.spec.weight.granularity) == (4, "per_channel")
     assert (options.spec.activation.bits, options.spec.activation.transform) == (3, "hadamard")
     assert options.spec.conv_bits == 6
-    assert options.spec.overrides["*.attn.map"] == {"search": "dobi_one_sided", "bits": 8}
-    assert list(options.spec.overrides) == ["*.fc2.input", "*.attn.map", "*.fc1"]
+    assert options.spec.overrides["*.map"] == {"search": "dobi_one_sided", "bits": 8}
+    assert list(options.spec.overrides) == ["*.fc2.input", "*.map", "*.fc1"]
     assert (options.calibration.patches, options.calibration.patch_size) == (4, 64)
 
 
@@ -86,5 +86,5 @@ def test_convolutions_can_be_kept_in_full_precision() -> None:
 
 def test_resolving_leaves_the_table_as_it_was() -> None:
     before = json.dumps({name: recipe.values for name, recipe in RECIPES.items()})
-    resolve({"recipe": "2dquant", "overrides": {"*.attn.map": {"bits": 8}}})
+    resolve({"recipe": "2dquant", "overrides": {"*.map": {"bits": 8}}})
     assert json.dumps({name: recipe.values for name, recipe in RECIPES.items()}) == before
