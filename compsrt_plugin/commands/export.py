@@ -1,4 +1,4 @@
-"""`basicsr export`: a quantized network as one packed file, or as ordinary weights for other tools."""
+"""`basicsr export`: a quantized network as one packed file, as ordinary weights, or as ONNX, for other tools."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from compsrt_plugin.checkpoint.network import masks_of
 from compsrt_plugin.commands.packed_network import PackedNetwork, find_packed, open_packed
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
+from compsrt_plugin.onnx_export import export_onnx
 
 EXAMPLES = """\
 examples:
@@ -23,6 +24,8 @@ examples:
       one packed file: codes at their true bits, compressed without loss
   basicsr export -opt compsrt_x4_3bit.yml --out swinir.pth --dense
       weights that an unpatched BasicSR SwinIR loads strictly (key `params`)
+  basicsr export mine.safetensors --onnx mine.onnx
+      for ONNX Runtime and others: codes of weights as integers, any picture size (docs/onnx.md)
 
 --dense holds simulated values: each weight is decoded and transformed back, so that the network computes
 x W^T with W as the codes say. The quantizers of activations are not part of such a file: inputs stay in full
@@ -35,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="a packed file")
     source.add_argument("-opt", metavar="FILE", help="an option file: the network it tests, or has made")
-    parser.add_argument("--out", required=True, metavar="FILE", help="what to write")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", metavar="FILE", help="what to write: a packed file, or weights with --dense")
+    target.add_argument("--onnx", metavar="FILE", help="what to write: ONNX, for pictures of any size")
     parser.add_argument("--dense", action="store_true", help="ordinary weights (.pth) with simulated values")
 
 
@@ -43,13 +48,20 @@ def run(args: argparse.Namespace) -> int:
     """Write the file and say how large it is.
 
     Raises:
-        CompSRTError: no such checkpoint, a damaged one, or a place that cannot be written.
+        CompSRTError: no such checkpoint, a damaged one, a place that cannot be written, or a network that has no
+            ONNX form.
     """
+    if args.dense and args.onnx:
+        raise CompSRTError("--dense and --onnx are given", allowed="one of the two")
     source = open_packed(find_packed(args.checkpoint or args.opt))
-    out = Path(args.out).expanduser()
+    out = Path(args.out or args.onnx).expanduser()
     if out.resolve() == source.path.resolve():
-        raise CompSRTError(f"--out is the file to export, {out}", hint="give it another name")
-    if args.dense:
+        flag = "--onnx" if args.onnx else "--out"
+        raise CompSRTError(f"{flag} is the file to export, {out}", hint="give it another name")
+    if args.onnx:
+        size, opset = export_onnx(out, source.network, source.header)
+        what = f"ONNX, opset {opset}, {source.header.bits} bits"
+    elif args.dense:
         buffer = io.BytesIO()
         torch.save({"params": plain_state(source)}, buffer)
         write_whole(out, buffer.getvalue())

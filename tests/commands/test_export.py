@@ -71,7 +71,9 @@ def test_a_packed_file_exported_anew_holds_the_same_and_is_no_larger(tmp_path: P
         (["net.safetensors", "--out", "./net.safetensors"], "--out is the file to export"),
         (["net.safetensors", "--out", "net.safetensors/x"], "cannot write"),
         (["--out", "x"], "one of the arguments CHECKPOINT -opt is required"),
-        (["net.safetensors"], "required: --out"),
+        (["net.safetensors"], "one of the arguments --out --onnx is required"),
+        (["net.safetensors", "--onnx", "./net.safetensors"], "--onnx is the file to export"),
+        (["net.safetensors", "--onnx", "x", "--dense"], "--dense and --onnx are given"),
         (["-opt", "compsrt_x9_3bit.yml", "--out", "x"], "no option file 'compsrt_x9_3bit.yml'"),
     ],
 )
@@ -96,3 +98,11 @@ def test_an_option_file_names_the_network(tmp_path: Path, monkeypatch, capsys):
     save(path, small_network())
     assert main(["export", "-opt", "mine.yml", "--out", "x"]) == 0
     assert (tmp_path / "x").read_bytes() == path.read_bytes()
+
+
+def test_onnx_says_its_opset(tmp_path: Path, capsys):
+    pytest.importorskip("onnx")
+    source = save(tmp_path / "net.safetensors", small_network())
+    assert main(["export", str(source), "--onnx", str(tmp_path / "net.onnx")]) == 0
+    size = (tmp_path / "net.onnx").stat().st_size
+    assert capsys.readouterr().out == f"{tmp_path / 'net.onnx'}: {size:,} bytes (ONNX, opset 21, 3 bits, x4)\n"
