@@ -15,6 +15,11 @@ KERNELS = Extension(
     optional=True,
 )
 
+ONNX = [
+    "onnx>=1.20",  # `export --onnx`: the first version with 2-bit types
+    "onnxruntime",  # runs what was exported
+]
+
 setup(
     name="compsrt_plugin",
     version="0.1.0",
@@ -58,6 +63,9 @@ setup(
         "pillow>=10.1",  # captions of the comparison pictures
         "tqdm",  # progress bars
     ],
-    extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "pyright"]},
+    extras_require={
+        "dev": ["pytest", "pytest-xdist", "ruff", "pyright", *ONNX],
+        "onnx": ONNX,
+    },
     entry_points={"console_scripts": ["basicsr=compsrt_plugin.cli:main"]},
 )
