@@ -31,7 +31,7 @@ def text_table(account: Account) -> str:
     sums += [(name, *[""] * 4, f"{size:,}", "", "") for name, size in account.others.items()]
     everything = _sum_row("all", account.total, [(p.macs, p.bitops) for p in account.products])
     sums.append((*everything[:5], f"{account.bytes:,}", *everything[6:]))
-    lines = _align([_HEADINGS, *rows, *sums])
+    lines = align([_HEADINGS, *rows, *sums])
     rule = "-" * max(map(len, lines))
     split = 1 + len(rows)
     return "\n".join([lines[0], rule, *lines[1:split], rule, *lines[split:], rule, *_facts(account)])
@@ -82,7 +82,8 @@ def short(count: float) -> str:
     return f"{count:g}"
 
 
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines: the first column flush left, the others flush right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]).rstrip()
