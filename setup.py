@@ -20,6 +20,17 @@ ONNX = [
     "onnxruntime",  # runs what was exported
 ]
 
+# the engine: one file per level of instructions, chosen at run time
+ENGINE = Extension(
+    "compsrt_plugin.engine._engine",
+    sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.cpp")),
+    depends=sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.h")),
+    extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-Wno-psabi", "-pthread"],
+    extra_link_args=["-pthread"],
+    language="c++",
+    optional=True,
+)
+
 setup(
     name="compsrt_plugin",
     version="0.1.0",
@@ -48,7 +59,7 @@ setup(
         "compsrt_plugin.options.train": ["*.yml"],
         "compsrt_plugin.options.test": ["*.yml"],
     },
-    ext_modules=[KERNELS],
+    ext_modules=[KERNELS, ENGINE],
     install_requires=[
         "basicsr==1.4.2",  # the host: registries, datasets, metrics, pipelines, logger
         "torch>=2.1",  # networks and autograd

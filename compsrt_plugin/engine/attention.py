@@ -1,0 +1,97 @@
+"""Window attention as the engine computes it: constants of the two integer products, bias in the order of lanes.
+
+The second product, with N = 1/√tokens under a transform along tokens and 1 without, and v̂ = a w + b, w the integers
+that `attention_codes.h` makes of v's codes (b is in every channel, or under v's transform in the first alone):
+
+    out = N Σ_h (s_m r'[h] + Z_m') (a V[h] + b 1[h]) = N s_m a Σ r'V + N s_m b Σ r'1 + N Z_m' (a Σ V + b Σ 1)
+
+where V = H w and 1[h] are the transforms of w and of a constant 1: (tokens, 0, 0, …), or ones without a transform.
+Under `hadamard_softmax` h = 0 is left out of the sums and adds (a V[0] + b · tokens) / tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from compsrt_plugin.engine import structures as c
+from compsrt_plugin.engine.fold import INT16, Scale, describe_quantizer, dots_fit, floats, integers, share_domain
+from compsrt_plugin.engine.windows import WindowLanes
+from compsrt_plugin.quant import Quantizer, padded_width
+
+LOG2E = float(np.log2(np.e))
+
+
+def describe_attention(attention: Any, lanes: WindowLanes, level: str) -> c.Attention:
+    """Describe a `QuantWindowAttention` whose windows have these lanes."""
+    heads = attention.num_heads
+    head_dim = attention.qkv.q.out_features // heads
+    q, k, v, map_ = (getattr(attention, f"{name}_quantizer") for name in ("q", "k", "v", "map"))
+    tokens = len(lanes.lane_of_token)
+    scores = lanes.regular and _scores_fit(q, k, head_dim, level)
+    product = scores and _product_fits(v, map_, head_dim, tokens)
+    row_tokens = lanes.token_of_lane if scores else np.arange(tokens)
+    with torch.no_grad():
+        bias = attention.relative_position_bias().cpu().double().numpy() * LOG2E  # (heads, query, key)
+    by_lane = np.zeros((heads, tokens, lanes.count))
+    filled = lanes.token_of_lane >= 0
+    by_lane[:, :, filled] = bias.transpose(0, 2, 1)[:, row_tokens][:, :, lanes.token_of_lane[filled]]
+    constants: dict[str, float] = {}
+    if scores:
+        constants.update(_score_constants(Scale(q), Scale(k)))
+    if product:
+        constants.update(_product_constants(v, map_, head_dim, tokens))
+    return c.Attention(
+        heads=heads,
+        head_dim=head_dim,
+        tokens=tokens,
+        q=describe_quantizer(q, head_dim),
+        k=describe_quantizer(k, head_dim),
+        v=describe_quantizer(v, head_dim),
+        map=describe_quantizer(map_, tokens),
+        integer_scores=int(scores),
+        integer_map=int(product),
+        lane_of_row=integers(lanes.lane_of_token[row_tokens]),
+        bias=floats(by_lane),
+        **constants,
+    )
+
+
+def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: str) -> bool:
+    if q is None or k is None or not share_domain(q, k) or q.spec.transform == "hadamard_softmax":
+        return False
+    columns = head_dim if q.spec.transform == "none" else padded_width(head_dim)
+    return dots_fit(level, q.spec.levels - 1, Scale(k).largest, columns)
+
+
+def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int) -> bool:
+    """Whether V fits 16 bits; the codes of the map always do."""
+    if v is None or map_ is None or v.spec.transform == "hadamard_softmax":
+        return False
+    summed = padded_width(head_dim) if v.spec.transform != "none" else 1
+    summed *= tokens if map_.spec.transform != "none" else 1
+    return summed * Scale(v).largest <= INT16
+
+
+def _score_constants(q: Scale, k: Scale) -> dict[str, float]:
+    # s_q s_k Σ q'k' + Z_q' s_k Σ k' + what does not depend on the key
+    return {"alpha": LOG2E * float(q.s * k.s), "key_beta": LOG2E * float(q.z_centred * k.s)}
+
+
+def _product_constants(v: Quantizer, map_: Quantizer, head_dim: int, tokens: int) -> dict[str, float]:
+    found_v, found_map = Scale(v), Scale(map_)
+    order = padded_width(head_dim) if v.spec.transform != "none" else 1
+    a, b = float(found_v.s) / np.sqrt(order), float(found_v.z_centred) * np.sqrt(order)
+    s, z = float(found_map.s), float(found_map.z_centred)
+    softmax, transformed = map_.spec.transform == "hadamard_softmax", map_.spec.transform != "none"
+    norm = 1 / np.sqrt(tokens) if transformed else 1.0
+    return {
+        "out_alpha": norm * s * a,
+        "out_beta": 0.0 if softmax else norm * s * b,
+        "sum_alpha": norm * z * a,
+        "sum_beta": 0.0 if softmax else norm * z * b * tokens,
+        "first_alpha": a / tokens if softmax else 0.0,
+        "first_beta": b if softmax else 0.0,
+    }

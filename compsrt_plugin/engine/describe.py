@@ -1,0 +1,145 @@
+"""A frozen SwinIR as the structures that the compiled part takes, or why it cannot be one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.engine import structures as c
+from compsrt_plugin.engine.attention import describe_attention
+from compsrt_plugin.engine.fold import check_strict, describe_linear, floats
+from compsrt_plugin.engine.windows import LARGEST_WINDOW, WindowLanes, cell_lanes
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import Mode, QuantConv2d, named_quantizers, quantized_layers
+
+PARTS = ("conv_first", "patch_embed", "layers", "norm", "conv_after_body", "upsampler", "img_range", "mean", "ape")
+IN_ONE = "pixelshuffledirect"  # the upsampler that the compiled part has itself
+HINT = "run the simulated network"
+
+
+def check_network(network: nn.Module) -> None:
+    """Refuse what the engine cannot run.
+
+    Raises:
+        CompSRTError: not a SwinIR, not frozen, published codes, or an argument that is not supported; named.
+    """
+    if not all(hasattr(network, part) for part in PARTS):
+        raise CompSRTError(f"{type(network).__name__} has no engine", allowed="CompSRTSwinIR", hint=HINT)
+    blocks = blocks_of(network)
+    if not blocks or not hasattr(blocks[0].attn, "qkv") or not hasattr(blocks[0].attn, "map_quantizer"):
+        raise CompSRTError("the network is not quantized", allowed="one rebuilt from a packed file", hint=HINT)
+    for name, quantizer in named_quantizers(network):
+        check_strict(name, quantizer)
+        if quantizer.mode is not Mode.ON:
+            raise CompSRTError(f"{name} is switched off", allowed="a network rebuilt from a packed file", hint=HINT)
+    for name, layer in quantized_layers(network):
+        if not layer.frozen:
+            raise CompSRTError(f"{name} is not frozen", allowed="a network rebuilt from a packed file", hint=HINT)
+    if network.ape:
+        raise CompSRTError("ape: true has no engine", allowed="ape: false", hint=HINT)
+    if blocks[0].window_size > LARGEST_WINDOW:
+        found = f"window_size: {blocks[0].window_size} has no engine"
+        raise CompSRTError(found, allowed=f"1 to {LARGEST_WINDOW}", hint=HINT)
+
+
+def blocks_of(network: Any) -> list[Any]:
+    """Return all Swin blocks in order."""
+    return [block for layer in network.layers for block in layer.residual_group.blocks]
+
+
+def describe_network(network: Any, level: str) -> c.Network:
+    """Describe a network that `check_network` passed; the description owns copies of all it needs."""
+    blocks = blocks_of(network)
+    window = blocks[0].window_size
+    split = next((block.shift_size for block in blocks if block.shift_size), window // 2)
+    groups, owner = [], []
+    for layer in network.layers:
+        inner = [_block(block, window, split, level) for block in layer.residual_group.blocks]
+        convs = _convs(layer.conv)
+        groups.append(
+            c.Group(
+                blocks=len(inner), convs=len(convs), block=c.array_of(inner, owner), conv=c.array_of(convs, owner)
+            )
+        )
+    tail, first = _convs(network.conv_after_body), _convs(network.conv_first)
+    upsample = _convs(network.upsample[0]) if network.upsampler == IN_ONE else []
+    described = c.Network(
+        channels=network.embed_dim,
+        in_channels=first[0].inputs,
+        window=window,
+        split=split,
+        lanes=cell_lanes(window, split),
+        groups=len(groups),
+        tail_convs=len(tail),
+        scale=network.upscale if upsample else 1,
+        out_channels=first[0].inputs if upsample else network.embed_dim,
+        group=c.array_of(groups, owner),
+        first=c.array_of(first, owner),
+        tail=c.array_of(tail, owner),
+        upsample=c.array_of(upsample, owner),
+        patch_norm=c.Norm() if network.patch_embed.norm is None else _norm(network.patch_embed.norm),
+        last_norm=_norm(network.norm),
+        mean=floats(network.mean.reshape(-1).expand(first[0].inputs)),
+        range=network.img_range,
+    )
+    described.kept.append(owner)
+    return described
+
+
+def _block(block: Any, window: int, split: int, level: str) -> c.Block:
+    attention, shifted = block.attn, block.shift_size > 0
+    qkv = attention.qkv
+    return c.Block(
+        shifted=int(shifted),
+        hidden=block.mlp.fc1.out_features,
+        norm1=_norm(block.norm1),
+        norm2=_norm(block.norm2),
+        q=describe_linear(qkv.q, level, attention.scale),
+        k=describe_linear(qkv.k, level),
+        v=describe_linear(qkv.v, level),
+        proj=describe_linear(attention.proj, level),
+        fc1=describe_linear(block.mlp.fc1, level),
+        fc2=describe_linear(block.mlp.fc2, level),
+        attention=describe_attention(attention, WindowLanes(window, split, shifted), level),
+    )
+
+
+def _norm(norm: nn.LayerNorm) -> c.Norm:
+    return c.Norm(weight=floats(norm.weight), bias=floats(norm.bias), epsilon=norm.eps)
+
+
+def _convs(module: nn.Module) -> list[c.Conv]:
+    """Describe a convolution, or a sequence of them with leaky ReLUs between."""
+    if not isinstance(module, nn.Sequential):
+        return [_conv(module, 1.0)]
+    convs: list[c.Conv] = []
+    for part in module:
+        if isinstance(part, nn.LeakyReLU):
+            convs[-1].slope = part.negative_slope
+        else:
+            convs.append(_conv(part, 1.0))
+    return convs
+
+
+def _conv(conv: Any, slope: float) -> c.Conv:
+    weight = conv_weight(conv).double().numpy()
+    whole = np.zeros((*weight.shape[:2], 3, 3))
+    if weight.shape[2:] == (1, 1):
+        whole[:, :, 1:2, 1:2] = weight
+    else:
+        whole[:] = weight
+    bias = None if conv.bias is None else floats(conv.bias)
+    return c.Conv(inputs=weight.shape[1], outputs=weight.shape[0], slope=slope, weight=floats(whole), bias=bias)
+
+
+def conv_weight(conv: Any) -> Tensor:
+    """Return the weight (out, in, kh, kw) that a convolution multiplies with, decoded if it is codes."""
+    with torch.no_grad():
+        if isinstance(conv, QuantConv2d):
+            columns = conv.weight_shape[1:].numel()
+            matrix = conv.weight_quantizer.inverse(conv.quantized_matrix(), columns)
+            return matrix.view(conv.weight_shape).cpu()
+        return conv.weight.detach().cpu()

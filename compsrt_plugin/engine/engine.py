@@ -1,0 +1,165 @@
+"""`Engine`: a packed network, run by the compiled part instead of PyTorch."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compsrt_plugin.engine.describe import IN_ONE, blocks_of, check_network, describe_network
+from compsrt_plugin.engine.library import STAGES, level, library, missing
+from compsrt_plugin.errors import CompSRTError
+
+MOST_THREADS = 256
+
+
+def engine_available() -> bool:
+    """Whether the compiled part is there; it runs on every processor, on those with AVX2 fast. Never raises."""
+    return library() is not None
+
+
+def unsupported_reason(network: Any = None) -> str | None:
+    """Return why the engine cannot run, or cannot run this network, in one line; None if it can."""
+    if not engine_available():
+        return missing()
+    if network is not None:
+        try:
+            check_network(_module(network))
+        except CompSRTError as error:
+            return str(error)
+    return None
+
+
+class Engine:
+    """A frozen network in integers: the same pixels as the simulated one, up to rounding.
+
+    Calls from several threads wait for each other. Works in a process forked from the one that made it.
+
+    Args:
+        packed_network: a `PackedNetwork`, or the network rebuilt from a packed file.
+        threads: how many to compute with; None: one per core this process may use.
+        profile: whether `stage_times` shall know something.
+
+    Raises:
+        CompSRTError: the compiled part is missing, the network cannot run in it, or there is not enough memory.
+    """
+
+    def __init__(self, packed_network: Any, threads: int | None = None, profile: bool = False) -> None:
+        self.level = level()
+        network = _module(packed_network)
+        check_network(network)
+        self.threads = _threads(threads)
+        self.profile = profile
+        self.window_size: int = blocks_of(network)[0].window_size
+        self.scale: int = network.upscale if network.upsampler else 1
+        self._network = network  # for the upsamplers that PyTorch runs
+        self._in_one = network.upsampler == IN_ONE
+        self._described = describe_network(network, self.level)
+        self._lock = threading.Lock()
+        self._handle: int | None = None
+        self._process = 0
+        self._times: dict[str, float] = {}
+        self._start()
+
+    def _start(self) -> None:
+        """Make the compiled part's engine; after a fork again, since threads are not inherited."""
+        loaded = library()
+        assert loaded is not None
+        self._handle = loaded.compsrt_create(ctypes.addressof(self._described), self.level.encode(), self.threads)
+        self._process = os.getpid()
+        if not self._handle:
+            raise CompSRTError(f"the engine got no memory or no {self.threads} threads", hint="use fewer threads")
+        loaded.compsrt_profile(self._handle, int(self.profile))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Super-resolve pictures.
+
+        Args:
+            x: (b, c, h, w) in 0..1, h and w multiples of the window.
+
+        Returns:
+            (b, c, h · scale, w · scale), float32, on the CPU.
+
+        Raises:
+            CompSRTError: another shape, or not enough memory.
+        """
+        channels, window = self._described.in_channels, self.window_size
+        if x.ndim != 4 or x.shape[1] != channels or not x.numel() or x.shape[2] % window or x.shape[3] % window:
+            raise CompSRTError(
+                f"the engine got a picture of shape {tuple(x.shape)}",
+                allowed=f"(b, {channels}, h, w), h and w multiples of {window}",
+            )
+        x = x.detach().to("cpu", torch.float32).contiguous()
+        b, _, h, w = x.shape
+        scale = self._described.scale
+        out = torch.empty(b, self._described.out_channels, h * scale, w * scale)
+        with self._lock:
+            if self._process != os.getpid():
+                self._start()
+            loaded = library()
+            assert loaded is not None
+            for source, target in zip(x, out):
+                if loaded.compsrt_run(self._handle, source.data_ptr(), target.data_ptr(), h, w):
+                    raise CompSRTError(f"a picture of {h} × {w} needs more memory than there is", hint="use tiles")
+            if self.profile:
+                self._take_times()
+        return out if self._in_one else upsampled(self._network, x, out)
+
+    def _take_times(self) -> None:
+        seconds = (ctypes.c_double * len(STAGES))()
+        loaded = library()
+        assert loaded is not None
+        loaded.compsrt_times(self._handle, seconds)
+        self._times = {stage: value * 1e3 / self.threads for stage, value in zip(STAGES, seconds)}
+
+    def stage_times(self) -> dict[str, float]:
+        """Return milliseconds per stage of the last call, mean over threads; empty without `profile`."""
+        return dict(self._times)
+
+    def __del__(self) -> None:
+        handle, loaded = getattr(self, "_handle", None), library()
+        if handle and loaded is not None and self._process == os.getpid():
+            loaded.compsrt_destroy(handle)
+
+
+def _module(packed_network: Any) -> Any:
+    """Return the network itself."""
+    found = packed_network if isinstance(packed_network, nn.Module) else getattr(packed_network, "network", None)
+    if not isinstance(found, nn.Module):
+        raise CompSRTError(f"the engine got {type(packed_network).__name__}", allowed="a network or a PackedNetwork")
+    return found
+
+
+def _threads(threads: int | None) -> int:
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise CompSRTError(f"threads is {threads!r}", allowed=f"whole numbers 1 to {MOST_THREADS}")
+    return threads
+
+
+def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:
+    """Turn features (b, d, h, w) into pictures with the upsamplers that are PyTorch's here, as SwinIR's forward does.
+
+    Args:
+        network: the SwinIR.
+        x: its input, (b, c, h, w).
+        features: what its body returned plus the shallow features.
+    """
+    mean = network.mean.type_as(x)
+    with torch.no_grad():
+        if network.upsampler == "pixelshuffle":
+            y = network.conv_last(network.upsample(network.conv_before_upsample(features)))
+        elif network.upsampler == "nearest+conv":
+            y = network.conv_before_upsample(features)
+            for conv in (network.conv_up1, network.conv_up2):
+                y = network.lrelu(conv(F.interpolate(y, scale_factor=2, mode="nearest")))
+            y = network.conv_last(network.lrelu(network.conv_hr(y)))
+        else:
+            y = (x - mean) * network.img_range + network.conv_last(features)
+        return y / network.img_range + mean

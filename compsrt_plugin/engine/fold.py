@@ -1,0 +1,186 @@
+"""Quantizers and linear layers as the engine computes them: integers and a few constants.
+
+    y = Σ (s_a r + Z_a)(s_w c + Z_w) = s_a s_w Σ r'w' + s_a Z_w' Σ r' + Z_a' (s_w Σ w' + Z_w' m)
+
+with r' = r − centre and w' = c − centre of integers chosen so that s·centre + Z ≈ 0: all sums lie around zero, and
+in floats lose no more than those of the simulated network. Constants are computed in float64 and rounded once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.engine import structures as c
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
+
+TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2}
+INT16 = 2**15 - 1
+SIGNED_BYTE = 127
+
+
+def floats(values: Tensor | np.ndarray) -> np.ndarray:
+    """Return float32, contiguous."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu().numpy()
+    return np.ascontiguousarray(values, np.float32)
+
+
+def integers(values: np.ndarray) -> np.ndarray:
+    """Return int32, contiguous."""
+    return np.ascontiguousarray(values, np.int32)
+
+
+class Scale:
+    """Scale and zero point of a quantizer, and the integer around which its codes are centred.
+
+    Attributes:
+        s, z: float64, () or (rows, 1): x̂ = s r + z.
+        centre: integers, the codes nearest to x̂ = 0.
+        z_centred: x̂ = s (r − centre) + z_centred.
+    """
+
+    def __init__(self, quantizer: Quantizer) -> None:
+        with torch.no_grad():
+            s, z = quantizer.scale_and_zero_point()
+        self.s, self.z = s.detach().cpu().double().numpy(), z.detach().cpu().double().numpy()
+        self.top = quantizer.spec.levels - 1
+        self.centre = np.clip(np.rint(-self.z / self.s), 0, self.top)
+        self.z_centred = self.z + self.s * self.centre
+        self.largest = int(np.maximum(self.centre, self.top - self.centre).max())  # |code − centre|
+
+
+def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
+    """Describe an activation quantizer of `rows` rows; None is one that does nothing."""
+    if quantizer is None:
+        return c.Quantizer(width=rows)
+    transform = TRANSFORMS[quantizer.spec.transform]
+    width = padded_width(rows) if transform else rows
+    found = Scale(quantizer)
+    s, z = float(found.s), float(found.z)
+    return c.Quantizer(
+        scale=s,
+        zero=z,
+        top=found.top,
+        transform=transform,
+        width=width,
+        code_scale=1 / (s * np.sqrt(width if transform else 1)),
+        code_offset=-z / s,
+        centre=int(found.centre),
+    )
+
+
+def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
+    """Whether the simulated network takes the product of the two where they are quantized (`quant.quantizer`)."""
+    return a is not None and b is not None and a.spec.transform == b.spec.transform
+
+
+def dots_fit(level: str, top: int, largest: int, columns: int) -> bool:
+    """Whether `level` sums `columns` products of codes 0…top and signed codes up to `largest` exactly.
+
+    AVX-512 VNNI sums in 32 bits; AVX2 sums two products of every four columns in one 16-bit lane.
+    """
+    if level == "plain" or largest > SIGNED_BYTE:
+        return False
+    return level == "avx512" or 2 * top * largest * -(-columns // 4) <= INT16
+
+
+def describe_linear(layer: nn.Module, level: str, factor: float = 1.0) -> c.Linear:
+    """Describe a `QuantLinear` or `nn.Linear`, its output multiplied by `factor` (that of q)."""
+    if isinstance(layer, QuantLinear):
+        return _quantized(layer, level, factor)
+    assert isinstance(layer, nn.Linear)
+    return c.Linear(
+        inputs=layer.in_features,
+        outputs=layer.out_features,
+        columns=layer.in_features,
+        rows=layer.out_features,
+        input=describe_quantizer(None, layer.in_features),
+        weight=floats(layer.weight.detach().double() * factor),
+        gamma=floats(_bias(layer) * factor),
+    )
+
+
+def _bias(layer: nn.Module) -> np.ndarray:
+    if layer.bias is None:
+        return np.zeros(layer.out_features)
+    return layer.bias.detach().cpu().double().numpy()
+
+
+def _quantized(layer: QuantLinear, level: str, factor: float) -> c.Linear:
+    with torch.no_grad():
+        decoded = layer.quantized_matrix()
+    kept_rows, kept_columns = (None if kept is None else kept.cpu().numpy() for kept in layer.kept())
+    shared = share_domain(layer.input_quantizer, layer.weight_quantizer)
+    bias = _bias(layer) * factor
+    if not shared:  # the product is taken in the original domain, where nothing is pruned as a whole
+        kept_rows = kept_columns = None
+        with torch.no_grad():
+            decoded = layer.weight_quantizer.inverse(decoded, layer.in_features)
+    rows = np.arange(decoded.shape[0]) if kept_rows is None else kept_rows
+    columns = np.arange(decoded.shape[1]) if kept_columns is None else kept_columns
+    fields = {
+        "inputs": layer.in_features,
+        "outputs": layer.out_features,
+        "columns": len(columns),
+        "rows": len(rows),
+        "inverse": int(not shared),
+        "input": describe_quantizer(layer.input_quantizer, layer.in_features),
+        "kept_rows": None if kept_rows is None else integers(kept_rows),
+        "kept_columns": None if kept_columns is None else integers(kept_columns),
+        "bias": floats(bias),
+    }
+    weight = Scale(layer.weight_quantizer)
+    if not (shared and dots_fit(level, layer.input_quantizer.spec.levels - 1, weight.largest, len(columns))):
+        values = decoded.detach().cpu().double().numpy()[np.ix_(rows, columns)]
+        return c.Linear(**fields, weight=floats(values * factor), gamma=floats(bias[rows]))
+    return c.Linear(**fields, **_integer_fields(layer, weight, rows, columns, factor, bias[rows]))
+
+
+def _integer_fields(
+    layer: QuantLinear, weight: Scale, rows: np.ndarray, columns: np.ndarray, factor: float, bias: np.ndarray
+) -> dict[str, object]:
+    assert layer.weight_codes is not None
+    taken = np.ix_(rows, columns)
+    centre, s_w, z_w = (
+        np.broadcast_to(value.reshape(-1), layer.weight_codes.shape[:1])[rows]
+        for value in (weight.centre, weight.s, weight.z_centred)
+    )
+    codes = layer.weight_codes.cpu().numpy()[taken].astype(np.int64) - centre[:, None].astype(np.int64)
+    stays = np.ones_like(codes)
+    if layer.weight_mask is not None:
+        stays = layer.weight_mask.cpu().numpy()[taken].astype(np.int64)
+        codes = codes * stays
+    found = Scale(layer.input_quantizer)
+    s_a, z_a, centre_a = float(found.s), float(found.z_centred), int(found.centre)
+    sums, kept = codes.sum(1), stays.sum(1)
+    fields: dict[str, object] = {
+        "integer": 1,
+        "codes": _padded(codes),
+        "start": integers(-centre_a * sums),
+        "alpha": floats(s_a * s_w * factor),
+        "beta": floats(s_a * z_w * factor),
+        "gamma": floats(z_a * (s_w * sums + z_w * kept) * factor + bias),
+    }
+    if not stays.all():
+        fields.update(mask=_padded(stays), mask_start=integers(-centre_a * kept))
+    return fields
+
+
+def _padded(codes: np.ndarray) -> np.ndarray:
+    """Return int8 (rows, columns rounded up to 4), zeros behind."""
+    padded = np.zeros((codes.shape[0], -(-codes.shape[1] // 4) * 4), np.int8)
+    padded[:, : codes.shape[1]] = codes
+    return padded
+
+
+def check_strict(name: str, quantizer: Quantizer) -> None:
+    """Refuse published codes, which no number of bits limits."""
+    if quantizer.spec.codes != "strict":
+        raise CompSRTError(
+            f"{name} has codes: {quantizer.spec.codes}, which are not limited to {quantizer.spec.bits} bits",
+            allowed="codes: strict in the engine",
+            hint="run the simulated network",
+        )

@@ -1,0 +1,210 @@
+// Attention in integers, where a row of the map is a lane (windows of 8, 16 or 32).
+//
+// scores  q' k' sums of centred codes; what depends on the query alone drops out of the softmax.
+// map·v   With H the transform along tokens, V = H v̂ is a_v·(H w) + a constant: w, integers, are the centred codes of v
+//         taken back along channels, and H w fits 16 bits. So the map is never transformed back, and
+//         out[c] = out_alpha Σ_h r'[h] V[h][c] + (terms of c alone, and of Σ r' where v has a constant in every token).
+
+// Codes of one operand of one head; more than 16 rows are transformed in memory, in a copy.
+static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, uint8_t* out) {
+    if (q.transform && q.width > 16) {
+        __builtin_memcpy(s.operands[0], x, sizeof(float) * (size_t)rows * s.T);
+        x = s.operands[0];
+    }
+    encode(q, x, rows, s.T, out);
+}
+
+static void scores_of_codes(const Attention& a, const Window& w, int head, float* q, float* k, Scratch& s) {
+    const int T = s.T, width = (a.q.width + 3) & ~3;
+    uint8_t *qc = s.head_codes[0], *kc = s.head_codes[1];
+    float* key_terms = s.small[0];
+    head_codes(a.q, q, a.head_dim, s, qc);
+    head_codes(a.k, k, a.head_dim, s, kc);
+    // Rows that only fill the last four have code 0, and so must they after the subtraction; q's are 0 there anyway.
+    const I centre = all_bytes(a.k.centre), ones = all_bytes(1);
+    const int filled = (width - a.q.width) * a.k.centre;
+    for (int lane = 0; lane < T; lane += W) {
+        I total = dot_begin(filled);
+        for (int c = 0; c < width; c += 4) {
+            uint8_t* p = kc + (size_t)c * T + lane * 4;
+            I codes = subtract_bytes(iload(p), centre);
+            istore(p, codes);
+            total = dot(total, ones, codes);
+        }
+        total = dot_end(total, filled);
+        F sums = to_float(total);
+        store(key_terms + lane, sums * all(a.key_beta));
+        istore(s.starts + lane, to_int(sums * all((float)-a.q.centre)));
+    }
+    s.end(kQuantize);
+    const float* bias = a.bias + (size_t)head * T * T;
+    for (int lane = 0; lane < T; lane += 4 * W) {
+        F most[4];
+        for (int i = 0; i < 4; i++) most[i] = all(-3e38f);
+        for (int key = 0; key < T; key += kKeys) {
+            I sums[kKeys][4];
+#pragma GCC unroll 4
+            for (int r = 0; r < kKeys; r++)
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) sums[r][i] = dot_begin(s.starts[key + r]);
+            for (int c = 0; c < width; c += 4) {
+                I values[4];
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) values[i] = iload(qc + (size_t)c * T + (lane + i * W) * 4);
+#pragma GCC unroll 4
+                for (int r = 0; r < kKeys; r++) {
+                    I factor = broadcast4(kc + (size_t)c * T + (key + r) * 4);
+#pragma GCC unroll 4
+                    for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
+                }
+            }
+#pragma GCC unroll 4
+            for (int r = 0; r < kKeys; r++)
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) {
+                    const size_t at = (size_t)(key + r) * T + lane + i * W;
+                    F y = to_float(dot_end(sums[r][i], s.starts[key + r]));
+                    y = fma(y, all(a.alpha), load(bias + at)) + all(key_terms[key + r]);
+                    if (w.masked) y = y + mask_of(w, key + r, lane + i * W, T);
+                    most[i] = larger(most[i], y);
+                    store(s.scores + at, y);
+                }
+        }
+        for (int i = 0; i < 4; i++) store(s.small[1] + lane + i * W, most[i]);
+    }
+}
+
+// Softmax, transform and quantization of the map: 16-bit codes, two rows a lane, in s.pairs [rows / 2][T]. The factor
+// 1 / Σ exp is part of the quantizer's scale.
+static void map_codes(const Attention& a, Scratch& s) {
+    const int T = s.T;
+    const F offset = all(a.map.code_offset), top = all((float)a.map.top), zero = all(0.0f);
+    for (int lane = 0; lane < T; lane += W) {
+        const F most = load(s.small[1] + lane);
+        float* column = s.scores + lane;
+        F total = zero;
+        auto exponential = [&](const float* p) INLINED {
+            F e = power_of_two(load(p) - most);
+            total = total + e;
+            return e;
+        };
+        auto put = [&](int row, F even, F odd) INLINED {
+            const F scale = all(a.map.code_scale) / total;
+            even = larger(smaller(fma(even, scale, offset), top), zero);
+            odd = larger(smaller(fma(odd, scale, offset), top), zero);
+            if (a.map.transform == kSoftmax && row == 0) even = zero;  // the coefficient that is known
+            istore(s.pairs + (size_t)(row / 2) * T + lane, codes2(even, odd));
+        };
+        if (a.map.transform) {
+            leading_passes(column, T, T, exponential);
+            for (int row = 0; row < T; row += 8) {
+                auto sink = [&](int first, F(&v)[8]) INLINED {
+#pragma GCC unroll 4
+                    for (int r = 0; r < 8; r += 2) put(first + r, v[r], v[r + 1]);
+                };
+                last_block<8>(column, row, T, T, sink);
+            }
+        } else {
+            for (int row = 0; row < T; row++) store(column + (size_t)row * T, exponential(column + (size_t)row * T));
+            for (int row = 0; row < T; row += 2)
+                put(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T));
+        }
+    }
+}
+
+// The centred codes of v, taken back along channels if transformed: w [head_dim][T] in s.operands[1], small integers.
+static void integer_values(const Attention& a, const float* v, Scratch& s) {
+    const int T = s.T, rows = a.head_dim, m = a.v.width;
+    const Coder coder(a.v);
+    const F centre = all((float)a.v.centre);
+    float *in = s.operands[0], *out = s.operands[1];
+    auto code = [&](F x) INLINED { return coder.code(x) - centre; };
+    if (a.v.transform && m == 16) {
+        for (int lane = 0; lane < T; lane += W) {
+            F x[16];
+            for (int r = 0; r < 16; r++) x[r] = r < rows ? load(v + (size_t)r * T + lane) : all(0.0f);
+            butterflies(x);
+            for (int r = 0; r < 16; r++) x[r] = code(x[r]);
+            butterflies(x);
+            for (int r = 0; r < rows; r++) store(out + (size_t)r * T + lane, x[r]);
+        }
+        return;
+    }
+    __builtin_memcpy(in, v, sizeof(float) * (size_t)rows * T);
+    if (a.v.transform) {
+        fill(in + (size_t)rows * T, 0, (size_t)(m - rows) * T);
+        hadamard_in_place(in, m, T);
+    }
+    for (size_t i = 0; i < (size_t)m * T; i += W) store(in + i, code(load(in + i)));
+    if (a.v.transform) hadamard_in_place(in, m, T);
+    __builtin_memcpy(out, in, sizeof(float) * (size_t)rows * T);
+}
+
+static void map_product_of_codes(const Attention& a, const float* v, float* out, Scratch& s) {
+    const int T = s.T;
+    map_codes(a, s);
+    s.end(kSoftmaxStage);
+    integer_values(a, v, s);
+    float* constants = s.small[2];
+    for (int c = 0; c < a.head_dim; c++) {
+        float* w = s.operands[1] + (size_t)c * T;
+        float total = 0, first = 0;
+        if (a.map.transform) {
+            total = T * w[0];
+            hadamard_of_lanes(w, T);
+            first = w[0];
+            if (a.map.transform == kSoftmax) total -= first;
+        } else {
+            for (int lane = 0; lane < T; lane++) total += w[lane];
+        }
+        for (int lane = 0; lane < T; lane += W) store_16bit(s.values + (size_t)c * T + lane, load(w + lane));
+        s.starts[c] = (int)(-a.map.centre * total);
+        constants[c] = total * a.sum_alpha + first * a.first_alpha;
+        if (c == 0 || !a.v.transform) constants[c] += a.sum_beta + a.first_beta;
+    }
+    // Σ r' of each query, where v has a constant in every token; a transform keeps it in the first coefficient.
+    float* map_sums = s.small[3];
+    if (a.out_beta != 0)
+        for (int lane = 0; lane < T; lane += W) {
+            F sums = to_float(low_half(iload(s.pairs + lane))) - all((float)a.map.centre);
+            if (a.map.transform) {
+                sums = sums * all((float)T);
+            } else {
+                I total = iall(-a.map.centre * T);
+                for (int row = 0; row < T; row += 2)
+                    total = dot16(total, iload(s.pairs + (size_t)(row / 2) * T + lane), iall(0x00010001));
+                sums = to_float(total);
+            }
+            store(map_sums + lane, sums);
+        }
+    s.end(kQuantize);
+    for (int lane = 0; lane < T; lane += 4 * W)
+        in_blocks<kPairRows>(a.head_dim, [&](auto count, int c) INLINED {
+            constexpr int R = decltype(count)::value;
+            I sums[R][4];
+#pragma GCC unroll 6
+            for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) sums[r][i] = iall(s.starts[c + r]);
+            for (int row = 0; row < T; row += 2) {
+                I codes[4];
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) codes[i] = iload(s.pairs + (size_t)(row / 2) * T + lane + i * W);
+#pragma GCC unroll 6
+                for (int r = 0; r < R; r++) {
+                    I factor = broadcast4(s.values + (size_t)(c + r) * T + row);
+#pragma GCC unroll 4
+                    for (int i = 0; i < 4; i++) sums[r][i] = dot16(sums[r][i], codes[i], factor);
+                }
+            }
+#pragma GCC unroll 6
+            for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) {
+                    F y = fma(to_float(sums[r][i]), all(a.out_alpha), all(constants[c + r]));
+                    if (a.out_beta != 0 && (c + r == 0 || !a.v.transform))
+                        y = fma(load(map_sums + lane + i * W), all(a.out_beta), y);
+                    store(out + (size_t)(c + r) * T + lane + i * W, y);
+                }
+        });
+}

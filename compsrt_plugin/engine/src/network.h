@@ -1,0 +1,95 @@
+// What Python hands over: the network as plain structures; every pointer stays Python's. Mirrored in structures.py.
+#pragma once
+#include <cstdint>
+
+namespace compsrt {
+
+enum Transform : int32_t { kNone = 0, kHadamard = 1, kSoftmax = 2 };
+
+// x̂ = s·r + Z, r = clamp(round((x̃ − Z) / s), 0, top), x̃ = x H / √width or x itself. top 0: not quantized.
+struct Quantizer {
+    float scale;
+    float zero;
+    int32_t top;
+    int32_t transform;
+    int32_t width;       // rows of the domain: the input's, or the next power of two
+    float code_scale;    // codes of the unnormalized butterfly: r = round(x̃·code_scale + code_offset)
+    float code_offset;
+    int32_t centre;      // integer subtracted from codes in products, so that they lie around zero
+};
+
+// A linear layer. `integer`: the input as codes r, the weight as signed w' = c − its centre, and
+//   y = alpha Σ r'w' + beta Σ r' + gamma,  r' = r − centre  (with a mask, beta Σ mask·r').
+// Otherwise y = Σ weight·x̂ + gamma in floats.
+struct Linear {
+    int32_t in, out;
+    int32_t columns, rows;  // what pruning of whole columns and rows leaves
+    int32_t integer;
+    int32_t inverse;        // x̂ is transformed back before the product
+    Quantizer input;
+    const int32_t* kept_columns;  // [columns] or null: all
+    const int32_t* kept_rows;     // [rows] or null: all
+    const float* weight;          // [rows][columns]
+    const int8_t* codes;          // [rows][columns rounded up to 4]
+    const int8_t* mask;           // the same shape, 0 and 1, or null
+    const int32_t* start;         // [rows] −centre · Σ w'
+    const int32_t* mask_start;    // [rows] −centre · Σ mask
+    const float *alpha, *beta, *gamma;  // [rows]
+    const float* bias;            // [out]: what pruned rows give; null where none is
+};
+
+// softmax(q kᵀ + bias) v of one block. Rows of the map are keys, lanes are queries.
+struct Attention {
+    int32_t heads, head_dim, tokens;
+    Quantizer q, k, v, map;
+    int32_t integer_scores, integer_map;
+    const int32_t* lane_of_row;  // [tokens]: where the token of a map's row lies among the lanes
+    const float* bias;           // [heads][tokens][lanes], times log2(e)
+    // integer scores, in units of log2: alpha Σ q'k' + key_beta Σ k'; what all keys share drops out of the softmax
+    float alpha, key_beta;
+    // integer map·v, see attention_codes.h
+    float out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta;
+};
+
+struct Norm {
+    const float *weight, *bias;
+    float epsilon;
+};
+
+struct Block {
+    int32_t shifted;
+    int32_t hidden;
+    Norm norm1, norm2;
+    Linear q, k, v, proj, fc1, fc2;
+    Attention attention;
+};
+
+struct Conv {
+    int32_t in, out;
+    float slope;          // of a leaky ReLU behind it; 1: none
+    const float* weight;  // [out][in][3][3]
+    const float* bias;    // [out] or null
+};
+
+struct Group {
+    int32_t blocks, convs;
+    const Block* block;
+    const Conv* conv;
+};
+
+// A picture is cut into cells: rows of cells are `split` and `window − split` pixels high by turns, columns alike,
+// and every window, shifted or not, is 2 × 2 of them.
+struct Network {
+    int32_t channels, in_channels, window, split, lanes;  // lanes of a cell
+    int32_t groups, tail_convs, scale, out_channels;
+    const Group* group;
+    const Conv *first, *tail;  // tail: conv_after_body
+    const Conv* upsample;      // null: features are the output
+    Norm patch_norm, last_norm;  // patch_norm.weight null: there is none
+    const float* mean;           // [in_channels]
+    float range;
+};
+
+enum Stage { kTransform, kQuantize, kProducts, kScores, kSoftmaxStage, kMapProducts, kNorm, kGelu, kConv, kCopies, kStages };
+
+}  // namespace compsrt

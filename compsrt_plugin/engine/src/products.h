@@ -1,0 +1,104 @@
+// Register-blocked products: R rows of the weight × 4 vectors of lanes at a time.
+
+// As many rows as the registers hold sums: 32 of them with AVX-512, 16 elsewhere.
+constexpr int kFloatRows = W == 16 ? 6 : 3, kCodeRows = W == 16 ? 6 : 2, kPairRows = W == 16 ? 5 : 2;
+
+// Call `body` with R = MOST as often as it fits, then once with what remains.
+template <int MOST, class Body>
+INLINE void in_blocks(int rows, Body body) {
+    int row = 0;
+    for (; row + MOST <= rows; row += MOST) body(Count<MOST>(), row);
+    switch (rows - row) {
+        case 5: return body(Count<(MOST > 5 ? 5 : 1)>(), row);
+        case 4: return body(Count<(MOST > 4 ? 4 : 1)>(), row);
+        case 3: return body(Count<(MOST > 3 ? 3 : 1)>(), row);
+        case 2: return body(Count<(MOST > 2 ? 2 : 1)>(), row);
+        case 1: return body(Count<1>(), row);
+    }
+}
+
+// y[row] = Σ_k weight[row·row_stride + k·step] x[k], all in floats; `done(row, lane, y)` for each vector.
+template <class Done>
+INLINE void float_product(const float* weight, const int32_t* rows_at, size_t row_stride, size_t step, int rows,
+                          const float* x, int K, int T, Done done) {
+    for (int lane = 0; lane < T; lane += 4 * W)
+        in_blocks<kFloatRows>(rows, [&](auto count, int row) INLINED {
+            constexpr int R = decltype(count)::value;
+            F sums[R][4];
+            const float* w[R];
+            for (int r = 0; r < R; r++) {
+                w[r] = weight + (rows_at ? rows_at[row + r] : row + r) * row_stride;
+                for (int i = 0; i < 4; i++) sums[r][i] = all(0.0f);
+            }
+            for (int k = 0; k < K; k++) {
+                F values[4];
+                for (int i = 0; i < 4; i++) values[i] = load(x + (size_t)k * T + lane + i * W);
+#pragma GCC unroll 6
+                for (int r = 0; r < R; r++) {
+                    F factor = all(w[r][k * step]);
+                    for (int i = 0; i < 4; i++) sums[r][i] = fma(values[i], factor, sums[r][i]);
+                }
+            }
+            for (int r = 0; r < R; r++)
+                for (int i = 0; i < 4; i++) done(row + r, lane + i * W, sums[r][i]);
+        });
+}
+
+#if COMPSRT_INTEGER
+// Σ of the codes of each lane, less `centre` for each of `columns`, as floats: out [T].
+static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, float* out) {
+    const I ones = all_bytes(1);
+    for (int lane = 0; lane < T; lane += W) {
+        I total = dot_begin(-centre * columns);
+        for (int row = 0; row < columns; row += 4) total = dot(total, iload(codes + (size_t)row * T + lane * 4), ones);
+        store(out + lane, to_float(dot_end(total, -centre * columns)));
+    }
+}
+
+// y = alpha Σ r'w' + beta Σ r' + gamma; with a mask beta's sum is over the weights that stay.
+template <bool MASKED, class Done>
+INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, int T, Done done) {
+    constexpr int MOST = MASKED ? (kCodeRows > 2 ? kCodeRows / 2 : 1) : kCodeRows;
+    const int padded = (l.columns + 3) & ~3;
+    for (int lane = 0; lane < T; lane += 4 * W)
+        in_blocks<MOST>(l.rows, [&](auto count, int row) INLINED {
+            constexpr int R = decltype(count)::value;
+            I sums[R][4], kept[R][4];
+            const int8_t* w = l.codes + (size_t)row * padded;
+            const int8_t* mask = l.mask + (MASKED ? (size_t)row * padded : 0);
+#pragma GCC unroll 6
+            for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) {
+                    sums[r][i] = dot_begin(l.start[row + r]);
+                    if (MASKED) kept[r][i] = dot_begin(l.mask_start[row + r]);
+                }
+            for (int k = 0; k < padded; k += 4) {
+                I values[4];
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) values[i] = iload(codes + (size_t)k * T + (lane + i * W) * 4);
+#pragma GCC unroll 6
+                for (int r = 0; r < R; r++) {
+                    I factor = broadcast4(w + r * padded + k);
+#pragma GCC unroll 4
+                    for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
+                    if (MASKED) {
+                        I stays = broadcast4(mask + r * padded + k);
+#pragma GCC unroll 4
+                        for (int i = 0; i < 4; i++) kept[r][i] = dot(kept[r][i], values[i], stays);
+                    }
+                }
+            }
+#pragma GCC unroll 6
+            for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) {
+                    const int o = row + r;
+                    F total = MASKED ? to_float(dot_end(kept[r][i], l.mask_start[o])) : load(code_sums + lane + i * W);
+                    F rest = fma(total, all(l.beta[o]), all(l.gamma[o]));
+                    F y = fma(to_float(dot_end(sums[r][i], l.start[o])), all(l.alpha[o]), rest);
+                    done(l.kept_rows ? l.kept_rows[o] : o, lane + i * W, y);
+                }
+        });
+}
+#endif

@@ -1,0 +1,69 @@
+// Vectors of 8 floats: AVX2 with FMA. Byte products are summed in 16 bits: fold.py grants the integer path only where
+// those sums fit.
+#include <immintrin.h>
+
+constexpr int W = 8;
+#define COMPSRT_INTEGER 1
+typedef __m256 F;
+typedef __m256i I;
+
+INLINE F load(const float* p) { return _mm256_loadu_ps(p); }
+INLINE void store(float* p, F v) { _mm256_storeu_ps(p, v); }
+INLINE F all(float v) { return _mm256_set1_ps(v); }
+INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE F larger(F a, F b) { return _mm256_max_ps(a, b); }
+INLINE F smaller(F a, F b) { return _mm256_min_ps(a, b); }
+INLINE F square_root(F a) { return _mm256_sqrt_ps(a); }
+INLINE F nearest(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE F times_power(F a, F n) {
+    __m256i bits = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return _mm256_mul_ps(a, _mm256_castsi256_ps(bits));
+}
+INLINE float sum(F a) {
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+// One step of the butterfly across lanes: lane i and lane i ^ K become their sum and difference.
+template <int K>
+INLINE F lane_butterfly(F a) {
+    F b = K == 1 ? _mm256_permute_ps(a, 0xB1) : K == 2 ? _mm256_permute_ps(a, 0x4E) : _mm256_permute2f128_ps(a, a, 1);
+    constexpr int odd = K == 1 ? 0xAA : K == 2 ? 0xCC : 0xF0;
+    return _mm256_blend_ps(_mm256_add_ps(b, a), _mm256_sub_ps(b, a), odd);
+}
+
+INLINE I iload(const void* p) { return _mm256_loadu_si256((const I*)p); }
+INLINE void istore(void* p, I v) { _mm256_storeu_si256((I*)p, v); }
+INLINE I izero() { return _mm256_setzero_si256(); }
+INLINE I iall(int v) { return _mm256_set1_epi32(v); }
+INLINE I broadcast4(const void* p) {
+    int v;
+    __builtin_memcpy(&v, p, 4);
+    return _mm256_set1_epi32(v);
+}
+INLINE F to_float(I v) { return _mm256_cvtepi32_ps(v); }
+INLINE I to_int(F v) { return _mm256_cvtps_epi32(v); }
+INLINE I add_int(I a, I b) { return _mm256_add_epi32(a, b); }
+INLINE I subtract_bytes(I a, I b) { return _mm256_sub_epi8(a, b); }
+INLINE I all_bytes(int v) { return _mm256_set1_epi8((char)v); }
+INLINE I low_half(I a) { return _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)); }
+
+// Four rows of 8 values → their rounded codes, four bytes a lane; negative ones become 0.
+INLINE I codes4(F a, F b, F c, F d) {
+    const I order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    I low = _mm256_packs_epi32(to_int(a), to_int(b)), high = _mm256_packs_epi32(to_int(c), to_int(d));
+    return _mm256_shuffle_epi8(_mm256_packus_epi16(low, high), order);
+}
+// Two rows of values ≥ 0 → two 16-bit codes a lane.
+INLINE I codes2(F a, F b) { return _mm256_or_si256(to_int(a), _mm256_slli_epi32(to_int(b), 16)); }
+INLINE void store_16bit(int16_t* p, F v) {
+    I packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(to_int(v), izero()), 0x08);
+    _mm_storeu_si128((__m128i*)p, _mm256_castsi256_si128(packed));
+}
+
+// Σ of four unsigned × signed bytes, per lane; two 16-bit sums a lane until `dot_end`.
+INLINE I dot_begin(int) { return izero(); }
+INLINE I dot(I sum, I codes, I weights) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, weights)); }
+INLINE I dot_end(I sum, int start) { return _mm256_add_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), iall(start)); }
+INLINE I dot16(I sum, I a, I b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }

@@ -1,0 +1,62 @@
+// Vectors of 16 floats: AVX-512 with VNNI.
+#include <immintrin.h>
+
+constexpr int W = 16;
+#define COMPSRT_INTEGER 1
+typedef __m512 F;
+typedef __m512i I;
+
+INLINE F load(const float* p) { return _mm512_loadu_ps(p); }
+INLINE void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+INLINE F all(float v) { return _mm512_set1_ps(v); }
+INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE F larger(F a, F b) { return _mm512_max_ps(a, b); }
+INLINE F smaller(F a, F b) { return _mm512_min_ps(a, b); }
+INLINE F square_root(F a) { return _mm512_sqrt_ps(a); }
+INLINE F nearest(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+INLINE F times_power(F a, F n) { return _mm512_scalef_ps(a, n); }
+INLINE float sum(F a) { return _mm512_reduce_add_ps(a); }
+
+// One step of the butterfly across lanes: lane i and lane i ^ K become their sum and difference.
+template <int K>
+INLINE F lane_butterfly(F a) {
+    F b = K == 1   ? _mm512_permute_ps(a, 0xB1)
+          : K == 2 ? _mm512_permute_ps(a, 0x4E)
+          : K == 4 ? _mm512_shuffle_f32x4(a, a, 0xB1)
+                   : _mm512_shuffle_f32x4(a, a, 0x4E);
+    constexpr __mmask16 odd = K == 1 ? 0xAAAA : K == 2 ? 0xCCCC : K == 4 ? 0xF0F0 : 0xFF00;
+    return _mm512_mask_sub_ps(_mm512_add_ps(b, a), odd, b, a);
+}
+
+INLINE I iload(const void* p) { return _mm512_loadu_si512(p); }
+INLINE void istore(void* p, I v) { _mm512_storeu_si512(p, v); }
+INLINE I izero() { return _mm512_setzero_si512(); }
+INLINE I iall(int v) { return _mm512_set1_epi32(v); }
+INLINE I broadcast4(const void* p) {
+    int v;
+    __builtin_memcpy(&v, p, 4);
+    return _mm512_set1_epi32(v);
+}
+INLINE F to_float(I v) { return _mm512_cvtepi32_ps(v); }
+INLINE I to_int(F v) { return _mm512_cvtps_epi32(v); }
+INLINE I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
+INLINE I subtract_bytes(I a, I b) { return _mm512_sub_epi8(a, b); }
+INLINE I all_bytes(int v) { return _mm512_set1_epi8((char)v); }
+INLINE I low_half(I a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xFFFF)); }
+
+// Four rows of 16 values → their rounded codes, four bytes a lane; negative ones become 0.
+INLINE I codes4(F a, F b, F c, F d) {
+    const I order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    I low = _mm512_packs_epi32(to_int(a), to_int(b)), high = _mm512_packs_epi32(to_int(c), to_int(d));
+    return _mm512_shuffle_epi8(_mm512_packus_epi16(low, high), order);
+}
+// Two rows of values ≥ 0 → two 16-bit codes a lane.
+INLINE I codes2(F a, F b) { return _mm512_or_si512(to_int(a), _mm512_slli_epi32(to_int(b), 16)); }
+INLINE void store_16bit(int16_t* p, F v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(to_int(v))); }
+
+// Σ of four unsigned × signed bytes, per lane.
+INLINE I dot_begin(int start) { return iall(start); }
+INLINE I dot(I sum, I codes, I weights) { return _mm512_dpbusd_epi32(sum, codes, weights); }
+INLINE I dot_end(I sum, int) { return sum; }
+// The largest |code · weight| whose sums are exact over `groups` of four, see simd_avx2.h.
+INLINE I dot16(I sum, I a, I b) { return _mm512_dpwssd_epi32(sum, a, b); }

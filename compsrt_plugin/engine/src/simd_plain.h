@@ -1,0 +1,23 @@
+// Vectors of 4 floats in the compiler's own notation: SSE2, NEON or whatever the processor has. No integer products.
+constexpr int W = 4;
+#define COMPSRT_INTEGER 0
+typedef float F __attribute__((vector_size(16)));
+typedef int32_t Bits __attribute__((vector_size(16)));
+
+INLINE F load(const float* p) {
+    F v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void store(float* p, F v) { __builtin_memcpy(p, &v, sizeof v); }
+INLINE F all(float v) { return F{v, v, v, v}; }
+INLINE F fma(F a, F b, F c) { return a * b + c; }
+INLINE F larger(F a, F b) { return a > b ? a : b; }
+INLINE F smaller(F a, F b) { return a < b ? a : b; }
+INLINE F square_root(F a) {
+    return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
+}
+// Adding 1.5·2^23 leaves no bit for the fraction: rounds half to even for |a| < 2^22.
+INLINE F nearest(F a) { return (a + 12582912.0f) - 12582912.0f; }
+INLINE F times_power(F a, F n) { return a * (F)((__builtin_convertvector(n, Bits) + 127) << 23); }
+INLINE float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
