@@ -65,7 +65,7 @@ class TensorBlock(Block):
 
     Attributes:
         bits: code width, 2 to 8.
-        transform: `none` or `hadamard` (along the last axis).
+        transform: `none`, `hadamard` (along the last axis), or one of those of docs/hadamard.md.
         granularity: `per_tensor`, or `per_channel` (one scale per output row of a weight).
         search: name of a bound search.
         scalar_decomposition: whether α and β are trained beside the bounds.

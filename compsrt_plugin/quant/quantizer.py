@@ -18,12 +18,7 @@ from compsrt_plugin.quant.fake import (
     paper_codes,
     paper_fake_quantize,
 )
-from compsrt_plugin.quant.hadamard import (
-    hadamard_transform,
-    inverse_hadamard_transform,
-    inverse_softmax_transform,
-    softmax_transform,
-)
+from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
 from compsrt_plugin.quant.samples import Samples
 from compsrt_plugin.quant.spec import QuantSpec
 
@@ -98,15 +93,11 @@ class Quantizer(nn.Module):
 
     def transform(self, x: Tensor) -> Tensor:
         """Take x (..., d) to the quantizer's domain: (..., m), m = d without a transform."""
-        if self.spec.transform == "hadamard":
-            return hadamard_transform(x)
-        return softmax_transform(x) if self.spec.transform == "hadamard_softmax" else x
+        return FORWARD_AND_INVERSE[self.spec.transform][0](x)
 
     def inverse(self, x: Tensor, width: int) -> Tensor:
         """Take (..., m) back to (..., width)."""
-        if self.spec.transform == "hadamard":
-            return inverse_hadamard_transform(x, width)
-        return inverse_softmax_transform(x, width) if self.spec.transform == "hadamard_softmax" else x
+        return FORWARD_AND_INVERSE[self.spec.transform][1](x, width)
 
     def quantize(self, x: Tensor) -> Tensor:
         """Fake-quantize x, already in the quantizer's domain; same shape."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
-TRANSFORMS = ("none", "hadamard", "hadamard_softmax")
+TRANSFORMS = ("none", "hadamard", "hadamard_softmax", "hadamard_signed", "hadamard_exact", "hadamard_block")
 GRANULARITIES = ("per_tensor", "per_channel")
 CODES = ("strict", "paper")
 MIN_BITS, MAX_BITS = 2, 8
@@ -32,7 +32,8 @@ class QuantSpec:
     Attributes:
         bits: code width, 2 to 8; a strict tensor has at most `2**bits` distinct codes.
         transform: `none` quantizes x itself, `hadamard` x H_m / sqrt(m) along the last axis,
-            `hadamard_softmax` the same without the first coefficient, which is known where rows sum to 1.
+            `hadamard_softmax` the same without the first coefficient, which is known where rows sum to 1;
+            `hadamard_signed`, `hadamard_exact` and `hadamard_block` see `quant.hadamard_transforms`.
         granularity: `per_tensor` has one (l, u); `per_channel` one per row of a weight matrix.
         search: name of the bound search, see `quant.bounds.BOUND_SEARCHES`.
         scalar_decomposition: whether alpha and beta exist beside l and u.
