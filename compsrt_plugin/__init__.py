@@ -18,6 +18,7 @@ CLASS_MODULES = (
     "compsrt_plugin.archs.compsrt_swinir_arch",
     "compsrt_plugin.data.paired_dataset",
     "compsrt_plugin.models.compsrt_model",
+    "compsrt_plugin.models.teacher",
     "compsrt_plugin.pruning",
 )
 

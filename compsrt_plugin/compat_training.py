@@ -7,7 +7,7 @@ from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
 
-OURS = "CompSRTModel"
+OURS = ("CompSRTModel", "CompSRTTeacherModel")
 
 
 def apply(rebind: Any) -> dict[str, str]:
@@ -27,7 +27,7 @@ def apply(rebind: Any) -> dict[str, str]:
     rebind(train.create_train_val_dataloader, _drawing(train.create_train_val_dataloader))
     rebind(dist_util.init_dist, _starting(dist_util.init_dist))
     return {
-        "draws": "BasicSR starts its epoch over when it resumes: our model's patches follow from their number",
+        "draws": "BasicSR starts its epoch over when it resumes: our models' patches follow from their number",
         "processes": "BasicSR starts several processes on GPUs only: gloo is taken on CPUs",
     }
 
@@ -35,7 +35,7 @@ def apply(rebind: Any) -> dict[str, str]:
 def _drawing(original: Any) -> Any:
     def create_train_val_dataloader(opt: dict[str, Any], logger: logging.Logger) -> tuple[Any, ...]:
         loader, sampler, val_loaders, epochs, iterations = original(opt, logger)
-        if opt["model_type"] != OURS:
+        if opt["model_type"] not in OURS:
             return loader, sampler, val_loaders, epochs, iterations
         from basicsr.data import build_dataloader
 

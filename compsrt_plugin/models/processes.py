@@ -65,3 +65,10 @@ def share_scores(results: Results, dataset: str) -> None:
         for share in shares:
             for image, scores in share[turn : turn + 1]:
                 results.add_image(dataset, image, **scores.by_method())
+
+
+def take_from_first(tensors: list[Tensor]) -> None:
+    """Give each tensor, in place, the values that the first process has in it."""
+    if processes()[1] > 1:
+        for tensor in tensors:
+            distributed.broadcast(tensor.detach(), 0)

@@ -29,6 +29,7 @@ class TrainedParameters:
         student: the quantized network, bounds found, on its device.
         block: what is trained and how fast.
         ema_decay: decay of the moving average that is judged and kept; 0 judges the parameters themselves.
+        rounded: whether the file will hold 16 bits of what is no code.
 
     Attributes:
         kinds: kind -> name -> parameter, only kinds that are there.
@@ -38,8 +39,8 @@ class TrainedParameters:
             without it.
     """
 
-    def __init__(self, student: nn.Module, block: DistillBlock, ema_decay: float = 0.0) -> None:
-        self.student, self.block, self.ema_decay = student, block, ema_decay
+    def __init__(self, student: nn.Module, block: DistillBlock, ema_decay: float = 0.0, rounded: bool = True) -> None:
+        self.student, self.block, self.ema_decay, self.rounded = student, block, ema_decay, rounded
         kind_of: dict[int, str] = {}
         widths: dict[int, Tensor] = {}
         for _, quantizer in named_quantizers(student):
@@ -129,7 +130,8 @@ class TrainedParameters:
         parameters = list(self.student.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
         self.load(self.candidate())
-        round_unquantized(self.student)
+        if self.rounded:
+            round_unquantized(self.student)
         try:
             yield
         finally:

@@ -25,10 +25,11 @@ class Training:
     """Distils the teacher into the student's trained parameters.
 
     Args:
-        student: the quantized network, bounds found, quantizers on.
-        teacher: the full-precision network.
+        student: the quantized network, bounds found, quantizers on; or one to be trained in full precision.
+        teacher: the full-precision network; None: the original alone teaches.
         block: the option file's `distill:`.
         ema_decay: BasicSR's `train.ema_decay`.
+        rounded: whether the file will hold 16 bits of what is no code; false in full precision.
 
     Attributes:
         trained: the parameters and what is kept of them.
@@ -41,9 +42,16 @@ class Training:
         CompSRTError: if `distill.features` matches nothing.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, block: DistillBlock, ema_decay: float) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None,
+        block: DistillBlock,
+        ema_decay: float,
+        rounded: bool = True,
+    ) -> None:
         self.student = student
-        self.trained = TrainedParameters(student, block, ema_decay)
+        self.trained = TrainedParameters(student, block, ema_decay, rounded)
         self.distillation = Distillation(student, teacher, block)
         self.choice = Choice()
         self.losses: list[dict[str, float]] = []

@@ -10,9 +10,8 @@ from compsrt_plugin.config.files import find_option_file, option_files
 from compsrt_plugin.errors import CompSRTError
 
 
-@pytest.mark.parametrize("command", ["test", "train"])
-def test_nine_files_are_installed_for_each_command(command: str) -> None:
-    assert len(option_files(command)) == 9
+def test_nine_files_are_installed_for_each_command_and_three_teachers() -> None:
+    assert {command: len(option_files(command)) for command in ("test", "train")} == {"test": 9, "train": 12}
 
 
 @pytest.mark.parametrize("name", ["compsrt_x4_3bit.yml", "compsrt_x4_3bit"])

@@ -18,7 +18,7 @@ OPTIONS = option_files("test")["compsrt_x4_3bit"].parents[1]
 
 def test_files_and_script_are_in_step() -> None:
     assert out_of_step(OPTIONS) == []
-    assert len(option_texts()) == 18
+    assert len(option_texts()) == 21
 
 
 def test_a_difference_is_found_and_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,6 +41,25 @@ def test_a_file_says_what_its_name_says(scale: int, bits: int) -> None:
         assert (options["name"], options["scale"], options["network_g"]["upscale"]) == (name, scale, scale)
         assert resolve(options["quant"]).bits == bits
         assert options["val"]["metrics"]["psnr"]["crop_border"] == scale
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_teacher_is_trained_in_full_precision_and_the_other_scales_begin_with_x4(scale: int) -> None:
+    options = read_option_file(option_files("train")[f"swinir_light_x{scale}_teacher"])
+    assert (options["scale"], options["network_g"]["upscale"], options["model_type"]) == (
+        scale,
+        scale,
+        "CompSRTTeacherModel",
+    )
+    assert "quant" not in options
+    start = options["path"]["pretrain_network_g"]
+    assert start is None if scale == 4 else "swinir_light_x4_teacher" in start
+
+
+def test_held_out_pictures_are_judged_in_their_middle_and_never_trained_on() -> None:
+    for path in option_files("train").values():
+        data = read_option_file(path)["datasets"]
+        assert (data["train"]["subset"], data["val"]["subset"], data["val"]["centre_patch"]) == ("train", "holdout", 96)
 
 
 def test_files_without_a_bundled_checkpoint_say_how_to_make_it() -> None:

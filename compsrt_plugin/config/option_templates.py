@@ -1,0 +1,271 @@
+"""The texts from which `write_options` makes the option files; `$name` and the like are filled in."""
+
+from __future__ import annotations
+
+NETWORK = """\
+# SwinIR-light; type and arguments as in BasicSR's swinir_arch.py
+network_g:
+  type: CompSRTSwinIR
+  upscale: $scale
+  in_chans: 3
+  img_size: 64
+  window_size: 8
+  img_range: 1.
+  depths: [6, 6, 6, 6]
+  embed_dim: 60
+  num_heads: [6, 6, 6, 6]
+  mlp_ratio: 2
+  upsampler: pixelshuffledirect
+  resi_connection: 1conv
+"""
+
+QUANT = """\
+# how it is quantized: a named set of values, and anything that differs from it, for example
+#   activation: {bits: 4}                      # or transform, search, codes: see the recipes in the docs
+#   conv_bits: ~                               # convolutions in full precision
+#   overrides: {'layers.0.*.fc2': {bits: 4}}   # by layer name
+quant:
+  recipe: plus
+  bits: $bits
+"""
+
+TEST = """\
+# Test SwinIR-light x$scale, quantized to $bits bits:   basicsr test -opt $name.yml
+$checkpoint_note
+# general settings
+name: $name  # results go to results/$name
+model_type: CompSRTModel
+scale: $scale
+num_gpu: auto  # auto: as many as there are; 0: CPU
+manual_seed: 0
+
+datasets:
+  test_1:
+    name: Demo
+    type: CompSRTPairedDataset
+    embedded: demo  # four photographs that come with scikit-image
+    io_backend:
+      type: disk
+
+  # A benchmark is tested if its folders are found, else one line says where they belong. Either set
+  # COMPSRT_DATA to the common root of Set5/HR, Set5/LR_bicubic/X$scale and so on, or give both folders here.
+$benchmarks
+$network
+path:
+  pretrain_network_g: ~  # a packed checkpoint; ~: the one that comes with the package
+  pretrain_network_teacher: ~  # full-precision weights, for comparison; ~: those that come with the package
+  strict_load_g: true
+
+# tile: {size: 256, overlap: 16}  # how large pictures are cut; without it only where memory would not suffice
+
+val:
+  save_img: true
+  suffix: ~  # added to the names of saved pictures; ~: the name above
+  padding: reflect  # to a multiple of the window, as BasicSR does; flip: as SwinIR's own test does
+
+  metrics:  # on the Y channel, without a border of $scale pixels, as papers do
+    psnr:
+      type: calculate_psnr
+      crop_border: $scale
+      test_y_channel: true
+    ssim:
+      type: calculate_ssim
+      crop_border: $scale
+      test_y_channel: true
+"""
+
+BENCHMARK = """\
+  test_$number:
+    name: $dataset
+    type: CompSRTPairedDataset
+    # dataroot_gt: datasets/$dataset/HR
+    # dataroot_lq: datasets/$dataset/LR_bicubic/X$scale
+    filename_tmpl: '{}x$scale'
+    io_backend:
+      type: disk
+"""
+
+NO_CHECKPOINT = """\
+#
+# No checkpoint for this file comes with the package. Make one first:
+#   basicsr train -opt $name.yml
+#   basicsr test -opt $name.yml --force_yml path:pretrain_network_g=experiments/$name/models/$name.safetensors
+"""
+
+TRAIN = """\
+# Quantize SwinIR-light x$scale to $bits bits:   basicsr train -opt $name.yml
+# The result is experiments/$name/models/$name.safetensors
+
+# general settings
+name: $name
+model_type: CompSRTModel
+scale: $scale
+num_gpu: auto  # auto: as many as there are; 0: CPU
+manual_seed: 0
+
+datasets:
+  # Photographs that come with scikit-image, none of them among the tested ones. For your own, give in both
+  # blocks dataroot_gt: a tenth of the pictures is held out, and low-resolution ones are made once, unless
+  # dataroot_lq and filename_tmpl ('{}x$scale') say where they are.
+  train:
+    name: Calibration
+    type: CompSRTPairedDataset
+    embedded: calibration
+    # dataroot_gt: datasets/DF2K/HR
+    subset: train
+    io_backend:
+      type: disk
+
+    gt_size: $gt_size  # 32 x 32 in low resolution
+    use_hflip: true
+    use_rot: true
+
+    # data loader
+    num_worker_per_gpu: 0
+    batch_size_per_gpu: 2
+    dataset_enlarge_ratio: 100  # only the length of what BasicSR calls an epoch
+    prefetch_mode: ~
+
+$holdout
+$network
+  calibration:  # the low-resolution patches on which bounds are searched
+    patches: 32
+    patch_size: 64
+
+path:
+  pretrain_network_g: ~  # the full-precision weights to quantize; ~: those that come with the package
+  strict_load_g: true
+  resume_state: ~
+
+train:
+  total_iter: 300  # 0: bounds are searched, nothing is distilled
+  warmup_iter: 20
+
+  # of the bounds; in units of each quantizer's range with the recipe plus (as published: 1e-2, absolute)
+  optim_g:
+    type: Adam
+    lr: !!float 2e-3
+    weight_decay: 0
+    betas: [0.9, 0.99]
+
+  scheduler:
+    type: CosineAnnealingRestartLR
+    periods: [300]
+    restart_weights: [1]
+    eta_min: !!float 1e-6
+
+# what the loss compares and what is trained; ~: as the recipe has it (plus trains the weights too)
+distill: ~
+
+$validation"""
+
+HOLDOUT = """\
+  # held out from training: what a choice between iterations is made by, never a test set
+  val:
+    name: Holdout
+    type: CompSRTPairedDataset
+    embedded: calibration
+    # dataroot_gt: datasets/DF2K/HR
+    subset: holdout
+    centre_patch: 96  # judged is the middle of each picture, low-resolution pixels; ~: whole pictures
+    io_backend:
+      type: disk
+"""
+
+VALIDATION = """\
+# validation settings
+val:
+  val_freq: !!float $val_freq
+  save_img: false
+  suffix: ~
+  padding: reflect
+
+  metrics:
+    psnr:
+      type: calculate_psnr
+      crop_border: $scale
+      test_y_channel: true
+
+# logging settings
+logger:
+  print_freq: 10
+  save_checkpoint_freq: !!float $save_freq
+  use_tb_logger: true
+  wandb:
+    project: ~
+    resume_id: ~
+
+# dist training settings
+dist_params:
+  backend: nccl
+  port: 29500
+"""
+
+TEACHER = """\
+# Train SwinIR-light x$scale in full precision, a teacher for quantization:   basicsr train -opt $name.yml
+# Result: experiments/$name/models/$name.safetensors; how other commands take it:
+#   basicsr train -opt compsrt_x${scale}_3bit.yml --force_yml path:pretrain_network_g=FILE
+# The settings are for a CPU; docs/teachers.md has those for a GPU.
+
+# general settings
+name: $name
+model_type: CompSRTTeacherModel
+scale: $scale
+num_gpu: auto  # auto: as many as there are; 0: CPU
+manual_seed: 0
+
+datasets:
+  # Photographs that come with scikit-image, enough to see it run. For a teacher worth its name give in both blocks
+  # dataroot_gt: a tenth of the pictures is held out, and low-resolution ones are made once.
+  train:
+    name: Training
+    type: CompSRTPairedDataset
+    embedded: calibration
+    # dataroot_gt: datasets/DF2K/HR
+    subset: train
+    keep_in_memory: true  # pictures are decoded once; 3 bytes a pixel
+    io_backend:
+      type: disk
+
+    gt_size: $gt_size  # 64 x 64 in low resolution
+    use_hflip: true
+    use_rot: true
+
+    # data loader
+    num_worker_per_gpu: 0  # GPU: 8
+    batch_size_per_gpu: 4  # GPU: 32
+    dataset_enlarge_ratio: 100  # only the length of what BasicSR calls an epoch
+    prefetch_mode: ~  # GPU: cuda, with pin_memory
+    pin_memory: true
+
+$holdout
+$network
+path:
+  # Weights to start from; of another scale all but the upsampler is taken. ~: random weights
+  pretrain_network_g: $start
+  # a stronger network to learn from beside the originals: any weight file that spandrel reads
+  pretrain_network_teacher: ~
+  strict_load_g: true
+  resume_state: ~
+
+train:
+  total_iter: 4000
+  warmup_iter: 100
+  ema_decay: 0.999  # the moving average is what is judged and kept
+  precision: fp32  # GPU: tf32, or bf16
+  compile: false  # GPU: true, if torch can compile there
+
+  optim_g:
+    type: Adam
+    lr: !!float 4e-4
+    weight_decay: 0
+    betas: [0.9, 0.99]
+
+  scheduler:
+    type: CosineAnnealingRestartLR  # one period, of total_iter
+    eta_min: !!float 1e-6
+
+distill:
+  target_weight: 1  # of L1 to the original; L1 to the stronger network's picture has 1
+
+$validation"""
