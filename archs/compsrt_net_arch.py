@@ -131,7 +131,8 @@ class CompSRTNet(nn.Module):
         name = type(self.base[0]).__name__
         if all(isinstance(layer, QuantConv2d) for layer in layers):
             bits = layers[0].weight_quantizer.spec.bits
-            logger.warning(f"{name} has nothing to quantize but convolutions: {len(layers)} at {bits} bits, weights alone")
+            found = f"{len(layers)} convolutions, weights at {bits} bits"
+            logger.warning(f"{name} has nothing to quantize but {found}")
         reasons: dict[str, list[str]] = {}
         for layer, why in self.kept.items():
             reasons.setdefault(why, []).append(layer)

@@ -9,6 +9,8 @@ import re
 import sys
 from pathlib import Path
 
+from compsrt_plugin.checkpoint import read_packed
+from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.commands.packed_network import build, find_packed, open_packed
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what is reported on, and how."""
     parser.add_argument("source", metavar="FILE", help="a packed file, or an option file (path or installed name)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--options", action="store_true", help="print the option file it was made with instead")
     parser.add_argument(
         "--size", default="64x64", metavar="HxW", help="low-resolution pixels operations are counted for (64x64)"
     )
@@ -48,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     """
     size = parse_size(args.size)
     path = find_packed(args.source)
+    if args.options:
+        sys.stdout.write(options_of(path))
+        return 0
     account, title = report_on(path, size)
     sys.stdout.write((json.dumps(account.to_dict(), indent=2) if args.json else text_table(account)) + "\n")
     if args.picture:
@@ -55,6 +61,18 @@ def run(args: argparse.Namespace) -> int:
         draw(account, title).save(buffer, "PNG")
         write_whole(Path(args.picture).expanduser(), buffer.getvalue())
     return 0
+
+
+def options_of(path: Path) -> str:
+    """Return the option file, resolved, that a packed file was made with.
+
+    Raises:
+        CompSRTError: not there, damaged, something else, or a file that does not say.
+    """
+    options = Header.parse(read_packed(path).header, path).options
+    if options is None:
+        raise CompSRTError(f"{path} does not hold its option file", hint="files made before version 0.2 do not")
+    return options
 
 
 def report_on(path: str | Path, size: tuple[int, int] = (64, 64)) -> tuple[Account, str]:
@@ -76,7 +94,8 @@ def report_on(path: str | Path, size: tuple[int, int] = (64, 64)) -> tuple[Accou
     plain = build(source.header, source.path)
     of_quantizers = {id(p) for _, quantizer in named_quantizers(plain) for p in quantizer.parameters()}
     parameters = sum(p.numel() for p in plain.parameters() if id(p) not in of_quantizers)
-    account = account_for(source.packed, source.network, count_products(plain, *size, kept), size, parameters)
+    counted, left = count_products(plain, *size, kept), getattr(plain, "kept", None)
+    account = account_for(source.packed, source.network, counted, size, parameters, left)
     return account, f"{source.path.name}: x{source.header.scale}, {source.header.bits} bits"
 
 

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.interception_products import PRODUCTS, SDPA, call_with, operands
-from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product, share_domain
+from compsrt_plugin.quant.interception_products import MATMULS, PRODUCTS, SDPA, call_with, operands
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, product, share_domain, weighted_sum
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 
 MOST_TRANSFORMED = 4096
@@ -162,9 +162,16 @@ class _Interception(TorchFunctionMode):
 def _product(
     site: Site, quantizers: Sequence[Quantizer | None], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
-    together = all(operand.contracted for operand in site.operands) and share_domain(quantizers[0], quantizers[1])
+    """Return a product of quantized operands; those of the common forms go the way of our own layers."""
+    (first, second), (left, right), (of_left, of_right) = site.operands, operands(func, args, kwargs), quantizers
+    if func in MATMULS and left.shape[:-2] == right.shape[:-2] and first.axis == -1 and first.contracted:
+        if second.contracted:
+            return product(left, right.transpose(-2, -1), of_left, of_right)
+        if second.axis == -1:
+            return weighted_sum(left, right, of_left, of_right)
+    together = first.contracted and second.contracted and share_domain(of_left, of_right)
     quantized = []
-    for operand, quantizer, x in zip(site.operands, quantizers, operands(func, args, kwargs)):
+    for operand, quantizer, x in zip(site.operands, quantizers, (left, right)):
         x = x.movedim(operand.axis, -1)
         if quantizer is not None:
             x = quantizer.quantize(quantizer.transform(x)) if together else quantizer(x)
@@ -196,4 +203,4 @@ def _attention(
         masked = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype is torch.bool else scores + attn_mask
         scores = masked
     weights = F.dropout(scores.softmax(-1), dropout_p)
-    return apply_quantizer(of_map, weights) @ apply_quantizer(of_v, value)
+    return weighted_sum(weights, value, of_map, of_v)

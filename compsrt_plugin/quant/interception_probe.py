@@ -212,7 +212,7 @@ class _Marking(TorchFunctionMode):
             call.axes = axes_of(func, args, given[0], given[1])
             if isinstance(call.axes, Axes):
                 call.macs = call.axes.macs
-                for side in (0, 1):
+                for side in (0, 1) if not given[0].is_meta else ():
                     sums = given[side].sum(call.axes.contracted[side])
                     if MAP in marks[side] and sums.numel() and bool(((sums - 1).abs() < _ONE).all()):
                         call.sums_to_one = side

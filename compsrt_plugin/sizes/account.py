@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ class Account:
         size: height and width of the low-resolution picture they were counted for.
         parameters: of the full-precision network.
         bytes: of the file.
+        kept: layers of a foreign network that the rules leave in full precision -> why.
     """
 
     layers: list[LayerSize]
@@ -38,6 +39,16 @@ class Account:
     size: tuple[int, int]
     parameters: int
     bytes: int
+    kept: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Shares of the multiply-adds with both operands quantized, weights alone, and neither."""
+        names = ("neither", "weights", "both")
+        sums = dict.fromkeys(reversed(names), 0)
+        for product in self.products:
+            sums[names[sum(bits < FLOAT_BITS for bits in product.bits)]] += product.macs
+        return {name: macs / max(1, sum(sums.values())) for name, macs in sums.items()}
 
     @property
     def float_bytes(self) -> int:
@@ -73,6 +84,7 @@ class Account:
                 "float_macs": sum(p.float_macs for p in self.products),
                 "bitops": bitops,
                 "bitops_32bit": bitops / FLOAT_BITS**2,
+                "quantized_macs": self.shares,
             },
             "compression": {
                 "by_file": self.float_bytes / self.bytes,
@@ -84,6 +96,7 @@ class Account:
                 for kind in ("linear", "convolution")
             },
             "others": self.others,
+            "kept": dict(self.kept),
             "layers": [
                 {
                     "name": layer.name,
@@ -111,7 +124,12 @@ def _rates(sizes: Sizes) -> dict[str, float]:
 
 
 def account_for(
-    packed: Packed, network: nn.Module, products: list[Product], size: tuple[int, int], parameters: int
+    packed: Packed,
+    network: nn.Module,
+    products: list[Product],
+    size: tuple[int, int],
+    parameters: int,
+    kept: Mapping[str, str] | None = None,
 ) -> Account:
     """Draw up the account of a packed file.
 
@@ -121,6 +139,7 @@ def account_for(
         products: from `count_products`.
         size: height and width they were counted for.
         parameters: of the full-precision network.
+        kept: see `Account`.
     """
     stored = stored_bytes(packed, network)
     names = {name for name, _ in quantized_layers(network)}
@@ -139,7 +158,7 @@ def account_for(
             others[OTHERS.get(last, "other biases and weights")] += size_on_disk
     others["head and table"] = packed.bytes - sum(stored.values())
     layers = [measure_layer(name, layer, of_layer[name]) for name, layer in quantized_layers(network)]
-    return Account(layers, {k: v for k, v in others.items() if v}, products, size, parameters, packed.bytes)
+    return Account(layers, {k: v for k, v in others.items() if v}, products, size, parameters, packed.bytes, kept or {})
 
 
 def stored_bytes(packed: Packed, network: nn.Module) -> dict[str, int]:

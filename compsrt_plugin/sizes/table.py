@@ -34,7 +34,7 @@ def text_table(account: Account) -> str:
     lines = align([_HEADINGS, *rows, *sums])
     rule = "-" * max(map(len, lines))
     split = 1 + len(rows)
-    return "\n".join([lines[0], rule, *lines[1:split], rule, *lines[split:], rule, *_facts(account)])
+    return "\n".join([lines[0], rule, *lines[1:split], rule, *lines[split:], rule, *_facts(account), *_arithmetic(account)])
 
 
 def _facts(account: Account) -> list[str]:
@@ -50,6 +50,22 @@ def _facts(account: Account) -> list[str]:
         f"             BitOPs = MACs x bits x bits: {totals['bitops'] / 1e9:,.0f} G; as papers count, in 32-bit "
         f"operations: {totals['bitops_32bit'] / 1e9:.3f} G",
     ]
+
+
+def _arithmetic(account: Account) -> list[str]:
+    """Say what share of the multiply-adds is quantized, and which layers of a foreign network are not, by reason."""
+    shares = account.shares
+    lines = [
+        f"arithmetic   {shares['both']:.1%} of the multiply-adds have both operands quantized, {shares['weights']:.1%} "
+        f"the weights alone, {shares['neither']:.1%} neither"
+    ]
+    total = max(1, sum(product.macs for product in account.products))
+    macs = {product.name: product.macs for product in account.products}
+    for why in dict.fromkeys(account.kept.values()):
+        names = [name for name, reason in account.kept.items() if reason == why]
+        share = sum(macs.get(name, 0) for name in names) / total
+        lines.append(f"             kept: {len(names)} layers, {share:.1%} of the multiply-adds: {why}")
+    return lines
 
 
 def _row(layer: LayerSize, operations: tuple[int, int]) -> tuple[str, ...]:
