@@ -34,7 +34,8 @@ def text_table(account: Account) -> str:
     lines = align([_HEADINGS, *rows, *sums])
     rule = "-" * max(map(len, lines))
     split = 1 + len(rows)
-    return "\n".join([lines[0], rule, *lines[1:split], rule, *lines[split:], rule, *_facts(account), *_arithmetic(account)])
+    facts = [*_facts(account), *_arithmetic(account)]
+    return "\n".join([lines[0], rule, *lines[1:split], rule, *lines[split:], rule, *facts])
 
 
 def _facts(account: Account) -> list[str]:
