@@ -8,11 +8,12 @@ original. The norm is over tokens and channels of one image and is a constant to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
@@ -28,18 +29,14 @@ class Features:
 
     Args:
         network: whose modules.
-        pattern: of their dotted names, see `features.feature_modules`.
+        names: their dotted names, in module order.
 
     Attributes:
-        names: of the modules that match, in module order.
         outputs: what they returned in the last forward pass, in the same order; of a tuple the first.
-
-    Raises:
-        CompSRTError: if no module matches.
     """
 
-    def __init__(self, network: nn.Module, pattern: str | None) -> None:
-        self.names = feature_modules(network, pattern)
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        self.names = names
         self.outputs: list[Tensor] = []
         for name in self.names:
             network.get_submodule(name).register_forward_hook(self._catch)
@@ -92,7 +89,11 @@ class Distillation:
         if teacher is not None:
             teacher.eval()
         if teacher is not None and block.feature_weight:
-            self.features = Features(student, block.features), Features(teacher, block.features)
+            names = feature_modules(teacher, block.features)
+            if names:
+                self.features = Features(student, names), Features(teacher, names)
+            else:
+                get_root_logger().warning("Distillation compares no features: there is no series of equal modules")
 
     def terms(self, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
         """Return the terms of L, weighted, by name: with a teacher `output`, and if they count `feature` and `target`.

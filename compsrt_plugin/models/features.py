@@ -7,6 +7,7 @@ import fnmatch
 from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import Quantizer
 
 RESIDUAL_GROUPS = "layers.*.residual_group"  # SwinIR's, and what has been made of SwinIR since
 
@@ -17,20 +18,18 @@ def feature_modules(network: nn.Module, pattern: str | None) -> list[str]:
     Args:
         network: student or teacher: both have the same groups.
         pattern: of their names, shell style. None: `layers.*.residual_group`, or without such modules the series
-            that `repeated_modules` finds.
+            that `repeated_modules` finds, which may be none.
 
     Raises:
-        CompSRTError: no module matches, or the network has no series.
+        CompSRTError: no module matches the pattern.
     """
     names = [name for name, _ in network.named_modules() if fnmatch.fnmatchcase(name, pattern or RESIDUAL_GROUPS)]
-    names = names or ([] if pattern else repeated_modules(network))
-    if not names:
-        what = f"{pattern!r} matches no module" if pattern else "is empty, and there is no series of equal modules"
+    if pattern and not names:
         raise CompSRTError(
-            f"distill.features {what} of {type(network).__name__}",
-            hint="set distill.features to a pattern of its module names, or distill.feature_weight: 0",
+            f"distill.features {pattern!r} matches no module of {type(network).__name__}",
+            hint="give a pattern of its module names, or distill.feature_weight: 0",
         )
-    return names
+    return names or repeated_modules(network)
 
 
 def repeated_modules(network: nn.Module) -> list[str]:
@@ -43,11 +42,17 @@ def repeated_modules(network: nn.Module) -> list[str]:
     for name, module in network.named_modules():
         if not isinstance(module, (nn.ModuleList, nn.Sequential)):
             continue
-        members = [(child, part) for child, part in module.named_children() if next(part.children(), None) is not None]
-        if len(members) < 2 or len({type(part).__name__ for _, part in members}) > 1:
+        members = list(module.named_children())
+        alike = len({type(part).__name__ for _, part in members}) == 1
+        if len(members) < 2 or not alike or not all(_is_group(part) for _, part in members):
             continue
         depth = name.count(".") + 1 if name else 0
         rank = (-depth, sum(p.numel() for p in module.parameters()))
         if best is None or rank > best:
             best, found = rank, [f"{name}.{child}".lstrip(".") for child, _ in members]
     return found
+
+
+def _is_group(module: nn.Module) -> bool:
+    """Whether a module is made of others, quantizers aside."""
+    return any(not isinstance(child, Quantizer) for child in module.children())

@@ -225,6 +225,8 @@ def marks_of(x: Any) -> frozenset[str | int]:
 
 
 def _mark(x: Tensor, marks: frozenset[str | int]) -> None:
+    if not x.is_floating_point():  # positions found in a map are no map
+        marks = marks & {DATA, LAYER}
     if not isinstance(x, nn.Parameter):
         setattr(x, _MARKS, marks_of(x) | marks)
 
@@ -300,8 +302,10 @@ def _kept(network: nn.Module, found: Pass) -> dict[str, str]:
             continue
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             keep[name] = "depth-wise convolution"
-        elif name in found.layers and not found.layers[name]:
-            keep[name] = "its input is the same for every picture (position bias)"
+        elif name not in found.layers:
+            keep[name] = "not called: unused, or its weight is read by code around it"
+        elif not found.layers[name]:
+            keep[name] = "its input is the same for every picture, as of a position bias"
         elif found.vectors.get(name) == 1:
             keep[name] = "one vector a picture (channel attention)"
         elif type(module) not in (nn.Linear, nn.Conv2d) or getattr(module, "padding_mode", "zeros") != "zeros":

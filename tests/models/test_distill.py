@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from compsrt_plugin.config.schema import DistillBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.distill import Distillation, Features, feature_loss, first_not_finite, unit_energy
+from compsrt_plugin.models.features import feature_modules
 
 from . import tiny_run
 
@@ -92,7 +93,7 @@ def test_the_teacher_gets_no_gradient():
 
 def test_the_features_of_swinir_are_the_outputs_of_its_residual_groups():
     network = tiny_run.plain_teacher()
-    features = Features(network, DistillBlock().features)
+    features = Features(network, feature_modules(network, DistillBlock().features))
     with torch.no_grad():
         network(torch.rand(2, 3, 16, 16))
     assert features.names == ["layers.0.residual_group"]
