@@ -19,11 +19,13 @@ class Recipe:
     Attributes:
         about: one line on what it is and where it comes from.
         values: fields of a `NetworkSpec`, all but the bits.
+        conditioning: `quant.conditioning`; None leaves the weights as they are.
         distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
     """
 
     about: str
     values: Mapping[str, Any]
+    conditioning: float | None = None
     distill: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -41,6 +43,14 @@ def _same_for_all(tensor: dict[str, Any], conv_bits: int | None) -> dict[str, An
     return {"weight": tensor, "activation": tensor, "conv_bits": conv_bits, "overrides": {}}
 
 
+TWO_D_QUANT = {
+    **_same_for_all(_tensor("none", "dobi", False), conv_bits=None),
+    "overrides": {
+        "*.map": {"search": "dobi_one_sided"},
+        "*.fc2.input": {"search": "dobi_one_sided"},
+    },
+}
+
 RECIPES: dict[str, Recipe] = {
     "minmax": Recipe(
         "bounds only: the smallest and largest value; no transform",
@@ -57,13 +67,13 @@ RECIPES: dict[str, Recipe] = {
     "2dquant": Recipe(
         "2DQuant (arXiv 2406.06649): no transform; the search moves both ends, or the upper one only where "
         "values are one-sided (softmax map, GELU output), as the paper describes; convolutions kept",
-        {
-            **_same_for_all(_tensor("none", "dobi", False), conv_bits=None),
-            "overrides": {
-                "*.map": {"search": "dobi_one_sided"},
-                "*.fc2.input": {"search": "dobi_one_sided"},
-            },
-        },
+        TWO_D_QUANT,
+    ),
+    "condiquant": Recipe(
+        "our reading of CondiQuant (arXiv 2502.15478, no code public): weights are changed first, to lower condition "
+        "numbers with the same outputs on calibration patches, then as 2dquant",
+        TWO_D_QUANT,
+        conditioning=0.01,
     ),
     "compsrt": Recipe(
         "CompSRT (arXiv 2601.21069) at honest bits: Hadamard, two-sided search, scalar decomposition, at "
@@ -80,7 +90,7 @@ RECIPES: dict[str, Recipe] = {
             "overrides": {"*.map": {"transform": "hadamard_softmax"}},
         },
         # Bounds move in units of their range: one learning rate then fits tensors of any size.
-        {"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
+        distill={"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
     ),
     "compsrt-paper": Recipe(
         "CompSRT as published: codes are not limited to 2^bits; convolutions kept",
@@ -98,12 +108,15 @@ class QuantOptions:
         bits: nominal code width; layers may differ by override.
         spec: how each tensor is quantized.
         calibration: the pictures on which bounds are searched.
+        conditioning: by how much a layer's outputs may move when its weight's condition number is lowered before;
+            None leaves the weights.
     """
 
     recipe: str
     bits: int
     spec: NetworkSpec
     calibration: CalibrationBlock
+    conditioning: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, for the log and the checkpoint's header."""
@@ -112,6 +125,7 @@ class QuantOptions:
             "bits": self.bits,
             "spec": self.spec.to_dict(),
             "calibration": dataclasses.asdict(self.calibration),
+            "conditioning": self.conditioning,
         }
 
 
@@ -158,4 +172,6 @@ def resolve(quant_block: Mapping[str, Any] | None) -> QuantOptions:
             "overrides": overrides,
         }
     )
-    return QuantOptions(block.recipe, block.bits, spec, block.calibration)
+    given = block.conditioning
+    conditioning = RECIPES[block.recipe].conditioning if isinstance(given, str) else given
+    return QuantOptions(block.recipe, block.bits, spec, block.calibration, conditioning)

@@ -14,7 +14,7 @@ from compsrt_plugin.config.checks import Check, choice, flag, mapping, number, o
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.spec import CODES, GRANULARITIES, MAX_BITS, MIN_BITS, TRANSFORMS
 
-AS_RECIPE = "recipe"  # the value of `conv_bits` that leaves the choice to the recipe
+AS_RECIPE = "recipe"  # the value of `conv_bits` and `conditioning` that leaves the choice to the recipe
 B = TypeVar("B", bound="Block")
 
 
@@ -139,6 +139,11 @@ def _conv_bits(key: str, value: Any) -> None:
         optional(whole(MIN_BITS, MAX_BITS))(key, value)
 
 
+def _conditioning(key: str, value: Any) -> None:
+    if value != AS_RECIPE:
+        optional(number(0, below=1, above=True))(key, value)
+
+
 @dataclass(frozen=True)
 class QuantBlock(Block):
     """`quant:`, how the network is quantized: a recipe, and what differs from it.
@@ -150,6 +155,9 @@ class QuantBlock(Block):
         activation: what differs for linear inputs and attention operands.
         conv_bits: code width of convolution weights; null keeps them in full precision, `recipe` leaves it
             to the recipe.
+        conditioning: lower the condition numbers of linear weights before bounds are searched, while each layer's
+            outputs on calibration patches move by at most this share of their norm; null leaves the weights,
+            `recipe` leaves it to the recipe.
         overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later ones win.
         calibration: the pictures on which bounds are searched.
     """
@@ -161,6 +169,7 @@ class QuantBlock(Block):
     weight: WeightBlock = field(default_factory=WeightBlock, metadata={"block": WeightBlock})
     activation: ActivationBlock = field(default_factory=ActivationBlock, metadata={"block": ActivationBlock})
     conv_bits: int | str | None = option(AS_RECIPE, _conv_bits)
+    conditioning: float | str | None = option(AS_RECIPE, _conditioning)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"check": per_pattern(_override)})
     calibration: CalibrationBlock = field(default_factory=CalibrationBlock, metadata={"block": CalibrationBlock})
 

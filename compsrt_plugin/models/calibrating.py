@@ -14,7 +14,7 @@ from torch import nn
 from compsrt_plugin.checkpoint.network import round_unquantized, save_network
 from compsrt_plugin.config.recipes import resolve_distill
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.calibration import Pruning, search_bounds
+from compsrt_plugin.models.calibration import Pruning, condition_weights, search_bounds
 from compsrt_plugin.models.choice import named_as_test_sets
 from compsrt_plugin.models.curve import save_curve
 from compsrt_plugin.models.judge import Judge
@@ -62,7 +62,9 @@ class CalibratingModel(ResumableModel):
 
     @property
     def trains_weights(self) -> bool:
-        """Whether weights are trained, not bounds alone."""
+        """Whether weights are trained, or changed before, not bounds alone."""
+        if self.quant is not None and self.quant.conditioning is not None:
+            return True
         return self.training is not None and self.training.distillation.block.train_weights
 
     @property
@@ -83,6 +85,8 @@ class CalibratingModel(ResumableModel):
         self.pruning = Pruning(network, self.opt, self.quant.calibration, self.device)
         if self.opt["path"].get("resume_state"):
             return
+        if self.quant.conditioning is not None:
+            condition_weights(network, self.opt, self.quant.calibration, self.quant.conditioning, self.device)
         self.pruning.at(0)
         search_bounds(network, self.opt, self.quant.calibration, self.device)
         if self._total:
@@ -250,6 +254,7 @@ class CalibratingModel(ResumableModel):
                 "prune": identity["prune"],
                 "bits": self.quant.bits,
                 "weights_trained": self.trains_weights,
+                "conditioning": self.quant.conditioning,
                 "iterations": iterations,
                 "chosen": training.choice.provenance(iterations) if training else None,
                 "teacher_sha256": identity["teacher"],

@@ -179,6 +179,7 @@ class CompSRTModel(CalibratingModel):
         if quant is not None and self.teacher_source:
             files["teacher"] = FileRecord.of(self.teacher_source)
         bits = quant.bits if quant else 32
+        conditioning = header.provenance.get("conditioning") if header else quant.conditioning if quant else None
         widths = {q.name: q.spec.bits for _, q in named_quantizers(self.get_bare_model(self.net_g))}
         return Results(
             name=self.opt["name"],
@@ -194,6 +195,7 @@ class CompSRTModel(CalibratingModel):
             other_bits={name: width for name, width in widths.items() if width != bits},
             versions=versions(),
             files=files,
+            extra={} if conditioning is None else {"conditioning": conditioning},
         )
 
     def dist_validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool) -> None:

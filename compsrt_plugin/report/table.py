@@ -115,6 +115,7 @@ def _signed(value: float, decimals: int) -> str:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     weights = "trained" if results.weights_trained else "frozen"
+    weights = "changed (conditioned)" if "conditioning" in results.extra else weights
     return [
         ("bits", results.bit_label),
         ("codes", _codes_fact(results)),

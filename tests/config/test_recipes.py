@@ -60,6 +60,17 @@ def test_two_d_quant_searches_one_side_for_the_softmax_map_and_the_gelu_output()
     assert list(searches.values()) == ["dobi_one_sided", "dobi_one_sided", "dobi", "dobi"]
 
 
+def test_condiquant_is_two_d_quant_with_weights_conditioned_before() -> None:
+    ours, base = resolve({"recipe": "condiquant", "bits": 3}), resolve({"recipe": "2dquant", "bits": 3})
+    assert ours.spec == base.spec
+    assert (ours.conditioning, base.conditioning) == (0.01, None)
+    assert resolve({"recipe": "condiquant", "conditioning": None}).conditioning is None
+    assert resolve({"recipe": "plus", "conditioning": 0.02}).conditioning == 0.02
+    for value in (0, 1, -0.1, "none", True):
+        with pytest.raises(CompSRTError, match=r"quant\.conditioning is .*; allowed: numbers above 0 to below 1"):
+            resolve({"conditioning": value})
+
+
 def test_the_block_wins_over_the_recipe() -> None:
     block = {
         "recipe": "2dquant",

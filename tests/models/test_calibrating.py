@@ -93,6 +93,17 @@ def test_weights_that_were_trained_are_told(folder: Path):
     assert read_packed(packed(folder)).header["provenance"]["weights_trained"] is True
 
 
+def test_weights_that_were_conditioned_are_told(folder: Path, capsys: pytest.CaptureFixture[str]):
+    changes = {"train__total_iter": 1, "quant__recipe": "condiquant"}
+    assert train(folder, **changes) == 0
+    said = capsys.readouterr()
+    assert "Weights changed: condition numbers of 12 linear weights lowered" in said.err
+    assert "condiquant, strict codes, weights changed (conditioned)" in said.out + said.err
+    provenance = read_packed(packed(folder)).header["provenance"]
+    assert (provenance["weights_trained"], provenance["conditioning"]) == (True, 0.01)
+    assert json.loads((folder / "experiments" / "tiny" / "results.json").read_text())["weights_trained"] is True
+
+
 def test_without_iterations_bounds_are_all(folder: Path):
     assert train(folder, train__total_iter=0) == 0
     provenance = read_packed(packed(folder)).header["provenance"]

@@ -1,0 +1,105 @@
+"""Weights with a lower condition number whose outputs on calibration data stay: what `condiquant` does first.
+
+Our reading of CondiQuant (arXiv 2502.15478, whose code is not public). A layer's sensitivity to errors is bounded by
+the condition number of its weight, so for a weight W (rows, columns) with inputs X (count, columns) we look for
+
+    W' with the smallest kappa(W') = sigma_max / sigma_min    such that    ||X W'^T - X W^T||_F <= tolerance ||X W^T||_F
+
+by proximal gradient descent. For a target t the smooth part is f(W') = tr((W' - W) G (W' - W)^T) / 2, G = X^T X, and
+the other part is the indicator of {kappa <= t}, whose proximal operator keeps the singular vectors and clamps the
+singular values to [a, t a], with the a that moves them least (Lu & Pong, SIAM J. Matrix Anal. Appl. 2011):
+
+    W' <- prox_t(W' - (W' - W) G / lambda_max(G))
+
+t falls step by step as long as the outputs stay within the tolerance. Directions that the inputs hardly have are free
+to change, and those are often the ones with small singular values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SHRINK = 0.8  # of the target condition number, from one round to the next
+STEPS = 12  # proximal gradient steps a round
+ROUNDS = 60
+WORST = 1e4  # where targets begin for a weight that is worse, or singular
+HALVINGS = 40  # of the interval that holds a: to 1e-12 of the largest singular value
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """What became of some weights of one shape.
+
+    Attributes:
+        weight: (n, rows, columns), in the dtype they came in.
+        before, after: (n,) condition numbers, float64.
+        change: (n,) ||X W'^T - X W^T||_F / ||X W^T||_F, float64.
+    """
+
+    weight: Tensor
+    before: Tensor
+    after: Tensor
+    change: Tensor
+
+
+def condition_numbers(weights: Tensor) -> Tensor:
+    """Return sigma_max / sigma_min of each matrix in (n, rows, columns); infinity for a singular one."""
+    values = torch.linalg.svdvals(weights.double())
+    return values[..., 0] / values[..., -1]
+
+
+def condition(weights: Tensor, grams: Tensor, tolerance: float) -> Conditioned:
+    """Lower the condition numbers of weights of one shape as far as their outputs allow.
+
+    Args:
+        weights: (n, rows, columns).
+        grams: (n, columns, columns), X^T X of each weight's inputs, of any scale.
+        tolerance: how far the outputs may move, as a share of their norm.
+
+    Returns:
+        The new weights; a weight whose outputs do not let it improve stays as it is.
+    """
+    original, gram = weights.double(), grams.double()
+    gram = gram / torch.linalg.eigvalsh(gram)[:, -1:, None].clamp_min(torch.finfo(gram.dtype).tiny)
+    energy = _energy(original, gram).clamp_min(torch.finfo(gram.dtype).tiny)
+    before = condition_numbers(original)
+    target = before.clamp_max(WORST)
+    kept, change = original.clone(), torch.zeros_like(before)
+    current = original.clone()
+    active = torch.ones_like(before, dtype=torch.bool)
+    for _ in range(ROUNDS):
+        target = torch.where(active, (target * SHRINK).clamp_min(1.0), target)
+        for _ in range(STEPS):
+            current[active] = _clamped(
+                current[active] - (current[active] - original[active]) @ gram[active], target[active]
+            )
+        moved = (_energy(current - original, gram) / energy).sqrt()
+        active &= moved <= tolerance
+        kept[active], change[active] = current[active], moved[active]
+        active &= target > 1
+        if not active.any():
+            break
+    return Conditioned(kept.to(weights.dtype), before, condition_numbers(kept), change)
+
+
+def _energy(weights: Tensor, gram: Tensor) -> Tensor:
+    """Return tr(W G W^T) of each matrix, (n,)."""
+    return ((weights @ gram) * weights).sum((-2, -1)).clamp_min(0)
+
+
+def _clamped(weights: Tensor, target: Tensor) -> Tensor:
+    """Return the nearest matrices whose condition number is at most `target` (n,), in the Frobenius norm."""
+    left, values, right = torch.linalg.svd(weights, full_matrices=False)
+    target = target[:, None]
+    low, high = torch.zeros_like(target), values[:, :1].clone()
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        # Derivative of sum (clamp(sigma, a, t a) - sigma)^2 / 2 by a; it rises with a.
+        raised, lowered = (middle - values).clamp_min(0), (values - target * middle).clamp_min(0)
+        slope = raised.sum(1, keepdim=True) - target * lowered.sum(1, keepdim=True)
+        low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)
+    bounded = torch.minimum(torch.maximum(values, high), target * high)
+    return (left * bounded[:, None, :]) @ right
