@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,29 @@ _KINDS = {
     type(None): "null",
 }
 
+MAX_OPTIONS = 1 << 18  # bytes of the option file's text
+
+
+def pack_options(text: str) -> str:
+    """Return an option file's text as `provenance.options` holds it: zlib in base 85, a kilobyte instead of three."""
+    return base64.b85encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def unpack_options(packed: str) -> str:
+    """Return the text again; nothing in it is used but to be shown.
+
+    Raises:
+        ValueError: it is not what `pack_options` made, or longer than `MAX_OPTIONS`.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(base64.b85decode(packed), MAX_OPTIONS).decode()
+    except zlib.error:
+        raise ValueError("it cannot be decompressed") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError(f"it is cut off, followed by something, or larger than {MAX_OPTIONS:,} bytes")
+    return text
+
 
 @dataclass(frozen=True)
 class Header:
@@ -33,7 +58,9 @@ class Header:
         bits: nominal code width.
         recipe: name of the recipe it was made by.
         weights_trained: whether weights were trained, or bounds alone.
-        provenance: all that is told about how it was made; only the three above are relied upon.
+        options: the option file it was made with, resolved, as YAML; None in a file that does not say.
+        provenance: all that is told about how it was made, the options packed; only bits, recipe and
+            weights_trained are relied upon.
     """
 
     arch: dict[str, Any]
@@ -42,6 +69,7 @@ class Header:
     bits: int
     recipe: str
     weights_trained: bool
+    options: str | None
     provenance: dict[str, Any]
 
     @classmethod
@@ -74,8 +102,19 @@ class Header:
             bits=bits,
             recipe=_entry(provenance, "recipe", str, path),
             weights_trained=_entry(provenance, "weights_trained", bool, path),
+            options=_options(provenance, path),
             provenance=provenance,
         )
+
+
+def _options(provenance: Mapping[str, Any], path: Path) -> str | None:
+    if "options" not in provenance:
+        return None
+    packed = _entry(provenance, "options", str, path)
+    try:
+        return unpack_options(packed)
+    except ValueError as error:
+        raise damaged(path, f"the option file in its header is unreadable ({error})") from error
 
 
 def _entry(block: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:

@@ -50,6 +50,12 @@ def round_table(table: Tensor, bits: int = 8) -> Tensor:
     return torch.where(span > 0, torch.round(table / step) * step, table)
 
 
+def round_mantissa(values: Tensor, bits: int) -> Tensor:
+    """Round to `bits` significant binary digits, at most half precision's 11: the digits left out compress away."""
+    fraction, exponent = torch.frexp(values)
+    return torch.ldexp(torch.round(fraction * 2**bits), exponent - bits).half().to(values.dtype)
+
+
 def save_network(path: str | Path, network: nn.Module, header: Mapping[str, Any]) -> int:
     """Freeze the network in place and write it as one packed file.
 

@@ -11,6 +11,7 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils import get_root_logger
 from torch import nn
 
+from compsrt_plugin.checkpoint.header import pack_options
 from compsrt_plugin.checkpoint.network import round_unquantized, save_network
 from compsrt_plugin.config.recipes import resolve_distill
 from compsrt_plugin.errors import CompSRTError
@@ -19,6 +20,7 @@ from compsrt_plugin.models.choice import named_as_test_sets
 from compsrt_plugin.models.curve import save_curve
 from compsrt_plugin.models.judge import Judge
 from compsrt_plugin.models.networks import versions
+from compsrt_plugin.models.option_text import option_text
 from compsrt_plugin.models.processes import wait_for_all
 from compsrt_plugin.models.progress import Progress
 from compsrt_plugin.models.resuming import ResumableModel
@@ -260,6 +262,7 @@ class CalibratingModel(ResumableModel):
                 "teacher_sha256": identity["teacher"],
                 "calibration": self.opt["datasets"]["train"]["name"],
                 "seed": self.opt["manual_seed"],
+                "options": pack_options(option_text(self.opt)),
                 "versions": versions(),
             },
         }

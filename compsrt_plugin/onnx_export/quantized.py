@@ -18,12 +18,8 @@ from compsrt_plugin.quant import (
     QuantizedLayer,
     Quantizer,
     QuantLinear,
-    hadamard_matrix,
-    padded_width,
 )
-from compsrt_plugin.quant.quantizer import share_domain
-
-_CPU = torch.device("cpu")
+from compsrt_plugin.quant.quantizer import FORWARD_AND_INVERSE, share_domain
 
 
 def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
@@ -41,19 +37,24 @@ def transform(graph: Graph, kind: str, x: str, width: int) -> str:
     """Take x (..., width) to the domain `kind`, a transform of `QuantSpec`."""
     if kind == "none":
         return x
-    matrix = hadamard_matrix(padded_width(width), _CPU, torch.float32)[:width]
-    return graph.op("MatMul", x, graph.constant(matrix[:, 1:] if kind == "hadamard_softmax" else matrix, "hadamard"))
+    forward, _ = FORWARD_AND_INVERSE[kind]
+    return graph.op("MatMul", x, graph.constant(forward(_unit(width)), kind))
 
 
 def inverse(graph: Graph, kind: str, x: str, width: int) -> str:
     """Take x back to its own domain, (..., width)."""
     if kind == "none":
         return x
-    order = padded_width(width)
-    matrix = hadamard_matrix(order, _CPU, torch.float32)[:, :width]
-    if kind == "hadamard":
-        return graph.op("MatMul", x, graph.constant(matrix, "hadamard"))
-    return graph.op("Add", graph.op("MatMul", x, graph.constant(matrix[1:], "hadamard")), graph.constant(1 / order))
+    forward, back = FORWARD_AND_INVERSE[kind]
+    order = forward(_unit(width)).shape[1]
+    known = back(torch.zeros(1, order, dtype=torch.float64), width)  # what the inverse adds: a known coefficient
+    x = graph.op("MatMul", x, graph.constant(back(_unit(order), width) - known, kind))
+    return graph.op("Add", x, graph.constant(known, kind)) if known.any() else x
+
+
+def _unit(width: int) -> Tensor:
+    """Return the identity, of which a linear map makes its matrix; in 64 bits, so that it is rounded once."""
+    return torch.eye(width, dtype=torch.float64)
 
 
 def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:

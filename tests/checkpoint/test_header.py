@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compsrt_plugin.checkpoint.header import Header
+from compsrt_plugin.checkpoint.header import MAX_OPTIONS, Header, pack_options
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import NetworkSpec
 
@@ -63,6 +63,26 @@ def test_an_entry_of_the_wrong_kind_is_one_line(place: str, value: Any):
 def test_a_spec_that_is_not_allowed_is_one_line(spec: dict[str, Any]):
     with pytest.raises(CompSRTError, match="the spec in its header is not allowed"):
         Header.parse({**GOOD, "spec": spec}, "net.safetensors")
+
+
+def with_options(packed: Any) -> Header:
+    return Header.parse({**GOOD, "provenance": {**GOOD["provenance"], "options": packed}}, "net.safetensors")
+
+
+def test_the_option_file_comes_back_and_older_files_have_none():
+    text = "name: mine\nscale: 4\n# α\n"
+    assert with_options(pack_options(text)).options == text
+    assert Header.parse(GOOD, "net.safetensors").options is None
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [3, None, "", "no base 85 \n", pack_options("name: mine")[:-5], pack_options("x" * (MAX_OPTIONS + 1))],
+    ids=["number", "null", "empty", "no code", "cut off", "endless"],
+)
+def test_an_option_file_that_cannot_be_read_is_one_line(packed: Any):
+    with pytest.raises(CompSRTError, match=r"net\.safetensors is damaged: the (entry 'options'|option file)"):
+        with_options(packed)
 
 
 def test_bits_beyond_a_byte_are_refused():

@@ -23,6 +23,7 @@ from compsrt_plugin.inference.padding import pad_to_windows
 from compsrt_plugin.onnx_export import export_onnx
 from compsrt_plugin.pruning import prune
 from compsrt_plugin.quant import calibrate
+from compsrt_plugin.quant.spec import TRANSFORMS
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -116,6 +117,7 @@ def test_pruned_weights_are_zero_there_too(tmp_path, pruning):
 
 
 QUANTS = {
+    **{kind: {"activation": {"transform": kind}, "weight": {"transform": kind}} for kind in TRANSFORMS[3:]},
     "2 bits": {"bits": 2},
     "5 bits": {"bits": 5},
     "full-precision attention": {"overrides": {"*.attn.q": {"keep": True}, "*.attn.map": {"keep": True}}},

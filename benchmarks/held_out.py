@@ -1,0 +1,66 @@
+"""BSD400, or any folder of HR pictures, as the benchmarks use it: statistics from one part, judgement on another.
+
+The held-out tenth is the one that `subset: holdout` of the data set class means; nothing is chosen on a test set.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
+from compsrt_plugin.bundled import teacher_path
+from compsrt_plugin.checkpoint import load_weights
+from compsrt_plugin.data.paired_dataset import CompSRTPairedDataset
+
+SCALE = 4
+
+
+def teacher() -> CompSRTSwinIR:
+    """Return the bundled full-precision x4 network."""
+    network = CompSRTSwinIR(upscale=SCALE).eval()
+    network.load_state_dict(load_weights(teacher_path(SCALE)))
+    return network
+
+
+def patches(folder: Path, subset: str, count: int, side: int = 64) -> list[tuple[Tensor, Tensor]]:
+    """Return the centres of `count` pictures, evenly spread over the subset in order of name.
+
+    Args:
+        folder: of HR pictures.
+        subset: `train` or `holdout`.
+        count: how many.
+        side: LR pixels.
+
+    Returns:
+        (lq, gt) pairs, (1, 3, side, side) and (1, 3, 4 side, 4 side) in 0..1.
+    """
+    options = {"name": "Pictures", "phase": "val", "scale": SCALE, "dataroot_gt": str(folder), "subset": subset}
+    pictures = CompSRTPairedDataset(options)
+    found = []
+    for number in range(count):
+        pair = pictures[number * len(pictures) // count]
+        top, left = ((size - side) // 2 for size in pair["lq"].shape[1:])
+        lq = pair["lq"][:, top : top + side, left : left + side]
+        gt = pair["gt"][:, SCALE * top : SCALE * (top + side), SCALE * left : SCALE * (left + side)]
+        found.append((lq[None], gt[None]))
+    return found
+
+
+def psnr(one: Tensor, other: Tensor) -> float:
+    """Return the PSNR in dB of two pictures in 0..1, RGB, without the outermost `SCALE` pixels, not rounded."""
+    error = (one.clamp(0, 1) - other.clamp(0, 1))[..., SCALE:-SCALE, SCALE:-SCALE]
+    return -10 * math.log10(error.double().square().mean().clamp_min(1e-12).item())
+
+
+def judge(network: nn.Module, pairs: list[tuple[Tensor, Tensor]], reference: list[Tensor] | None) -> dict[str, float]:
+    """Return the mean PSNR in dB over the patches to the ground truth, and to the reference's outputs."""
+    with torch.no_grad():
+        outputs = [network(lq) for lq, _ in pairs]
+    found = {"gt": sum(psnr(out, gt) for out, (_, gt) in zip(outputs, pairs)) / len(pairs)}
+    if reference is not None:
+        found["teacher"] = sum(psnr(out, other) for out, other in zip(outputs, reference)) / len(pairs)
+    return found
