@@ -14,6 +14,48 @@ static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, uint8
     encode(q, x, rows, s.T, out);
 }
 
+// Scores of all keys for 4 vectors of queries, and the largest of each query.
+template <bool MASKED>
+OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, F (&largest)[4], Scratch& s) {
+    const int T = s.T, width = (a.q.width + 3) & ~3;
+    const uint8_t *qc = s.head_codes[0] + lane * 4, *kc = s.head_codes[1];
+    const float* key_terms = s.small[0];
+    F most[4];
+    for (int i = 0; i < 4; i++) most[i] = largest[i];
+    for (int key = 0; key < T; key += kKeys) {
+        Sum sums[kKeys][4];
+#pragma GCC unroll 4
+        for (int r = 0; r < kKeys; r++)
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) sums[r][i] = dot_begin(s.starts[key + r]);
+        for (int c = 0; c < width; c += 4) {
+            I values[4];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) values[i] = iload(qc + (size_t)c * T + i * W * 4);
+#pragma GCC unroll 4
+            for (int r = 0; r < kKeys; r++) {
+                I factor = broadcast4(kc + (size_t)c * T + (key + r) * 4);
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
+            }
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < kKeys; r++) {
+            const size_t at = (size_t)(key + r) * T + lane;
+            const F alpha = all(a.alpha), term = all(key_terms[key + r]);
+            const int start = s.starts[key + r];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                F y = fma(to_float(dot_end(sums[r][i], start)), alpha, load(bias + at + i * W)) + term;
+                if (MASKED) y = y + mask_of(w, key + r, lane + i * W, T);
+                most[i] = larger(most[i], y);
+                store(s.scores + at + i * W, y);
+            }
+        }
+    }
+    for (int i = 0; i < 4; i++) largest[i] = most[i];
+}
+
 static void scores_of_codes(const Attention& a, const Window& w, int head, float* q, float* k, Scratch& s) {
     const int T = s.T, width = (a.q.width + 3) & ~3;
     uint8_t *qc = s.head_codes[0], *kc = s.head_codes[1];
@@ -24,15 +66,14 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
     const I centre = all_bytes(a.k.centre), ones = all_bytes(1);
     const int filled = (width - a.q.width) * a.k.centre;
     for (int lane = 0; lane < T; lane += W) {
-        I total = dot_begin(filled);
+        Sum total = dot_begin(filled);
         for (int c = 0; c < width; c += 4) {
             uint8_t* p = kc + (size_t)c * T + lane * 4;
             I codes = subtract_bytes(iload(p), centre);
             istore(p, codes);
             total = dot(total, ones, codes);
         }
-        total = dot_end(total, filled);
-        F sums = to_float(total);
+        F sums = to_float(dot_end(total, filled));
         store(key_terms + lane, sums * all(a.key_beta));
         istore(s.starts + lane, to_int(sums * all((float)-a.q.centre)));
     }
@@ -41,35 +82,10 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
     for (int lane = 0; lane < T; lane += 4 * W) {
         F most[4];
         for (int i = 0; i < 4; i++) most[i] = all(-3e38f);
-        for (int key = 0; key < T; key += kKeys) {
-            I sums[kKeys][4];
-#pragma GCC unroll 4
-            for (int r = 0; r < kKeys; r++)
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) sums[r][i] = dot_begin(s.starts[key + r]);
-            for (int c = 0; c < width; c += 4) {
-                I values[4];
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) values[i] = iload(qc + (size_t)c * T + (lane + i * W) * 4);
-#pragma GCC unroll 4
-                for (int r = 0; r < kKeys; r++) {
-                    I factor = broadcast4(kc + (size_t)c * T + (key + r) * 4);
-#pragma GCC unroll 4
-                    for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
-                }
-            }
-#pragma GCC unroll 4
-            for (int r = 0; r < kKeys; r++)
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) {
-                    const size_t at = (size_t)(key + r) * T + lane + i * W;
-                    F y = to_float(dot_end(sums[r][i], s.starts[key + r]));
-                    y = fma(y, all(a.alpha), load(bias + at)) + all(key_terms[key + r]);
-                    if (w.masked) y = y + mask_of(w, key + r, lane + i * W, T);
-                    most[i] = larger(most[i], y);
-                    store(s.scores + at, y);
-                }
-        }
+        if (w.masked)
+            score_column<true>(a, w, bias, lane, most, s);
+        else
+            score_column<false>(a, w, bias, lane, most, s);
         for (int i = 0; i < 4; i++) store(s.small[1] + lane + i * W, most[i]);
     }
 }
@@ -140,6 +156,39 @@ static void integer_values(const Attention& a, const float* v, Scratch& s) {
     __builtin_memcpy(out, in, sizeof(float) * (size_t)rows * T);
 }
 
+// R channels of the output for 4 vectors of queries.
+template <int R>
+OUTLINED static void pair_tile(const Attention& a, int c, int lane, float* out, const Scratch& s) {
+    const int T = s.T;
+    const float *constants = s.small[2], *map_sums = s.small[3] + lane;
+    PairSum sums[R][4];
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) sums[r][i] = pairs_begin(s.starts[c + r]);
+    const int32_t* from = s.pairs + lane;
+    const int16_t* values = s.values + (size_t)c * T;
+    for (int row = 0; row < T; row += 2, from += T) {
+        I codes[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) codes[i] = iload(from + i * W);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++) {
+            I factor = broadcast4(values + r * T + row);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) sums[r][i] = dot_pairs(sums[r][i], codes[i], factor);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            F y = fma(to_float((I)sums[r][i]), all(a.out_alpha), all(constants[c + r]));
+            if (a.out_beta != 0 && (c + r == 0 || !a.v.transform)) y = fma(load(map_sums + i * W), all(a.out_beta), y);
+            store(out + (size_t)(c + r) * T + lane + i * W, y);
+        }
+}
+
 static void map_product_of_codes(const Attention& a, const float* v, float* out, Scratch& s) {
     const int T = s.T;
     map_codes(a, s);
@@ -170,41 +219,16 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
             if (a.map.transform) {
                 sums = sums * all((float)T);
             } else {
-                I total = iall(-a.map.centre * T);
+                PairSum total = pairs_begin(-a.map.centre * T);
                 for (int row = 0; row < T; row += 2)
-                    total = dot16(total, iload(s.pairs + (size_t)(row / 2) * T + lane), iall(0x00010001));
-                sums = to_float(total);
+                    total = dot_pairs(total, iload(s.pairs + (size_t)(row / 2) * T + lane), iall(0x00010001));
+                sums = to_float((I)total);
             }
             store(map_sums + lane, sums);
         }
     s.end(kQuantize);
     for (int lane = 0; lane < T; lane += 4 * W)
         in_blocks<kPairRows>(a.head_dim, [&](auto count, int c) INLINED {
-            constexpr int R = decltype(count)::value;
-            I sums[R][4];
-#pragma GCC unroll 6
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) sums[r][i] = iall(s.starts[c + r]);
-            for (int row = 0; row < T; row += 2) {
-                I codes[4];
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) codes[i] = iload(s.pairs + (size_t)(row / 2) * T + lane + i * W);
-#pragma GCC unroll 6
-                for (int r = 0; r < R; r++) {
-                    I factor = broadcast4(s.values + (size_t)(c + r) * T + row);
-#pragma GCC unroll 4
-                    for (int i = 0; i < 4; i++) sums[r][i] = dot16(sums[r][i], codes[i], factor);
-                }
-            }
-#pragma GCC unroll 6
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) {
-                    F y = fma(to_float(sums[r][i]), all(a.out_alpha), all(constants[c + r]));
-                    if (a.out_beta != 0 && (c + r == 0 || !a.v.transform))
-                        y = fma(load(map_sums + lane + i * W), all(a.out_beta), y);
-                    store(out + (size_t)(c + r) * T + lane + i * W, y);
-                }
+            pair_tile<decltype(count)::value>(a, c, lane, out, s);
         });
 }

@@ -3,25 +3,31 @@
 constexpr int kConvRows = W == 16 ? 12 : 6;
 
 template <int V>
-INLINE void conv_tile(const float* w, const float* bias, const float* in, float* out, int channels, size_t plane, int pitch,
+OUTLINED static void conv_tile(const float* w, const float* bias, const float* in, float* out, int channels, size_t plane, int pitch,
                       size_t out_plane) {
     F sums[kConvRows][V];
+#pragma GCC unroll 12
     for (int o = 0; o < kConvRows; o++)
+#pragma GCC unroll 2
         for (int i = 0; i < V; i++) sums[o][i] = all(bias[o]);
     for (int c = 0; c < channels; c++, in += plane)
         for (int y = 0; y < 3; y++)
 #pragma GCC unroll 3
             for (int x = 0; x < 3; x++) {
                 F values[V];
+#pragma GCC unroll 2
                 for (int i = 0; i < V; i++) values[i] = load(in + y * pitch + x + i * W);
 #pragma GCC unroll 12
                 for (int o = 0; o < kConvRows; o++) {
                     F factor = all(w[o]);
+#pragma GCC unroll 2
                     for (int i = 0; i < V; i++) sums[o][i] = fma(values[i], factor, sums[o][i]);
                 }
                 w += kConvRows;
             }
+#pragma GCC unroll 12
     for (int o = 0; o < kConvRows; o++)
+#pragma GCC unroll 2
         for (int i = 0; i < V; i++) store(out + o * out_plane + i * W, sums[o][i]);
 }
 

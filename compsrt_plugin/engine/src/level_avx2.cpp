@@ -5,6 +5,7 @@
 #define TARGET target("avx2,fma")
 #define INLINE static inline __attribute__((always_inline))
 #define INLINED __attribute__((always_inline, TARGET))  // a lambda in a template does not see the pragma
+#define OUTLINED __attribute__((noinline, TARGET))
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((TARGET)), apply_to = function)
 #else

@@ -1,6 +1,7 @@
 #include "scratch.h"
 #define INLINE static inline __attribute__((always_inline))
 #define INLINED __attribute__((always_inline))
+#define OUTLINED __attribute__((noinline))
 
 namespace compsrt {
 namespace {

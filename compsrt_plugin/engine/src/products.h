@@ -17,6 +17,33 @@ INLINE void in_blocks(int rows, Body body) {
     }
 }
 
+// A tile of R rows × 4 vectors, a function of its own, so that its sums have all registers to themselves.
+template <int R, class Done>
+OUTLINED static void float_tile(const float* const (&w)[R], size_t step, int row, const float* x, int K, int T, int lane,
+                                Done done) {
+    F sums[R][4];
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) sums[r][i] = all(0.0f);
+    x += lane;
+    for (int k = 0; k < K; k++, x += T) {
+        F values[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) values[i] = load(x + i * W);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++) {
+            F factor = all(w[r][k * step]);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) sums[r][i] = fma(values[i], factor, sums[r][i]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) done(row + r, lane + i * W, sums[r][i]);
+}
+
 // y[row] = Σ_k weight[row·row_stride + k·step] x[k], all in floats; `done(row, lane, y)` for each vector.
 template <class Done>
 INLINE void float_product(const float* weight, const int32_t* rows_at, size_t row_stride, size_t step, int rows,
@@ -24,23 +51,9 @@ INLINE void float_product(const float* weight, const int32_t* rows_at, size_t ro
     for (int lane = 0; lane < T; lane += 4 * W)
         in_blocks<kFloatRows>(rows, [&](auto count, int row) INLINED {
             constexpr int R = decltype(count)::value;
-            F sums[R][4];
             const float* w[R];
-            for (int r = 0; r < R; r++) {
-                w[r] = weight + (rows_at ? rows_at[row + r] : row + r) * row_stride;
-                for (int i = 0; i < 4; i++) sums[r][i] = all(0.0f);
-            }
-            for (int k = 0; k < K; k++) {
-                F values[4];
-                for (int i = 0; i < 4; i++) values[i] = load(x + (size_t)k * T + lane + i * W);
-#pragma GCC unroll 6
-                for (int r = 0; r < R; r++) {
-                    F factor = all(w[r][k * step]);
-                    for (int i = 0; i < 4; i++) sums[r][i] = fma(values[i], factor, sums[r][i]);
-                }
-            }
-            for (int r = 0; r < R; r++)
-                for (int i = 0; i < 4; i++) done(row + r, lane + i * W, sums[r][i]);
+            for (int r = 0; r < R; r++) w[r] = weight + (rows_at ? rows_at[row + r] : row + r) * row_stride;
+            float_tile<R>(w, step, row, x, K, T, lane, done);
         });
 }
 
@@ -49,9 +62,53 @@ INLINE void float_product(const float* weight, const int32_t* rows_at, size_t ro
 static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, float* out) {
     const I ones = all_bytes(1);
     for (int lane = 0; lane < T; lane += W) {
-        I total = dot_begin(-centre * columns);
+        Sum total = dot_begin(-centre * columns);
         for (int row = 0; row < columns; row += 4) total = dot(total, iload(codes + (size_t)row * T + lane * 4), ones);
         store(out + lane, to_float(dot_end(total, -centre * columns)));
+    }
+}
+
+// A tile of R rows × 4 vectors. A function of its own, so that its sums have all registers to themselves.
+template <int R, bool MASKED, class Done>
+OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, const float* code_sums, int T, int lane,
+                               Done done) {
+    const int padded = (l.columns + 3) & ~3;
+    Sum sums[R][4], kept[R][4];
+    const int8_t* w = l.codes + (size_t)row * padded;
+    const int8_t* mask = MASKED ? l.mask + (size_t)row * padded : nullptr;
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            sums[r][i] = dot_begin(l.start[row + r]);
+            if (MASKED) kept[r][i] = dot_begin(l.mask_start[row + r]);
+        }
+    const uint8_t* from = codes + lane * 4;
+    for (int k = 0; k < padded; k += 4, from += 4 * T) {
+        I values[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) values[i] = iload(from + i * W * 4);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; r++) {
+            I factor = broadcast4(w + r * padded + k);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
+            if (MASKED) {
+                I stays = broadcast4(mask + r * padded + k);
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) kept[r][i] = dot(kept[r][i], values[i], stays);
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < R; r++) {
+        const int o = row + r, start = l.start[o], at = l.kept_rows ? l.kept_rows[o] : o;
+        const F alpha = all(l.alpha[o]), beta = all(l.beta[o]), gamma = all(l.gamma[o]);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            F total = MASKED ? to_float(dot_end(kept[r][i], l.mask_start[o])) : load(code_sums + lane + i * W);
+            done(at, lane + i * W, fma(to_float(dot_end(sums[r][i], start)), alpha, fma(total, beta, gamma)));
+        }
     }
 }
 
@@ -59,46 +116,9 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, 
 template <bool MASKED, class Done>
 INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, int T, Done done) {
     constexpr int MOST = MASKED ? (kCodeRows > 2 ? kCodeRows / 2 : 1) : kCodeRows;
-    const int padded = (l.columns + 3) & ~3;
     for (int lane = 0; lane < T; lane += 4 * W)
         in_blocks<MOST>(l.rows, [&](auto count, int row) INLINED {
-            constexpr int R = decltype(count)::value;
-            I sums[R][4], kept[R][4];
-            const int8_t* w = l.codes + (size_t)row * padded;
-            const int8_t* mask = l.mask + (MASKED ? (size_t)row * padded : 0);
-#pragma GCC unroll 6
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) {
-                    sums[r][i] = dot_begin(l.start[row + r]);
-                    if (MASKED) kept[r][i] = dot_begin(l.mask_start[row + r]);
-                }
-            for (int k = 0; k < padded; k += 4) {
-                I values[4];
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) values[i] = iload(codes + (size_t)k * T + (lane + i * W) * 4);
-#pragma GCC unroll 6
-                for (int r = 0; r < R; r++) {
-                    I factor = broadcast4(w + r * padded + k);
-#pragma GCC unroll 4
-                    for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
-                    if (MASKED) {
-                        I stays = broadcast4(mask + r * padded + k);
-#pragma GCC unroll 4
-                        for (int i = 0; i < 4; i++) kept[r][i] = dot(kept[r][i], values[i], stays);
-                    }
-                }
-            }
-#pragma GCC unroll 6
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) {
-                    const int o = row + r;
-                    F total = MASKED ? to_float(dot_end(kept[r][i], l.mask_start[o])) : load(code_sums + lane + i * W);
-                    F rest = fma(total, all(l.beta[o]), all(l.gamma[o]));
-                    F y = fma(to_float(dot_end(sums[r][i], l.start[o])), all(l.alpha[o]), rest);
-                    done(l.kept_rows ? l.kept_rows[o] : o, lane + i * W, y);
-                }
+            code_tile<decltype(count)::value, MASKED>(l, row, codes, code_sums, T, lane, done);
         });
 }
 #endif

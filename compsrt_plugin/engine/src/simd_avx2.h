@@ -63,7 +63,14 @@ INLINE void store_16bit(int16_t* p, F v) {
 }
 
 // Σ of four unsigned × signed bytes, per lane; two 16-bit sums a lane until `dot_end`.
-INLINE I dot_begin(int) { return izero(); }
-INLINE I dot(I sum, I codes, I weights) { return _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, weights)); }
-INLINE I dot_end(I sum, int start) { return _mm256_add_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)), iall(start)); }
-INLINE I dot16(I sum, I a, I b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+typedef int16_t Sum __attribute__((vector_size(32)));
+INLINE Sum dot_begin(int) { return (Sum)_mm256_setzero_si256(); }
+INLINE Sum dot(Sum sum, I codes, I weights) { return sum + (Sum)_mm256_maddubs_epi16(codes, weights); }
+INLINE I dot_end(Sum sum, int start) {
+    return _mm256_add_epi32(_mm256_madd_epi16((I)sum, _mm256_set1_epi16(1)), iall(start));
+}
+
+// Σ of two products of 16-bit integers, per lane.
+typedef int32_t PairSum __attribute__((vector_size(32)));
+INLINE PairSum pairs_begin(int start) { return (PairSum)_mm256_set1_epi32(start); }
+INLINE PairSum dot_pairs(PairSum sum, I a, I b) { return sum + (PairSum)_mm256_madd_epi16(a, b); }

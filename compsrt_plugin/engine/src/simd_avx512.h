@@ -54,9 +54,14 @@ INLINE I codes4(F a, F b, F c, F d) {
 INLINE I codes2(F a, F b) { return _mm512_or_si512(to_int(a), _mm512_slli_epi32(to_int(b), 16)); }
 INLINE void store_16bit(int16_t* p, F v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(to_int(v))); }
 
-// Σ of four unsigned × signed bytes, per lane.
-INLINE I dot_begin(int start) { return iall(start); }
-INLINE I dot(I sum, I codes, I weights) { return _mm512_dpbusd_epi32(sum, codes, weights); }
-INLINE I dot_end(I sum, int) { return sum; }
-// The largest |code · weight| whose sums are exact over `groups` of four, see simd_avx2.h.
-INLINE I dot16(I sum, I a, I b) { return _mm512_dpwssd_epi32(sum, a, b); }
+// Σ of four unsigned × signed bytes, per lane. Sums have their own type: the compiler keeps them in registers only if
+// it need not convert them from step to step.
+typedef int32_t Sum __attribute__((vector_size(64)));
+INLINE Sum dot_begin(int start) { return (Sum)_mm512_set1_epi32(start); }
+INLINE Sum dot(Sum sum, I codes, I weights) { return (Sum)_mm512_dpbusd_epi32((I)sum, codes, weights); }
+INLINE I dot_end(Sum sum, int) { return (I)sum; }
+
+// Σ of two products of 16-bit integers, per lane.
+typedef Sum PairSum;
+INLINE PairSum pairs_begin(int start) { return (PairSum)_mm512_set1_epi32(start); }
+INLINE PairSum dot_pairs(PairSum sum, I a, I b) { return (PairSum)_mm512_dpwssd_epi32((I)sum, a, b); }
