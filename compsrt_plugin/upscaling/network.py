@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 
 from compsrt_plugin import bundled
-from compsrt_plugin.commands.packed_network import PackedNetwork, find_packed, open_packed
+from compsrt_plugin.commands.packed_network import find_packed, open_packed
+from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import Network
 
@@ -92,7 +93,7 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
     run: Network | None = None
     if engine == "auto":
         try:
-            run = _by_engine(source, threads)
+            run = Engine(source, threads=threads)
         except CompSRTError as error:
             why_not = str(error)
     by_engine = run is not None
@@ -110,13 +111,3 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
         engine=by_engine,
         why_not=why_not,
     )
-
-
-def _by_engine(source: PackedNetwork, threads: int | None) -> Network:
-    try:
-        from compsrt_plugin.engine import Engine, engine_available
-    except ImportError as error:
-        raise CompSRTError("the engine is not built") from error
-    if not engine_available():
-        raise CompSRTError("the engine is not built")
-    return Engine(source, threads=threads)

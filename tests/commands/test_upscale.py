@@ -21,10 +21,10 @@ from compsrt_plugin.upscaling import network
 
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise CompSRTError("no engine in this test")
 
-    monkeypatch.setattr(network, "_by_engine", refuse)
+    monkeypatch.setattr(network, "Engine", refuse)
 
 
 @pytest.fixture

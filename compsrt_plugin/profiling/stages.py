@@ -1,0 +1,178 @@
+"""What a PyTorch network spends its time on, stage by stage.
+
+torch's profiler tells how long every operator took without those it calls; each belongs to the stage of its name. What
+a quantizer does is marked, and belongs to `transform` or `quantize` whatever operators it uses. Where both are one
+compiled pass (`compsrt_plugin.native`), that pass is timed with and without the transform, at every shape it has,
+and its time divided accordingly. What is left of the call is `other`: Python itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.profiler import profile, record_function
+
+from compsrt_plugin import native
+from compsrt_plugin.quant import Quantizer
+
+STAGES = ("transform", "quantize", "products", "softmax", "norm", "gelu", "conv", "copies", "elementwise", "other")
+OF_OPERATORS = {
+    "products": ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
+    "softmax": ("softmax",),
+    "norm": ("norm",),
+    "gelu": ("gelu", "relu", "silu"),
+    "conv": ("conv",),
+    "elementwise": ("add", "sub", "mul", "div", "sigmoid", "mean", "sum", "clamp", "round", "rsub", "pow", "sqrt"),
+}
+_PLAIN = {name: stage for stage, names in OF_OPERATORS.items() for name in names}
+_MARK = "compsrt "  # begins the names of what we mark
+_REPEATS = 3  # of a pass that is timed on its own
+
+Pass = tuple[tuple[int, ...], str, bool]
+"""Shape of the operand, transform, whether it is taken back."""
+
+
+def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
+    """Run the network and return seconds per stage of `STAGES`; they add up to the time that one call took.
+
+    Args:
+        network: in eval mode.
+        x: its input.
+    """
+    with torch.no_grad():
+        shares = _transform_shares(network, x)
+        with _marked_quantizers(), profile(use_kineto=False) as profiler:
+            start = time.perf_counter()
+            network(x)
+            total = time.perf_counter() - start
+    spent: dict[str, float] = defaultdict(float)
+    events: Any = getattr(profiler, "function_events")  # noqa: B009  (typed as perhaps None)
+    for event in events:
+        own = event.self_cpu_time_total / 1e6
+        mark = _mark_of(event)
+        if mark is None:
+            spent[stage_of(event.name)] += own
+        elif mark in OF_QUANTIZER.values():
+            spent[mark] += own
+        else:
+            spent["transform"] += own * shares.get(mark, 0.0)
+            spent["quantize"] += own * (1 - shares.get(mark, 0.0))
+    known = {stage: spent[stage] for stage in STAGES[:-1]}
+    return {**known, "other": max(0.0, total - sum(known.values()))}
+
+
+def stage_of(operator: str) -> str:
+    """Return the stage of one of torch's operators; all that only moves or makes tensors is `copies`.
+
+    >>> [stage_of(f"aten::{name}") for name in ("addmm", "_softmax", "native_layer_norm", "copy_", "add_")]
+    ['products', 'softmax', 'norm', 'copies', 'elementwise']
+    """
+    space, _, name = operator.partition("::")
+    if not name:
+        return "other"
+    plain = name.strip("_")
+    if plain in _PLAIN:
+        return _PLAIN[plain]
+    found = [stage for stage in ("conv", "norm", "softmax", "gelu") if stage in plain]
+    return found[0] if found else "products" if "linear" in plain else "copies" if space == "aten" else "other"
+
+
+OF_QUANTIZER = {"transform": "transform", "inverse": "transform", "quantize": "quantize"}
+"""Methods of a quantizer -> their stage."""
+
+
+def _mark_of(event: Any) -> str | None:
+    """Return the nearest mark around an event, or its own."""
+    while event is not None:
+        if event.name.startswith(_MARK):
+            return event.name.removeprefix(_MARK)
+        event = event.cpu_parent
+    return None
+
+
+@contextmanager
+def _marked_quantizers() -> Iterator[None]:
+    """Mark what all quantizers do, until the end of the block."""
+
+    def marked(method: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with record_function(_MARK + stage):
+                return method(*args, **kwargs)
+
+        return call
+
+    def marked_pass(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool) -> Tensor:
+        with record_function(_MARK + _key((tuple(x.shape), transform, invert))):
+            return fake_quantize(x, scale, zero_point, top, transform, invert)
+
+    fake_quantize = native.fake_quantize
+    methods = {name: marked(getattr(Quantizer, name), stage) for name, stage in OF_QUANTIZER.items()}
+    with _replaced(Quantizer, methods), _replaced(native, {"fake_quantize": marked_pass}):
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, others: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Put others in the place of some functions of a class or module, until the end of the block."""
+    before = {name: getattr(owner, name) for name in others}
+    try:
+        for name, function in others.items():
+            setattr(owner, name, function)
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(owner, name, function)
+
+
+def _key(found: Pass) -> str:
+    shape, transform, invert = found
+    return f"{'x'.join(map(str, shape))} {transform} {invert}"
+
+
+def _transform_shares(network: nn.Module, x: Tensor) -> dict[str, float]:
+    """Return which part of each compiled pass is the transform's: mark -> 0..1; nothing where nothing is compiled."""
+    met: dict[Pass, tuple[Any, ...]] = {}
+    fake_quantize = native.fake_quantize
+
+    def note(operand: Tensor, *how: Any) -> Tensor:
+        met.setdefault((tuple(operand.shape), how[3], how[4]), how)
+        return fake_quantize(operand, *how)
+
+    with _replaced(native, {"fake_quantize": note}):
+        network(x)
+    shares = {}
+    for found, (scale, zero_point, top, transform, invert) in met.items():
+        operand = torch.rand(found[0])
+        whole = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, transform, invert))  # noqa: B023
+        without = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, "none", invert))  # noqa: B023
+        shares[_key(found)] = 0.0 if transform == "none" else max(0.0, 1 - without / whole)
+    return shares
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def shared_out(stages: Mapping[str, float], total: float) -> dict[str, float]:
+    """Return the stages of an instrumented call as parts of `total`, the time of a plain one.
+
+    Args:
+        stages: in any unit, of names in `STAGES`; their shares count.
+        total: what the parts shall add up to.
+    """
+    whole = sum(stages.values())
+    return {stage: total * stages.get(stage, 0.0) / whole if whole else 0.0 for stage in STAGES}
