@@ -6,7 +6,10 @@ import importlib.util
 from pathlib import Path
 
 from compsrt_plugin.data.cache import cached_pairs
+from compsrt_plugin.data.images import read_image, write_image
+from compsrt_plugin.data.prepare import centre_piece
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.files import cache_root
 
 PICTURES = {
     "demo": ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"),
@@ -24,21 +27,30 @@ PICTURES = {
 # The demo pictures are judged whole. Of the two large calibration pictures the centre serves: it leaves the
 # black surround of the retina out, which would make every third random patch empty, and the time one
 # validation picture takes on a CPU stays bounded; the other five are smaller anyway.
-MAX_SIDE = {"demo": None, "calibration": 768}
+CALIBRATION_SIDE = 768
+MAX_SIDE = {"demo": None, "calibration": CALIBRATION_SIDE}
 
 
-def embedded_pairs(which: str, scale: int) -> tuple[Path, Path]:
+# A tenth of seven pictures is one, and a grey texture. Held out is instead the right part of each that has colour.
+DIVIDED = ("motorcycle_left.png", "retina.jpg", "hubble_deep_field.jpg", "ihc.png")
+HELD_OUT_WIDTH = 240  # HR pixels; a multiple of 2, 3 and 4
+SUBSETS = ("train", "holdout")
+
+
+def embedded_pairs(which: str, scale: int, subset: str | None = None) -> tuple[Path, Path]:
     """Make HR/LR pairs of embedded photographs in the cache, once; nothing is ever fetched from a network.
 
     Args:
         which: 'demo' (astronaut, chelsea, coffee, rocket) or 'calibration' (seven other pictures).
         scale: shrinking factor; HR sides are cut to multiples of it.
+        subset: of 'calibration', 'holdout' is the right part of each coloured picture and 'train' all the rest;
+            None takes whole pictures.
 
     Returns:
         (HR folder, LR folder) with NAME.png and NAMEx{scale}.png, 8-bit colour.
 
     Raises:
-        CompSRTError: no such set; scikit-image is not installed or lacks a picture.
+        CompSRTError: no such set or subset; scikit-image is not installed or lacks a picture.
     """
     if which not in PICTURES:
         raise unknown_name("embedded set", which, PICTURES)
@@ -50,7 +62,24 @@ def embedded_pairs(which: str, scale: int) -> tuple[Path, Path]:
                 f"the embedded picture {source} is missing",
                 hint="pip install --force-reinstall 'scikit-image>=0.19'",
             )
-    return cached_pairs(which, sources, scale, max_side=MAX_SIDE[which])
+    if subset is None or which != "calibration":
+        return cached_pairs(which, sources, scale, max_side=MAX_SIDE[which])
+    if subset not in SUBSETS:
+        raise unknown_name("subset:", subset, SUBSETS)
+    if subset == "holdout":
+        sources = [source for source in sources if source.name in DIVIDED]
+    return cached_pairs(f"{which}_{subset}", [_part(source, subset) for source in sources], scale)
+
+
+def _part(source: Path, subset: str) -> Path:
+    """Write the part of a calibration picture that belongs to a subset into the cache, once."""
+    path = cache_root() / f"embedded-{HELD_OUT_WIDTH}" / subset / f"{source.stem}.png"
+    if not path.is_file():
+        image = centre_piece(read_image(source), CALIBRATION_SIDE)
+        if source.name in DIVIDED:
+            image = image[:, -HELD_OUT_WIDTH:] if subset == "holdout" else image[:, :-HELD_OUT_WIDTH]
+        write_image(path, image)
+    return path
 
 
 def _scikit_image() -> Path:

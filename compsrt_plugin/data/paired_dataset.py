@@ -18,12 +18,12 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.data.checks import check_files, check_pairs, smallest_lr
+from compsrt_plugin.data.embedded import SUBSETS
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 HOLDOUT_SHARE = 0.1
-SUBSETS = ("train", "holdout")
 BACKENDS = ("disk", "lmdb", "memcached")
 
 
@@ -36,8 +36,8 @@ class CompSRTPairedDataset(PairedImageDataset):
     - `dataroot_gt` without `dataroot_lq`: LR pictures are made, once, in the cache, by MATLAB's bicubic;
     - `embedded: demo` or `calibration`: photographs that come with scikit-image;
     - neither: `$COMPSRT_DATA/NAME/HR` and `$COMPSRT_DATA/NAME/LR_bicubic/X4`, NAME being the option `name`;
-    - `subset: holdout` keeps a tenth of the pictures (at least one), chosen by a hash of their names;
-      `subset: train` keeps the rest;
+    - `subset: holdout` keeps a tenth of the pictures (at least one), chosen by a hash of their names, or the right
+      part of each coloured one of `embedded: calibration`; `subset: train` keeps the rest;
     - `centre_patch: 96`: of a larger picture that is judged, only the middle, so many low-resolution pixels wide and
       high: a look at many pictures in the time that one whole picture takes;
     - `keep_in_memory: true`: training pictures are decoded once; the same patches, at a fraction of the time;
@@ -90,7 +90,7 @@ class CompSRTPairedDataset(PairedImageDataset):
             pairs = [(Path(p["gt_path"]), Path(p["lq_path"])) for p in self.paths]
             check_files(pairs, options["scale"], **limits)
         self.paths.sort(key=_name)
-        if options.get("subset") is not None:
+        if options.get("subset") is not None and not roots.divided:
             self.paths = _subset(self.paths, options["subset"], options["name"])
         self._centre_side = _centre_side(options)
         self._kept = self._decoded() if training and options.get("keep_in_memory") else None

@@ -180,7 +180,7 @@ def _do(job: Job) -> str | None:
     try:
         image = read_image(job.source)
         if job.max_side is not None:
-            image = _centre_piece(image, job.max_side)
+            image = centre_piece(image, job.max_side)
         for output in job.outputs:
             cropped = mod_crop(image, output.crop)
             if cropped.size == 0:
@@ -198,7 +198,7 @@ def _do(job: Job) -> str | None:
     return None
 
 
-def _centre_piece(image: np.ndarray, max_side: int) -> np.ndarray:
+def centre_piece(image: np.ndarray, max_side: int) -> np.ndarray:
     """Cut (height, width, channels) to at most `max_side` each way, around the centre."""
     height, width = image.shape[:2]
     top, left = max(0, height - max_side) // 2, max(0, width - max_side) // 2

@@ -28,12 +28,14 @@ class Roots:
         lr: folder of LR pictures.
         filename_tmpl: name of an LR picture from its HR picture's.
         made_from: the folder that the pairs were made from, if they lie in the cache.
+        divided: whether they are the option `subset` of their set already.
     """
 
     hr: Path
     lr: Path
     filename_tmpl: str
     made_from: Path | None = None
+    divided: bool = False
 
 
 def find_roots(opt: Mapping[str, Any]) -> Roots:
@@ -72,7 +74,9 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
         folder = _folder(name, "dataroot_gt", hr)
         return Roots(*cached_lr(folder, scale), f"{{}}x{scale}", made_from=folder)
     if opt.get("embedded") is not None:
-        return Roots(*embedded_pairs(opt["embedded"], scale), f"{{}}x{scale}")
+        which, subset = opt["embedded"], opt.get("subset")
+        divided = which == "calibration" and subset is not None
+        return Roots(*embedded_pairs(which, scale, subset), f"{{}}x{scale}", divided=divided)
     return _by_name(name, scale, opt.get("filename_tmpl") or f"{{}}x{scale}")
 
 

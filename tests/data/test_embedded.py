@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 
+import numpy as np
 import pytest
 
 from compsrt_plugin.data import embedded
@@ -42,6 +43,27 @@ def test_the_cut_retina_has_no_black_surround(cache):
     hr_dir, _ = embedded.embedded_pairs("calibration", 4)
     corners = read_image(hr_dir / "retina.png")[::764, ::764]
     assert corners.max(axis=2).min() > 100
+
+
+def test_the_right_part_of_each_coloured_calibration_picture_is_held_out(cache):
+    whole, train, held_out = (
+        {p.stem: read_image(p) for p in sorted(embedded.embedded_pairs("calibration", 4, subset)[0].iterdir())}
+        for subset in (None, "train", "holdout")
+    )
+    assert sorted(held_out) == ["hubble_deep_field", "ihc", "motorcycle_left", "retina"]
+    assert train.keys() == whole.keys()
+    for name, picture in held_out.items():
+        rows = picture.shape[0]
+        width = train[name].shape[1]  # cut to a multiple of 4
+        cut = {"motorcycle_left": 741 - 240}.get(name, whole[name].shape[1] - 240)
+        assert np.array_equal(train[name], whole[name][:rows, :width]) and width <= cut
+        assert np.array_equal(picture[:, :236], whole[name][:rows, cut : cut + 236])
+        assert (picture.max(axis=2) > picture.min(axis=2)).mean() > 0.5, "coloured"
+
+
+def test_an_unknown_part_is_refused(cache):
+    with pytest.raises(CompSRTError, match="unknown subset: 'test'; allowed: holdout, train"):
+        embedded.embedded_pairs("calibration", 4, "test")
 
 
 def test_another_name_is_refused(cache):

@@ -223,12 +223,12 @@ def test_a_tenth_is_held_out_and_the_rest_is_trained_on(make_set, count, held_ou
     assert sorted(names(train) + names(holdout)) == sorted(names(CompSRTPairedDataset(options(**given))))
 
 
-def test_the_same_calibration_picture_is_held_out_everywhere():
-    held_out = {
-        scale: names(CompSRTPairedDataset(options(embedded="calibration", subset="holdout", scale=scale)))
-        for scale in (3, 4)
+def test_of_the_embedded_pictures_parts_are_held_out():
+    sets = {
+        subset: CompSRTPairedDataset(training(embedded="calibration", subset=subset)) for subset in ("train", "holdout")
     }
-    assert held_out == {3: ["gravelx3.png"], 4: ["gravelx4.png"]}
+    assert {subset: len(dataset) for subset, dataset in sets.items()} == {"train": 7, "holdout": 4}
+    assert "motorcycle_leftx4.png" in names(sets["train"]) and "motorcycle_leftx4.png" in names(sets["holdout"])
 
 
 def test_one_picture_leaves_nothing_to_train_on(make_set):
