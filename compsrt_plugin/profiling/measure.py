@@ -40,7 +40,7 @@ class Profile:
         stages: way -> milliseconds per stage; they add up to the median.
         peaks: way -> bytes above what the process held before the first call.
         twins: (way, `NO_MASK` or `NO_TRANSFORM`) -> times, in the same rounds as those of `main`.
-        pruned_share: of the codes.
+        pruned_share: of the codes in the layers that have a mask.
         missing: way or part of the work -> why it is missing.
     """
 

@@ -60,7 +60,7 @@ def sentences(profile: Profile) -> list[str]:
         return [*found, "Mask: this network is not pruned, there is no mask to pay for."]
     for way, cost in values["mask"].items():
         found.append(
-            f"Mask, {way}: {profile.pruned_share:.1%} of the weights are pruned; it takes "
+            f"Mask, {way}: {profile.pruned_share:.1%} of the weights in its pruned layers are zero; it takes "
             f"{profile.main_timing(way).median_ms:.1f} ms, filled in {cost['without_ms']:.1f} ms, so the mask costs "
             f"{cost['cost_ms']:+.1f} ms ({cost['cost_ms'] / cost['without_ms']:+.1%})."
         )

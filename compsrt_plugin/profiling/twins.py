@@ -18,11 +18,11 @@ from compsrt_plugin.quant import Mode, NetworkSpec, freeze, named_quantizers, qu
 
 
 def pruned_share(source: PackedNetwork) -> float:
-    """Return which share of the codes of all quantized layers is pruned."""
+    """Return which share of the codes is pruned in the layers that have a mask; 0 without any."""
     layers = [layer for _, layer in quantized_layers(source.network)]
-    pruned = sum(int((~layer.weight_mask).sum()) for layer in layers if layer.weight_mask is not None)
-    codes = sum(layer.weight_codes.numel() for layer in layers if layer.weight_codes is not None)
-    return pruned / codes if codes else 0.0
+    masks = [layer.weight_mask for layer in layers if layer.weight_mask is not None]
+    codes = sum(mask.numel() for mask in masks)
+    return sum(int((~mask).sum()) for mask in masks) / codes if codes else 0.0
 
 
 def without_mask(source: PackedNetwork, path: Path) -> PackedNetwork | None:
