@@ -81,8 +81,7 @@ def differences(overlaps: list[int]) -> None:
     """Print how far tiled outputs are from whole ones, in grey levels of 255."""
     lq = picture(SIDE, SIDE)
     print(f"{SIDE}×{SIDE} pixels in four tiles; differences in grey levels of 255, then after rounding to 8 bits")
-    titles = ("network", 10), ("overlap", 9), ("largest", 9), ("mean", 10), ("at cuts", 10), ("rounded", 9), ("differ", 13)
-    print("".join(f"{title:>{width}s}" for title, width in titles))
+    print("   network  overlap  largest      mean   at cuts  rounded       differ")
     cuts = torch.zeros(SIDE * SCALE, SIDE * SCALE, dtype=torch.bool)
     for lines in (cuts, cuts.T):
         lines[SCALE * (SIDE // 2 - NEAR) : SCALE * (SIDE // 2 + NEAR)] = True
