@@ -92,7 +92,7 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
 
 // Softmax, transform and quantization of the map: 16-bit codes, two rows a lane, in s.pairs [rows / 2][T]. The factor
 // 1 / Σ exp is part of the quantizer's scale.
-static void map_codes(const Attention& a, Scratch& s) {
+OUTLINED static void map_codes(const Attention& a, Scratch& s) {
     const int T = s.T;
     const F offset = all(a.map.code_offset), top = all((float)a.map.top), zero = all(0.0f);
     for (int lane = 0; lane < T; lane += W) {
@@ -104,32 +104,36 @@ static void map_codes(const Attention& a, Scratch& s) {
             total = total + e;
             return e;
         };
-        auto put = [&](int row, F even, F odd) INLINED {
-            const F scale = all(a.map.code_scale) / total;
+        const auto pack = [&](int row, F even, F odd, F scale) INLINED {
             even = larger(smaller(fma(even, scale, offset), top), zero);
             odd = larger(smaller(fma(odd, scale, offset), top), zero);
-            if (a.map.transform == kSoftmax && row == 0) even = zero;  // the coefficient that is known
             istore(s.pairs + (size_t)(row / 2) * T + lane, codes2(even, odd));
         };
         if (a.map.transform) {
             leading_passes(column, T, T, exponential);
+            const F scale = all(a.map.code_scale) / total;
             for (int row = 0; row < T; row += 8) {
                 auto sink = [&](int first, F(&v)[8]) INLINED {
 #pragma GCC unroll 4
-                    for (int r = 0; r < 8; r += 2) put(first + r, v[r], v[r + 1]);
+                    for (int r = 0; r < 8; r += 2) pack(first + r, v[r], v[r + 1], scale);
                 };
                 last_block<8>(column, row, T, T, sink);
             }
+            if (a.map.transform == kSoftmax) {  // the first coefficient is known: its code is 0
+                int32_t* first = s.pairs + lane;
+                istore(first, high_half(iload(first)));
+            }
         } else {
             for (int row = 0; row < T; row++) store(column + (size_t)row * T, exponential(column + (size_t)row * T));
+            const F scale = all(a.map.code_scale) / total;
             for (int row = 0; row < T; row += 2)
-                put(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T));
+                pack(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T), scale);
         }
     }
 }
 
 // The centred codes of v, taken back along channels if transformed: w [head_dim][T] in s.operands[1], small integers.
-static void integer_values(const Attention& a, const float* v, Scratch& s) {
+OUTLINED static void integer_values(const Attention& a, const float* v, Scratch& s) {
     const int T = s.T, rows = a.head_dim, m = a.v.width;
     const Coder coder(a.v);
     const F centre = all((float)a.v.centre);

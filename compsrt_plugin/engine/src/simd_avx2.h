@@ -48,6 +48,7 @@ INLINE I add_int(I a, I b) { return _mm256_add_epi32(a, b); }
 INLINE I subtract_bytes(I a, I b) { return _mm256_sub_epi8(a, b); }
 INLINE I all_bytes(int v) { return _mm256_set1_epi8((char)v); }
 INLINE I low_half(I a) { return _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)); }
+INLINE I high_half(I a) { return _mm256_andnot_si256(_mm256_set1_epi32(0xFFFF), a); }
 
 // Four rows of 8 values → their rounded codes, four bytes a lane; negative ones become 0.
 INLINE I codes4(F a, F b, F c, F d) {
