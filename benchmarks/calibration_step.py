@@ -1,10 +1,11 @@
 """Time and memory of one calibration step against the least it can cost, at the same batch, in the same run.
 
     python benchmarks/calibration_step.py [--scale 4] [--bits 3] [--recipe plus] [--batch 1] [--patch 64]
-                                          [--repeats 5] [--threads 2]
+                                          [--repeats 5] [--threads 2] [--cpu]
 
 The floor is one forward and backward of the full-precision student plus one forward of the teacher. Times are
-medians; floor and step take turns, so that both meet the same load on a shared machine. Memory is what a process
+medians; floor and step take turns, so that both meet the same load on a shared machine; on a busy one `--cpu
+--threads 1` counts the seconds of this process alone. Memory is what a process
 of its own takes at its peak beyond what it held before, gradients included.
 """
 
@@ -27,21 +28,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import compsrt_plugin
+from compsrt_plugin import native
 from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.config.recipes import resolve, resolve_distill
-from compsrt_plugin.models.training import Training
-from compsrt_plugin.quant import calibrate, fake, quantizer
+from compsrt_plugin.quant import Quantizer, calibrate, fake
 
 compsrt_plugin.register()
 
-from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402  (needs the repairs of `register`)
+# they need the repairs of `register`
+from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
+from compsrt_plugin.models.training import Training  # noqa: E402
 
 PARTS = {  # what the breakdown counts, forward and backward
-    "transform": [(quantizer, "hadamard_transform"), (quantizer, "softmax_transform")],
-    "inverse transform": [(quantizer, "inverse_hadamard_transform"), (quantizer, "inverse_softmax_transform")],
-    "fake quantization, forward": [(fake.StrictFakeQuantize, "forward")],
-    "fake quantization, backward": [(fake.StrictFakeQuantize, "backward")],
+    "compiled transform and fake quantization, forward": [(native, "fake_quantize")],
+    "the same and its gradients, backward": [(native, "fake_quantize_backward")],
+    "transform in torch": [(Quantizer, "transform")],
+    "inverse transform in torch": [(Quantizer, "inverse")],
+    "fake quantization in torch, forward": [(fake.StrictFakeQuantize, "forward")],
+    "fake quantization in torch, backward": [(fake.StrictFakeQuantize, "backward")],
 }
 
 
@@ -93,14 +98,14 @@ class Bench:
         self.training.trained.step(self.optimizer)
 
 
-def seconds(action: Callable[[], Any]) -> float:
-    """Return how long an action takes."""
-    began = time.perf_counter()
+def seconds(action: Callable[[], Any], clock: Callable[[], float]) -> float:
+    """Return how long an action takes by that clock."""
+    began = clock()
     action()
-    return time.perf_counter() - began
+    return clock() - began
 
 
-def timed_parts(bench: Bench) -> dict[str, float]:
+def timed_parts(bench: Bench, clock: Callable[[], float]) -> dict[str, float]:
     """Run one step with a clock in each of `PARTS` and return their seconds."""
     spent: dict[str, float] = defaultdict(float)
     before = []
@@ -110,14 +115,14 @@ def timed_parts(bench: Bench) -> dict[str, float]:
             before.append((owner, name, vars(owner)[name]))
 
             def clocked(*args: Any, _original: Callable = original, _part: str = part) -> Any:
-                began = time.perf_counter()
+                began = clock()
                 try:
                     return _original(*args)
                 finally:
-                    spent[_part] += time.perf_counter() - began
+                    spent[_part] += clock() - began
 
             wrapped = functools.wraps(original)(clocked)
-            setattr(owner, name, staticmethod(wrapped) if isinstance(owner, type) else wrapped)
+            setattr(owner, name, staticmethod(wrapped) if isinstance(vars(owner)[name], staticmethod) else wrapped)
     try:
         bench.step()
     finally:
@@ -157,9 +162,11 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--memory-of", choices=["floor", "step"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    clock = time.process_time if options.cpu else time.perf_counter
     bench = Bench(options)
     actions = {"floor": bench.floor, "step": bench.step}
     if options.memory_of:
@@ -172,17 +179,18 @@ def main() -> None:
     rows["check, clip, optimizer"] = bench.after_backward
     for _ in range(options.repeats):
         for name, action in rows.items():
-            times[name].append(seconds(action))
-        for name, spent in timed_parts(bench).items():
+            times[name].append(seconds(action, clock))
+        for name, spent in timed_parts(bench, clock).items():
             times[name].append(spent)
     middle = {name: statistics.median(values) for name, values in times.items()}
     memory = {name: peak_growth(name) for name in actions}
     print(
         f"x{options.scale}, {options.bits} bits, recipe {options.recipe}, batch {options.batch} of "
         f"{options.patch} x {options.patch}, {options.threads} threads, median of {options.repeats}"
+        f"{', CPU seconds' if options.cpu else ''}"
     )
     for name, value in middle.items():
-        print(f"  {name:<30}{value * 1e3:>9.0f} ms{value / middle['step']:>8.1%} of a step")
+        print(f"  {name:<52}{value * 1e3:>9.0f} ms{value / middle['step']:>8.1%} of a step")
     ratios = [a / b for a, b in zip(times["step"], times["floor"])]
     print(f"step / floor, time:   {statistics.median(ratios):.2f}  (from {min(ratios):.2f} to {max(ratios):.2f})")
     print(

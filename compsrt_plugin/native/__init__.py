@@ -35,7 +35,7 @@ def library() -> ctypes.CDLL | None:
         return None
     shape = [ctypes.c_int64, _I, _I, _I, _I, _P, _P, _I, ctypes.c_float, _I]
     found.compsrt_fake_quantize.argtypes = [_P, _P, *shape]
-    found.compsrt_fake_quantize_backward.argtypes = [_P, _P, _P, _P, _P, *shape]
+    found.compsrt_fake_quantize_backward.argtypes = [_P, _P, _P, _P, _P, _P, *shape]
     return found
 
 
@@ -83,12 +83,22 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transf
 
 
 def fake_quantize_backward(
-    grad: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool
+    grad: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    top: int,
+    transform: str,
+    invert: bool,
+    again: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x, scale and zero point; arguments as `fake_quantize`, `grad` of its output."""
+    """Return the gradients of x, scale and zero point; arguments as `fake_quantize`, `grad` of its output.
+
+    `again`, if given, is contiguous, has grad's shape, and is filled with that output once more.
+    """
     x, grad = x.contiguous(), grad.contiguous()
     grad_x, grad_scale, grad_zero = torch.empty_like(x), torch.empty_like(scale), torch.empty_like(zero_point)
-    tensors = [x, grad, grad_x, grad_scale, grad_zero]
+    tensors = [x, grad, grad_x, again, grad_scale, grad_zero]
     _call("compsrt_fake_quantize_backward", tensors, x, scale, zero_point, top, transform, invert)
     return grad_x, grad_scale, grad_zero
 
@@ -101,7 +111,7 @@ def _vectors(width: int, transform: str) -> int:
 
 def _call(
     name: str,
-    tensors: list[Tensor],
+    tensors: list[Tensor | None],
     x: Tensor,
     scale: Tensor,
     zero_point: Tensor,
@@ -115,7 +125,7 @@ def _call(
     rows = x.numel() // width
     scale, zero_point = scale.contiguous(), zero_point.contiguous()
     threads = torch.get_num_threads() if x.numel() >= _PARALLEL_FROM else 1
-    pointers = [tensor.data_ptr() for tensor in tensors]
+    pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
     shape = (rows, _vectors(width, transform), width, _TRANSFORMS[transform], int(invert))
     done = getattr(found, name)(
         *pointers, *shape, scale.data_ptr(), zero_point.data_ptr(), int(per_row), float(top), threads

@@ -83,17 +83,17 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         of_left, of_right = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
-        found: list[Tensor | None] = [None] * 6
-        if any(ctx.needs_input_grad[:3]):
-            right = _quantized(of_right, ctx.right)
-            wanted = grad @ (right if ctx.transposed else right.transpose(-2, -1))
-            del right
-            found[:3] = _gradients(wanted, of_left, ctx.left)
-        if any(ctx.needs_input_grad[3:6]):
-            left = _quantized(of_left, ctx.left)
+        wants_right = any(ctx.needs_input_grad[3:6])
+        right = _quantized(of_right, ctx.right)
+        wanted = grad @ (right if ctx.transposed else right.transpose(-2, -1))
+        found, left = _gradients(wanted, of_left, ctx.left, wants_right)
+        del right, wanted
+        if wants_right:
             wanted = grad.transpose(-2, -1) @ left if ctx.transposed else left.transpose(-2, -1) @ grad
             del left
-            found[3:] = _gradients(wanted, of_right, ctx.right)
+            found += _gradients(wanted, of_right, ctx.right, again=False)[0]
+        else:
+            found += (None, None, None)
         of_bias = grad.sum(0) if ctx.needs_input_grad[6] else None
         return (*found, of_bias, None, None, None)
 
@@ -103,8 +103,10 @@ def _quantized(operand: Any, how: tuple[Any, ...]) -> Tensor:
     return x if scale is None else native.fake_quantize(x, scale, zero_point, *how)
 
 
-def _gradients(grad: Tensor, operand: Any, how: tuple[Any, ...]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+def _gradients(grad: Tensor, operand: Any, how: tuple[Any, ...], again: bool) -> tuple[tuple[Tensor | None, ...], Any]:
+    """Return the gradients of an operand and its quantizer, and if asked the quantized operand once more."""
     x, scale, zero_point = operand
     if scale is None:
-        return grad, None, None
-    return native.fake_quantize_backward(grad, x, scale, zero_point, *how)
+        return (grad, None, None), x
+    quantized = torch.empty_like(grad, memory_format=torch.contiguous_format) if again else None
+    return native.fake_quantize_backward(grad, x, scale, zero_point, *how, quantized), quantized

@@ -15,10 +15,10 @@ struct Domain {
 };
 
 // rows of `width` floats, held as `vectors` vectors of 16; 0 if there is no code for that many vectors, else 1
-#define DECLARE(LEVEL)                                                                                              \
+#define DECLARE(LEVEL)                                                                                                 \
     int forward_##LEVEL(const float *x, float *y, int64_t rows, int vectors, Domain domain, Quantizer q, int threads); \
-    int backward_##LEVEL(const float *x, const float *grad, float *grad_x, float *grad_scale, float *grad_zero,       \
-                         int64_t rows, int vectors, Domain domain, Quantizer q, int threads);
+    int backward_##LEVEL(const float *x, const float *grad, float *grad_x, float *y, float *grad_scale,                \
+                         float *grad_zero, int64_t rows, int vectors, Domain domain, Quantizer q, int threads);
 
 DECLARE(plain)
 #if defined(__x86_64__)

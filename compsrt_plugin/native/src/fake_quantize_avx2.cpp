@@ -6,6 +6,7 @@
 #define BEGIN_TARGET _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
 #define END_TARGET _Pragma("GCC pop_options")
 #endif
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #define NAME(function) function##_avx2
 #include "fake_quantize.inc"
 #endif
