@@ -15,6 +15,10 @@ KERNELS = Extension(
     optional=True,
 )
 
+ZOO = [
+    "spandrel",  # weight files of other people's networks: network_g.base: {file: …}
+    "spandrel_extra_arches",  # those whose licences differ, SRFormer among them
+]
 ONNX = [
     "onnx>=1.20",  # `export --onnx`: the first version with 2-bit types
     "onnxruntime",  # runs what was exported
@@ -75,8 +79,9 @@ setup(
         "tqdm",  # progress bars
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "pyright", *ONNX],
+        "dev": ["pytest", "pytest-xdist", "ruff", "pyright", *ONNX, *ZOO],
         "onnx": ONNX,
+        "zoo": ZOO,
     },
     entry_points={"console_scripts": ["basicsr=compsrt_plugin.cli:main"]},
 )

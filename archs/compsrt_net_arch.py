@@ -145,7 +145,9 @@ class CompSRTNet(nn.Module):
         """Leave out of files what the constructor computes anyway: tables of indices and shift masks."""
         for module in self.modules():
             for name, buffer in module._buffers.items():
-                if buffer is not None and (not buffer.is_floating_point() or name.startswith("attn_mask")):
+                if buffer is None or name == "num_batches_tracked":  # torch puts that one back by itself
+                    continue
+                if not buffer.is_floating_point() or name.startswith("attn_mask"):
                     module._non_persistent_buffers_set.add(name)
         self.register_load_state_dict_pre_hook(_drop_derived_buffers)
 

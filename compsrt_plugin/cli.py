@@ -114,10 +114,15 @@ def dispatch(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
+    parser.add_argument("--arch", action="append", metavar="FILE.py", help="your own network classes (may be repeated)")
     try:
         args = parser.parse_args(rest)
     except SystemExit as stop:  # --help
         return int(stop.code or 0)
+    if args.arch:
+        from compsrt_plugin.commands.own_archs import add_own_archs
+
+        add_own_archs(args.arch)
     return command.run(args)
 
 

@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
 def plain_state(source: PackedNetwork) -> dict[str, torch.Tensor]:
     """Return a state dict that the full-precision network, as BasicSR has it, loads strictly.
 
-    SwinIR's own files hold the shift masks and position indices it derives from its arguments; they are taken
-    from a SwinIR built with the same arguments.
+    Files hold shift masks and position indices that a network derives from its arguments; they are taken from one
+    built with the same arguments.
     """
     from basicsr.archs.swinir_arch import SwinIR
     from basicsr.utils.registry import ARCH_REGISTRY
@@ -89,4 +89,10 @@ def plain_state(source: PackedNetwork) -> dict[str, torch.Tensor]:
         plain: nn.Module = SwinIR(**ARCH_REGISTRY.get(source.header.arch["type"]).complete(arguments))
         plain.load_state_dict({**plain.state_dict(), **state})
         return plain.state_dict()
+    if "base" in source.header.arch:
+        from compsrt_plugin.zoo import SizeRule, build_base
+
+        arch = source.header.arch
+        plain = build_base(arch["base"], arch["upscale"], SizeRule.from_dict(arch["size"])).network
+        return {**plain.state_dict(), **state}
     return state

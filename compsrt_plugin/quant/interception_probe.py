@@ -70,12 +70,14 @@ class Pass:
         calls: products, in order.
         layers: name of each linear layer and convolution that ran -> whether its input depends on the picture.
         vectors: name of each of them -> how many input vectors one picture gave it.
+        direct: name of each module whose own code calls `F.linear` -> multiply-adds.
         output: shape of the result.
     """
 
     calls: list[Call] = field(default_factory=list)
     layers: dict[str, bool] = field(default_factory=dict)
     vectors: Counter[str] = field(default_factory=Counter)
+    direct: Counter[str] = field(default_factory=Counter)
     output: tuple[int, ...] = ()
 
 
@@ -138,7 +140,7 @@ def run(network: nn.Module, picture: Tensor) -> Pass:
         layer = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d))
 
         def enter(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            frames.append([name, 0])
+            frames.append([name, 0, layer])
             if layer and inputs:
                 x = inputs[0]
                 found.layers[name] = found.layers.get(name, False) or DATA in marks_of(x)
@@ -187,6 +189,9 @@ class _Marking(TorchFunctionMode):
                     self.found.calls[number].to_softmax = True
             marks = (marks & {DATA, LAYER}) | {MAP}
         elif name in LAYERS:
+            if name == "linear" and not self.frames[-1][2]:
+                x = args[0] if args else kwargs["input"]
+                self.found.direct[self.frames[-1][0]] += result.numel() * x.shape[-1]
             marks = (marks & {DATA}) | {LAYER}
         if marks:
             in_place = name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and name[-2:] != "__")
@@ -302,12 +307,12 @@ def _kept(network: nn.Module, found: Pass) -> dict[str, str]:
             continue
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             keep[name] = "depth-wise convolution"
+        elif type(module) not in (nn.Linear, nn.Conv2d) or getattr(module, "padding_mode", "zeros") != "zeros":
+            keep[name] = f"no rule for {type(module).__name__}"
         elif name not in found.layers:
             keep[name] = "not called: unused, or its weight is read by code around it"
         elif not found.layers[name]:
             keep[name] = "its input is the same for every picture, as of a position bias"
         elif found.vectors.get(name) == 1:
             keep[name] = "one vector a picture (channel attention)"
-        elif type(module) not in (nn.Linear, nn.Conv2d) or getattr(module, "padding_mode", "zeros") != "zeros":
-            keep[name] = f"no rule for {type(module).__name__}"
     return keep

@@ -82,7 +82,8 @@ def count_products(
         module = counted.get_submodule(call.module)
         if not _is_attention(module):
             found.extend(_calls(call, module))
-    return found
+    direct = passed.direct.items()
+    return found + [Product(f"{name}.linear", macs, macs, (FLOAT_BITS, FLOAT_BITS)) for name, macs in direct]
 
 
 def _run(network: nn.Module, picture: Tensor, found: list[Product]) -> Pass:
@@ -142,7 +143,7 @@ def _products(
         raise TypeError(f"no count for {type(module).__name__}")
     rows, columns = shape[0], shape[1:].numel()
     conv = isinstance(module, (*CONVOLUTIONS, QuantConv2d))
-    vectors = output.numel() // rows
+    vectors = output.numel() // max(1, rows)
     float_macs = vectors * rows * columns
     if kept is None or conv:
         return [Product(name, float_macs, float_macs, bits)]

@@ -1,0 +1,90 @@
+"""Networks that this project has never seen: quantized, distilled, packed and read again without a line of code."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+import compsrt_plugin  # noqa: F401  (repairs what BasicSR's import needs)
+from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
+from compsrt_plugin.checkpoint.network import round_unquantized, save_network
+from compsrt_plugin.commands.packed_network import open_packed
+from compsrt_plugin.config.recipes import resolve, resolve_distill
+from compsrt_plugin.models.training import Training
+from compsrt_plugin.quant import calibrate, distinct_codes, named_quantizers
+from compsrt_plugin.sizes import count_products
+
+from .networks import BASICSR, SPANDREL, block_for
+
+NAMES = [*SPANDREL, *BASICSR]
+PICTURE = torch.rand(1, 3, 20, 27, generator=torch.Generator().manual_seed(1))
+
+
+def wrapped(name: str, folder: Path) -> CompSRTNet:
+    block = block_for(name, folder)
+    torch.manual_seed(0)
+    return CompSRTNet(base=block["base"]).eval()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_is_quantized_distilled_packed_and_read_again(name: str, tmp_path: Path):
+    teacher = wrapped(name, tmp_path)
+    with torch.no_grad():
+        expected = teacher(PICTURE)
+    assert expected.shape == (1, 3, 80, 108)
+
+    student = copy.deepcopy(teacher)
+    options = resolve({"recipe": "plus", "bits": 4})
+    student.quantize(options.spec)
+    with torch.no_grad():
+        assert torch.equal(student(PICTURE), expected), "quantizers that are off change nothing"
+
+    pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    calibrate(student, [pictures])
+    training = Training(student, teacher, resolve_distill("plus", None), 0.0)
+    optimizer = torch.optim.Adam(training.trained.groups(1e-3))
+    losses = [training.step(optimizer, pictures[:1, :, :16, :16], None)["total"] for _ in range(5)]
+    assert all(loss > 0 for loss in losses)
+    round_unquantized(student)
+    counts = distinct_codes(student, [PICTURE])
+    widths = {quantizer: q.spec.bits for quantizer, q in named_quantizers(student)}
+    assert counts.keys() == widths.keys()
+    assert all(1 <= counts[quantizer] <= 2 ** widths[quantizer] for quantizer in counts)
+
+    with torch.no_grad():
+        before = student(PICTURE)
+    path = tmp_path / "packed.safetensors"
+    provenance = {"bits": 4, "recipe": "plus", "weights_trained": True}
+    arch = {"type": "CompSRTNet", **teacher.arch}
+    size = save_network(path, student, {"arch": arch, "spec": options.spec.to_dict(), "provenance": provenance})
+    assert size < 0.5 * 4 * sum(p.numel() for p in teacher.parameters())
+    (tmp_path / f"{name}.pth").unlink(missing_ok=True)  # the packed file is enough
+    again = open_packed(path)
+    with torch.no_grad():
+        assert torch.equal(again.network(PICTURE), before)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("EDSR", "RCAN")])
+def test_both_operands_of_most_products_are_quantized(name: str, tmp_path: Path):
+    network = wrapped(name, tmp_path)
+    network.quantize(resolve({"recipe": "compsrt", "bits": 4}).spec)
+    products = count_products(network, 32, 32)
+    both = sum(product.macs for product in products if max(product.bits) == 4)
+    convolutions = sum(product.macs for product in products if product.bits == (8, 32))
+    neither = sum(product.macs for product in products if product.bits == (32, 32))
+    assert neither < 0.2 * (both + neither + convolutions)
+    assert any(product.name.endswith("qk") and product.bits == (4, 4) for product in products)
+    assert any(product.name.endswith("mapv") and product.bits == (4, 4) for product in products)
+
+
+@pytest.mark.parametrize("name", ["EDSR", "RCAN"])
+def test_of_a_network_of_convolutions_the_log_says_so(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    network = wrapped(name, tmp_path)
+    network.quantize(resolve({"recipe": "plus", "bits": 4}).spec)
+    assert {q.spec.bits for _, q in named_quantizers(network)} == {8}
+    if name == "RCAN":
+        assert set(network.kept.values()) == {"one vector a picture (channel attention)"}
+        assert len(network.kept) == 8
