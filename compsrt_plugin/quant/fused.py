@@ -109,4 +109,4 @@ def _gradients(grad: Tensor, operand: Any, how: tuple[Any, ...], again: bool) ->
     if scale is None:
         return (grad, None, None), x
     quantized = torch.empty_like(grad, memory_format=torch.contiguous_format) if again else None
-    return native.fake_quantize_backward(grad, x, scale, zero_point, *how, quantized), quantized
+    return native.fake_quantize_backward(grad, x, scale, zero_point, *how, again=quantized), quantized
