@@ -80,10 +80,10 @@ class Intercepting(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module's own forward pass."""
-        own = [quantizer for site in self.sites for quantizer in quantizers_of(self, site) if quantizer is not None]
-        if own and all(quantizer.mode is Mode.OFF for quantizer in own):
+        idle = all(_is_off(quantizer) for site in self.sites for quantizer in quantizers_of(self, site))
+        # Idle within a module that watches for its own products, it must keep these from that one.
+        if idle and torch._C._len_torch_function_stack() == 0:
             return super().forward(*args, **kwargs)
-        # Without quantizers of its own it is still its products, not those of a module around it.
         with _Interception(self):
             return super().forward(*args, **kwargs)
 
@@ -124,6 +124,10 @@ def quantizers_of(module: nn.Module, site: Site) -> list[Quantizer | None]:
     return found
 
 
+def _is_off(quantizer: Quantizer | None) -> bool:
+    return quantizer is None or quantizer.mode is Mode.OFF
+
+
 @cache
 def _intercepting(module_class: type[nn.Module]) -> type[nn.Module]:
     body = {"__module__": module_class.__module__, "__doc__": module_class.__doc__}
@@ -151,9 +155,9 @@ class _Interception(TorchFunctionMode):
         self.count += 1
         # Neither the product nor what quantizes it is any concern of a module around this one.
         with torch._C.DisableTorchFunction():
-            if not site.operands:
-                return func(*args, **kwargs)
             quantizers = quantizers_of(self.module, site)
+            if all(_is_off(quantizer) for quantizer in quantizers):
+                return func(*args, **kwargs)
             if site.attention:
                 return _attention(quantizers, *args, **kwargs)
             return _product(site, quantizers, func, args, kwargs)
@@ -191,8 +195,6 @@ def _attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """Return `scaled_dot_product_attention` of quantized operands, q after scaling (as CompSRT has it)."""
-    if all(quantizer is None or quantizer.mode is Mode.OFF for quantizer in quantizers):
-        return SDPA(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
     if enable_gqa:
         key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     of_q, of_k, of_map, of_v = quantizers
