@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.interception_products import MATMULS, PRODUCTS, SDPA, call_with, operands
+from compsrt_plugin.quant.interception_products import MATMULS, PRODUCTS, call_with, operands
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, product, share_domain, weighted_sum
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 
