@@ -17,6 +17,7 @@ import statistics
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.data.images import pictures_in, read_image
 from compsrt_plugin.data.resize import downscale
-from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate
+from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert
 from compsrt_plugin.quant.bounds import BOUND_SEARCHES
 from compsrt_plugin.quant.hadamard_orders import construction
 from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
@@ -50,6 +51,8 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=64, help="height and width of the low-resolution patches")
     parser.add_argument("--calibration", type=int, default=4, help="patches for the bounds")
     parser.add_argument("--held-out", type=int, default=4, help="patches that are judged")
+    parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4], help="of `outputs`")
+    parser.add_argument("--softmax-maps", action="store_true", help="`outputs`: softmax maps take hadamard_softmax")
     parser.add_argument("--most", type=int, default=512)
     args = parser.parse_args()
     if args.table == "orders":
@@ -60,7 +63,11 @@ def main() -> None:
     else:
         pieces = patches(args.pictures, args.calibration + args.held_out, args.patch)
         found, held_out = pieces[: args.calibration], pieces[args.calibration :]
-        (tensors if args.table == "tensors" else outputs)(network(args.file), found, held_out)
+        if args.table == "tensors":
+            tensors(network(args.file), found)
+        else:
+            overrides = {"*map": {"transform": "hadamard_softmax"}} if args.softmax_maps else {}
+            outputs(network(args.file), found, held_out, args.bits, overrides)
 
 
 def network(file: str | None) -> CompSRTSwinIR | CompSRTNet:
@@ -84,7 +91,7 @@ def patches(folder: Path, count: int, size: int) -> list[Tensor]:
     return pieces
 
 
-def tensors(model: nn.Module, found: list[Tensor], _: list[Tensor]) -> None:
+def tensors(model: nn.Module, found: list[Tensor]) -> None:
     """Print relative errors of linear inputs, weights and their product (all in the domain), by width."""
     inputs: dict[str, list[Tensor]] = defaultdict(list)
     layers = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m.in_features > 8}
@@ -129,17 +136,19 @@ def _quantized(x: Tensor, bits: int) -> Tensor:
         return quantizer.quantize(x)
 
 
-def outputs(model: CompSRTSwinIR | CompSRTNet, found: list[Tensor], held_out: list[Tensor]) -> None:
+def outputs(
+    model: CompSRTSwinIR | CompSRTNet, found: list[Tensor], held_out: list[Tensor], widths: list[int], overrides: Any
+) -> None:
     """Print the PSNR of quantized outputs, bounds searched only, against full precision; on patches held out."""
     with torch.no_grad():
         true = [model(piece) for piece in held_out]
     print("PSNR in dB of the quantized output against the full-precision one, all three channels")
-    print(f"{'transform':16s}" + "".join(f"{f'{bits} bits':>10s}" for bits in BITS))
+    print(f"{'transform':16s}" + "".join(f"{f'{bits} bits':>10s}" for bits in widths))
     for transform in TRANSFORMS:
         scores = []
-        for bits in BITS:
+        for bits in widths:
             student, spec = copy.deepcopy(model), QuantSpec(bits, transform)
-            student.quantize(NetworkSpec(spec, spec, conv_bits=None))
+            student.quantize(NetworkSpec(spec, spec, conv_bits=None, overrides=overrides))
             calibrate(student, found)
             with torch.no_grad():
                 errors = [F.mse_loss(student(piece), whole) for piece, whole in zip(held_out, true)]
@@ -161,6 +170,24 @@ def speed(rounds: int = 30) -> None:
                 times[transform].append(time.process_time() - start)
         padded, *others = (statistics.median(times[transform]) for transform in TRANSFORMS[1:])
         print(f"{width:6d}{1e3 * padded:11.2f}" + "".join(f"{other / padded:9.2f}x" for other in others))
+    print("a quantized linear layer to 60 features, forward and backward; the padded one is compiled (`native`)")
+    for width in (60, 120):
+        x = torch.randn(4096, width)
+        layers = {transform: _layer(x, QuantSpec(3, transform)) for transform in TRANSFORMS[1:]}
+        times = defaultdict(list)
+        for _ in range(rounds):
+            for transform, layer in layers.items():
+                start = time.process_time()
+                layer(x).sum().backward()
+                times[transform].append(time.process_time() - start)
+        padded, *others = (statistics.median(times[transform]) for transform in TRANSFORMS[1:])
+        print(f"{width:6d}{1e3 * padded:11.2f}" + "".join(f"{other / padded:9.2f}x" for other in others))
+
+
+def _layer(x: Tensor, spec: QuantSpec) -> nn.Module:
+    layer = convert(nn.Sequential(nn.Linear(x.shape[1], 60)), NetworkSpec(spec, spec))
+    calibrate(layer, [x])
+    return layer
 
 
 if __name__ == "__main__":
