@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from held_out import judge, patches, teacher
-from torch import Tensor
+from torch import Tensor, nn
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
 from compsrt_plugin.checkpoint.coding import FILTERS

@@ -14,14 +14,17 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Mode, freeze, named_quantizers, quantized_layers, set_mode
 
 POSITION_TABLE = "relative_position_bias_table"
+# Measured on held-out pictures to change nothing (`benchmarks/rounding.py`, `docs/packed_file.md`).
+TABLE_BITS, VECTOR_BITS = 5, 9
 
 
 def round_unquantized(network: nn.Module) -> None:
     """Round biases, norms and tables to half precision in place, so that the file can hold them in 16 bits.
 
-    Relative position tables are rounded further, to 8 bits a head (`round_table`), which compress to half the
-    bytes. Of the quantizers only the bounds and scales of per-channel weights are rounded, which are many; codes are
-    taken afterwards, with the rounded ones. Weights that are or will be codes stay as they are.
+    Relative position tables are rounded further, to 5 bits a head (`round_table`), which compress to a quarter of
+    the bytes; biases and norms to 9 significant bits. Of the quantizers only the bounds and scales of per-channel
+    weights are rounded, which are many; codes are taken afterwards, with the rounded ones. Weights that are or will
+    be codes stay as they are.
     """
     many = {
         id(parameter)
@@ -35,15 +38,16 @@ def round_unquantized(network: nn.Module) -> None:
         for name, parameter in network.named_parameters():
             if name.endswith(POSITION_TABLE):
                 parameter.copy_(round_table(parameter))
+            elif parameter.ndim == 1 and id(parameter) not in kept:
+                parameter.copy_(round_mantissa(parameter, VECTOR_BITS))
             if id(parameter) not in kept or id(parameter) in many:
                 parameter.copy_(parameter.half())
 
 
-def round_table(table: Tensor, bits: int = 8) -> Tensor:
+def round_table(table: Tensor, bits: int = TABLE_BITS) -> Tensor:
     """Round a table (entries, heads) to multiples of a power of two, at most 2^bits of them a head.
 
-    Half precision holds such numbers exactly, and their low bits are zeros that compression makes nothing of. On
-    the bundled x4 network 8 bits change PSNR by 0.00003 dB (`docs/packed_file.md`).
+    Half precision holds such numbers exactly, and their low bits are zeros that compression makes nothing of.
     """
     span = table.amax(0) - table.amin(0)
     step = torch.exp2(torch.ceil(torch.log2(span / (2**bits - 1))))
