@@ -235,8 +235,7 @@ datasets:
     num_worker_per_gpu: 0  # GPU: 8
     batch_size_per_gpu: 4  # GPU: 32
     dataset_enlarge_ratio: 100  # only the length of what BasicSR calls an epoch
-    prefetch_mode: ~  # GPU: cuda, with pin_memory
-    pin_memory: true
+    prefetch_mode: ~  # GPU: cuda, with pin_memory: true
 
 $holdout
 $network
