@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compsrt_plugin.engine import structures as c
 from compsrt_plugin.engine.attention import describe_attention
-from compsrt_plugin.engine.fold import check_strict, describe_linear, floats
+from compsrt_plugin.engine.fold import check_quantizer, describe_linear, floats
 from compsrt_plugin.engine.windows import LARGEST_WINDOW, WindowLanes, cell_lanes
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Mode, QuantConv2d, named_quantizers, quantized_layers
@@ -32,7 +32,7 @@ def check_network(network: nn.Module) -> None:
     if not blocks or not hasattr(blocks[0].attn, "qkv") or not hasattr(blocks[0].attn, "map_quantizer"):
         raise CompSRTError("the network is not quantized", allowed="one rebuilt from a packed file", hint=HINT)
     for name, quantizer in named_quantizers(network):
-        check_strict(name, quantizer)
+        check_quantizer(name, quantizer)
         if quantizer.mode is not Mode.ON:
             raise CompSRTError(f"{name} is switched off", allowed="a network rebuilt from a packed file", hint=HINT)
     for name, layer in quantized_layers(network):
@@ -60,9 +60,7 @@ def describe_network(network: Any, level: str) -> c.Network:
         inner = [_block(block, window, split, level) for block in layer.residual_group.blocks]
         convs = _convs(layer.conv)
         groups.append(
-            c.Group(
-                blocks=len(inner), convs=len(convs), block=c.array_of(inner, owner), conv=c.array_of(convs, owner)
-            )
+            c.Group(blocks=len(inner), convs=len(convs), block=c.array_of(inner, owner), conv=c.array_of(convs, owner))
         )
     tail, first = _convs(network.conv_after_body), _convs(network.conv_first)
     upsample = _convs(network.upsample[0]) if network.upsampler == IN_ONE else []

@@ -103,7 +103,7 @@ def describe_linear(layer: nn.Module, level: str, factor: float = 1.0) -> c.Line
     )
 
 
-def _bias(layer: nn.Module) -> np.ndarray:
+def _bias(layer: nn.Linear | QuantLinear) -> np.ndarray:
     if layer.bias is None:
         return np.zeros(layer.out_features)
     return layer.bias.detach().cpu().double().numpy()
@@ -176,11 +176,13 @@ def _padded(codes: np.ndarray) -> np.ndarray:
     return padded
 
 
-def check_strict(name: str, quantizer: Quantizer) -> None:
-    """Refuse published codes, which no number of bits limits."""
-    if quantizer.spec.codes != "strict":
+def check_quantizer(name: str, quantizer: Quantizer) -> None:
+    """Refuse published codes, which no number of bits limits, and transforms that the engine does not have."""
+    spec, hint = quantizer.spec, "run the simulated network"
+    if spec.codes != "strict":
+        found = f"{name} has codes: {spec.codes}, which are not limited to {spec.bits} bits"
+        raise CompSRTError(found, allowed="codes: strict in the engine", hint=hint)
+    if spec.transform not in TRANSFORMS:
         raise CompSRTError(
-            f"{name} has codes: {quantizer.spec.codes}, which are not limited to {quantizer.spec.bits} bits",
-            allowed="codes: strict in the engine",
-            hint="run the simulated network",
+            f"{name} has transform: {spec.transform}", allowed=f"{', '.join(TRANSFORMS)} in the engine", hint=hint
         )

@@ -62,7 +62,7 @@ def level() -> str:
     """
     loaded = library()
     if loaded is None:
-        raise CompSRTError(missing(), hint="install again where there is a C++ compiler: pip install --force-reinstall .")
+        raise CompSRTError(missing(), hint="install it again where there is a C++ compiler")
     wanted = os.environ.get(LEVEL_VARIABLE, "")
     if wanted and wanted not in LEVELS:
         raise unknown_name(f"level in {LEVEL_VARIABLE}:", wanted, LEVELS)

@@ -50,8 +50,10 @@ class Linear(Structure):
         ("input", Quantizer),
         *(
             (name, POINTER)
-            for name in ("kept_columns", "kept_rows", "weight", "codes", "mask", "start", "mask_start")
-            + ("alpha", "beta", "gamma", "bias")
+            for name in (
+                *("kept_columns", "kept_rows", "weight", "codes", "mask", "start", "mask_start"),
+                *("alpha", "beta", "gamma", "bias"),
+            )
         ),
     )
 

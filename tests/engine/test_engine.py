@@ -1,0 +1,198 @@
+"""The engine gives the pixels of the simulated network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compsrt_plugin.bundled import WEIGHTS
+from compsrt_plugin.commands.packed_network import open_packed
+from compsrt_plugin.engine import Engine, engine_available
+from compsrt_plugin.engine.library import LEVEL_VARIABLE, LEVELS, library
+
+from .networks import distance, in_double, network, picture, picture_for
+
+pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
+
+
+def levels() -> list[str]:
+    loaded = library()
+    return [name for name in LEVELS if loaded is not None and loaded.compsrt_level(name.encode())]
+
+
+@pytest.fixture(params=levels())
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(LEVEL_VARIABLE, request.param)
+    return request.param
+
+
+NEAR = 2e-3  # see `distance`
+
+
+def check(made: Any, x: torch.Tensor | None = None) -> None:
+    """The engine is the simulated network, or no further from it than twice what that is in double precision."""
+    x = picture() if x is None else x
+    with torch.no_grad():
+        wanted = made(x)
+    found = distance(Engine(made, threads=1)(x), wanted)
+    assert found <= NEAR or found <= 2 * distance(in_double(made, x), wanted)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+def test_every_width(level: str, bits: int) -> None:
+    check(network(bits=bits))
+
+
+@pytest.mark.parametrize("recipe", ["minmax", "percentile", "dobi", "2dquant", "compsrt", "plus"])
+def test_every_recipe(level: str, recipe: str) -> None:
+    check(network(recipe=recipe))
+
+
+@pytest.mark.parametrize("weight", ["none", "hadamard"])
+@pytest.mark.parametrize("activation", ["none", "hadamard"])
+def test_transforms_of_weight_and_activation(level: str, weight: str, activation: str) -> None:
+    check(network(weight={"transform": weight, "granularity": "per_channel"}, activation={"transform": activation}))
+
+
+OVERRIDES = {
+    "mixed bits": {"*.fc1": {"bits": 2}, "*.attn.map": {"bits": 8}, "*.qkv.k": {"bits": 6}},
+    "kept linears": {"*.fc2": {"keep": True}, "*.qkv.v": {"keep": True}, "*.attn.proj": {"keep": True}},
+    "kept operands": {"*.attn.q": {"keep": True}, "*.attn.map": {"keep": True}},
+    "kept map": {"*.attn.map": {"keep": True}},
+    "kept v": {"*.attn.v": {"keep": True}},
+    "known coefficient": {"*.attn.map": {"transform": "hadamard_softmax"}},
+    "plain map": {"*.attn.map": {"transform": "none"}},
+    "plain v": {"*.attn.v": {"transform": "none"}},
+    "q unlike k": {"*.attn.q": {"transform": "none"}},
+    "one linear unlike its weight": {"*.qkv.k.weight": {"transform": "none"}},
+}
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_overrides(level: str, name: str) -> None:
+    check(network(overrides=OVERRIDES[name]))
+
+
+PRUNING = {
+    "unstructured": {"hook": "magnitude", "ratio": 0.4},
+    "two of four": {"hook": "n_m", "ratio": None, "options": {"n": 2, "m": 4}},
+    "rows": {"hook": "channel", "ratio": 0.3},
+}
+
+
+@pytest.mark.parametrize("name", PRUNING)
+@pytest.mark.parametrize("bits", [3, 8])
+def test_pruned(level: str, name: str, bits: int) -> None:
+    check(network(bits=bits, recipe="plus", pruning=PRUNING[name]))
+
+
+def test_pruned_rows_and_columns_take_no_part(level: str) -> None:
+    made = network()
+    for layer in (made.layers[0].residual_group.blocks[0].mlp.fc1, made.layers[0].residual_group.blocks[1].attn.proj):
+        mask = torch.ones_like(layer.weight_codes, dtype=torch.bool)
+        mask[2:5], mask[:, 1] = False, False
+        mask[:, 9:12] = False
+        layer.weight_mask = mask
+        layer.weight_codes *= mask
+        layer._decoded = None
+    check(made)
+
+
+ARCHS: dict[str, dict[str, Any]] = {
+    "two groups, full heads": {"depths": [2, 3], "num_heads": [1, 4], "embed_dim": 16},
+    "heads of 30": {"embed_dim": 60, "num_heads": [2]},
+    "heads of 3": {"num_heads": [4]},
+    "odd window": {"window_size": 7, "img_size": 14},
+    "window of 4": {"window_size": 4},
+    "window of 16": {"window_size": 16, "img_size": 32},
+    "window of 12": {"window_size": 12, "img_size": 24},
+    "one window, no shift": {"img_size": 8},
+    "window of 1": {"window_size": 1},
+    "three convolutions": {"resi_connection": "3conv", "embed_dim": 24},
+    "classical": {"upsampler": "pixelshuffle", "upscale": 3},
+    "real-world": {"upsampler": "nearest+conv", "upscale": 4},
+    "denoising": {"upsampler": "", "upscale": 1},
+    "x3": {"upscale": 3},
+    "x4, range 255": {"upscale": 4, "img_range": 255.0},
+    "grey": {"in_chans": 1},
+    "no biases, no patch norm": {"qkv_bias": False, "patch_norm": False},
+    "scale of its own, narrow": {"qk_scale": 0.5, "mlp_ratio": 1.5, "embed_dim": 10},
+}
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_every_shape_of_network(level: str, name: str) -> None:
+    check(network(arch=ARCHS[name]), picture_for(ARCHS[name]))
+
+
+def test_convolutions_in_full_precision() -> None:
+    check(network(conv_bits=None))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 24), (32, 8), (24, 40), (72, 8), (16, 72), (8, 136)])
+def test_every_size_of_picture(level: str, size: tuple[int, int]) -> None:
+    check(network(), picture(*size))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_nothing(threads: int) -> None:
+    made, x = network(), picture(24, 80)
+    assert torch.equal(Engine(made, threads=threads)(x), Engine(made, threads=1)(x))
+
+
+def test_levels_of_instructions_agree() -> None:
+    if len(levels()) < 2:
+        pytest.skip("one level here")
+    made, x = network(), picture(24, 24)
+    results = []
+    for name in levels():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(LEVEL_VARIABLE, name)
+            engine = Engine(made, threads=1)
+            assert engine.level == name
+            results.append(engine(x))
+    assert all(distance(result, results[0]) <= NEAR for result in results)
+
+
+def test_batches_and_sizes_in_any_order() -> None:
+    made = network()
+    engine = Engine(made, threads=2)
+    pictures = [picture(32, 16, batch=2), picture(8, 8), picture(40, 24, batch=3), picture(32, 16, batch=2)]
+    results = [engine(x) for x in pictures]
+    assert torch.equal(results[0], results[3])
+    for x, result in zip(pictures, results):
+        assert all(torch.equal(engine(one[None])[0], whole) for one, whole in zip(x, result))
+
+
+def test_odd_layouts_of_memory() -> None:
+    engine, x = Engine(network(), threads=1), picture(16, 24)
+    assert torch.equal(engine(x.contiguous(memory_format=torch.channels_last)), engine(x))
+    assert torch.equal(engine(x.double()), engine(x))
+
+
+@pytest.mark.parametrize("path", sorted(WEIGHTS.glob("compsrt_*.safetensors")), ids=lambda path: path.stem)
+def test_bundled_networks(path: Path) -> None:
+    """Deep networks of few bits turn one flipped code into many: what they differ by is a grey level or two."""
+    opened = open_packed(path)
+    x = torch.nn.functional.interpolate(picture(4, 4), (16, 24), mode="bicubic").clamp(0, 1)
+    with torch.no_grad():
+        wanted = opened.network(x)
+    found = Engine(opened, threads=2)(x)
+    assert distance(found, wanted) <= max(2 * distance(in_double(opened.network, x), wanted), 0.01)
+    assert (found - wanted).abs().max().item() <= 0.03
+
+
+def test_time_of_stages() -> None:
+    made = network()
+    engine = Engine(made, threads=2, profile=True)
+    assert engine.stage_times() == {}
+    engine(picture())
+    times = engine.stage_times()
+    assert {"transform", "quantize", "products", "softmax", "norm", "gelu", "conv", "copies"} <= times.keys()
+    assert all(value >= 0 for value in times.values()) and sum(times.values()) > 0
+    plain = Engine(made, threads=1)
+    plain(picture())
+    assert plain.stage_times() == {}
