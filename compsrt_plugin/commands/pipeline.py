@@ -63,6 +63,8 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
     if getattr(args, "strict_data", False):
         for dataset in options["datasets"].values():
             dataset["strict_data"] = True
+    if getattr(args, "engine", False):
+        options["val"]["engine"] = True
     _check_blocks(options)
     root = Path.cwd()
     check_writable(root / FOLDERS[command])

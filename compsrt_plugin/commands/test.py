@@ -14,16 +14,21 @@ examples:
       the same with datasets/Set5/HR, datasets/Set5/LR_bicubic/X4, …; a missing one is an error
   basicsr test -opt compsrt_x4_3bit.yml --force_yml path:pretrain_network_g=FILE val:save_img=false
       another network, without pictures
+  basicsr test -opt compsrt_x4_3bit.yml --engine
+      the network in integers beside the simulated one: both figures in the table
 
 results: ./results/NAME (NAME is the option file's `name`; an earlier folder is kept, renamed)
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare BasicSR's flags and `--strict-data`."""
+    """Declare BasicSR's flags, `--strict-data` and `--engine`."""
     add_pipeline_arguments(parser)
     parser.add_argument(
         "--strict-data", action="store_true", help="a data set that is not found is an error, not a warning"
+    )
+    parser.add_argument(
+        "--engine", action="store_true", help="judge the compiled engine too, beside the simulated network"
     )
 
 

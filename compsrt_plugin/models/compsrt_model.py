@@ -22,8 +22,9 @@ from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.data.resize import upscale
+from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference import PADDINGS, Tile, choose_tile, pad_to_windows, super_resolve
+from compsrt_plugin.inference import PADDINGS, Network, Tile, choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.models.calibrating import CalibratingModel
 from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
@@ -56,6 +57,7 @@ class CompSRTModel(CalibratingModel):
 
     judge: Judge  # of one test, or of one validation in train
     quantizes: ClassVar[bool] = True  # in train
+    engine: Engine | None = None  # in a test with `val.engine`
 
     def __init__(self, opt: dict[str, Any]) -> None:
         opt = copy.deepcopy(opt)
@@ -133,7 +135,7 @@ class CompSRTModel(CalibratingModel):
             self._teacher = network.to(self.device).eval().requires_grad_(False)
         return self._teacher
 
-    def run_network(self, network: nn.Module, lq: Tensor) -> Tensor:
+    def run_network(self, network: Network, lq: Tensor) -> Tensor:
         """Super-resolve a picture of any size, in tiles if `tile:` says so or memory would not suffice.
 
         Args:
@@ -144,7 +146,9 @@ class CompSRTModel(CalibratingModel):
             (b, c, h * scale, w * scale).
         """
         scale, window = self.opt["scale"], self.get_bare_model(self.net_g).window_size
-        tile = self.tile or choose_tile(network, lq.shape[2:], scale=scale, window=window, device=lq.device)
+        # the engine needs less memory, but is to be compared on the same tiles
+        judged = self.net_g if network is self.engine else network
+        tile = self.tile or choose_tile(judged, lq.shape[2:], scale=scale, window=window, device=lq.device)
         if max(lq.shape[2:]) > tile.size:
             self.tiled = tile
         shown = None if self.opt["rank"] == 0 else True  # None: on a terminal
@@ -163,6 +167,9 @@ class CompSRTModel(CalibratingModel):
         if self.quant is not None and self.teacher_source and not self.choosing:
             methods["teacher"] = lambda lq: self.run_network(self.teacher, lq)
         methods["quantized"] = lambda lq: self.run_network(self.net_g, lq)
+        if self.opt["val"].get("engine") and not self.is_train:
+            self.engine = engine = Engine(self.get_bare_model(self.net_g))
+            methods["engine"] = lambda lq: self.run_network(engine, lq)
         return Judge(self._new_results(), methods, self.opt["val"]["metrics"])
 
     def _bicubic(self, lq: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ def panels_for(
     if unknown := sorted(pictures.keys() - set(METHODS)):
         raise ValueError(f"no such methods: {unknown}")
     scores = results.datasets[dataset].per_image[image].by_method()
-    names = {"bicubic": "Bicubic", "teacher": "Teacher, 32-bit", "quantized": results.short_label}
-    sizes = {"teacher": results.float_bytes, "quantized": results.bytes}
+    names = {"bicubic": "Bicubic", "teacher": "Teacher, 32-bit", "quantized": results.short_label, "engine": "Engine"}
+    sizes = {"teacher": results.float_bytes, "quantized": results.bytes, "engine": results.bytes}
     panels = []
     for method in METHODS:
         if method in pictures:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-Method = Literal["bicubic", "teacher", "quantized"]
+Method = Literal["bicubic", "teacher", "quantized", "engine"]
 METHODS: tuple[Method, ...] = get_args(Method)
 """Who is judged, in the order of every table and picture; only `quantized` is always there."""
 
@@ -87,6 +87,7 @@ class ImageScores:
     quantized: Score
     bicubic: Score | None = None
     teacher: Score | None = None
+    engine: Score | None = None
 
     def by_method(self) -> dict[Method, Score]:
         """Return the scores that are there, in the order of `METHODS`."""
@@ -218,13 +219,14 @@ class Results:
         quantized: Score,
         bicubic: Score | None = None,
         teacher: Score | None = None,
+        engine: Score | None = None,
     ) -> None:
         """Add one image's scores to a data set, which comes into being with its first image.
 
         Raises:
             ValueError: as `DatasetScores.add`.
         """
-        scores = ImageScores(quantized, bicubic, teacher)
+        scores = ImageScores(quantized, bicubic, teacher, engine)
         self.datasets.setdefault(dataset, DatasetScores()).add(image, scores)
 
     @property

@@ -146,7 +146,7 @@ def _image(node: _Node) -> ImageScores:
     def optional(method: str) -> Score | None:
         return _score(node[method]) if method in node else None
 
-    return ImageScores(_score(node["quantized"]), optional("bicubic"), optional("teacher"))
+    return ImageScores(_score(node["quantized"]), optional("bicubic"), optional("teacher"), optional("engine"))
 
 
 def _score(node: _Node) -> Score:

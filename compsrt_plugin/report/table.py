@@ -15,17 +15,19 @@ TERMINAL_WIDTH = 100
 """No line of the text table is wider, in characters."""
 
 _HEADINGS = ("data set", "images", "bicubic", "teacher", "quantized", "difference")
+_ENGINE = "engine"  # one more column where it was run
 
 
 def text_table(results: Results) -> str:
     """Return the results as aligned plain columns, at most `TERMINAL_WIDTH` wide, without a final newline.
 
     One row per data set: PSNR in dB / SSIM of bicubic, teacher and quantized, then quantized less teacher.
+    A test with `--engine` has its figures in one more column: the same network, run in integers.
     Below, what one must know to read the numbers: width, codes, size, recipe, padding, metrics.
     Data set names that would not fit are cut; the Markdown has them whole.
     """
-    rows = [_HEADINGS, *_rows(results)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
+    rows = [_headings(results), *_rows(results)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     widths[0] = min(widths[0], TERMINAL_WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1))
     lines = []
     for row in rows:
@@ -43,9 +45,10 @@ def text_table(results: Results) -> str:
 def markdown_table(results: Results) -> str:
     """Return the content of `text_table` as Markdown, with a final newline."""
     header, *rows = (
-        "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in [_HEADINGS, *_rows(results)]
+        "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
+        for row in [_headings(results), *_rows(results)]
     )
-    align = "| --- |" + " ---: |" * (len(_HEADINGS) - 1)
+    align = "| --- |" + " ---: |" * (len(_headings(results)) - 1)
     facts = [f"- **{key}**: {fact}" for key, fact in _facts(results)]
     return "\n".join([f"## {_title(results)}", "", header, align, *rows, "", *facts, ""])
 
@@ -80,6 +83,11 @@ def _title(results: Results) -> str:
     return f"{results.name}: x{results.scale}, {results.bit_label}"
 
 
+def _headings(results: Results) -> tuple[str, ...]:
+    by_engine = any(scores.mean.engine is not None for scores in results.datasets.values())
+    return (*_HEADINGS, _ENGINE) if by_engine else _HEADINGS
+
+
 def _rows(results: Results) -> list[tuple[str, ...]]:
     if not results.datasets:
         return [("(no data set was tested)", *[""] * (len(_HEADINGS) - 1))]
@@ -88,7 +96,8 @@ def _rows(results: Results) -> list[tuple[str, ...]]:
 
 def _cells(mean: ImageScores) -> list[str]:
     scores = (mean.bicubic, mean.teacher, mean.quantized)
-    return [*map(_score_cell, scores), _difference_cell(mean.quantized, mean.teacher)]
+    cells = [*map(_score_cell, scores), _difference_cell(mean.quantized, mean.teacher)]
+    return cells if mean.engine is None else [*cells, _score_cell(mean.engine)]
 
 
 def _score_cell(score: Score | None) -> str:
