@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from small_networks import save, small_network
 
+from compsrt_plugin.checkpoint import read_packed, write_packed
+from compsrt_plugin.checkpoint.header import pack_options
 from compsrt_plugin.cli import main
 
 PRUNED = {"hook": "magnitude", "ratio": 0.4}
@@ -112,3 +114,14 @@ def test_a_mistake_is_one_line(tmp_path: Path, monkeypatch, capsys, argv, messag
     assert main(["report", *argv]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_the_option_file_is_printed_and_its_absence_is_one_line(tmp_path: Path, capsys):
+    path = save(tmp_path / "net.safetensors", small_network())
+    assert main(["report", str(path), "--options"]) == 2
+    assert "does not hold its option file" in capsys.readouterr().err
+    packed = read_packed(path)
+    packed.header["provenance"]["options"] = pack_options("name: mine\n")
+    write_packed(path, packed.state, packed.code_bits, packed.header)
+    assert main(["report", str(path), "--options"]) == 0
+    assert capsys.readouterr().out == "name: mine\n"

@@ -16,6 +16,7 @@ def test_what_basicsr_adds_and_folders_outside_are_left_out(tmp_path: Path):
         "scale": 4,
         "is_train": True,
         "world_size": 1,
+        "root_path": str(tmp_path),
         "path": {"pretrain_network_g": tmp_path / "teacher.pth", "models": str(tmp_path), "strict_load_g": True},
         "datasets": {"train": data},
         "train": {"optim_g": {"betas": (0.9, 0.99)}},
