@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.interception_products import MATMULS, PRODUCTS, call_with, operands
@@ -82,7 +82,7 @@ class Intercepting(nn.Module):
         """Run the module's own forward pass."""
         idle = all(_is_off(quantizer) for site in self.sites for quantizer in quantizers_of(self, site))
         # Idle within a module that watches for its own products, it must keep these from that one.
-        if idle and torch._C._len_torch_function_stack() == 0:
+        if idle and not isinstance(_get_current_function_mode(), _Interception):
             return super().forward(*args, **kwargs)
         with _Interception(self):
             return super().forward(*args, **kwargs)
