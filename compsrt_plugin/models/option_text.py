@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-ADDED_BY_BASICSR = {"is_train", "dist", "rank", "world_size", "auto_resume", "resume_iter"}
+ADDED_BY_BASICSR = {"is_train", "dist", "rank", "world_size", "auto_resume", "resume_iter", "root_path"}
 ADDED_TO_PATHS = {"experiments_root", "models", "training_states", "log", "visualization", "resume_state"}
 ADDED_TO_DATASETS = {"phase", "scale"}
 
