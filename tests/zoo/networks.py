@@ -28,9 +28,9 @@ SPANDREL: dict[str, dict[str, Any]] = {
     "ATD": {"embed_dim": 24, "depths": (2,), "num_heads": (2,), "window_size": 8, "category_size": 64, "num_tokens": 16,
             "reducted_dim": 4, "upscale": 4, "upsampler": "pixelshuffledirect"},
     "RGT": {"embed_dim": 24, "depth": [2], "num_heads": [2], "mlp_ratio": 2.0, "upscale": 4},
-    "CRAFT": {"embed_dim": 24, "depths": [1, 1], "num_heads": [6, 6], "upscale": 4},
+    "CRAFT": {"embed_dim": 24, "depths": [1], "num_heads": [6], "upscale": 4},
     "FDAT": {"embed_dim": 24, "num_groups": 1, "depth_per_group": 2, "num_heads": 2, "scale": 4, "mid_dim": 16,
-             "aim_reduction_ratio": 4},
+             "aim_reduction_ratio": 4, "upsampler_type": "pixelshuffledirect"},
 }  # fmt: skip
 EXTRA = ("SRFormer",)
 BASICSR: dict[str, dict[str, Any]] = {

@@ -24,7 +24,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "two kinds": ({"base": {"type": "EDSR", "file": "x.pth"}}, r"network_g\.base has the keys type, file"),
     "unknown type": ({"base": {"type": "EDSRR"}}, r"unknown type in network_g\.base: 'EDSRR'.*did you mean 'EDSR'\?"),
     "quantized type": ({"base": {"type": "CompSRTSwinIR"}}, r"unknown type in network_g\.base: 'CompSRTSwinIR'"),
-    "unknown argument": ({"base": {**EDSR, "blocks": 3}}, r"EDSR: got an unexpected keyword argument 'blocks'; allowed: num"),
+    "unknown argument": ({"base": {**EDSR, "blocks": 3}}, r"EDSR: got an unexpected keyword argument 'blocks'; allow"),
     "missing argument": ({"base": {"type": "EDSR"}}, r"EDSR: missing a required argument: 'num_in_ch'; allowed"),
     "wrong argument": ({"base": {**EDSR, "upscale": 5}}, r"EDSR cannot be built with these arguments \(scale 5 is"),
     "huge argument": ({"base": {**EDSR, "num_feat": 10**9}}, r"base\.num_feat is 1000000000; allowed: up to 100,000"),
@@ -105,8 +105,10 @@ class Windows(torch.nn.Module):
         return torch.nn.functional.interpolate(self.conv(x), scale_factor=3.0)
 
 
-@pytest.mark.parametrize("rule", [SizeRule(), SizeRule(8, 8), SizeRule(7, 28), SizeRule(16, 32, True), SizeRule(12, 12)],
-                         ids=str)  # fmt: skip
+RULES = [SizeRule(), SizeRule(8, 8), SizeRule(7, 28), SizeRule(16, 32, True), SizeRule(12, 12)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
 def test_sizes_are_found_out(rule: SizeRule):
     assert find_rule(Windows(rule.multiple_of, rule.minimum, rule.square), 3) == (rule, 3)
 

@@ -20,7 +20,7 @@ from compsrt_plugin.sizes import count_products
 from .networks import BASICSR, SPANDREL, block_for
 
 NAMES = [*SPANDREL, *BASICSR]
-PICTURE = torch.rand(1, 3, 20, 27, generator=torch.Generator().manual_seed(1))
+PICTURE = torch.rand(1, 3, 17, 11, generator=torch.Generator().manual_seed(1))
 
 
 def wrapped(name: str, folder: Path) -> CompSRTNet:
@@ -34,7 +34,7 @@ def test_a_network_is_quantized_distilled_packed_and_read_again(name: str, tmp_p
     teacher = wrapped(name, tmp_path)
     with torch.no_grad():
         expected = teacher(PICTURE)
-    assert expected.shape == (1, 3, 80, 108)
+    assert expected.shape == (1, 3, 68, 44)
 
     student = copy.deepcopy(teacher)
     options = resolve({"recipe": "plus", "bits": 4})
@@ -42,11 +42,11 @@ def test_a_network_is_quantized_distilled_packed_and_read_again(name: str, tmp_p
     with torch.no_grad():
         assert torch.equal(student(PICTURE), expected), "quantizers that are off change nothing"
 
-    pictures = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    pictures = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     calibrate(student, [pictures])
     training = Training(student, teacher, resolve_distill("plus", None), 0.0)
     optimizer = torch.optim.Adam(training.trained.groups(1e-3))
-    losses = [training.step(optimizer, pictures[:1, :, :16, :16], None)["total"] for _ in range(5)]
+    losses = [training.step(optimizer, pictures, None)["total"] for _ in range(5)]
     assert all(loss > 0 for loss in losses)
     round_unquantized(student)
     counts = distinct_codes(student, [PICTURE])

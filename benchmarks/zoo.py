@@ -1,0 +1,120 @@
+"""Foreign networks at their true sizes: what of them is quantized, and how small they get.
+
+    python benchmarks/zoo.py [NAME …] [--bits 4 3 2] [--tested RESULTS.json=CHECKPOINT …]
+
+A row for each network and code width, as a Markdown table: PSNR on Set5 where a test's results are given, else
+"random weights"; the share of multiply-adds with both operands quantized, and with weights alone; bytes of the packed
+file and how many times less that is than 4 for each parameter. Random weights compress worse than trained ones.
+Needs the extra `zoo`. A network takes from half a minute to some minutes a row on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import compsrt_plugin
+from compsrt_plugin.checkpoint.network import round_unquantized, save_network
+from compsrt_plugin.commands.report import report_on
+from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.quant import calibrate
+from compsrt_plugin.report.results_file import read_results
+
+LIGHT = {"upscale": 4, "upsampler": "pixelshuffledirect"}
+SIX = {"depths": [6] * 6, "num_heads": [6] * 6}
+SPANDREL: dict[str, dict[str, Any]] = {
+    "HAT": {"embed_dim": 180, **SIX, "window_size": 16, "squeeze_factor": 30, "mlp_ratio": 2.0, "upscale": 4},
+    "DAT": {"embed_dim": 60, "depth": [18], "num_heads": [6], "expansion_factor": 2.0, "split_size": [8, 32], **LIGHT},
+    "SRFormer": {"embed_dim": 60, "window_size": 16, "mlp_ratio": 2.0, **LIGHT},
+    "Swin2SR": {"embed_dim": 180, **SIX, "window_size": 8, "mlp_ratio": 2.0, "upscale": 4, "upsampler": "pixelshuffle"},
+    "DRCT": {"embed_dim": 180, **SIX, "window_size": 16, "upscale": 4, "upsampler": "pixelshuffle"},
+    "OmniSR": {"num_feat": 64, "res_num": 5, "up_scale": 4},
+    "ATD": {"embed_dim": 48, "num_heads": [4] * 4, "window_size": 16, "category_size": 128, "num_tokens": 64,
+            "reducted_dim": 8, "convffn_kernel_size": 7, "mlp_ratio": 1.0, **LIGHT},
+    "RGT": {"embed_dim": 180, "depth": [6] * 8, "num_heads": [6] * 8, "mlp_ratio": 2.0, "split_size": [8, 32],
+            "upscale": 4},
+    "CRAFT": {},
+}  # fmt: skip
+BASICSR: dict[str, dict[str, Any]] = {
+    "SwinIR": {"upscale": 4, "img_size": 64, "window_size": 8, "img_range": 1.0, "embed_dim": 180, **SIX,
+               "mlp_ratio": 2, "upsampler": "pixelshuffle", "resi_connection": "1conv"},
+    "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 256, "num_block": 32, "upscale": 4, "res_scale": 0.1},
+    "RCAN": {"num_in_ch": 3, "num_out_ch": 3, "num_group": 10, "num_block": 20, "upscale": 4},
+}  # fmt: skip
+
+
+def base_of(name: str) -> dict[str, Any]:
+    """Return the `base:` block of a network."""
+    if name in BASICSR:
+        return {"type": name, **BASICSR[name]}
+    package = "spandrel_extra_arches" if name == "SRFormer" else "spandrel"
+    importlib.import_module(f"{package}.architectures.{name}")
+    return {"spandrel": name, "class": name, "arguments": SPANDREL[name]}
+
+
+def measure(name: str, bits: int, folder: Path) -> str:
+    """Quantize a network with random weights, pack it, and return its row."""
+    from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
+
+    torch.manual_seed(0)
+    network = CompSRTNet(base=base_of(name)).eval()
+    options = resolve({"recipe": "plus", "bits": bits})
+    network.quantize(options.spec)
+    calibrate(network, [torch.rand(1, 3, 48, 48)])
+    round_unquantized(network)
+    provenance = {"bits": bits, "recipe": "plus", "weights_trained": False}
+    header = {"arch": {"type": "CompSRTNet", **network.arch}, "spec": options.spec.to_dict(), "provenance": provenance}
+    path = folder / f"{name}.safetensors"
+    save_network(path, network, header)
+    return row(name, bits, "random weights", path)
+
+
+def row(name: str, bits: int, psnr: str, path: Path) -> str:
+    """Return a row of the table for a packed file."""
+    account, _ = report_on(path)
+    shares = account.shares
+    ratio = account.float_bytes / account.bytes
+    quantized = [f"{shares[operands]:.1%}" for operands in ("both", "weights", "neither")]
+    cells = [name, f"{account.parameters / 1e6:.2f} M", f"{bits}", psnr, *quantized, f"{account.bytes:,}"]
+    return f"| {' | '.join([*cells, f'{ratio:.2f}'])} |"
+
+
+def tested(pair: str) -> str:
+    """Return the row of a network that was calibrated and tested."""
+    results, _, checkpoint = pair.partition("=")
+    found = read_results(results)
+    mean = found.datasets["Set5"].mean
+    told = f"{mean.quantized.psnr:.2f} dB"
+    if mean.teacher is not None:
+        told += f" ({mean.quantized.psnr - mean.teacher.psnr:+.2f})"
+    return row(found.name, found.bits, told, Path(checkpoint))
+
+
+def main() -> None:
+    """Print the table, row by row."""
+    names = [*SPANDREL, *BASICSR]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all by default")
+    parser.add_argument("--bits", type=int, nargs="+", default=[4], choices=[2, 3, 4])
+    parser.add_argument("--tested", nargs="+", default=[], metavar="RESULTS.json=CHECKPOINT")
+    args = parser.parse_args()
+    compsrt_plugin.register()
+    print("| network | parameters | bits | PSNR, Set5 | both quantized | weights alone | neither | bytes | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    for pair in args.tested:
+        print(tested(pair), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.names or (names if not args.tested else ()):
+            for bits in args.bits:
+                print(measure(name, bits, Path(folder)), flush=True)
+                gc.collect()
+
+
+if __name__ == "__main__":
+    main()
