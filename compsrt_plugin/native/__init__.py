@@ -17,7 +17,7 @@ from torch import Tensor
 LANES = 16  # floats in a vector of the kernels
 VECTORS = (1, 2, 4, 8, 16)  # how many of them a row may have
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}  # instruction sets
-_TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2}
+_TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 3}
 _PARALLEL_FROM = 1 << 15  # elements from which a second thread pays
 
 _P, _I = ctypes.c_void_p, ctypes.c_int
@@ -67,7 +67,7 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transf
         x: (..., d), contiguous or not, `usable`.
         scale, zero_point: (), or (rows, 1) for x (rows, d).
         top: the largest code.
-        transform: `none`, `hadamard` or `hadamard_softmax`; the last only with `invert`.
+        transform: `none`, `hadamard`, `hadamard_signed` or `hadamard_softmax`; the last only with `invert`.
         invert: whether the output is taken back.
 
     Returns:

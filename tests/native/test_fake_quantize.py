@@ -17,6 +17,8 @@ PLACES = [  # width, transform, invert
     (64, "hadamard", True),
     (120, "hadamard", False),
     (180, "hadamard", True),
+    (60, "hadamard_signed", False),
+    (120, "hadamard_signed", True),
     (64, "hadamard_softmax", True),
     (49, "hadamard_softmax", True),
 ]

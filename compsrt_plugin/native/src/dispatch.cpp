@@ -16,6 +16,23 @@ Level best() {
     return PLAIN;
 }
 
+constexpr int WIDEST = 256;
+
+// The Rudin-Shapiro signs of `quant.hadamard_transforms`: -1 to the number of pairs 11 in n
+struct Signs {
+    float of[WIDEST];
+    Signs() {
+        for (unsigned n = 0; n < WIDEST; ++n) of[n] = __builtin_parity(n & (n >> 1)) ? -1.0f : 1.0f;
+    }
+};
+
+const Signs signs;
+
+Domain domain_of(int width, int transform, int invert) {
+    const bool is_signed = transform == 3;
+    return {width, is_signed ? 1 : transform, invert, is_signed ? signs.of : nullptr};
+}
+
 const Level available = best();
 Level level = available;
 
@@ -39,13 +56,13 @@ int compsrt_level(int wanted) {
 
 int compsrt_fake_quantize(const float *x, float *y, int64_t rows, int vectors, int width, int transform, int invert,
                           const float *scale, const float *zero_point, int per_row, float top, int threads) {
-    AT_LEVEL(forward, x, y, rows, vectors, {width, transform, invert}, {scale, zero_point, per_row, top}, threads);
+    AT_LEVEL(forward, x, y, rows, vectors, domain_of(width, transform, invert), {scale, zero_point, per_row, top}, threads);
 }
 
 int compsrt_fake_quantize_backward(const float *x, const float *grad, float *grad_x, float *y, float *grad_scale,
                                    float *grad_zero, int64_t rows, int vectors, int width, int transform, int invert,
                                    const float *scale, const float *zero_point, int per_row, float top, int threads) {
-    AT_LEVEL(backward, x, grad, grad_x, y, grad_scale, grad_zero, rows, vectors, {width, transform, invert},
+    AT_LEVEL(backward, x, grad, grad_x, y, grad_scale, grad_zero, rows, vectors, domain_of(width, transform, invert),
              {scale, zero_point, per_row, top}, threads);
 }
 

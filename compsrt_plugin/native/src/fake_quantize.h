@@ -12,6 +12,7 @@ struct Domain {
     int width;       // of a row in memory, at most 16 V
     int transform;   // 0 none, 1 Hadamard, 2 Hadamard without the first coefficient, which is 1 / sqrt(16 V)
     int invert;      // whether the output is transformed back
+    const float *signs;  // 16 V of +1 and -1 by which a row is multiplied before its transform, or null
 };
 
 // rows of `width` floats, held as `vectors` vectors of 16; 0 if there is no code for that many vectors, else 1
