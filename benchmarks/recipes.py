@@ -1,12 +1,13 @@
 """The table of recipes × bits: packed files against their teacher, on test sets, by BasicSR's metrics.
 
-    python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Set5 Set14 B100] [--jobs 2]
+    python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Set5 Set14 B100] [--jobs 2] [--engine]
     python benchmarks/recipes.py table --results DIR [--out docs/recipes_table.md]
 
 DATASETS is the common root of Set5/HR, Set5/LR_bicubic/X4 and so on. Each of `--jobs` processes has one thread and
 takes pictures as they come. What the teacher makes of a picture is kept in the cache folder, once for all files; what
 has a result of the same bytes on the same sets is passed over. A file that cannot be judged is told; the others go on.
 The figures are those of `basicsr test`: PSNR and SSIM on Y, border = scale, reflect padding. Nothing is chosen here.
+`--engine` gives them several times sooner and equal to the third decimal (docs/engine.md).
 
 How long a calibration took is read from the file's header (`provenance.cpu_seconds`) or from NAME.json beside it, which
 `ablation.py run --keep` writes.
@@ -18,13 +19,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, in this process and the workers
 
@@ -38,6 +39,7 @@ from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.commands.packed_network import PackedNetwork, build, open_packed
 from compsrt_plugin.data.images import read_image, write_image
 from compsrt_plugin.data.roots import VARIABLE
+from compsrt_plugin.engine import Engine, unsupported_reason
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import cache_root, write_whole
 from compsrt_plugin.inference import choose_tile, pad_to_windows, super_resolve
@@ -67,6 +69,7 @@ class Task:
     scale: int
     begin: int
     end: int
+    engine: bool
 
 
 Scores = list[tuple[str, Score, Score]]  # picture, quantized, teacher
@@ -92,6 +95,13 @@ def network_of(path: Path) -> PackedNetwork:
 
 
 @lru_cache(maxsize=1)
+def runner_of(path: Path, engine: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what runs a packed file's network: the engine if asked for, where it can, else the network itself."""
+    network = network_of(path).network
+    return Engine(network, threads=1) if engine and unsupported_reason(network) is None else network
+
+
+@lru_cache(maxsize=1)
 def teacher_of(path: Path, like: Path) -> torch.nn.Module:
     """Return the full-precision network of the shape that a packed file has."""
     from basicsr.archs import build_network
@@ -102,9 +112,8 @@ def teacher_of(path: Path, like: Path) -> torch.nn.Module:
     return network.eval()
 
 
-def upscale(network: torch.nn.Module, lq: torch.Tensor, scale: int) -> np.ndarray:
-    """Return what a network makes of (1, 3, h, w), as (h * scale, w * scale, 3) uint8, BGR."""
-    window: Any = network.window_size
+def upscale(network: Callable[[torch.Tensor], torch.Tensor], window: Any, lq: torch.Tensor, scale: int) -> np.ndarray:
+    """Return what a network of that window makes of (1, 3, h, w), as (h * scale, w * scale, 3) uint8, BGR."""
     tile = choose_tile(network, lq.shape[2:], scale=scale, window=window, device=lq.device)
     return to_image(super_resolve(network, lq, scale=scale, window=window, padding=PADDING, tile=tile))
 
@@ -112,6 +121,7 @@ def upscale(network: torch.nn.Module, lq: torch.Tensor, scale: int) -> np.ndarra
 def work(task: Task) -> tuple[Scores, dict[str, int]]:
     """Judge a task's pictures; return their scores, and the codes counted on the set's first picture."""
     network, dataset = network_of(task.file).network, pictures(task.dataset, task.scale)
+    runner, window = runner_of(task.file, task.engine), network.window_size
     folder = cache_root() / "teacher_outputs" / f"{FileRecord.of(task.teacher).sha256[:16]}-{PADDING}" / task.dataset
     scores: Scores = []
     counts: dict[str, int] = {}
@@ -120,14 +130,13 @@ def work(task: Task) -> tuple[Scores, dict[str, int]]:
         lq, original, name = pair["lq"][None], to_image(pair["gt"][None]), Path(pair["gt_path"]).stem
         kept = folder / f"{name}.png"
         if not kept.is_file():
-            write_image(kept, upscale(teacher_of(task.teacher, task.file), lq, task.scale))
-        quantized = score(upscale(network, lq, task.scale), original, task.scale)
+            write_image(kept, upscale(teacher_of(task.teacher, task.file), window, lq, task.scale))
+        quantized = score(upscale(runner, window, lq, task.scale), original, task.scale)
         scores.append((name, quantized, score(read_image(kept), original, task.scale)))
         if index == 0:
             top, left = (max(0, (size - COUNTED_PATCH) // 2) for size in lq.shape[2:])
             patch = lq[:, :, top : top + COUNTED_PATCH, left : left + COUNTED_PATCH]
-            window: Any = network.window_size
-            counts = distinct_codes(network, [pad_to_windows(patch, window, PADDING)])
+            counts = distinct_codes(network, [pad_to_windows(patch, cast(int, window), PADDING)])
     return scores, counts
 
 
@@ -137,12 +146,12 @@ def score(picture: np.ndarray, original: np.ndarray, scale: int) -> Score:
     return Score(**{name: calculate_metric(pair, dict(metric)) for name, metric in metrics(scale).items()})
 
 
-def tasks_of(file: Path, teacher: Path, sets: list[str], scale: int) -> Iterator[Task]:
+def tasks_of(file: Path, teacher: Path, sets: list[str], scale: int, engine: bool) -> Iterator[Task]:
     """Cut a file's judging into tasks."""
     for name in sets:
         count = len(pictures(name, scale))
         for begin in range(0, count, PICTURES_A_TASK):
-            yield Task(file, teacher, name, scale, begin, min(count, begin + PICTURES_A_TASK))
+            yield Task(file, teacher, name, scale, begin, min(count, begin + PICTURES_A_TASK), engine)
 
 
 def gathered(file: Path, teacher: Path, parts: list[tuple[Task, tuple[Scores, dict[str, int]]]]) -> Results:
@@ -213,7 +222,7 @@ def judge(args: argparse.Namespace) -> int:
                 if header.provenance.get("teacher_sha256", sha256) != sha256:
                     print(f"{file.stem}: made from another teacher than {teacher}", flush=True)
                 teachers[file] = teacher
-                tasks = list(tasks_of(file, teacher, args.sets, header.scale))
+                tasks = list(tasks_of(file, teacher, args.sets, header.scale, args.engine))
             except CompSRTError as error:
                 print(f"{file}: {error}", flush=True)
                 failed += 1
@@ -295,6 +304,7 @@ def main() -> int:
     judging.add_argument("--data", type=Path, default=None, help=f"root of the sets (default: ${VARIABLE})")
     judging.add_argument("--sets", nargs="+", default=["Set5", "Set14", "B100"])
     judging.add_argument("--teacher", type=Path, default=None, help="full-precision weights (default: bundled)")
+    judging.add_argument("--engine", action="store_true", help="run in the engine what it can run")
     judging.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     table = commands.add_parser("table", help="write the Markdown table")
     table.add_argument("--results", type=Path, required=True)
