@@ -1,6 +1,7 @@
 """The table of recipes × bits: packed files against their teacher, on test sets, by BasicSR's metrics.
 
-    python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Set5 Set14 B100] [--jobs 2] [--engine]
+    python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Set5 Set14 B100]
+                                       [--jobs 2] [--engine]
     python benchmarks/recipes.py table --results DIR [--out docs/recipes_table.md]
 
 DATASETS is the common root of Set5/HR, Set5/LR_bicubic/X4 and so on. Each of `--jobs` processes has one thread and
