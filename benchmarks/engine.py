@@ -27,8 +27,8 @@ from torch import Tensor
 
 import compsrt_plugin
 from compsrt_plugin.bundled import WEIGHTS
-from compsrt_plugin.commands.packed_network import PackedNetwork, open_packed
 from compsrt_plugin.engine import Engine
+from compsrt_plugin.packed_network import PackedNetwork, open_packed
 
 compsrt_plugin.register()
 

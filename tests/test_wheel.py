@@ -43,7 +43,10 @@ def test_the_wheel_holds_every_module_option_file_and_weight(wheel: Path) -> Non
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".yml", ".safetensors", ".json"):
                 wanted.add(f"{place}/{path.relative_to(ROOT / folder).as_posix()}")
-    assert found == wanted
+    compiled = {name for name in found if name.endswith(".so")}  # two, or none without a compiler
+    assert found - compiled == wanted
+    extensions = ("compsrt_plugin/native/_kernels", "compsrt_plugin/engine/_engine")
+    assert all(name.startswith(extensions) for name in compiled)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="another layout of folders")
@@ -58,4 +61,4 @@ def test_an_installed_wheel_can_run_the_main_job(wheel: Path, tmp_path: Path) ->
     report = json.loads(done.stdout)
     assert report["ok"], report
     details = {(finding["part"], finding["detail"]) for finding in report["findings"]}
-    assert {("option files", "9 for basicsr test"), ("option files", "9 for basicsr train")} <= details
+    assert {("option files", "9 for basicsr test"), ("option files", "12 for basicsr train")} <= details

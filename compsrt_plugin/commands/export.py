@@ -13,10 +13,10 @@ from torch import nn
 from compsrt_plugin.checkpoint import write_packed
 from compsrt_plugin.checkpoint.dense import dense_state
 from compsrt_plugin.checkpoint.network import masks_of
-from compsrt_plugin.commands.packed_network import PackedNetwork, find_packed, open_packed
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.onnx_export import export_onnx
+from compsrt_plugin.packed_network import PackedNetwork, find_packed, open_packed
 
 EXAMPLES = """\
 examples:

@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
             if not 1 <= value <= MOST[flag]:
                 raise CompSRTError(f"{flag} is {value}", allowed=f"1 to {MOST[flag]}")
 
-    from compsrt_plugin.commands.packed_network import find_packed
     from compsrt_plugin.commands.report import parse_size
     from compsrt_plugin.files import write_whole
+    from compsrt_plugin.packed_network import find_packed
     from compsrt_plugin.profiling.measure import profile_network
     from compsrt_plugin.profiling.picture import draw
     from compsrt_plugin.profiling.table import text_table, to_dict

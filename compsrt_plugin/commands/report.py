@@ -11,9 +11,9 @@ from pathlib import Path
 
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.checkpoint.header import Header
-from compsrt_plugin.commands.packed_network import build, find_packed, open_packed
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
+from compsrt_plugin.packed_network import build, find_packed, open_packed
 from compsrt_plugin.quant import named_quantizers, quantized_layers
 from compsrt_plugin.sizes import Account, account_for, count_products
 from compsrt_plugin.sizes.picture import draw

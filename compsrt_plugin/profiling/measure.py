@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from compsrt_plugin.commands.packed_network import PackedNetwork, open_packed
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference.padding import padded_size
+from compsrt_plugin.packed_network import PackedNetwork, open_packed
 from compsrt_plugin.profiling.memory import peak_bytes
 from compsrt_plugin.profiling.runtimes import RUNTIMES, models_of, not_installed, runtime_way
 from compsrt_plugin.profiling.stages import shared_out

@@ -67,7 +67,7 @@ def _way(name: str, file: Path) -> Way:
 
     if file.suffix == ".onnx":
         return runtime_way(name, file.read_bytes())
-    from compsrt_plugin.commands.packed_network import open_packed
+    from compsrt_plugin.packed_network import open_packed
     from compsrt_plugin.profiling.ways import EngineWay, TorchWay, full_precision
 
     source = open_packed(file)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compsrt_plugin.checkpoint.network import save_network
-from compsrt_plugin.commands.packed_network import PackedNetwork, open_packed
+from compsrt_plugin.packed_network import PackedNetwork, open_packed
 from compsrt_plugin.profiling.ways import full_precision
 from compsrt_plugin.quant import Mode, NetworkSpec, freeze, named_quantizers, quantized_layers, set_mode
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.checkpoint.dense import dense_state
-from compsrt_plugin.commands.packed_network import PackedNetwork
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed_network import PackedNetwork
 from compsrt_plugin.profiling.stages import stage_times
 
 Call = Callable[[], object]

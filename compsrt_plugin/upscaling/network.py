@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 
 from compsrt_plugin import bundled
-from compsrt_plugin.commands.packed_network import find_packed, open_packed
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import Network
+from compsrt_plugin.packed_network import find_packed, open_packed
 
 DEFAULT_SCALE, DEFAULT_BITS = 4, 3
 CHANNELS = 3

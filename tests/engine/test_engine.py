@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from compsrt_plugin.bundled import WEIGHTS
-from compsrt_plugin.commands.packed_network import open_packed
 from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.engine.library import LEVEL_VARIABLE, LEVELS, library
+from compsrt_plugin.packed_network import open_packed
 
 from .networks import distance, in_double, network, picture, picture_for
 

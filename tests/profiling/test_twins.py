@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_networks import save, small_network
 
-from compsrt_plugin.commands.packed_network import open_packed
+from compsrt_plugin.packed_network import open_packed
 from compsrt_plugin.profiling.twins import pruned_share, without_mask, without_transform
 from compsrt_plugin.profiling.ways import full_precision
 from compsrt_plugin.quant import named_quantizers, quantized_layers

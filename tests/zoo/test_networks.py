@@ -11,9 +11,9 @@ import torch
 import compsrt_plugin  # noqa: F401  (repairs what BasicSR's import needs)
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.checkpoint.network import round_unquantized, save_network
-from compsrt_plugin.commands.packed_network import open_packed
 from compsrt_plugin.config.recipes import resolve, resolve_distill
 from compsrt_plugin.models.training import Training
+from compsrt_plugin.packed_network import open_packed
 from compsrt_plugin.quant import calibrate, distinct_codes, named_quantizers
 from compsrt_plugin.sizes import count_products
 

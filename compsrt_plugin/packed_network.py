@@ -1,0 +1,104 @@
+"""A packed file, and the network in it: what every command that reads one starts from."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from compsrt_plugin import bundled
+from compsrt_plugin.checkpoint import Packed, read_packed
+from compsrt_plugin.checkpoint.header import Header
+from compsrt_plugin.checkpoint.network import load_packed_state
+from compsrt_plugin.config.files import find_option_file, option_files
+from compsrt_plugin.config.force_yml import apply_force_yml
+from compsrt_plugin.config.layout import check_layout
+from compsrt_plugin.config.reader import read_option_file
+from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.errors import CompSRTError
+
+
+@dataclass(frozen=True)
+class PackedNetwork:
+    """A packed file that was read.
+
+    Attributes:
+        path: of the file.
+        packed: its contents.
+        header: what it says about itself.
+        network: rebuilt from the two, weights as codes, in eval mode.
+    """
+
+    path: Path
+    packed: Packed
+    header: Header
+    network: nn.Module
+
+
+def open_packed(path: str | Path) -> PackedNetwork:
+    """Read a packed file and rebuild its network.
+
+    Raises:
+        CompSRTError: not there, damaged, something else, or of a network that cannot be built.
+    """
+    packed = read_packed(path)
+    header = Header.parse(packed.header, path)
+    network = build(header, path)
+    load_packed_state(network, packed, path)
+    return PackedNetwork(Path(path), packed, header, network.eval())
+
+
+def build(header: Header, source: str | Path) -> nn.Module:
+    """Build the network that a header describes, quantizers off, with weights that mean nothing yet.
+
+    Raises:
+        CompSRTError: it cannot be built; names `source`, the file.
+    """
+    from compsrt_plugin import register
+
+    register()
+    # BasicSR's SwinIR calls it the old way
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    from compsrt_plugin.models.networks import check_network
+
+    check_network(header.arch, header.scale, source)
+    arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}
+    return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)
+
+
+def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:
+    """Return the packed file meant: itself, or the one an option file names.
+
+    A test file names the network it tests (the bundled one if `path.pretrain_network_g` is empty), a train file
+    the one it makes, `experiments/NAME/models/NAME.safetensors`.
+
+    Args:
+        name_or_path: a packed file, or an option file: a path, or the name of an installed test file.
+        force_yml: changes to the options.
+
+    Raises:
+        CompSRTError: there is none; says how to make it.
+    """
+    known = name_or_path in option_files("test") or name_or_path.endswith((".yml", ".yaml"))
+    if not known:
+        return Path(name_or_path).expanduser()
+    source = find_option_file(name_or_path, "test")
+    options = read_option_file(source)
+    apply_force_yml(options, force_yml or [])
+    if "train" not in options:
+        check_layout(options, "test", source.name)
+        given = (options.get("path") or {}).get("pretrain_network_g")
+        if options.get("quant") is None and not given:
+            raise CompSRTError(f"{source.name} tests a full-precision network", allowed="a quant: block")
+        return Path(given) if given else bundled.checkpoint_path(options["scale"], resolve(options["quant"]).bits)
+    check_layout(options, "train", source.name)
+    name = options["name"]
+    path = Path("experiments", name, "models", f"{name}.safetensors")
+    if not path.is_file():
+        raise CompSRTError(f"no such file: {path}", hint=f"make it: basicsr train -opt {name_or_path}")
+    return path
