@@ -164,7 +164,11 @@ def set_mode(network: nn.Module, mode: Mode) -> None:
 
 
 def freeze(network: nn.Module) -> nn.Module:
-    """Replace every quantized weight by its integer codes, in place; the output stays the same to the bit."""
+    """Replace every quantized weight by its integer codes, in place; the output stays the same to the bit.
+
+    Raises:
+        CompSRTError: if published codes of a layer spread over more values than a byte holds.
+    """
     for _, layer in quantized_layers(network):
         layer.freeze()
     return network

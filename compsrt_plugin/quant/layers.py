@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import fused
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, share_domain
 from compsrt_plugin.quant.spec import QuantSpec
@@ -75,7 +76,7 @@ class QuantizedLayer(nn.Module):
         """Replace the weight by its integer codes; what the layer computes stays the same to the bit.
 
         Raises:
-            RuntimeError: if paper codes spread over more than 256 values, more than a byte holds.
+            CompSRTError: if paper codes spread over more than 256 values, more than a byte holds.
         """
         if self.frozen:
             return
@@ -86,7 +87,14 @@ class QuantizedLayer(nn.Module):
                 self.weight_offset = offset
                 codes = codes - offset
             if codes.max() > 255:
-                raise RuntimeError(f"codes spread over {int(codes.max()) + 1} values; a byte holds 256")
+                # Seen with the published learning rate: alpha takes the scale down to nothing, and nothing is left
+                # of the bits.
+                raise CompSRTError(
+                    f"{self.weight_quantizer.name}: its published codes spread over {int(codes.max()) + 1:,d} values, "
+                    f"at nominal {self.weight_quantizer.spec.bits} bits",
+                    allowed="256, what a byte holds",
+                    hint="a lower train.optim_g.lr keeps the scale, codes: strict keeps the bits",
+                )
             self.weight_codes = codes.to(torch.uint8)
             if self.weight_mask is not None:
                 self.weight_codes *= self.weight_mask  # one code where nothing is read: packs and compresses best

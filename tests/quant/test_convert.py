@@ -148,3 +148,12 @@ def test_strict_products_are_taken_in_the_transformed_domain_and_agree_with_goin
     assert torch.allclose(network(x), there_and_back, atol=1e-4)
     set_mode(network, Mode.OFF)
     assert torch.equal(network(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_published_codes_beyond_a_byte_are_refused_by_name():
+    network = convert(nn.Sequential(nn.Linear(16, 16)), NetworkSpec(weight=QuantSpec(codes="paper")))
+    calibrate(network, [torch.randn(8, 16)])
+    quantizer = network[0].weight_quantizer
+    quantizer.alpha.data.copy_(-(quantizer.upper - quantizer.lower) / 15)  # the scale falls to its floor
+    with pytest.raises(CompSRTError, match=r"0\.weight: its published codes spread over .* at nominal 4 bits"):
+        freeze(network)
