@@ -225,7 +225,7 @@ def header_of_an_absurdly_deep_network(at: Place) -> None:
     at.header(lambda header: header["arch"].update(embed_dim=2046, depths=[60] * 4, num_heads=[6] * 4, img_size=64))
 
 
-@bad(r"cannot be built: network_g\.type EDSR cannot be quantized; allowed: CompSRTSwinIR")
+@bad(r"cannot be built: network_g\.type EDSR cannot be quantized; allowed: CompSRTNet, CompSRTSwinIR")
 def header_of_another_network(at: Place) -> None:
     at.header(lambda header: header["arch"].update(type="EDSR"))
 
@@ -284,7 +284,7 @@ def network_type_misspelt(at: Place) -> None:
     at.test["network_g"]["type"] = "CompSRTSwinir"
 
 
-@bad(r"network_g\.type EDSR cannot be quantized; allowed: CompSRTSwinIR", "train")
+@bad(r"network_g\.type EDSR cannot be quantized; allowed: CompSRTNet, CompSRTSwinIR", "train")
 def network_that_cannot_be_quantized(at: Place) -> None:
     at.train["network_g"] = {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3}
 

@@ -46,6 +46,7 @@ def test_a_picture_that_fits_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_choice_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda device: 64 << 20)
+    monkeypatch.setattr(memory, "bytes_per_pixel", lambda *_, **__: 16384.0)
     monkeypatch.setattr(logging.getLogger("basicsr"), "propagate", True)  # BasicSR turns it off
     lq = torch.rand(1, 3, 120, 115)
     with caplog.at_level(logging.INFO, logger="basicsr"):
