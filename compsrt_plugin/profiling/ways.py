@@ -105,9 +105,8 @@ class EngineWay:
         total = (time.perf_counter() - start) * 1e3
         found: dict[str, float] = {}
         for stage, milliseconds in engine.stage_times().items():
-            # of a batch only the last picture's stages are known; the others are alike
             name = OF_ENGINE.get(stage, stage)
-            found[name] = found.get(name, 0.0) + milliseconds * x.shape[0]
+            found[name] = found.get(name, 0.0) + milliseconds
         return {**found, "other": max(0.0, total - sum(found.values()))}
 
 
