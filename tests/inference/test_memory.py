@@ -48,6 +48,7 @@ def test_the_choice_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pyte
     monkeypatch.setattr(memory, "free_memory", lambda device: 64 << 20)
     monkeypatch.setattr(memory, "bytes_per_pixel", lambda *_, **__: 16384.0)
     monkeypatch.setattr(logging.getLogger("basicsr"), "propagate", True)  # BasicSR turns it off
+    monkeypatch.setattr(logging.getLogger("basicsr"), "handlers", [])  # other tests may have left caplog's own there
     lq = torch.rand(1, 3, 120, 115)
     with caplog.at_level(logging.INFO, logger="basicsr"):
         for _ in range(2):
