@@ -50,7 +50,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         CompSRTError: the file cannot be read, is empty, damaged, or not a picture.
     """
-    content = _content(path)
+    content = picture_bytes(path)
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.format == "PNG":
@@ -61,11 +61,11 @@ def read_image(path: Path) -> np.ndarray:
     except UnidentifiedImageError:
         pass  # OpenCV knows kinds that Pillow does not (16-bit colour TIFF) and has the last word below
     except Exception as error:  # Pillow's parsers raise whatever they stumble over
-        raise _damaged(path, error) from error
+        raise damaged_picture(path, error) from error
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise _damaged(path, error) from error
+        raise damaged_picture(path, error) from error
     if image is None:
         raise _no_picture(path)
     return np.asarray(image, dtype=np.uint8)
@@ -86,10 +86,10 @@ def image_size(path: Path) -> tuple[int, int]:
         height, width = read_image(path).shape[:2]
         return height, width
     except OSError as error:
-        _content(path)  # says better what is wrong if the file itself cannot be read
-        raise _damaged(path, error) from error
+        picture_bytes(path)  # says better what is wrong if the file itself cannot be read
+        raise damaged_picture(path, error) from error
     except Exception as error:  # as in read_image
-        raise _damaged(path, error) from error
+        raise damaged_picture(path, error) from error
 
 
 def write_image(path: Path, image: np.ndarray) -> int:
@@ -113,7 +113,12 @@ def write_image(path: Path, image: np.ndarray) -> int:
     return len(encoded)
 
 
-def _content(path: Path) -> bytes:
+def picture_bytes(path: Path) -> bytes:
+    """Return a picture file's content.
+
+    Raises:
+        CompSRTError: it cannot be read, or is empty.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -123,7 +128,8 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _damaged(path: Path, error: Exception) -> CompSRTError:
+def damaged_picture(path: Path, error: Exception) -> CompSRTError:
+    """Return what to raise for a picture whose decoder stumbled over `error`."""
     return CompSRTError(f"the picture {path} is damaged ({error})", hint="copy it again or remove it")
 
 

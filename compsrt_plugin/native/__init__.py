@@ -92,9 +92,18 @@ def fake_quantize_backward(
     invert: bool,
     again: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x, scale and zero point; arguments as `fake_quantize`, `grad` of its output.
+    """Return the gradients of `fake_quantize` by x, scale and zero point (`quant.fake.StrictFakeQuantize` has them).
 
-    `again`, if given, is contiguous, has grad's shape, and is filled with that output once more.
+    Args:
+        grad: of the output, and of its shape.
+        x, scale, zero_point, top, transform, invert: as of `fake_quantize`.
+        again: filled with the output once more, if given; contiguous, of grad's shape.
+
+    Returns:
+        Tensors of the shapes of x, scale and zero point.
+
+    Raises:
+        MemoryError: none is left for the sums.
     """
     x, grad = x.contiguous(), grad.contiguous()
     grad_x, grad_scale, grad_zero = torch.empty_like(x), torch.empty_like(scale), torch.empty_like(zero_point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from statistics import median
 from typing import Any, Protocol
@@ -96,8 +97,6 @@ class EngineWay:
 
     def stages(self, x: Tensor, threads: int) -> dict[str, float]:
         """See `Way`; `other` is what the engine spends outside its stages, or waits."""
-        import time
-
         engine = Engine(self.source, threads=threads, profile=True)
         engine(x)
         start = time.perf_counter()

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from compsrt_plugin.data.images import damaged_picture, picture_bytes
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.upscaling.exif import exif_of, upright
 from compsrt_plugin.upscaling.picture import Picture
@@ -35,12 +36,7 @@ def read_picture(path: Path) -> Picture:
     Raises:
         CompSRTError: the file cannot be read, is damaged, or of a kind that is not handled (CMYK, several frames).
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CompSRTError(f"cannot read the picture {path}: {error.strerror or error}") from error
-    if not content:
-        raise CompSRTError(f"the picture {path} is empty (0 bytes)", hint="copy it again or remove it")
+    content = picture_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures, and of odd EXIF data
@@ -60,7 +56,7 @@ def read_picture(path: Path) -> Picture:
     except MemoryError as error:
         raise CompSRTError(f"the picture {path} does not fit into memory") from error
     except Exception as error:  # Pillow's parsers raise whatever they stumble over
-        raise CompSRTError(f"the picture {path} is damaged ({error})", hint="copy it again or remove it") from error
+        raise damaged_picture(path, error) from error
 
 
 def _samples(image: Image.Image, content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray | None]:

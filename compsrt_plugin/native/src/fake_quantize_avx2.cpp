@@ -1,11 +1,8 @@
 #if defined(__x86_64__)
-#if defined(__clang__)
-#define BEGIN_TARGET _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to = function)")
-#define END_TARGET _Pragma("clang attribute pop")
-#else
-#define BEGIN_TARGET _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")")
-#define END_TARGET _Pragma("GCC pop_options")
-#endif
+#include "target.h"
+
+#define BEGIN_LEVEL BEGIN_TARGET("avx2,fma")
+#define END_LEVEL END_TARGET
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #define NAME(function) function##_avx2
 #include "fake_quantize.inc"

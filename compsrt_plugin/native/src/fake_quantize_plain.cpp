@@ -1,5 +1,5 @@
-#define BEGIN_TARGET
-#define END_TARGET
+#define BEGIN_LEVEL
+#define END_LEVEL
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #define NAME(function) function##_plain
 #include "fake_quantize.inc"
