@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compsrt_plugin.engine import structures as c
 from compsrt_plugin.engine.attention import describe_attention
-from compsrt_plugin.engine.fold import check_quantizer, describe_linear, floats
+from compsrt_plugin.engine.fold import check_quantizer, describe_linear, floats, signs_of
 from compsrt_plugin.engine.windows import LARGEST_WINDOW, WindowLanes, cell_lanes
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Mode, QuantConv2d, named_quantizers, quantized_layers
@@ -35,6 +35,8 @@ def check_network(network: nn.Module) -> None:
         check_quantizer(name, quantizer)
         if quantizer.mode is not Mode.ON:
             raise CompSRTError(f"{name} is switched off", allowed="a network rebuilt from a packed file", hint=HINT)
+    for name, attention in ((f"block {i}", block.attn) for i, block in enumerate(blocks)):
+        _check_signs(name, attention)
     for name, layer in quantized_layers(network):
         if not layer.frozen:
             raise CompSRTError(f"{name} is not frozen", allowed="a network rebuilt from a packed file", hint=HINT)
@@ -43,6 +45,16 @@ def check_network(network: nn.Module) -> None:
     if blocks[0].window_size > LARGEST_WINDOW:
         found = f"window_size: {blocks[0].window_size} has no engine"
         raise CompSRTError(found, allowed=f"1 to {LARGEST_WINDOW}", hint=HINT)
+
+
+def _check_signs(name: str, attention: Any) -> None:
+    q, k, map_ = (getattr(attention, f"{operand}_quantizer") for operand in ("q", "k", "map"))
+    signed = [x is not None and x.spec.transform == "hadamard_signed" for x in (q, k, map_)]
+    if signed[0] != signed[1]:
+        raise CompSRTError(f"{name}: one of q and k has hadamard_signed", allowed="both or none", hint=HINT)
+    if signed[2]:
+        allowed = "none, hadamard, hadamard_softmax for the map in the engine"
+        raise CompSRTError(f"{name}: map has transform: hadamard_signed", allowed=allowed, hint=HINT)
 
 
 def blocks_of(network: Any) -> list[Any]:
@@ -90,15 +102,20 @@ def describe_network(network: Any, level: str) -> c.Network:
 def _block(block: Any, window: int, split: int, level: str) -> c.Block:
     attention, shifted = block.attn, block.shift_size > 0
     qkv = attention.qkv
+    head_dim = qkv.q.out_features // attention.num_heads
+    q_signs, k_signs, v_signs = (
+        np.tile(signs_of(quantizer, head_dim), attention.num_heads)
+        for quantizer in (attention.q_quantizer, attention.k_quantizer, attention.v_quantizer)
+    )
     return c.Block(
         shifted=int(shifted),
         hidden=block.mlp.fc1.out_features,
         norm1=_norm(block.norm1),
         norm2=_norm(block.norm2),
-        q=describe_linear(qkv.q, level, attention.scale),
-        k=describe_linear(qkv.k, level),
-        v=describe_linear(qkv.v, level),
-        proj=describe_linear(attention.proj, level),
+        q=describe_linear(qkv.q, level, attention.scale * q_signs),
+        k=describe_linear(qkv.k, level, k_signs),
+        v=describe_linear(qkv.v, level, v_signs),
+        proj=describe_linear(attention.proj, level, given_signs=v_signs),
         fc1=describe_linear(block.mlp.fc1, level),
         fc2=describe_linear(block.mlp.fc2, level),
         attention=describe_attention(attention, WindowLanes(window, split, shifted), level),

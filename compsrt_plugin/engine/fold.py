@@ -4,6 +4,9 @@
 
 with r' = r − centre and w' = c − centre of integers chosen so that s·centre + Z ≈ 0: all sums lie around zero, and
 in floats lose no more than those of the simulated network. Constants are computed in float64 and rounded once.
+
+`hadamard_signed` is the plain transform of x D, D = diag(±1): a linear layer has the signs of its input beside it, and
+those of q, k and v are in the rows of the linear layers that make them, where they cost nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +18,9 @@ from torch import Tensor, nn
 from compsrt_plugin.engine import structures as c
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
+from compsrt_plugin.quant.hadamard_transforms import rudin_shapiro
 
-TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2}
+TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 1}
 INT16 = 2**15 - 1
 SIGNED_BYTE = 127
 
@@ -72,6 +76,13 @@ def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
     )
 
 
+def signs_of(quantizer: Quantizer | None, width: int) -> np.ndarray:
+    """Return D of a quantizer of `width` values: float64 (width,), all 1 without signs."""
+    if quantizer is None or quantizer.spec.transform != "hadamard_signed":
+        return np.ones(width)
+    return rudin_shapiro(width).double().numpy()
+
+
 def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
     """Whether the simulated network takes the product of the two where they are quantized (`quant.quantizer`)."""
     return a is not None and b is not None and a.spec.transform == b.spec.transform
@@ -87,18 +98,31 @@ def dots_fit(level: str, top: int, largest: int, columns: int) -> bool:
     return level == "avx512" or 2 * top * largest * -(-columns // 4) <= INT16
 
 
-def describe_linear(layer: nn.Module, level: str, factor: float = 1.0) -> c.Linear:
-    """Describe a `QuantLinear` or `nn.Linear`, its output multiplied by `factor` (that of q)."""
+def describe_linear(
+    layer: nn.Module, level: str, factor: float | np.ndarray = 1.0, given_signs: float | np.ndarray = 1.0
+) -> c.Linear:
+    """Describe a `QuantLinear` or `nn.Linear`.
+
+    Args:
+        layer: what to describe.
+        level: of instructions.
+        factor: what its outputs are multiplied by, () or (outputs,).
+        given_signs: those that its inputs come with, () or (inputs,).
+    """
+    assert isinstance(layer, (nn.Linear, QuantLinear))
+    factor = np.broadcast_to(factor, layer.out_features)
+    own = signs_of(getattr(layer, "input_quantizer", None), layer.in_features)
+    signs = None if (own * given_signs == 1).all() else floats(own * given_signs)
     if isinstance(layer, QuantLinear):
-        return _quantized(layer, level, factor)
-    assert isinstance(layer, nn.Linear)
+        return _quantized(layer, level, factor, own, signs)
     return c.Linear(
         inputs=layer.in_features,
         outputs=layer.out_features,
         columns=layer.in_features,
         rows=layer.out_features,
         input=describe_quantizer(None, layer.in_features),
-        weight=floats(layer.weight.detach().double() * factor),
+        signs=signs,
+        weight=floats(layer.weight.detach().cpu().double().numpy() * factor[:, None]),
         gamma=floats(_bias(layer) * factor),
     )
 
@@ -109,7 +133,9 @@ def _bias(layer: nn.Linear | QuantLinear) -> np.ndarray:
     return layer.bias.detach().cpu().double().numpy()
 
 
-def _quantized(layer: QuantLinear, level: str, factor: float) -> c.Linear:
+def _quantized(
+    layer: QuantLinear, level: str, factor: np.ndarray, own_signs: np.ndarray, signs: np.ndarray | None
+) -> c.Linear:
     with torch.no_grad():
         decoded = layer.quantized_matrix()
     kept_rows, kept_columns = (None if kept is None else kept.cpu().numpy() for kept in layer.kept())
@@ -119,6 +145,7 @@ def _quantized(layer: QuantLinear, level: str, factor: float) -> c.Linear:
         kept_rows = kept_columns = None
         with torch.no_grad():
             decoded = layer.weight_quantizer.inverse(decoded, layer.in_features)
+        decoded = decoded * torch.from_numpy(own_signs).to(decoded)  # the engine takes x̂ D back, not x̂
     rows = np.arange(decoded.shape[0]) if kept_rows is None else kept_rows
     columns = np.arange(decoded.shape[1]) if kept_columns is None else kept_columns
     fields = {
@@ -128,6 +155,7 @@ def _quantized(layer: QuantLinear, level: str, factor: float) -> c.Linear:
         "rows": len(rows),
         "inverse": int(not shared),
         "input": describe_quantizer(layer.input_quantizer, layer.in_features),
+        "signs": signs,
         "kept_rows": None if kept_rows is None else integers(kept_rows),
         "kept_columns": None if kept_columns is None else integers(kept_columns),
         "bias": floats(bias),
@@ -135,12 +163,12 @@ def _quantized(layer: QuantLinear, level: str, factor: float) -> c.Linear:
     weight = Scale(layer.weight_quantizer)
     if not (shared and dots_fit(level, layer.input_quantizer.spec.levels - 1, weight.largest, len(columns))):
         values = decoded.detach().cpu().double().numpy()[np.ix_(rows, columns)]
-        return c.Linear(**fields, weight=floats(values * factor), gamma=floats(bias[rows]))
-    return c.Linear(**fields, **_integer_fields(layer, weight, rows, columns, factor, bias[rows]))
+        return c.Linear(**fields, weight=floats(values * factor[rows, None]), gamma=floats(bias[rows]))
+    return c.Linear(**fields, **_integer_fields(layer, weight, rows, columns, factor[rows], bias[rows]))
 
 
 def _integer_fields(
-    layer: QuantLinear, weight: Scale, rows: np.ndarray, columns: np.ndarray, factor: float, bias: np.ndarray
+    layer: QuantLinear, weight: Scale, rows: np.ndarray, columns: np.ndarray, factor: np.ndarray, bias: np.ndarray
 ) -> dict[str, object]:
     assert layer.weight_codes is not None
     taken = np.ix_(rows, columns)

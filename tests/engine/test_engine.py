@@ -57,6 +57,31 @@ def test_transforms_of_weight_and_activation(level: str, weight: str, activation
     check(network(weight={"transform": weight, "granularity": "per_channel"}, activation={"transform": activation}))
 
 
+SIGNED: dict[str, dict[str, Any]] = {
+    "all": {},
+    "not v": {"*.attn.v": {"transform": "hadamard"}},
+    "not proj": {"*.attn.proj": {"transform": "hadamard"}},
+    "not q and k": {"*.attn.[qk]": {"transform": "none"}},
+    "not k's linear": {"*.qkv.k": {"transform": "hadamard"}},
+    "not fc1's weight": {"*.fc1.weight": {"transform": "none"}},
+    "kept proj": {"*.attn.proj": {"keep": True}},
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_signs(level: str, name: str) -> None:
+    overrides = {"*.map": {"transform": "hadamard_softmax"}, **SIGNED[name]}
+    signed = {"transform": "hadamard_signed"}
+    check(network(weight=signed, activation=signed, overrides=overrides))
+
+
+@pytest.mark.parametrize("name", ["unstructured", "rows"])
+def test_signs_pruned(level: str, name: str) -> None:
+    signed = {"transform": "hadamard_signed"}
+    overrides = {"*.map": {"transform": "none"}}
+    check(network(weight=signed, activation=signed, overrides=overrides, pruning=PRUNING[name]))
+
+
 OVERRIDES = {
     "mixed bits": {"*.fc1": {"bits": 2}, "*.attn.map": {"bits": 8}, "*.qkv.k": {"bits": 6}},
     "kept linears": {"*.fc2": {"keep": True}, "*.qkv.v": {"keep": True}, "*.attn.proj": {"keep": True}},

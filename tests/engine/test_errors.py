@@ -27,7 +27,9 @@ needs_engine = pytest.mark.skipif(not engine_available(), reason="the engine is 
     [
         ({"recipe": "compsrt-paper"}, "codes: paper"),
         ({"arch": {"ape": True}}, "ape: true"),
-        ({"activation": {"transform": "hadamard_signed"}}, "transform: hadamard_signed"),
+        ({"activation": {"transform": "hadamard_block"}}, "transform: hadamard_block"),
+        ({"overrides": {"*.map": {"transform": "hadamard_signed"}}}, "map has transform: hadamard_signed"),
+        ({"overrides": {"*.attn.q": {"transform": "hadamard_signed"}}}, "one of q and k has hadamard_signed"),
     ],
 )
 def test_what_is_not_supported_is_named(change: dict[str, Any], message: str) -> None:

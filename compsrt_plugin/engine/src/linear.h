@@ -13,21 +13,20 @@ INLINE void pruned_rows(const Linear& l, int T, Done done) {
     }
 }
 
+static void apply_signs(const float* signs, float* x, int rows, int T) {
+    for (int row = 0; signs && row < rows; row++)
+        if (signs[row] < 0) multiply(x + (size_t)row * T, -1, 1, T);
+}
+
 // Bring x into the form that the product wants: codes in s.codes[slot], or floats in s.input. x is left as it is
 // unless `own`, which lets it be worked on in place (it then has room for as many rows as the quantizer's domain).
 static void take_input(const Linear& l, float* x, bool own, int slot, Scratch& s) {
     const int T = s.T;
-#if COMPSRT_INTEGER
-    if (l.integer && !l.kept_columns && own) {
-        encode(l.input, x, l.in, T, s.codes[slot]);
-        sums_of_codes(s.codes[slot], l.columns, l.input.centre, T, s.code_sums[slot]);
-        return;
-    }
-#endif
     if (!own) {
         __builtin_memcpy(s.input, x, sizeof(float) * (size_t)l.in * T);
         x = s.input;
     }
+    apply_signs(l.signs, x, l.in, T);
 #if COMPSRT_INTEGER
     if (l.integer) {
         if (!l.kept_columns) {
@@ -67,10 +66,13 @@ INLINE void give_output(const Linear& l, int slot, Scratch& s, Done done) {
 // q, k and v read the same rows: one transform, three sets of codes. x is worked on in place.
 static bool take_shared_input(const Linear* const (&linears)[3], float* x, Scratch& s) {
     for (const Linear* l : linears)
-        if (!l->integer || l->kept_columns || l->input.transform != linears[0]->input.transform) return false;
+        if (!l->integer || l->kept_columns || l->input.transform != linears[0]->input.transform ||
+            !l->signs != !linears[0]->signs)  // which signs they are, their common width says
+            return false;
     const Quantizer& q = linears[0]->input;
     const int T = s.T, rows = linears[0]->in, m = q.width;
     const Coder coders[3] = {Coder(q), Coder(linears[1]->input), Coder(linears[2]->input)};
+    apply_signs(linears[0]->signs, x, rows, T);
     if (q.transform && m > 16) fill(x + (size_t)rows * T, 0, (size_t)(m - rows) * T);
     for (int lane = 0; lane < T; lane += W) {
         auto sink = [&](int row, auto& v) INLINED {

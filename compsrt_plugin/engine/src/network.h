@@ -27,6 +27,7 @@ struct Linear {
     int32_t integer;
     int32_t inverse;        // x̂ is transformed back before the product
     Quantizer input;
+    const float* signs;           // [in] of ±1 that the input is multiplied by before all else, or null
     const int32_t* kept_columns;  // [columns] or null: all
     const int32_t* kept_rows;     // [rows] or null: all
     const float* weight;          // [rows][columns]
