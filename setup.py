@@ -28,7 +28,7 @@ ONNX = [
 ENGINE = Extension(
     "compsrt_plugin.engine._engine",
     sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.cpp")),
-    depends=sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.h")),
+    depends=sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.[hi]*")),
     extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-Wno-psabi", "-pthread"],
     extra_link_args=["-pthread"],
     language="c++",
