@@ -10,7 +10,7 @@ KERNELS = Extension(
     sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.c*")),
     depends=sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.[hi]*")),
     # no contraction: a multiply-add rounded once would give other codes than torch; -O3 compiles five times as long
-    extra_compile_args=["-O2", "-ffp-contract=off", "-fopenmp", "-Wno-psabi"],
+    extra_compile_args=["-O2", "-g0", "-ffp-contract=off", "-fopenmp", "-Wno-psabi"],
     extra_link_args=["-fopenmp"],
     optional=True,
 )
@@ -29,7 +29,7 @@ ENGINE = Extension(
     "compsrt_plugin.engine._engine",
     sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.cpp")),
     depends=sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.[hi]*")),
-    extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-Wno-psabi", "-pthread"],
+    extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-Wno-psabi", "-pthread"],
     extra_link_args=["-pthread"],
     language="c++",
     optional=True,
