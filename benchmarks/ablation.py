@@ -56,6 +56,12 @@ def _map_transform(settings: Settings) -> str:
 
 
 SWITCHES: dict[str, Switch] = {
+    "signs": Switch(
+        "fixed signs before the Hadamard transform (the map's apart)",
+        ["quant:weight:transform=hadamard_signed", "quant:activation:transform=hadamard_signed"],
+        ["quant:weight:transform=hadamard", "quant:activation:transform=hadamard"],
+        lambda s: s["quant"]["spec"]["weight"]["transform"] == "hadamard_signed",
+    ),
     "per_channel": Switch(
         "one weight scale for each output channel",
         ["quant:weight:granularity=per_channel"],

@@ -129,7 +129,7 @@ datasets:
 $holdout
 $network
   calibration:  # the low-resolution patches on which bounds are searched
-    patches: 32
+    patches: 8
     patch_size: 64
 
 path:
