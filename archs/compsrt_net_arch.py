@@ -16,6 +16,7 @@ from compsrt_plugin.config.network_g import check_base
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant import NetworkSpec, QuantConv2d, QuantizedLayer, convert, discover, quantized_layers
+from compsrt_plugin.quant.interception_linears import show_weight
 from compsrt_plugin.zoo import SizeRule, build_base
 from compsrt_plugin.zoo.base import channels_of
 
@@ -103,6 +104,9 @@ class CompSRTNet(nn.Module):
         found = discover(self, [torch.rand(1, self.channels, side, side, device=device) for side in sides])
         recipes = {pattern for recipe in RECIPES.values() for pattern in recipe.values["overrides"]}
         convert(self, spec, found, may_miss=recipes)
+        for site in found.linears.values():
+            if site.holder == "" and site.layer in self._modules:  # read by the wrapped network's own code
+                show_weight(self.base[0], site)
         self.quant = spec
         layers = dict(quantized_layers(self))
         self.kept = {name: why for name, why in found.keep.items() if name not in layers}

@@ -7,7 +7,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.quant import QuantizedLayer, Quantizer
+from compsrt_plugin.quant import FunctionalLinear, QuantizedLayer, Quantizer
 
 _PARTS = re.compile(r"(.*\.qkv)\.q\.(weight|bias)")
 
@@ -32,7 +32,8 @@ def dense_state(network: nn.Module) -> dict[str, Tensor]:
         columns = layer.weight_shape[1:].numel()
         with torch.no_grad():
             matrix = layer.weight_quantizer.inverse(layer.quantized_matrix(), columns)
-        state[f"{name}.weight"] = matrix.reshape(layer.weight_shape)
+        parameter = layer.parameter if isinstance(layer, FunctionalLinear) else None
+        state[parameter or f"{name}.weight"] = matrix.reshape(layer.weight_shape)
     own = {f"{name}.{part}" for name in layers for part in ("weight", "weight_codes", "weight_mask", "weight_offset")}
     for name, value in network.state_dict().items():
         if name not in own and not name.startswith(skipped):

@@ -17,7 +17,8 @@ from compsrt_plugin.quant.hadamard import (
     inverse_hadamard_transform,
     padded_width,
 )
-from compsrt_plugin.quant.interception_probe import Discovery, discover
+from compsrt_plugin.quant.interception_discovery import Discovery, discover
+from compsrt_plugin.quant.interception_linears import FunctionalLinear
 from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product, weighted_sum
 from compsrt_plugin.quant.samples import Samples
@@ -26,6 +27,7 @@ from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 __all__ = [
     "BOUND_SEARCHES",
     "Discovery",
+    "FunctionalLinear",
     "Mode",
     "NetworkSpec",
     "QuantConv2d",

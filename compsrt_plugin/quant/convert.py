@@ -8,13 +8,15 @@ products its code computes, and which layers are better kept: see `interception_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.interception import intercept
-from compsrt_plugin.quant.interception_probe import Discovery
+from compsrt_plugin.quant.interception_discovery import Discovery
+from compsrt_plugin.quant.interception_linears import FunctionalLinear, functional_linear, let_read, move_weight
 from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec
@@ -104,9 +106,13 @@ def convert(
     spec.matched.clear()
     before = dict(network.named_modules())
     network = _convert(network, "", spec, found)
-    for name, sites in found.sites.items() if found else ():
-        if network.get_submodule(name) is before[name]:  # an adapter's module has its own quantizers
-            intercept(before[name], name, sites, spec)
+    if found is not None:
+        after = dict(network.named_modules())
+        own_code = {name: module for name, module in after.items() if before.get(name) is module}  # no adapter's
+        for name, sites in found.sites.items():
+            if name in own_code:
+                intercept(own_code[name], name, sites, spec)
+        _convert_weights(after, own_code, spec, found)
     for pattern in spec.overrides:
         if pattern not in spec.matched and pattern not in may_miss:
             raise CompSRTError(
@@ -125,7 +131,9 @@ def _convert(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery |
     if found is not None and name in found.keep and not spec.names(name):
         return module
     adapter = ADAPTERS.get(type(module))
-    if found is not None and type(module) is nn.Conv2d and _is_pointwise(module):
+    if found is not None and name in found.linears:
+        replacement = functional_linear(module, found.linears[name], spec)
+    elif found is not None and type(module) is nn.Conv2d and _is_pointwise(module):
         replacement = quantize_pointwise(module, name, spec)
     else:
         replacement = adapter(module, name, spec) if adapter else None
@@ -136,6 +144,32 @@ def _convert(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery |
         if new is not child:
             setattr(module, child_name, new)
     return module
+
+
+def _convert_weights(
+    modules: Mapping[str, nn.Module], own_code: Mapping[str, nn.Module], spec: NetworkSpec, found: Discovery
+) -> None:
+    """Quantize the weights that code reads for `F.linear`, and let the modules that read them know.
+
+    Args:
+        modules: all there are, layers swapped.
+        own_code: those among them that are what they were.
+        spec, found: see `convert`.
+    """
+    read: dict[str, list[FunctionalLinear]] = defaultdict(list)
+    for site in found.linears.values():
+        layer = modules.get(site.layer)
+        holder = own_code.get(site.holder)
+        if holder is not None and not site.in_place and (site.layer not in found.keep or spec.names(site.layer)):
+            layer = functional_linear(holder, site, spec)
+            if layer is not None:
+                move_weight(holder, site, layer)
+        if isinstance(layer, FunctionalLinear):
+            for reader in site.readers:
+                read[reader].append(layer)
+    for name, layers in read.items():
+        if name in own_code:
+            let_read(own_code[name], layers)
 
 
 def _is_pointwise(conv: nn.Conv2d) -> bool:

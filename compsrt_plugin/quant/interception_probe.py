@@ -1,21 +1,14 @@
-"""`discover`: what a network multiplies in a forward pass, learnt by running it on small pictures.
+"""`run`: what a network multiplies in a forward pass, seen by a `TorchFunctionMode`.
 
 Every tensor of the probing pass carries marks: that it depends on the picture (`DATA`), that a layer has made it
 (`LAYER`), that it comes from a softmax (`MAP`), and the numbers of the products it comes from. Marks follow a tensor
-through additions, reshapes and the like; layers and products end all but the first two. So
-
-    a product whose result reaches a softmax                is q k^T
-    a product that reads what comes from a softmax          is map · v
-    any other of two tensors that depend on the picture     has the operands `left` and `right`
-    one with a learned matrix                               is left as it is
-
-The pass is run at two sizes: an axis whose length changes with the picture cannot have a fixed transform.
+through additions, reshapes and the like; layers and products end all but the first two.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,9 +18,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.interception import MOST_TRANSFORMED, Operand, Site
-from compsrt_plugin.quant.interception_products import PRODUCTS, SDPA, SOFTMAXES, Axes, axes_of, operands
+from compsrt_plugin.quant.interception_products import (
+    LINEAR,
+    PRODUCTS,
+    SDPA,
+    SOFTMAXES,
+    Axes,
+    axes_of,
+    linear_arguments,
+    operands,
+)
 
 DATA, LAYER, MAP = "data", "layer", "map"
 LAYERS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "bilinear")
@@ -63,89 +63,70 @@ class Call:
 
 
 @dataclass
+class Use:
+    """What a layer was given in one forward pass.
+
+    Attributes:
+        data: whether it depends on the picture.
+        vectors: how many input vectors one picture gave.
+        readers: modules in whose own code `F.linear` was called with its weight, in order.
+        otherwise: whether its weight was read for anything else, or belongs to several modules.
+    """
+
+    data: bool = False
+    vectors: int = 0
+    readers: list[str] = field(default_factory=list)
+    otherwise: bool = False
+
+    def add(self, x: Tensor, channels: int, pictures: int) -> None:
+        """Note an input with so many channels, of so many pictures."""
+        self.data |= DATA in marks_of(x)
+        self.vectors += x.numel() // max(1, channels) // pictures
+
+
+@dataclass
 class Pass:
     """What one forward pass showed.
 
     Attributes:
         calls: products, in order.
-        layers: name of each linear layer and convolution that ran -> whether its input depends on the picture.
-        vectors: name of each of them -> how many input vectors one picture gave it.
+        layers: use of each linear layer and convolution that ran, by its name.
+        weights: use of each parameter that code reads outside a layer's own class, by its name.
         direct: name of each module whose own code calls `F.linear` -> multiply-adds.
+        computed: modules that call `F.linear` with a weight that is no parameter.
         output: shape of the result.
     """
 
     calls: list[Call] = field(default_factory=list)
-    layers: dict[str, bool] = field(default_factory=dict)
-    vectors: Counter[str] = field(default_factory=Counter)
+    layers: dict[str, Use] = field(default_factory=lambda: defaultdict(Use))
+    weights: dict[str, Use] = field(default_factory=lambda: defaultdict(Use))
     direct: Counter[str] = field(default_factory=Counter)
+    computed: set[str] = field(default_factory=set)
     output: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Discovery:
-    """What `convert` needs to know of a foreign network.
+@dataclass
+class _Frame:
+    """A module whose forward pass is running, and how many products its own code has computed so far."""
 
-    Attributes:
-        sites: name of each module that multiplies by itself -> its products, in order.
-        keep: name of each layer that the rules leave in full precision -> why.
-        left_alone: products that are not quantized, `module: why`.
-    """
-
-    sites: Mapping[str, tuple[Site, ...]]
-    keep: Mapping[str, str]
-    left_alone: Sequence[str]
-
-
-def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
-    """Run a network that is not yet converted on pictures of two sizes and say what it multiplies.
-
-    Args:
-        network: any module whose input is one tensor.
-        pictures: two inputs that differ in height and width.
-
-    Raises:
-        CompSRTError: its code computes different products for different sizes.
-    """
-    first, second = (run(network, picture) for picture in pictures)
-    same = [(call.module, call.index) for call in first.calls] == [(call.module, call.index) for call in second.calls]
-    if not same:
-        raise CompSRTError(
-            f"{type(network).__name__} computes {len(first.calls)} products for one size of picture and "
-            f"{len(second.calls)} for another",
-            hint="write an adapter for its attention: see docs/your_own_network.md",
-        )
-    sites: dict[str, list[Site]] = defaultdict(list)
-    left_alone = []
-    numbers: Counter[tuple[str, str]] = Counter()
-    for one, other in zip(first.calls, second.calls):
-        if one.index < len(sites[one.module]):
-            continue  # a module that ran before
-        why = _why_not(one)
-        if why:
-            left_alone.append(f"{one.module or type(network).__name__}: {why}")
-            sites[one.module].append(Site(one.func is SDPA, ()))
-            continue
-        sites[one.module].append(_site(one, other, numbers))
-    return Discovery({name: tuple(found) for name, found in sites.items()}, _kept(network, first), left_alone)
+    name: str
+    module: nn.Module
+    products: int = 0
 
 
 def run(network: nn.Module, picture: Tensor) -> Pass:
     """Run a network and return what it multiplied; it and its random state are as before."""
     found = Pass()
-    frames: list[list[Any]] = []
+    frames: list[_Frame] = []
     handles: list[RemovableHandle] = []
     training = network.training
 
     def watch(name: str, module: nn.Module) -> None:
-        layer = isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d))
-
         def enter(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            frames.append([name, 0, layer])
-            if layer and inputs:
-                x = inputs[0]
-                found.layers[name] = found.layers.get(name, False) or DATA in marks_of(x)
-                channels = x.shape[-1 if isinstance(module, nn.Linear) else 1]
-                found.vectors[name] += x.numel() // max(1, channels) // len(picture)
+            frames.append(_Frame(name, module))
+            if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and inputs:
+                channels = inputs[0].shape[-1 if isinstance(module, nn.Linear) else 1]
+                found.layers[name].add(inputs[0], channels, len(picture))
 
         def leave(*_: Any) -> None:
             frames.pop()
@@ -162,22 +143,32 @@ def run(network: nn.Module, picture: Tensor) -> Pass:
             watch(name, module)
         _mark(picture := picture.clone(), frozenset([DATA]))
         network.eval()
-        with _Marking(found, frames):
+        with _Marking(found, frames, _names(network, found), len(picture)):
             found.output = tuple(network(picture).shape)
     return found
+
+
+def _names(network: nn.Module, found: Pass) -> dict[int, str]:
+    """Return the names of the parameters by their id; those with several names are noted as used otherwise."""
+    names: dict[int, str] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        if names.setdefault(id(parameter), name) != name:
+            found.weights[names[id(parameter)]].otherwise = True
+    return names
 
 
 class _Marking(TorchFunctionMode):
     """Hands marks on from the tensors a function takes to those it returns, and notes the products."""
 
-    def __init__(self, found: Pass, frames: list[list[Any]]) -> None:
+    def __init__(self, found: Pass, frames: list[_Frame], names: dict[int, str], pictures: int) -> None:
         super().__init__()
-        self.found, self.frames = found, frames
+        self.found, self.frames, self.names, self.pictures = found, frames, names, pictures
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         result = func(*args, **kwargs)
+        self._note_parameters(func, args, kwargs, result)
         marks = frozenset().union(*(marks_of(x) for x in _tensors((args, list(kwargs.values())))))
         if func in PRODUCTS:
             number = len(self.found.calls)
@@ -189,9 +180,6 @@ class _Marking(TorchFunctionMode):
                     self.found.calls[number].to_softmax = True
             marks = (marks & {DATA, LAYER}) | {MAP}
         elif name in LAYERS:
-            if name == "linear" and not self.frames[-1][2]:
-                x = args[0] if args else kwargs["input"]
-                self.found.direct[self.frames[-1][0]] += result.numel() * x.shape[-1]
             marks = (marks & {DATA}) | {LAYER}
         if marks:
             in_place = name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and name[-2:] != "__")
@@ -202,12 +190,33 @@ class _Marking(TorchFunctionMode):
                 _mark(x, marks)
         return result
 
+    def _note_parameters(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Note which parameters code reads for itself, and what for."""
+        if not self.frames or type(self.frames[-1].module) is nn.Linear:
+            return  # such a layer reads its own
+        frame = self.frames[-1]
+        x, weight = linear_arguments(*args, **kwargs)[:2] if func is LINEAR else (None, None)
+        if x is not None and weight is not None:
+            if not (isinstance(frame.module, nn.Linear) and weight is frame.module.weight):  # counted as that layer
+                self.found.direct[frame.name] += result.numel() * x.shape[-1]
+            if id(weight) in self.names:
+                use = self.found.weights[self.names[id(weight)]]
+                use.add(x, x.shape[-1], self.pictures)
+                use.readers += [] if frame.name in use.readers else [frame.name]
+            else:
+                self.found.computed.add(frame.name)
+        made = [id(y) for y in _tensors((result,))]
+        for parameter in _tensors((args, list(kwargs.values()))):
+            # A shape, or the parameter itself (`weight.to(x.dtype)`), says nothing of its values.
+            if id(parameter) in self.names and parameter is not weight and made and made != [id(parameter)]:
+                self.found.weights[self.names[id(parameter)]].otherwise = True
+
     def _call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         frame = self.frames[-1]
-        frame[1] += 1
+        frame.products += 1
         given = [x for x in operands(func, args, kwargs) if isinstance(x, Tensor)]
         shapes, marks = [x.shape for x in given], [marks_of(x) for x in given]
-        call = Call(frame[0], frame[1] - 1, func, shapes, None, 0, marks)
+        call = Call(frame.name, frame.products - 1, func, shapes, None, 0, marks)
         if func is SDPA:
             q, k, v = shapes
             call.macs = q[:-1].numel() * k[-2] * (q[-1] + v[-1])
@@ -242,77 +251,3 @@ def _tensors(values: Any) -> Iterator[Tensor]:
             yield value
         elif isinstance(value, (list, tuple)):
             yield from _tensors(value)
-
-
-def role(call: Call) -> str:
-    """Return `qk`, `mapv` or `other`."""
-    if any(MAP in marks for marks in call.marks[:2]):
-        return "mapv"
-    return "qk" if call.to_softmax else "other"
-
-
-def _why_not(call: Call) -> str | None:
-    """Return why a product is left as it is, None if it is not."""
-    if isinstance(call.axes, str):
-        return call.axes
-    if not all({DATA, LAYER} & marks for marks in call.marks):
-        return "a product with a learned matrix"
-    if role(call) == "other" and not all(DATA in marks for marks in call.marks):
-        return "a product with a tensor that is the same for every picture"
-    return None
-
-
-def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
-    """Return the operands of a product, named after their group; the first of its kind in a module needs none."""
-    kind = role(one)
-    what = "product" if kind == "other" else "attention"
-
-    def group(kind: str) -> str:
-        number = numbers[one.module, kind]
-        numbers[one.module, kind] += 1
-        return f"{what}{number}." if number else ""
-
-    if one.func is SDPA:
-        before, after = group("qk"), group("mapv")
-        keys = one.shapes[1][-2] == other.shapes[1][-2] <= MOST_TRANSFORMED
-        qk = [Operand(f"{before}{name}", -1, True, fixed=True) for name in ("q", "k")]
-        mapped = Operand(f"{after}map", -1, True, fixed=keys, sums_to_one=True)
-        return Site(True, (*qk, mapped, Operand(f"{after}v", -1, False, fixed=True)))
-    assert isinstance(one.axes, Axes)
-    prefix = group(kind)
-    map_side = 0 if MAP in one.marks[0] else 1
-    found = []
-    for side in (0, 1):
-        name = {"qk": ("q", "k"), "other": ("left", "right")}.get(kind, ("v", "v"))[side]
-        name = "map" if kind == "mapv" and side == map_side else name
-        choices: list[tuple[int, bool]] = [(one.axes.contracted[side], True)]
-        free = one.axes.free[side]
-        if free is not None:
-            # v keeps its transform along the channels of a head: along tokens its mean would swallow the range.
-            choices.insert(0 if name == "v" else 1, (free, False))
-        for axis, contracted in choices:
-            if one.shapes[side][axis] == other.shapes[side][axis] <= MOST_TRANSFORMED:
-                found.append(Operand(f"{prefix}{name}", axis, contracted, True, one.sums_to_one == side))
-                break
-        else:
-            found.append(Operand(f"{prefix}{name}", -1, False, fixed=False))
-    return Site(False, (found[0], found[1]))
-
-
-def _kept(network: nn.Module, found: Pass) -> dict[str, str]:
-    """Return the layers that are left in full precision whatever the bits are, and why."""
-    keep = {}
-    for name, module in network.named_modules():
-        if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d)):
-            continue
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
-            keep[name] = "depth-wise convolution"
-        elif type(module) not in (nn.Linear, nn.Conv2d) or getattr(module, "padding_mode", "zeros") != "zeros":
-            keep[name] = f"no rule for {type(module).__name__}"
-        elif name not in found.layers:
-            keep[name] = "not called: unused, or its weight is read by code around it"
-        elif not found.layers[name]:
-            keep[name] = "its input is the same for every picture, as of a position bias"
-        elif found.vectors.get(name) == 1:
-            keep[name] = "one vector a picture (channel attention)"
-    return keep

@@ -25,6 +25,7 @@ EINSUM: Callable[..., Tensor] = torch.einsum
 SDPA: Callable[..., Tensor] = F.scaled_dot_product_attention
 PRODUCTS: frozenset[Any] = MATMULS | {EINSUM, SDPA}
 SOFTMAXES: frozenset[Any] = frozenset((torch.softmax, Tensor.softmax, F.softmax))
+LINEAR: Callable[..., Tensor] = F.linear
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Axes:
     contracted: tuple[int, int]
     free: tuple[int | None, int | None]
     macs: int
+
+
+def linear_arguments(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return what a call of `LINEAR` was given, in this order, however it was written."""
+    return input, weight, bias
 
 
 def operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -55,7 +55,7 @@ class QuantizedLayer(nn.Module):
         Raises:
             RuntimeError: if the layer is frozen.
         """
-        if self.weight is None:
+        if self.weight is None or self.frozen:
             raise RuntimeError("a frozen layer has no full-precision weight; its codes are in weight_codes")
         return self.weight.flatten(1)
 
@@ -130,7 +130,7 @@ class QuantizedLayer(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         self._decoded = self._kept = None
         mask = state_dict.get(f"{prefix}weight_mask")
-        if self.weight is not None and self.weight_mask is None and mask is not None:
+        if self.weight is not None and not self.frozen and self.weight_mask is None and mask is not None:
             # A training state of a pruned network: the mask comes with it.
             self.weight_mask = torch.ones_like(mask, device=self.weight.device)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -164,33 +164,33 @@ class QuantLinear(QuantizedLayer):
         """Map (..., in_features) to (..., out_features)."""
         # A module around this one may watch for products in its own code (`interception`): these are none of them.
         with torch._C.DisableTorchFunction():
-            return self._linear(x)
+            return self._linear(x, self.bias)
 
-    def _linear(self, x: Tensor) -> Tensor:
+    def _linear(self, x: Tensor, bias: Tensor | None) -> Tensor:
         input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
-        if self.weight is not None and weight_quantizer.mode is not Mode.ON:
-            return F.linear(input_quantizer(x), self.weight, self.bias)
+        if self.weight is not None and not self.frozen and weight_quantizer.mode is not Mode.ON:
+            return F.linear(input_quantizer(x), self.weight, bias)
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
             if self.weight_mask is None and input_quantizer.fuses(x, invert=False):
                 rows = x.reshape(-1, self.in_features)
                 operand = input_quantizer.operand(rows, invert=False)
-                output = fused.product(operand, fused.Operand(weight), True, self.bias)
+                output = fused.product(operand, fused.Operand(weight), True, bias)
                 return output.view(*x.shape[:-1], self.out_features)
-            return self._product(input_quantizer.transform(x), weight)
-        return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), self.bias)
+            return self._product(input_quantizer.transform(x), weight, bias)
+        return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), bias)
 
-    def _product(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return Q(x) weight^T + b of x (..., m); rows and columns pruned as a whole take no arithmetic."""
         rows, columns = self.kept()
         if columns is not None:
             x, weight = x[..., columns], weight[:, columns]
         x = self.input_quantizer.quantize(x)
         if rows is None:
-            return F.linear(x, weight, self.bias)
+            return F.linear(x, weight, bias)
         output = x.new_zeros(*x.shape[:-1], self.out_features)
         output = output.index_copy(-1, rows, F.linear(x, weight[rows]))
-        return output if self.bias is None else output + self.bias
+        return output if bias is None else output + bias
 
 
 class QuantPointwise(QuantLinear):

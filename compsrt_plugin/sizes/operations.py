@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.quant import QuantConv2d, QuantizedLayer, QuantLinear, padded_width
+from compsrt_plugin.quant import FunctionalLinear, QuantConv2d, QuantizedLayer, QuantLinear, padded_width
 from compsrt_plugin.quant.interception import Intercepting, quantizers_of
 from compsrt_plugin.quant.interception_probe import Call, Pass, run
 
@@ -75,7 +75,10 @@ def count_products(
         module.register_forward_hook(count)
 
     for name, module in counted.named_modules():
-        if isinstance(module, (nn.Linear, *CONVOLUTIONS, QuantizedLayer)) or _is_attention(module):
+        # The weight of such a layer may be a child's by now, which is counted instead.
+        hollow = any(isinstance(child, FunctionalLinear) for child in module.children())
+        layer = isinstance(module, (nn.Linear, *CONVOLUTIONS, QuantizedLayer)) and not hollow
+        if layer or _is_attention(module):
             watch(name, module)
     passed = _run(counted, torch.empty(1, getattr(network, "channels", 3), height, width, device="meta"), found)
     for call in passed.calls:

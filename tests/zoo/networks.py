@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 import compsrt_plugin
 
@@ -37,6 +39,7 @@ BASICSR: dict[str, dict[str, Any]] = {
     "SwinIR": {"upscale": 4, "img_size": 16, "window_size": 8, "img_range": 1.0, "depths": [2, 2], "embed_dim": 24,
                "num_heads": [2, 2], "mlp_ratio": 2, "upsampler": "pixelshuffle", "resi_connection": "1conv"},
     "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_block": 2, "upscale": 4},
+    "ReadsWeights": {"width": 16, "upscale": 4},
     "RCAN": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_group": 2, "num_block": 2, "squeeze_factor": 4,
              "upscale": 4},
 }  # fmt: skip
@@ -48,6 +51,23 @@ def spandrel_class(name: str) -> type[nn.Module]:
     package = "spandrel_extra_arches" if name in EXTRA else "spandrel"
     pytest.importorskip(package)
     return getattr(importlib.import_module(f"{package}.architectures.{name}"), name)
+
+
+@ARCH_REGISTRY.register()
+class ReadsWeights(nn.Module):
+    """Linear layers that no module computes: their weights are the network's own."""
+
+    def __init__(self, width: int, upscale: int) -> None:
+        super().__init__()
+        self.upscale = upscale
+        self.first, self.mix = nn.Conv2d(3, width, 3, padding=1), nn.Linear(width, 2 * width)
+        self.back = nn.Parameter(torch.randn(width, 2 * width) / width)
+        self.last = nn.Conv2d(width, 3 * upscale**2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x).movedim(1, -1)
+        y = y + F.linear(F.gelu(F.linear(y, self.mix.weight, self.mix.bias)), self.back)
+        return F.pixel_shuffle(self.last(y.movedim(-1, 1)), self.upscale)
 
 
 @functools.cache
