@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +16,21 @@ from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.network_g import check_base
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError, unknown_name
-from compsrt_plugin.quant import NetworkSpec, QuantConv2d, QuantizedLayer, convert, discover, quantized_layers
+from compsrt_plugin.quant import (
+    Discovery,
+    NetworkSpec,
+    QuantConv2d,
+    QuantizedLayer,
+    convert,
+    discover,
+    quantized_layers,
+)
 from compsrt_plugin.quant.interception_linears import show_weight
 from compsrt_plugin.zoo import SizeRule, build_base
 from compsrt_plugin.zoo.base import channels_of
 
 ARGUMENTS = ("base", "upscale", "size")
+_DISCOVERED: dict[tuple[type[nn.Module], str], Discovery] = {}
 _SHARED = ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set")
 
 
@@ -99,9 +109,7 @@ class CompSRTNet(nn.Module):
 
     def quantize(self, spec: NetworkSpec) -> None:
         """Swap the layers for quantized ones; the parameters' values stay, the quantizers are off."""
-        device = next(self.parameters()).device
-        sides = self.size_rule.two_sizes()
-        found = discover(self, [torch.rand(1, self.channels, side, side, device=device) for side in sides])
+        found = self._discover()
         recipes = {pattern for recipe in RECIPES.values() for pattern in recipe.values["overrides"]}
         convert(self, spec, found, may_miss=recipes)
         for site in found.linears.values():
@@ -111,6 +119,19 @@ class CompSRTNet(nn.Module):
         layers = dict(quantized_layers(self))
         self.kept = {name: why for name, why in found.keep.items() if name not in layers}
         self._tell(list(layers.values()), found.left_alone)
+
+    def _discover(self) -> Discovery:
+        """Return what there is to quantize: probed once for all networks of one class and the same arguments.
+
+        Student, the network in its packed file and the one its operations are counted on are three such.
+        """
+        key = (type(self.base[0]), json.dumps(self.arch, sort_keys=True, default=repr))
+        if key not in _DISCOVERED:
+            device = next(self.parameters()).device
+            sides = self.size_rule.two_sizes()
+            pictures = [torch.rand(1, self.channels, side, side, device=device) for side in sides]
+            _DISCOVERED[key] = discover(self, pictures)
+        return _DISCOVERED[key]
 
     def read_weights(self, source: str, param_key: str | None = None) -> dict[str, Tensor]:
         """Read full-precision weights of the wrapped network.
@@ -135,7 +156,7 @@ class CompSRTNet(nn.Module):
         name = type(self.base[0]).__name__
         if all(isinstance(layer, QuantConv2d) for layer in layers):
             bits = layers[0].weight_quantizer.spec.bits
-            found = f"{len(layers)} convolutions, weights at {bits} bits"
+            found = f"{len(layers)} convolutions: weights at {bits} bits (quant.conv_bits), inputs in full precision"
             logger.warning(f"{name} has nothing to quantize but {found}")
         reasons: dict[str, list[str]] = {}
         for layer, why in self.kept.items():

@@ -121,7 +121,10 @@ def convert(
             )
     quantizers = dict(named_quantizers(network))
     if not quantizers:
-        raise CompSRTError(f"{type(network).__name__} has no layer that the rules quantize")
+        raise CompSRTError(
+            f"{type(network).__name__} has no layer that the rules quantize",
+            hint="conv_bits: 8 quantizes convolutions" if spec.conv_bits is None else None,
+        )
     for name, quantizer in quantizers.items():
         quantizer.name = name
     return network

@@ -36,11 +36,11 @@ SPANDREL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 EXTRA = ("SRFormer",)
 BASICSR: dict[str, dict[str, Any]] = {
-    "SwinIR": {"upscale": 4, "img_size": 16, "window_size": 8, "img_range": 1.0, "depths": [2, 2], "embed_dim": 24,
-               "num_heads": [2, 2], "mlp_ratio": 2, "upsampler": "pixelshuffle", "resi_connection": "1conv"},
-    "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_block": 2, "upscale": 4},
+    "SwinIR": {"upscale": 4, "img_size": 16, "window_size": 8, "img_range": 1.0, "depths": [2], "embed_dim": 24,
+               "num_heads": [2], "mlp_ratio": 2, "upsampler": "pixelshuffle", "resi_connection": "1conv"},
+    "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_block": 1, "upscale": 4},
     "ReadsWeights": {"width": 16, "upscale": 4},
-    "RCAN": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_group": 2, "num_block": 2, "squeeze_factor": 4,
+    "RCAN": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_group": 1, "num_block": 2, "squeeze_factor": 4,
              "upscale": 4},
 }  # fmt: skip
 
