@@ -45,8 +45,9 @@ def search_rows(weight: Tensor, search: str, bits: int, mask: Tensor | None = No
     rows = weight.detach().to("cpu", torch.float32)
     counted = torch.ones_like(rows, dtype=torch.bool) if mask is None else mask.to("cpu")
     counted = counted | ~counted.any(1, keepdim=True)
-    if search in _AT_ONCE and rows.shape[1] <= _BLOCK:
-        block = _BLOCK // rows.shape[1]
+    without_candidates = search == "minmax"
+    if search in _AT_ONCE and (without_candidates or rows.shape[1] <= _BLOCK):
+        block = max(len(rows), 1) if without_candidates else _BLOCK // rows.shape[1]
         pairs = [
             _at_once(some.double(), kept, search, bits) for some, kept in zip(rows.split(block), counted.split(block))
         ]
