@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,13 +54,27 @@ def measure(way: str, file: Path, shape: tuple[int, int, int], threads: int) -> 
     torch.set_num_threads(threads)
     x = torch.rand(shape[0], 3, *shape[1:])
     found = _way(way, file)
+
+    def twice() -> None:
+        call = found.ready(x, threads)
+        call()
+        call()
+
+    return most_above(twice)
+
+
+def most_above(work: Callable[[], object]) -> int:
+    """Return the bytes that `work` takes at most in this process, above what it holds before."""
     _limit_memory()
     _reset_peak()
     before = _status("VmRSS")
-    call = found.ready(x, threads)
-    call()
-    call()
-    return max(0, _status("VmHWM") - before)
+    work()
+    return max(0, peak() - before)
+
+
+def peak() -> int:
+    """Return the most bytes that this process held, since `most_above` began where the system can tell."""
+    return _status("VmHWM")
 
 
 def _way(name: str, file: Path) -> Way:

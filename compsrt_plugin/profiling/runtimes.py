@@ -35,20 +35,27 @@ OF_OPERATORS = {
 }  # fmt: skip
 
 
-def exported(network: nn.Module, x: Tensor) -> bytes:
-    """Return the network as ONNX for inputs of exactly x's shape.
+def exported(network: nn.Module, x: Tensor, dynamic: bool = False) -> bytes:
+    """Return the network as ONNX for inputs of x's shape.
+
+    Args:
+        network: in eval mode.
+        x: (b, c, h, w).
+        dynamic: other heights and widths too, if what the network derives from them is computed from its input.
 
     Raises:
         CompSRTError: the exporter cannot do it.
     """
     buffer = io.BytesIO()
+    axes = {"x": {2: "height", 3: "width"}} if dynamic else None
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
             # the exporter that needs no further package
-            torch.onnx.export(network, (x,), buffer, input_names=["x"], opset_version=OPSET, dynamo=False)  # pyright: ignore[reportArgumentType]
+            options = {"input_names": ["x"], "opset_version": OPSET, "dynamo": False, "dynamic_axes": axes}
+            torch.onnx.export(network, (x,), buffer, **options)  # pyright: ignore[reportArgumentType]
     except (RuntimeError, torch.onnx.OnnxExporterError, ImportError) as error:
         raise CompSRTError(f"the ONNX export failed: {str(error).splitlines()[0]}") from error
     finally:
