@@ -1,0 +1,107 @@
+"""The ways to run SwinIR-light that the engine is timed beside, each with the network to judge its pictures by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import openvino_int8
+import torch
+from held_out import SCALE, patches
+from torch import Tensor, nn
+
+from compsrt_plugin.bundled import teacher_path
+from compsrt_plugin.checkpoint import load_weights
+from compsrt_plugin.engine import Engine
+from compsrt_plugin.packed_network import PackedNetwork
+from compsrt_plugin.profiling.runtimes import RUNTIMES, models_of, not_installed, runtime_way
+from compsrt_plugin.profiling.ways import full_precision
+
+Call = Callable[[], object]
+KERNELS = 0.02  # share of OpenVINO's time from which on a kind of kernel is named
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run a network.
+
+    Attributes:
+        label: for people.
+        ready: takes x (1, 3, h, w) and returns what runs the network on it, all preparations made.
+        network: takes pictures of any whole windows; None where only x's size runs.
+    """
+
+    label: str
+    ready: Callable[[Tensor], Call]
+    network: Callable[[Tensor], Tensor] | None
+
+
+def _in_python(label: str, network: Callable[[Tensor], Tensor]) -> Way:
+    return Way(label, lambda x: partial(network, x), network)
+
+
+def quantized_ways(source: PackedNetwork, threads: int) -> list[Way]:
+    """Return the simulated network, and the engine on one and on all threads, last."""
+    engines = {count: Engine(source, threads=count) for count in sorted({1, threads})}
+    return [
+        _in_python("simulated", source.network),
+        *(_in_python(f"engine, {count} threads", engine) for count, engine in engines.items()),
+    ]
+
+
+def full_precision_ways(source: PackedNetwork, threads: int, calibration: Path | None, count: int) -> list[Way]:
+    """Return what the bundled teacher of the file's scale runs in; prints what is missing and how to get it.
+
+    Args:
+        source: a packed SwinIR-light.
+        threads: of each runtime; PyTorch's are set by the caller.
+        calibration: folder of training pictures for OpenVINO at 8 bits.
+        count: how many of them.
+    """
+    teacher = full_precision(source)
+    teacher.load_state_dict(load_weights(teacher_path(source.header.scale)))
+    ways = [_in_python("PyTorch eager fp32", teacher)]
+    models = models_of(teacher)
+    for name in RUNTIMES:
+        why_not = not_installed(name)
+        if why_not is None:
+            way = runtime_way(name, models)
+            ways.append(Way(way.label, lambda x, way=way: way.ready(x, threads), None))
+        else:
+            print(f"{name} is left out: {why_not}")
+    why_not = openvino_int8.lacking()
+    if why_not is None and calibration is not None and source.header.scale == SCALE:
+        return ways + _openvino_ways(teacher, threads, calibration, count)
+    print(f"OpenVINO at 8 bits is left out: {why_not or f'it takes --calibration FOLDER, and a network of x{SCALE}'}")
+    return ways
+
+
+def _openvino_ways(teacher: nn.Module, threads: int, calibration: Path, count: int) -> list[Way]:
+    """Return OpenVINO on a network of any size, in fp32 and at 8 bits by each preset."""
+    onnx = openvino_int8.any_size(teacher)
+    models = {"OpenVINO fp32, any size": openvino_int8.read(onnx)}
+    lqs = [lq for lq, _ in patches(calibration, "train", count, openvino_int8.SIDE)]
+    for preset in openvino_int8.PRESETS:
+        began = time.process_time()
+        try:
+            models[f"OpenVINO int8, {preset}"] = openvino_int8.quantized(onnx, lqs, preset)
+        except Exception as error:  # whatever a foreign library raises
+            print(f"NNCF, {preset}: {type(error).__name__}: {str(error)[:200]}")
+            continue
+        spent = time.process_time() - began
+        print(f"NNCF, {preset}: {count} pictures of {calibration.name}, {spent:.0f} s of processor", flush=True)
+    probe = torch.rand(1, 3, openvino_int8.SIDE, openvino_int8.SIDE)
+    for label, model in models.items():
+        shares = openvino_int8.kernels(model, probe, threads).items()
+        print(f"{label}: {', '.join(f'{name} {share:.0%}' for name, share in shares if share >= KERNELS)}", flush=True)
+    return [
+        Way(
+            label,
+            lambda x, model=model: openvino_int8.ready(model, x, threads),
+            openvino_int8.as_network(model, threads),
+        )
+        for label, model in models.items()
+    ]

@@ -1,0 +1,59 @@
+"""Pictures of the test sets under `COMPSRT_DATA`, and BasicSR's PSNR of what a network makes of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from basicsr.metrics.psnr_ssim import calculate_psnr
+from torch import Tensor
+
+from compsrt_plugin.inference import super_resolve
+from compsrt_plugin.models.judge import to_image
+
+DATA = "COMPSRT_DATA"
+WINDOW = 8
+
+
+class Pair(NamedTuple):
+    """A low-resolution picture (1, 3, h, w) in 0..1, RGB, and its original (H, W, 3), uint8, BGR."""
+
+    lr: Tensor
+    hr: np.ndarray
+
+
+def pairs(data_set: str, scale: int, most: int | None) -> list[Pair]:
+    """Return the first `most` pictures of a test set, all for None."""
+    folder = Path(os.environ[DATA]).expanduser() / data_set
+    found = []
+    for hr in sorted((folder / "HR").iterdir())[:most]:
+        lr = folder / "LR_bicubic" / f"X{scale}" / f"{hr.stem}x{scale}{hr.suffix}"
+        found.append(Pair(_read(lr), to_image(_read(hr))))
+    return found
+
+
+def _read(path: Path) -> Tensor:
+    picture = cv2.imread(str(path))[..., ::-1].transpose(2, 0, 1)
+    return torch.from_numpy(picture.copy()).unsqueeze(0).float() / 255
+
+
+def made_by(network: Callable[[Tensor], Tensor], lr: Tensor, scale: int) -> np.ndarray:
+    """Return the picture (H, W, 3), uint8, BGR, that a network makes of a whole low-resolution one."""
+    with torch.no_grad():
+        return to_image(super_resolve(network, lr, scale=scale, window=WINDOW))
+
+
+def psnr(picture: np.ndarray, hr: np.ndarray, scale: int) -> float:
+    """Return the PSNR in dB on Y, without a border of `scale` pixels."""
+    hr = hr[: picture.shape[0], : picture.shape[1]]
+    return float(calculate_psnr(picture, hr, crop_border=scale, test_y_channel=True))
+
+
+def mean_psnr(network: Callable[[Tensor], Tensor], judged: list[Pair], scale: int) -> float:
+    """Return the mean PSNR in dB of a network over pictures."""
+    return sum(psnr(made_by(network, lr, scale), hr, scale) for lr, hr in judged) / len(judged)
