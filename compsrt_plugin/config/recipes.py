@@ -81,9 +81,9 @@ RECIPES: dict[str, Recipe] = {
         _same_for_all(_tensor("hadamard", "dobi", True), conv_bits=8),
     ),
     "plus": Recipe(
-        "CompSRT and more, at honest bits: signs before the Hadamard transform, which spread the mean; a scale for each "
-        "output channel of a weight; the softmax map without the one Hadamard coefficient that is known; convolutions "
-        "at 8 bits; distillation trains the weights too",
+        "CompSRT and more, at honest bits: signs before the Hadamard transform, which spread the mean; a scale for "
+        "each output channel of a weight; the softmax map without the one Hadamard coefficient that is known; "
+        "convolutions at 8 bits; distillation trains the weights too",
         {
             "weight": {**_tensor("hadamard_signed", "dobi", False), "granularity": "per_channel"},
             "activation": _tensor("hadamard_signed", "dobi", True),
