@@ -154,9 +154,11 @@ class CompSRTNet(nn.Module):
     def _tell(self, layers: list[QuantizedLayer], left_alone: Any) -> None:
         logger = get_root_logger()
         name = type(self.base[0]).__name__
-        if all(isinstance(layer, QuantConv2d) for layer in layers):
-            bits = layers[0].weight_quantizer.spec.bits
-            found = f"{len(layers)} convolutions: weights at {bits} bits (quant.conv_bits), inputs in full precision"
+        convs = [layer for layer in layers if isinstance(layer, QuantConv2d)]
+        if len(convs) == len(layers):
+            bits, inputs = convs[0].weight_quantizer.spec.bits, convs[0].input_quantizer
+            kept = "in full precision" if inputs is None else f"at {inputs.spec.bits} bits (quant.conv_input_bits)"
+            found = f"{len(convs)} convolutions: weights at {bits} bits (quant.conv_bits), inputs {kept}"
             logger.warning(f"{name} has nothing to quantize but {found}")
         reasons: dict[str, list[str]] = {}
         for layer, why in self.kept.items():

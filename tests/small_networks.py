@@ -19,12 +19,19 @@ from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate  # noqa: E402
 ARCH: dict[str, Any] = {"depths": [2], "num_heads": [6], "img_size": 16, "upscale": 4}
 
 
-def small_network(bits: int = 3, conv_bits: int | None = 8, pruning: dict[str, Any] | None = None, **fields: Any):
+def small_network(
+    bits: int = 3,
+    conv_bits: int | None = 8,
+    pruning: dict[str, Any] | None = None,
+    conv_input_bits: int | None = None,
+    **fields: Any,
+):
     """Return a calibrated network of two Swin blocks, pruned if asked to."""
     torch.manual_seed(0)
     weight = QuantSpec(bits, **fields)
     activation = QuantSpec(bits, **{**fields, "granularity": "per_tensor"})
-    network = CompSRTSwinIR(**ARCH, quant=NetworkSpec(weight, activation, conv_bits)).eval()
+    spec = NetworkSpec(weight, activation, conv_bits, conv_input_bits=conv_input_bits)
+    network = CompSRTSwinIR(**ARCH, quant=spec).eval()
     batch = torch.rand(1, 3, 16, 16)
     if pruning is not None:
         prune(network, batches=[batch], **pruning)

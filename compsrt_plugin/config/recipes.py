@@ -170,6 +170,7 @@ def resolve(quant_block: Mapping[str, Any] | None) -> QuantOptions:
             "weight": {**values["weight"], "bits": block.bits, **block.weight.given()},
             "activation": {**values["activation"], "bits": block.bits, **block.activation.given()},
             "conv_bits": values["conv_bits"] if block.conv_bits == AS_RECIPE else block.conv_bits,
+            "conv_input_bits": block.conv_input_bits,
             "overrides": overrides,
         }
     )

@@ -155,6 +155,7 @@ class QuantBlock(Block):
         activation: what differs for linear inputs and attention operands.
         conv_bits: code width of convolution weights; null keeps them in full precision, `recipe` leaves it
             to the recipe.
+        conv_input_bits: code width of the inputs of those convolutions; null keeps them in full precision.
         conditioning: lower the condition numbers of linear weights before bounds are searched, while each layer's
             outputs on calibration patches move by at most this share of their norm; null leaves the weights,
             `recipe` leaves it to the recipe.
@@ -169,6 +170,7 @@ class QuantBlock(Block):
     weight: WeightBlock = field(default_factory=WeightBlock, metadata={"block": WeightBlock})
     activation: ActivationBlock = field(default_factory=ActivationBlock, metadata={"block": ActivationBlock})
     conv_bits: int | str | None = option(AS_RECIPE, _conv_bits)
+    conv_input_bits: int | None = option(None, optional(whole(MIN_BITS, MAX_BITS)))
     conditioning: float | str | None = option(AS_RECIPE, _conditioning)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"check": per_pattern(_override)})
     calibration: CalibrationBlock = field(default_factory=CalibrationBlock, metadata={"block": CalibrationBlock})

@@ -40,6 +40,8 @@ def check_network(network: nn.Module) -> None:
     for name, layer in quantized_layers(network):
         if not layer.frozen:
             raise CompSRTError(f"{name} is not frozen", allowed="a network rebuilt from a packed file", hint=HINT)
+        if isinstance(layer, QuantConv2d) and layer.input_quantizer is not None:
+            raise CompSRTError(f"{name} has quantized inputs", allowed="conv_input_bits: null in the engine", hint=HINT)
     if network.ape:
         raise CompSRTError("ape: true has no engine", allowed="ape: false", hint=HINT)
     if blocks[0].window_size > LARGEST_WINDOW:

@@ -132,6 +132,8 @@ def convolution(graph: Graph, conv: nn.Module, x: str, name: str) -> str:
         kind = conv.weight_quantizer.spec.transform
         weight = inverse(graph, kind, decoded(graph, conv, name), shape[1:].numel())
         weight = graph.op("Reshape", weight, graph.integers(*shape))
+        if conv.input_quantizer is not None:
+            x = quantize(graph, conv.input_quantizer, x)
     inputs = [x, weight] if conv.bias is None else [x, weight, graph.constant(conv.bias, f"{name}.bias")]
     assert not isinstance(conv.padding, str)
     return graph.op("Conv", *inputs, kernel_shape=list(shape[2:]), pads=[*conv.padding, *conv.padding])

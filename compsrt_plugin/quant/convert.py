@@ -55,12 +55,12 @@ def quantize_linear(module: nn.Module, name: str, spec: NetworkSpec) -> QuantLin
 
 @register_adapter(nn.Conv2d)
 def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2d | None:
-    """Rule for convolutions: the weight at `conv_bits`, with zero padding only (all SR networks here use it)."""
+    """Rule for convolutions with zero padding, as in all SR networks here: weight, and input where the spec says so."""
     assert isinstance(module, nn.Conv2d)
     weight = spec.resolve("conv", name, f"{name}.weight")
     if weight is None or module.padding_mode != "zeros":
         return None
-    return QuantConv2d(module, weight)
+    return QuantConv2d(module, weight, spec.resolve("conv_input", name, f"{name}.input"))
 
 
 def quantize_pointwise(module: nn.Conv2d, name: str, spec: NetworkSpec) -> QuantPointwise | None:

@@ -221,15 +221,19 @@ class QuantPointwise(QuantLinear):
 
 
 class QuantConv2d(QuantizedLayer):
-    """`nn.Conv2d` whose weight is quantized, one scale per output channel; its input stays as it is.
+    """`nn.Conv2d` whose weight is quantized, one scale per output channel, and its input if it has a spec.
+
+    Zero padding stays exactly 0: it is added to the quantized input.
 
     Args:
         conv: the layer to take weight, bias and geometry from (shared, not copied).
         weight_spec: how the weight is quantized, as a matrix (out_channels, in_channels * kh * kw).
+        input_spec: how the input is quantized, per tensor and without a transform; None leaves it.
     """
 
-    def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec) -> None:
+    def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec, input_spec: QuantSpec | None = None) -> None:
         super().__init__(conv.weight, conv.bias, weight_spec)
+        self.input_quantizer = None if input_spec is None else Quantizer(input_spec)
         self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
 
     def extra_repr(self) -> str:
@@ -243,4 +247,6 @@ class QuantConv2d(QuantizedLayer):
         if weight is None or self.weight_quantizer.mode is Mode.ON:
             columns = self.weight_shape[1:].numel()
             weight = self.weight_quantizer.inverse(self.quantized_matrix(), columns).view(self.weight_shape)
+        if self.input_quantizer is not None:
+            x = self.input_quantizer(x)
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

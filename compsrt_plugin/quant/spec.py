@@ -94,6 +94,7 @@ class NetworkSpec:
         overrides: name pattern (shell style, `layers.0.*.fc2` or `*.attn.map`) to the fields that differ
             there, or `{"keep": True}` for full precision. A pattern is held against the layer's name and
             against the quantizer's (`….fc2.input`, `….fc2.weight`, `….attn.map`); later ones win.
+        conv_input_bits: bits of the inputs of quantized convolutions, one scale per tensor; None keeps those.
         matched: patterns of `overrides` that `resolve` has met so far; `convert` refuses those that never are.
     """
 
@@ -101,11 +102,17 @@ class NetworkSpec:
     activation: QuantSpec = field(default_factory=QuantSpec)
     conv_bits: int | None = 8
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    conv_input_bits: int | None = None
     matched: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.conv_bits is not None:
-            self.conv_spec()
+        self.conv_spec()
+        self.conv_input_spec()
+        if self.conv_input_bits is not None and self.conv_bits is None:
+            raise CompSRTError(
+                f"conv_input_bits is {self.conv_input_bits} and conv_bits is null",
+                hint="inputs are quantized where weights are: conv_bits: 8, or conv_input_bits: null",
+            )
         if not isinstance(self.overrides, Mapping):
             raise CompSRTError(f"overrides is {self.overrides!r}", allowed="a mapping from layer-name patterns")
         allowed = {"keep", *(f.name for f in dataclasses.fields(QuantSpec))}
@@ -121,17 +128,22 @@ class NetworkSpec:
         """Return the spec of one quantizer, or None where full precision is kept.
 
         Args:
-            role: `weight`, `activation` or `conv`.
+            role: `weight`, `activation`, `conv` or `conv_input`.
             layer: dotted name of the layer.
             place: dotted name of the quantizer; by default only the layer's name is matched.
         """
-        spec = self.conv_spec() if role == "conv" else self.weight if role == "weight" else self.activation
+        specs = {"weight": self.weight, "conv": self.conv_spec(), "conv_input": self.conv_input_spec()}
+        spec = specs.get(role, self.activation)
+        if role == "conv_input" and spec is None:
+            return None
         for pattern, values in self.overrides.items():
             if fnmatch.fnmatchcase(layer, pattern) or (place and fnmatch.fnmatchcase(place, pattern)):
                 self.matched.add(pattern)
                 if values.get("keep"):
                     return None
-                changes = {k: v for k, v in values.items() if k != "keep"}
+                # the last axis of a convolution's input is a row of pixels: nothing to transform, no row to scale
+                left_out = {"keep", "transform", "granularity"} if role == "conv_input" else {"keep"}
+                changes = {k: v for k, v in values.items() if k not in left_out}
                 spec = dataclasses.replace(spec or self.weight, **changes)
         return spec
 
@@ -142,12 +154,11 @@ class NetworkSpec:
 
     def conv_spec(self) -> QuantSpec | None:
         """Spec of convolution weights: min-max bounds per output channel, no transform."""
-        if self.conv_bits is None:
-            return None
-        try:
-            return QuantSpec(self.conv_bits, "none", "per_channel", "minmax", scalar_decomposition=False)
-        except CompSRTError as error:
-            raise CompSRTError(f"conv_{error}, or null for full precision") from error
+        return _plain("conv_", self.conv_bits, "per_channel")
+
+    def conv_input_spec(self) -> QuantSpec | None:
+        """Spec of the inputs of quantized convolutions: min-max bounds per tensor, no transform."""
+        return _plain("conv_input_", self.conv_input_bits, "per_tensor")
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, fit for YAML and JSON."""
@@ -155,6 +166,7 @@ class NetworkSpec:
             "weight": self.weight.to_dict(),
             "activation": self.activation.to_dict(),
             "conv_bits": self.conv_bits,
+            "conv_input_bits": self.conv_input_bits,
             "overrides": {pattern: dict(values) for pattern, values in self.overrides.items()},
         }
 
@@ -174,6 +186,15 @@ class NetworkSpec:
                 except CompSRTError as error:
                     raise CompSRTError(f"{name}: {error}") from error
         return cls(**parts)
+
+
+def _plain(prefix: str, bits: int | None, granularity: str) -> QuantSpec | None:
+    if bits is None:
+        return None
+    try:
+        return QuantSpec(bits, "none", granularity, "minmax", scalar_decomposition=False)
+    except CompSRTError as error:
+        raise CompSRTError(f"{prefix}{error}, or null for full precision") from error
 
 
 def _refuse_unknown(kind: str, values: Mapping[str, Any], allowed: set[str]) -> None:

@@ -108,14 +108,9 @@ def measure_layer(name: str, layer: QuantizedLayer, size: int) -> LayerSize:
         entropy_bits=entropy_bits(kept) + (0.0 if mask is None else mask_entropy_bits(mask)),
         bytes=size,
     )
-    linear = isinstance(layer, QuantLinear)
-    return LayerSize(
-        name,
-        "linear" if linear else "convolution",
-        bits,
-        layer.input_quantizer.spec.bits if linear else None,
-        sizes,
-    )
+    inputs = getattr(layer, "input_quantizer", None)
+    kind = "linear" if isinstance(layer, QuantLinear) else "convolution"
+    return LayerSize(name, kind, bits, None if inputs is None else inputs.spec.bits, sizes)
 
 
 def entropy_bits(values: Tensor) -> float:

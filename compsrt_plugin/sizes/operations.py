@@ -135,8 +135,7 @@ def _products(
         return [Product(f"{name}.qk", macs, macs, (q, k)), Product(f"{name}.mapv", macs, macs, (attention_map, v))]
     if isinstance(module, QuantizedLayer):
         shape = module.weight_shape
-        activation = module.input_quantizer.spec.bits if isinstance(module, QuantLinear) else FLOAT_BITS
-        bits = (module.weight_quantizer.spec.bits, activation)
+        bits = (module.weight_quantizer.spec.bits, _bits(getattr(module, "input_quantizer", None)))
     elif isinstance(module, nn.ConvTranspose2d):
         macs = x.numel() // module.in_channels * module.weight.numel()
         return [Product(name, macs, macs, (FLOAT_BITS, FLOAT_BITS))]

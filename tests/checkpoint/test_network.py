@@ -63,6 +63,10 @@ def test_convolutions_in_full_precision_come_back_too(tmp_path):
     assert comes_back(tmp_path / "file", small_network(conv_bits=None))
 
 
+def test_quantized_inputs_of_convolutions_come_back_too(tmp_path):
+    assert comes_back(tmp_path / "file", small_network(conv_input_bits=8))
+
+
 def test_a_file_of_another_network_is_refused(tmp_path):
     path = save(tmp_path / "file", small_network())
     other = CompSRTSwinIR(**{**ARCH, "depths": [3]}, quant=small_network().quant)

@@ -38,6 +38,7 @@ def test_a_block_is_typed_and_cannot_be_changed() -> None:
         ({"recipe": ["compsrt"]}, r"quant.recipe is \['compsrt'\]; allowed: text"),
         ({"conv_bits": 1}, "quant.conv_bits is 1; allowed: 2 to 8"),
         ({"conv_bits": "eight"}, "quant.conv_bits is 'eight'"),
+        ({"conv_input_bits": 1}, "quant.conv_input_bits is 1; allowed: 2 to 8"),
         ({"weight": 4}, "quant.weight is 4; allowed: a block of keys"),
         ({"weight": {"bits": 9}}, "quant.weight.bits is 9; allowed: 2 to 8"),
         ({"weight": {"codes": "loose"}}, "quant.weight.codes: 'loose'; allowed: paper, strict"),

@@ -27,6 +27,7 @@ needs_engine = pytest.mark.skipif(not engine_available(), reason="the engine is 
     [
         ({"recipe": "compsrt-paper"}, "codes: paper"),
         ({"arch": {"ape": True}}, "ape: true"),
+        ({"conv_input_bits": 8}, "conv_first has quantized inputs"),
         ({"activation": {"transform": "hadamard_block"}}, "transform: hadamard_block"),
         ({"overrides": {"*.map": {"transform": "hadamard_signed"}}}, "map has transform: hadamard_signed"),
         ({"overrides": {"*.attn.q": {"transform": "hadamard_signed"}}}, "one of q and k has hadamard_signed"),

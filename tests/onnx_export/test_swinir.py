@@ -132,6 +132,16 @@ def test_every_kind_of_quantizer_is_the_same(tmp_path, quant):
     assert_equal_to_one_grey_level(network(quant=QUANTS[quant]), tmp_path, SIZES[2:3])
 
 
+def test_inputs_of_convolutions_are_quantized_there_too(tmp_path):
+    """At 3 bits every pixel shows it; one code that falls on the other side of a boundary moves 3 x 3 pixels."""
+    lq = pictures(2, 24, 24)
+    sources = [packed(network(quant={"conv_input_bits": bits}), tmp_path) for bits in (3, None)]
+    ours, plain = (grey_levels(simulated(source.network, lq, 4)) for source in sources)
+    theirs = grey_levels(exported(sources[0], tmp_path).run(None, {"lq": lq.numpy()})[0])
+    assert (np.abs(theirs - ours) <= 1).mean() > 0.99
+    assert (np.abs(plain - ours) <= 1).mean() < 0.5
+
+
 ARCHS = {
     "pixelshuffle": {"upsampler": "pixelshuffle", "upscale": 2},
     "nearest+conv": {"upsampler": "nearest+conv"},

@@ -118,6 +118,26 @@ def test_convolutions_stay_as_they_are_without_conv_bits():
     assert type(network[0]) is nn.Conv2d
 
 
+def test_inputs_of_convolutions_are_quantized_where_the_spec_says_so():
+    overrides = {"0": {"transform": "hadamard", "bits": 4}}  # a row of pixels is not transformed
+    network = convert(small_network(), NetworkSpec(conv_input_bits=8, overrides=overrides))
+    conv = network[0]
+    assert isinstance(conv, QuantConv2d) and conv.input_quantizer is not None
+    assert (conv.input_quantizer.spec.bits, conv.input_quantizer.spec.transform) == (4, "none")
+    x = torch.rand(1, 3, 8, 8)
+    plain = network(x)
+    calibrate(network, [x])
+    assert distinct_codes(network, [x])["0.input"] == 16
+    with torch.no_grad():
+        taken = conv.input_quantizer(x)
+        weight = conv.quantized_matrix()
+        weight = conv.weight_quantizer.inverse(weight, 27).view(conv.weight_shape)
+        wanted = nn.functional.conv2d(taken, weight, conv.bias, padding=conv.padding)
+    assert torch.equal(conv(x), wanted)
+    set_mode(network, Mode.OFF)
+    assert torch.equal(network(x), plain)
+
+
 def test_an_override_that_matches_nothing_is_refused():
     with pytest.raises(CompSRTError, match="fc7"):
         convert(small_network(), NetworkSpec(overrides={"*.fc7": {"bits": 4}}))

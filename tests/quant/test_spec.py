@@ -46,6 +46,8 @@ def test_a_wrong_field_is_named(values, says):
         ({"weights": {}}, "did you mean 'weight'"),
         ({"weight": {"bits": 0}}, "weight: bits is 0"),
         ({"conv_bits": 1}, "conv_bits is 1"),
+        ({"conv_input_bits": 9}, "conv_input_bits is 9"),
+        ({"conv_input_bits": 8, "conv_bits": None}, "conv_input_bits is 8 and conv_bits is null"),
         ({"overrides": {"a": {"bit": 3}}}, "override 'a'"),
         ({"overrides": {"a": 3}}, "override 'a' is 3"),
     ],

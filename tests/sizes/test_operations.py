@@ -39,6 +39,8 @@ def test_convolutions_count_a_product_for_each_output_pixel_and_their_inputs_are
     assert found["conv_first"].macs == 16 * 16 * 60 * 27
     assert found["upsample.0"].macs == 16 * 16 * 48 * 540
     assert found["upsample.0"].bitops == 16 * 16 * 48 * 540 * 8 * 32
+    inputs = products(spec=NetworkSpec(QuantSpec(3), QuantSpec(3), conv_input_bits=6))
+    assert inputs["upsample.0"].bitops == 16 * 16 * 48 * 540 * 8 * 6
     plain = products(spec=NetworkSpec(QuantSpec(3), QuantSpec(3), conv_bits=None))
     assert plain["upsample.0"].bits == (32, 32)
 
