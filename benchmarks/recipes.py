@@ -8,7 +8,7 @@ DATASETS is the common root of Set5/HR, Set5/LR_bicubic/X4 and so on. Each of `-
 takes pictures as they come. What the teacher makes of a picture is kept in the cache folder, once for all files; what
 has a result of the same bytes on the same sets is passed over. A file that cannot be judged is told; the others go on.
 The figures are those of `basicsr test`: PSNR and SSIM on Y, border = scale, reflect padding. Nothing is chosen here.
-`--engine` gives them several times sooner, within 0.007 dB where both were compared (docs/engine.md).
+`--engine` gives them several times sooner, within 0.011 dB where both were compared (docs/engine.md).
 
 How long a calibration took is read from the file's header (`provenance.cpu_seconds`) or from NAME.json beside it, which
 `ablation.py run --keep` writes.
