@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+from compsrt_plugin.bundled import WEIGHTS
 from compsrt_plugin.config import option_templates as templates
 
 SCALES = (2, 3, 4)
 BITS = (2, 3, 4)
-BUNDLED = {"compsrt_x4_2bit", "compsrt_x4_3bit", "compsrt_x4_4bit"}  # names whose checkpoint comes with the package
+BUNDLED = {path.stem for path in WEIGHTS.glob("compsrt_*.safetensors")}  # names whose checkpoint comes with the package
 BODY = 4  # the scale whose teacher is trained first; the others begin with its body
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 
