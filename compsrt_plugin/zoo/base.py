@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,9 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from compsrt_plugin.config.network_g import check_base
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.errors import unknown_name
 from compsrt_plugin.zoo import spandrel_files
+from compsrt_plugin.zoo.construct import construct
 from compsrt_plugin.zoo.size import SizeRule, find_rule
 
 
@@ -78,22 +78,3 @@ def _registered(block: Mapping[str, Any]) -> nn.Module:
     if block["type"] not in known:
         raise unknown_name("type in network_g.base:", block["type"], known)
     return construct(known[block["type"]], arguments, block["type"])
-
-
-def construct(network_class: Any, arguments: Mapping[str, Any], name: str) -> nn.Module:
-    """Build a foreign network; CompSRTError in one line if its arguments do not fit."""
-    try:
-        inspect.signature(network_class).bind(**arguments)
-    except TypeError as error:
-        raise CompSRTError(
-            f"network_g.base: {name}: {error}",
-            allowed=", ".join(p for p in inspect.signature(network_class).parameters if p not in ("args", "kwargs")),
-        ) from error
-    try:
-        return network_class(**arguments)
-    except Exception as error:  # foreign code may raise anything when an argument does not suit it
-        said = (str(error).strip().split("\n")[0] or type(error).__name__)[:160]
-        raise CompSRTError(
-            f"network_g.base: {name} cannot be built with these arguments ({said})",
-            hint="correct network_g.base: its arguments are those of the class",
-        ) from error

@@ -20,6 +20,7 @@ from torch import nn
 
 from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.zoo.construct import construct
 from compsrt_plugin.zoo.size import SizeRule
 
 EXTRA = "pip install 'compsrt_plugin[zoo]'"
@@ -79,8 +80,6 @@ def rebuild(block: Mapping[str, Any]) -> nn.Module:
     Raises:
         CompSRTError: spandrel is missing, does not know the architecture, or its class refuses the arguments.
     """
-    from compsrt_plugin.zoo.base import construct
-
     classes = _classes(block["spandrel"])
     if block["class"] not in classes:
         raise unknown_name(f"class of {block['spandrel']}", block["class"], classes)
