@@ -114,10 +114,10 @@ def timed_parts(bench: Bench, clock: Callable[[], float]) -> dict[str, float]:
             original = getattr(owner, name)
             before.append((owner, name, vars(owner)[name]))
 
-            def clocked(*args: Any, _original: Callable = original, _part: str = part) -> Any:
+            def clocked(*args: Any, _original: Callable = original, _part: str = part, **named: Any) -> Any:
                 began = clock()
                 try:
-                    return _original(*args)
+                    return _original(*args, **named)
                 finally:
                     spent[_part] += clock() - began
 
