@@ -35,8 +35,8 @@ def check_network(network: nn.Module) -> None:
         check_quantizer(name, quantizer)
         if quantizer.mode is not Mode.ON:
             raise CompSRTError(f"{name} is switched off", allowed="a network rebuilt from a packed file", hint=HINT)
-    for name, attention in ((f"block {i}", block.attn) for i, block in enumerate(blocks)):
-        _check_signs(name, attention)
+    for number, block in enumerate(blocks):
+        _check_signs(f"block {number}", block.attn)
     for name, layer in quantized_layers(network):
         if not layer.frozen:
             raise CompSRTError(f"{name} is not frozen", allowed="a network rebuilt from a packed file", hint=HINT)
@@ -50,6 +50,7 @@ def check_network(network: nn.Module) -> None:
 
 
 def _check_signs(name: str, attention: Any) -> None:
+    """Refuse signs that have nowhere to go: those of q and k must cancel, and no layer makes the map."""
     q, k, map_ = (getattr(attention, f"{operand}_quantizer") for operand in ("q", "k", "map"))
     signed = [x is not None and x.spec.transform == "hadamard_signed" for x in (q, k, map_)]
     if signed[0] != signed[1]:
