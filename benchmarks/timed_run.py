@@ -76,7 +76,7 @@ def options(scale: int, bits: int, entries: list[str]) -> dict[str, Any]:
 
 def settings(opt: dict[str, Any]) -> dict[str, Any]:
     """Return what an option file comes to: its blocks merged over the recipe's, as plain values."""
-    quant = resolve(opt["quant"])
+    quant = resolve(opt["quant"], pruned=opt.get("prune") is not None)
     train = opt["train"]
     return {
         "quant": quant.to_dict(),

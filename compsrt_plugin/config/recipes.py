@@ -144,11 +144,12 @@ def resolve_distill(recipe: str, distill_block: Mapping[str, Any] | None) -> Dis
     return dataclasses.replace(given, **ours)
 
 
-def resolve(quant_block: Mapping[str, Any] | None) -> QuantOptions:
+def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> QuantOptions:
     """Merge a `quant:` block over its recipe.
 
     Args:
         quant_block: the block as the option file holds it; null means all defaults.
+        pruned: whether there is a `prune:` block: strict weights then have aligned zero points by default.
 
     Raises:
         CompSRTError: an unknown key, name or a wrong value; names the key.
@@ -165,9 +166,11 @@ def resolve(quant_block: Mapping[str, Any] | None) -> QuantOptions:
     for pattern, fields in block.overrides.items():
         # re-inserted, since of two patterns that match, the later one wins
         overrides[pattern] = {**overrides.pop(pattern, {}), **fields}
+    weight = {**values["weight"], "bits": block.bits, **block.weight.given()}
+    weight.setdefault("aligned_zero_point", pruned and weight["codes"] == "strict")
     spec = NetworkSpec.from_dict(
         {
-            "weight": {**values["weight"], "bits": block.bits, **block.weight.given()},
+            "weight": weight,
             "activation": {**values["activation"], "bits": block.bits, **block.activation.given()},
             "conv_bits": values["conv_bits"] if block.conv_bits == AS_RECIPE else block.conv_bits,
             "conv_input_bits": block.conv_input_bits,

@@ -70,6 +70,8 @@ class TensorBlock(Block):
         search: name of a bound search.
         scalar_decomposition: whether α and β are trained beside the bounds.
         codes: `strict` (at most 2^bits codes) or `paper` (as published, not limited).
+        aligned_zero_point: whether the zero point is a whole number of quarter scales, which makes masks free in the
+            engine; where there is a `prune:` block, weights have it unless this says false.
     """
 
     bits: int | None = option(None, optional(whole(MIN_BITS, MAX_BITS)))
@@ -78,6 +80,7 @@ class TensorBlock(Block):
     search: str | None = option(None, optional(choice(_bound_searches)))
     scalar_decomposition: bool | None = option(None, optional(flag()))
     codes: str | None = option(None, optional(choice(lambda: CODES)))
+    aligned_zero_point: bool | None = option(None, optional(flag()))
 
     def given(self) -> dict[str, Any]:
         """Return the values that are set, those that differ from the recipe's."""

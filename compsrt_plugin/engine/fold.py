@@ -11,6 +11,8 @@ those of q, k and v are in the rows of the linear layers that make them, where t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from compsrt_plugin.engine import structures as c
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
 from compsrt_plugin.quant.hadamard_transforms import rudin_shapiro
+from compsrt_plugin.quant.quantizer import ZERO_POINT_STEPS
 
 TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 1}
 INT16 = 2**15 - 1
@@ -160,41 +163,63 @@ def _quantized(
         "kept_columns": None if kept_columns is None else integers(kept_columns),
         "bias": floats(bias),
     }
-    weight = Scale(layer.weight_quantizer)
-    if not (shared and dots_fit(level, layer.input_quantizer.spec.levels - 1, weight.largest, len(columns))):
+    weight = _integer_weight(layer, rows, columns) if shared else None
+    if weight is None or not dots_fit(level, layer.input_quantizer.spec.levels - 1, weight.largest, len(columns)):
         values = decoded.detach().cpu().double().numpy()[np.ix_(rows, columns)]
         return c.Linear(**fields, weight=floats(values * factor[rows, None]), gamma=floats(bias[rows]))
-    return c.Linear(**fields, **_integer_fields(layer, weight, rows, columns, factor[rows], bias[rows]))
+    return c.Linear(**fields, **_integer_fields(Scale(layer.input_quantizer), weight, factor[rows], bias[rows]))
 
 
-def _integer_fields(
-    layer: QuantLinear, weight: Scale, rows: np.ndarray, columns: np.ndarray, factor: np.ndarray, bias: np.ndarray
-) -> dict[str, object]:
+@dataclass(frozen=True)
+class IntegerWeight:
+    """A weight in integers, ŵ = s w' + z: w' (rows, columns), s and z (rows,)."""
+
+    codes: np.ndarray
+    s: np.ndarray
+    z: np.ndarray
+
+    @property
+    def largest(self) -> int:
+        """The largest |w'|."""
+        return int(np.abs(self.codes).max(initial=0))
+
+
+def _integer_weight(layer: QuantLinear, rows: np.ndarray, columns: np.ndarray) -> IntegerWeight | None:
+    """Return the weight in integers; None where a mask has zeros that are no integer multiple of a fine step.
+
+    An aligned zero point is a whole number of quarter scales. In units of those, every weight and the 0 of a mask are
+    integers, and z is 0.
+    """
     assert layer.weight_codes is not None
-    taken = np.ix_(rows, columns)
-    centre, s_w, z_w = (
+    taken, found = np.ix_(rows, columns), Scale(layer.weight_quantizer)
+    centre, s, z = (
         np.broadcast_to(value.reshape(-1), layer.weight_codes.shape[:1])[rows]
-        for value in (weight.centre, weight.s, weight.z_centred)
+        for value in (found.centre, found.s, found.z_centred)
     )
     codes = layer.weight_codes.cpu().numpy()[taken].astype(np.int64) - centre[:, None].astype(np.int64)
-    stays = np.ones_like(codes)
-    if layer.weight_mask is not None:
-        stays = layer.weight_mask.cpu().numpy()[taken].astype(np.int64)
-        codes = codes * stays
-    found = Scale(layer.input_quantizer)
-    s_a, z_a, centre_a = float(found.s), float(found.z_centred), int(found.centre)
-    sums, kept = codes.sum(1), stays.sum(1)
-    fields: dict[str, object] = {
+    if layer.weight_mask is None:
+        return IntegerWeight(codes, s, z)
+    stays = layer.weight_mask.cpu().numpy()[taken]
+    if stays.all():
+        return IntegerWeight(codes, s, z)
+    if not layer.weight_quantizer.spec.aligned_zero_point:
+        return None
+    quarters = np.rint(z / s * ZERO_POINT_STEPS).astype(np.int64)  # z itself is rounded to float32
+    codes = np.where(stays, codes * ZERO_POINT_STEPS + quarters[:, None], 0)
+    return IntegerWeight(codes, s / ZERO_POINT_STEPS, np.zeros_like(z))
+
+
+def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray, bias: np.ndarray) -> dict[str, object]:
+    s_a, z_a, centre_a = float(a.s), float(a.z_centred), int(a.centre)
+    sums = w.codes.sum(1)
+    return {
         "integer": 1,
-        "codes": _padded(codes),
+        "codes": _padded(w.codes),
         "start": integers(-centre_a * sums),
-        "alpha": floats(s_a * s_w * factor),
-        "beta": floats(s_a * z_w * factor),
-        "gamma": floats(z_a * (s_w * sums + z_w * kept) * factor + bias),
+        "alpha": floats(s_a * w.s * factor),
+        "beta": floats(s_a * w.z * factor),
+        "gamma": floats(z_a * (w.s * sums + w.z * w.codes.shape[1]) * factor + bias),
     }
-    if not stays.all():
-        fields.update(mask=_padded(stays), mask_start=integers(-centre_a * kept))
-    return fields
 
 
 def _padded(codes: np.ndarray) -> np.ndarray:

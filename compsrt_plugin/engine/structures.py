@@ -51,7 +51,7 @@ class Linear(Structure):
         *(
             (name, POINTER)
             for name in (
-                *("signs", "kept_columns", "kept_rows", "weight", "codes", "mask", "start", "mask_start"),
+                *("signs", "kept_columns", "kept_rows", "weight", "codes", "start"),
                 *("alpha", "beta", "gamma", "bias"),
             )
         ),

@@ -63,7 +63,7 @@ class CompSRTModel(CalibratingModel):
         opt = copy.deepcopy(opt)
         self.quant: QuantOptions | None = None
         if opt.get("quant") is not None:
-            self.quant = resolve(opt["quant"])
+            self.quant = resolve(opt["quant"], pruned=opt.get("prune") is not None)
         elif opt["is_train"] and self.quantizes:
             raise CompSRTError("the option file has no quant: block", hint="add quant: {recipe: compsrt, bits: 3}")
         self.packed: Packed | None = None

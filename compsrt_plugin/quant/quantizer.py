@@ -23,6 +23,9 @@ from compsrt_plugin.quant.samples import Samples
 from compsrt_plugin.quant.spec import QuantSpec
 
 
+ZERO_POINT_STEPS = 4  # of an aligned zero point in one scale
+
+
 class Mode(Enum):
     """What a quantizer does with the tensors that pass through it."""
 
@@ -84,12 +87,17 @@ class Quantizer(nn.Module):
                 self.beta.zero_()
 
     def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
-        """Return s = (u - l) / (2^bits - 1) + alpha, kept above 1e-8, and Z = l + beta."""
+        """Return s = (u - l) / (2^bits - 1) + alpha, kept above 1e-8, and Z = l + beta, aligned if the spec says so."""
         scale = (self.upper - self.lower) / (self.spec.levels - 1)
         zero_point = self.lower
         if self.alpha is not None and self.beta is not None:
             scale, zero_point = scale + self.alpha, zero_point + self.beta
-        return scale.clamp_min(MIN_SCALE), zero_point
+        scale = scale.clamp_min(MIN_SCALE)
+        if self.spec.aligned_zero_point:
+            step = (scale / ZERO_POINT_STEPS).detach()
+            aligned = (zero_point.detach() / step).round() * step
+            zero_point = aligned + (zero_point - zero_point.detach())  # straight through
+        return scale, zero_point
 
     def transform(self, x: Tensor) -> Tensor:
         """Take x (..., d) to the quantizer's domain: (..., m), m = d without a transform."""

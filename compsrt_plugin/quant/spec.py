@@ -38,6 +38,8 @@ class QuantSpec:
         search: name of the bound search, see `quant.bounds.BOUND_SEARCHES`.
         scalar_decomposition: whether alpha and beta exist beside l and u.
         codes: `strict` keeps r in [0, 2^bits - 1]; `paper` does not, as published.
+        aligned_zero_point: whether Z is a whole number of quarter scales. A pruned weight, which is 0, then lies on
+            the same fine grid as the others, and a product of integers needs no second sum for its mask.
 
     Raises:
         CompSRTError: for a value that is not allowed; the message names the field.
@@ -49,6 +51,7 @@ class QuantSpec:
     search: str = "dobi"
     scalar_decomposition: bool = True
     codes: str = "strict"
+    aligned_zero_point: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not MIN_BITS <= self.bits <= MAX_BITS:
@@ -56,10 +59,9 @@ class QuantSpec:
         for name, allowed in (("transform", TRANSFORMS), ("granularity", GRANULARITIES), ("codes", CODES)):
             if getattr(self, name) not in allowed:
                 raise unknown_name(name, getattr(self, name), allowed)
-        if not isinstance(self.scalar_decomposition, bool):
-            raise CompSRTError(
-                f"scalar_decomposition is {self.scalar_decomposition!r}", allowed="true or false"
-            )
+        for name in ("scalar_decomposition", "aligned_zero_point"):
+            if not isinstance(getattr(self, name), bool):
+                raise CompSRTError(f"{name} is {getattr(self, name)!r}", allowed="true or false")
         if not isinstance(self.search, str):
             raise CompSRTError(f"search is {self.search!r}", allowed="the name of a bound search")
 

@@ -99,3 +99,12 @@ def test_resolving_leaves_the_table_as_it_was() -> None:
     before = json.dumps({name: recipe.values for name, recipe in RECIPES.items()})
     resolve({"recipe": "2dquant", "overrides": {"*.map": {"bits": 8}}})
     assert json.dumps({name: recipe.values for name, recipe in RECIPES.items()}) == before
+
+
+def test_weights_of_pruned_networks_have_aligned_zero_points_unless_told_otherwise() -> None:
+    def aligned(block: dict[str, object], pruned: bool) -> bool:
+        return resolve(block, pruned).spec.weight.aligned_zero_point
+
+    assert aligned({}, True) and not aligned({}, False)
+    assert not aligned({"weight": {"aligned_zero_point": False}}, True)
+    assert not aligned({"recipe": "compsrt-paper"}, True)

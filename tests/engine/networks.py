@@ -52,7 +52,7 @@ def _network(options: str) -> CompSRTSwinIR:
                 parameter.add_(torch.randn_like(parameter) * 0.2)
             elif "layers" in name and parameter.ndim == 2:
                 parameter.normal_(0, parameter.shape[1] ** -0.5)
-    made.quantize(resolve(quant).spec)
+    made.quantize(resolve(quant, pruned=pruning is not None).spec)
     batches = [picture_for(arch, seed=2)]
     if pruning is not None:
         prune(made, batches=batches, **pruning)

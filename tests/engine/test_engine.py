@@ -10,6 +10,7 @@ import torch
 
 from compsrt_plugin.bundled import WEIGHTS
 from compsrt_plugin.engine import Engine, engine_available
+from compsrt_plugin.engine.fold import describe_linear
 from compsrt_plugin.engine.library import LEVEL_VARIABLE, LEVELS, library
 from compsrt_plugin.packed_network import open_packed
 
@@ -117,6 +118,21 @@ PRUNING = {
 @pytest.mark.parametrize("bits", [3, 8])
 def test_pruned(level: str, name: str, bits: int) -> None:
     check(network(bits=bits, recipe="plus", pruning=PRUNING[name]))
+
+
+@pytest.mark.parametrize("name", PRUNING)
+def test_a_mask_costs_no_second_sum(level: str, name: str) -> None:
+    """With an aligned zero point the zeros of a mask are integers as all weights are."""
+    made = network(recipe="plus", pruning=PRUNING[name])
+    for layer in (made.layers[0].residual_group.blocks[0].mlp.fc1, made.layers[0].residual_group.blocks[1].attn.proj):
+        assert describe_linear(layer, level).integer == (level != "plain")
+
+
+def test_a_mask_whose_zeros_lie_between_the_steps_is_taken_in_floats(level: str) -> None:
+    free = {"transform": "hadamard_signed", "granularity": "per_channel", "aligned_zero_point": False}
+    made = network(recipe="plus", pruning=PRUNING["unstructured"], weight=free)
+    assert not describe_linear(made.layers[0].residual_group.blocks[0].mlp.fc1, level).integer
+    check(made)
 
 
 def test_pruned_rows_and_columns_take_no_part(level: str) -> None:

@@ -53,8 +53,7 @@ template <class Done>
 INLINE void give_output(const Linear& l, int slot, Scratch& s, Done done) {
     pruned_rows(l, s.T, done);
 #if COMPSRT_INTEGER
-    if (l.integer && l.mask) return code_product<true>(l, s.codes[slot], s.code_sums[slot], s.T, done);
-    if (l.integer) return code_product<false>(l, s.codes[slot], s.code_sums[slot], s.T, done);
+    if (l.integer) return code_product(l, s.codes[slot], s.code_sums[slot], s.T, done);
 #endif
     float_product(l.weight, nullptr, l.columns, 1, l.rows, s.taken, l.columns, s.T,
                   [&](int row, int lane, F y) INLINED {

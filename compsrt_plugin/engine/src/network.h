@@ -19,7 +19,7 @@ struct Quantizer {
 };
 
 // A linear layer. `integer`: the input as codes r, the weight as signed w' = c − its centre, and
-//   y = alpha Σ r'w' + beta Σ r' + gamma,  r' = r − centre  (with a mask, beta Σ mask·r').
+//   y = alpha Σ r'w' + beta Σ r' + gamma,  r' = r − centre.
 // Otherwise y = Σ weight·x̂ + gamma in floats.
 struct Linear {
     int32_t in, out;
@@ -32,9 +32,7 @@ struct Linear {
     const int32_t* kept_rows;     // [rows] or null: all
     const float* weight;          // [rows][columns]
     const int8_t* codes;          // [rows][columns rounded up to 4]
-    const int8_t* mask;           // the same shape, 0 and 1, or null
     const int32_t* start;         // [rows] −centre · Σ w'
-    const int32_t* mask_start;    // [rows] −centre · Σ mask
     const float *alpha, *beta, *gamma;  // [rows]
     const float* bias;            // [out]: what pruned rows give; null where none is
 };

@@ -69,20 +69,16 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, 
 }
 
 // A tile of R rows × 4 vectors. A function of its own, so that its sums have all registers to themselves.
-template <int R, bool MASKED, class Done>
+template <int R, class Done>
 OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, const float* code_sums, int T, int lane,
                                Done done) {
     const int padded = (l.columns + 3) & ~3;
-    Sum sums[R][4], kept[R][4];
+    Sum sums[R][4];
     const int8_t* w = l.codes + (size_t)row * padded;
-    const int8_t* mask = MASKED ? l.mask + (size_t)row * padded : nullptr;
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            sums[r][i] = dot_begin(l.start[row + r]);
-            if (MASKED) kept[r][i] = dot_begin(l.mask_start[row + r]);
-        }
+        for (int i = 0; i < 4; i++) sums[r][i] = dot_begin(l.start[row + r]);
     const uint8_t* from = codes + lane * 4;
     for (int k = 0; k < padded; k += 4, from += 4 * T) {
         I values[4];
@@ -93,11 +89,6 @@ OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, c
             I factor = broadcast4(w + r * padded + k);
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
-            if (MASKED) {
-                I stays = broadcast4(mask + r * padded + k);
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) kept[r][i] = dot(kept[r][i], values[i], stays);
-            }
         }
     }
 #pragma GCC unroll 6
@@ -106,19 +97,18 @@ OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, c
         const F alpha = all(l.alpha[o]), beta = all(l.beta[o]), gamma = all(l.gamma[o]);
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++) {
-            F total = MASKED ? to_float(dot_end(kept[r][i], l.mask_start[o])) : load(code_sums + lane + i * W);
-            done(at, lane + i * W, fma(to_float(dot_end(sums[r][i], start)), alpha, fma(total, beta, gamma)));
+            F rest = fma(load(code_sums + lane + i * W), beta, gamma);
+            done(at, lane + i * W, fma(to_float(dot_end(sums[r][i], start)), alpha, rest));
         }
     }
 }
 
-// y = alpha Σ r'w' + beta Σ r' + gamma; with a mask beta's sum is over the weights that stay.
-template <bool MASKED, class Done>
+// y = alpha Σ r'w' + beta Σ r' + gamma.
+template <class Done>
 INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, int T, Done done) {
-    constexpr int MOST = MASKED ? (kCodeRows > 2 ? kCodeRows / 2 : 1) : kCodeRows;
     for (int lane = 0; lane < T; lane += 4 * W)
-        in_blocks<MOST>(l.rows, [&](auto count, int row) INLINED {
-            code_tile<decltype(count)::value, MASKED>(l, row, codes, code_sums, T, lane, done);
+        in_blocks<kCodeRows>(l.rows, [&](auto count, int row) INLINED {
+            code_tile<decltype(count)::value>(l, row, codes, code_sums, T, lane, done);
         });
 }
 #endif
