@@ -116,9 +116,7 @@ def load_packed_state(network: nn.Module, packed: Packed, source: str | Path) ->
         )
     expected = network.state_dict()
     missing, extra = expected.keys() - packed.state.keys(), packed.state.keys() - expected.keys()
-    wrong = [
-        name for name in expected.keys() & packed.state.keys() if expected[name].shape != packed.state[name].shape
-    ]
+    wrong = [name for name in expected.keys() & packed.state.keys() if expected[name].shape != packed.state[name].shape]
     if missing or extra or wrong:
         first = min([*missing, *extra, *wrong])
         raise CompSRTError(

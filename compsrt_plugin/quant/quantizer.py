@@ -22,7 +22,6 @@ from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
 from compsrt_plugin.quant.samples import Samples
 from compsrt_plugin.quant.spec import QuantSpec
 
-
 ZERO_POINT_STEPS = 4  # of an aligned zero point in one scale
 
 

@@ -125,9 +125,7 @@ def _calls(call: Call, module: nn.Module) -> list[Product]:
     ]
 
 
-def _products(
-    name: str, module: nn.Module, x: Tensor, output: Tensor, kept: tuple[int, int] | None
-) -> list[Product]:
+def _products(name: str, module: nn.Module, x: Tensor, output: Tensor, kept: tuple[int, int] | None) -> list[Product]:
     if _is_attention(module):
         windows, tokens, channels = x.shape
         macs = windows * tokens**2 * channels

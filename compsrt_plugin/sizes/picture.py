@@ -115,9 +115,7 @@ def _draw_map(pen: ImageDraw.ImageDraw, content: Sequence[Piece], box: Box) -> N
             _label(pen, piece, (x0 + 10, y0 + 8), x1 - x0 - 18, y1 - y0 - 12, ink)
 
 
-def _label(
-    pen: ImageDraw.ImageDraw, piece: Piece, place: tuple[int, int], width: int, height: int, ink: str
-) -> None:
+def _label(pen: ImageDraw.ImageDraw, piece: Piece, place: tuple[int, int], width: int, height: int, ink: str) -> None:
     size = format_bytes(piece.bytes)
     if width < font(15).getlength(size) or height < line_height(15):
         return

@@ -1,8 +1,8 @@
 """The full-precision network that `CompSRTNet` wraps: from BasicSR's registry, or as spandrel knows it.
 
-    base: {type: HAT, upscale: 4, …}         a class in ARCH_REGISTRY and its arguments
-    base: {file: craft_x4.pth}               a weight file that spandrel reads; becomes
-    base: {spandrel: CRAFT, class: CRAFT, arguments: {…}}      which builds the same network without the file
+base: {type: HAT, upscale: 4, …}         a class in ARCH_REGISTRY and its arguments
+base: {file: craft_x4.pth}               a weight file that spandrel reads; becomes
+base: {spandrel: CRAFT, class: CRAFT, arguments: {…}}      which builds the same network without the file
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from compsrt_plugin.quant import (
 
 def small_network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 60, 3, padding=1), nn.Flatten(2), Swap(), nn.Linear(60, 120), nn.GELU(),
-                         nn.Linear(120, 60)).eval()
+    return nn.Sequential(
+        nn.Conv2d(3, 60, 3, padding=1), nn.Flatten(2), Swap(), nn.Linear(60, 120), nn.GELU(), nn.Linear(120, 60)
+    ).eval()
 
 
 class Swap(nn.Module):

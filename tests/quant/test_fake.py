@@ -120,7 +120,7 @@ def strict_by_autograd(x, scale, zero_point, top):
 def test_the_hand_written_strict_backward_equals_autograd(shape: tuple[int, ...]):
     torch.manual_seed(0)
     x = torch.randn(6, 50, dtype=torch.float64)
-    scale = (torch.rand(shape, dtype=torch.float64) * 0.2 + 0.2)
+    scale = torch.rand(shape, dtype=torch.float64) * 0.2 + 0.2
     zero_point = torch.randn(shape, dtype=torch.float64) * 0.1 - 0.5
     weight = torch.randn(6, 50, dtype=torch.float64)
     gradients = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compsrt_plugin.quant import QuantSpec, Quantizer
+from compsrt_plugin.quant import Quantizer, QuantSpec
 
 
 def quantizer(bits: int, aligned: bool) -> Quantizer:
