@@ -1,7 +1,9 @@
-// Register-blocked products: R rows of the weight × 4 vectors of lanes at a time.
+// Register-blocked products: R rows of the weight × 4 vectors of lanes at a time, of codes × kCodeVectors.
 
-// As many rows as the registers hold sums: 32 of them with AVX-512, 16 elsewhere.
-constexpr int kFloatRows = W == 16 ? 6 : 3, kCodeRows = W == 16 ? 6 : 2, kPairRows = W == 16 ? 5 : 2;
+// As many rows as the registers hold sums: 32 of them with AVX-512, 16 elsewhere. With those few, codes take 4 × 2: a step
+// then loads 6 operands for its 8 products.
+constexpr int kFloatRows = W == 16 ? 6 : 3, kPairRows = W == 16 ? 5 : 2;
+constexpr int kCodeRows = W == 16 ? 6 : 4, kCodeVectors = W == 16 ? 4 : 2;
 
 // Call `body` with R = MOST as often as it fits, then once with what remains.
 template <int MOST, class Body>
@@ -68,27 +70,27 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, 
     }
 }
 
-// A tile of R rows × 4 vectors. A function of its own, so that its sums have all registers to themselves.
+// A tile of R rows × kCodeVectors vectors. A function of its own, so that its sums have all registers to themselves.
 template <int R, class Done>
 OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, const float* code_sums, int T, int lane,
                                Done done) {
     const int padded = (l.columns + 3) & ~3;
-    Sum sums[R][4];
+    Sum sums[R][kCodeVectors];
     const int8_t* w = l.codes + (size_t)row * padded;
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) sums[r][i] = dot_begin(l.start[row + r]);
+        for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot_begin(l.start[row + r]);
     const uint8_t* from = codes + lane * 4;
     for (int k = 0; k < padded; k += 4, from += 4 * T) {
-        I values[4];
+        I values[kCodeVectors];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) values[i] = iload(from + i * W * 4);
+        for (int i = 0; i < kCodeVectors; i++) values[i] = iload(from + i * W * 4);
 #pragma GCC unroll 6
         for (int r = 0; r < R; r++) {
             I factor = broadcast4(w + r * padded + k);
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
+            for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
         }
     }
 #pragma GCC unroll 6
@@ -96,7 +98,7 @@ OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, c
         const int o = row + r, start = l.start[o], at = l.kept_rows ? l.kept_rows[o] : o;
         const F alpha = all(l.alpha[o]), beta = all(l.beta[o]), gamma = all(l.gamma[o]);
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < kCodeVectors; i++) {
             F rest = fma(load(code_sums + lane + i * W), beta, gamma);
             done(at, lane + i * W, fma(to_float(dot_end(sums[r][i], start)), alpha, rest));
         }
@@ -106,7 +108,7 @@ OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, c
 // y = alpha Σ r'w' + beta Σ r' + gamma.
 template <class Done>
 INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, int T, Done done) {
-    for (int lane = 0; lane < T; lane += 4 * W)
+    for (int lane = 0; lane < T; lane += kCodeVectors * W)
         in_blocks<kCodeRows>(l.rows, [&](auto count, int row) INLINED {
             code_tile<decltype(count)::value>(l, row, codes, code_sums, T, lane, done);
         });
