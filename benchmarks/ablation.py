@@ -74,12 +74,6 @@ SWITCHES: dict[str, Switch] = {
         ["quant:overrides={'*.map': {transform: hadamard}}"],
         lambda s: _map_transform(s) == "hadamard_softmax",
     ),
-    "map": Switch(
-        "Hadamard transform of the softmax map",
-        ["quant:overrides={'*.map': {transform: hadamard}}"],
-        ["quant:overrides={'*.map': {transform: none}}"],
-        lambda s: _map_transform(s) != "none",
-    ),
     "decomposition": Switch(
         "scalar decomposition (α, β) of activations",
         ["quant:activation:scalar_decomposition=true"],
