@@ -119,7 +119,7 @@ class QuantQKV(nn.Module):
         """q, k and v see the same input: its values are gathered once where their domains are the same."""
         layers = [layer for layer in (self.q, self.k, self.v) if isinstance(layer, QuantLinear)]
         for other in layers[1:]:
-            if other.input_quantizer.spec.transform == layers[0].input_quantizer.spec.transform:
+            if other.input_quantizer.same_domain(layers[0].input_quantizer):
                 other.input_quantizer.twin = (layers[0].input_quantizer,)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,6 +154,8 @@ class QuantWindowAttention(nn.Module):
         self.softmax, self.attn_drop, self.proj_drop = attention.softmax, attention.attn_drop, attention.proj_drop
         for operand in OPERANDS:
             chosen = spec.resolve("activation", name, f"{name}.{operand}")
+            if chosen is not None and operand == "v":
+                chosen = chosen.summed_over_tokens()
             setattr(self, f"{operand}_quantizer", None if chosen is None else Quantizer(chosen))
 
     def relative_position_bias(self) -> Tensor:

@@ -82,11 +82,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "plus": Recipe(
         "CompSRT and more, at honest bits: signs before the Hadamard transform, which spread the mean; a scale for "
-        "each output channel of a weight; the softmax map without the one Hadamard coefficient that is known; "
-        "convolutions at 8 bits; distillation trains the weights too",
+        "each output channel of a weight, and one for each token of an activation, from its largest magnitude; the "
+        "softmax map without the one Hadamard coefficient that is known; convolutions at 8 bits; distillation trains "
+        "the weights too",
         {
             "weight": {**_tensor("hadamard_signed", "dobi", False), "granularity": "per_channel"},
-            "activation": _tensor("hadamard_signed", "dobi", True),
+            "activation": {**_tensor("hadamard_signed", "dobi", True), "granularity": "per_token"},
             "conv_bits": 8,
             "overrides": {"*.map": {"transform": "hadamard_softmax"}},
         },

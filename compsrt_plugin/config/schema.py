@@ -66,7 +66,8 @@ class TensorBlock(Block):
     Attributes:
         bits: code width, 2 to 8.
         transform: `none`, `hadamard` (along the last axis), or one of those of docs/hadamard.md.
-        granularity: `per_tensor`, or `per_channel` (one scale per output row of a weight).
+        granularity: `per_tensor`; of weights also `per_channel` (one scale per output row), of activations `per_token`
+            (scales in units of each token's largest magnitude, which is taken when it is quantized).
         search: name of a bound search.
         scalar_decomposition: whether α and β are trained beside the bounds.
         codes: `strict` (at most 2^bits codes) or `paper` (as published, not limited).

@@ -17,7 +17,16 @@ import numpy as np
 import torch
 
 from compsrt_plugin.engine import structures as c
-from compsrt_plugin.engine.fold import INT16, Scale, describe_quantizer, dots_fit, floats, integers, share_domain
+from compsrt_plugin.engine.fold import (
+    INT16,
+    Scale,
+    describe_quantizer,
+    dots_fit,
+    floats,
+    integers,
+    share_domain,
+    unit_norm,
+)
 from compsrt_plugin.engine.windows import WindowLanes
 from compsrt_plugin.quant import Quantizer, padded_width
 
@@ -40,7 +49,7 @@ def describe_attention(attention: Any, lanes: WindowLanes, level: str) -> c.Atte
     by_lane[:, :, filled] = bias.transpose(0, 2, 1)[:, row_tokens][:, :, lanes.token_of_lane[filled]]
     constants: dict[str, float] = {}
     if scores:
-        constants.update(_score_constants(Scale(q), Scale(k)))
+        constants.update(_score_constants(q, k, head_dim))
     if product:
         constants.update(_product_constants(v, map_, head_dim, tokens))
     return c.Attention(
@@ -75,9 +84,16 @@ def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, to
     return summed * Scale(v).largest <= INT16
 
 
-def _score_constants(q: Scale, k: Scale) -> dict[str, float]:
-    # s_q s_k Σ q'k' + Z_q' s_k Σ k' + what does not depend on the key
-    return {"alpha": LOG2E * float(q.s * k.s), "key_beta": LOG2E * float(q.z_centred * k.s)}
+def _score_constants(of_q: Quantizer, of_k: Quantizer, head_dim: int) -> dict[str, float]:
+    # s_q s_k Σ q'k' + Z_q' s_k Σ k' + s_q Z_k' Σ q' + Z_q' Z_k' columns; the last two differ by the key's unit alone
+    q, k = Scale(of_q), Scale(of_k)
+    norm = LOG2E * unit_norm(of_q, head_dim) * unit_norm(of_k, head_dim)
+    found = {"alpha": norm * float(q.s * k.s), "key_beta": norm * float(q.z_centred * k.s)}
+    if of_k.per_token:
+        columns = head_dim if of_q.spec.transform == "none" else padded_width(head_dim)
+        found["query_beta"] = norm * float(q.s * k.z_centred)
+        found["gamma"] = norm * float(q.z_centred * k.z_centred) * columns
+    return found
 
 
 def _product_constants(v: Quantizer, map_: Quantizer, head_dim: int, tokens: int) -> dict[str, float]:
@@ -86,7 +102,7 @@ def _product_constants(v: Quantizer, map_: Quantizer, head_dim: int, tokens: int
     a, b = float(found_v.s) / np.sqrt(order), float(found_v.z_centred) * np.sqrt(order)
     s, z = float(found_map.s), float(found_map.z_centred)
     softmax, transformed = map_.spec.transform == "hadamard_softmax", map_.spec.transform != "none"
-    norm = 1 / np.sqrt(tokens) if transformed else 1.0
+    norm = (1 / np.sqrt(tokens) if transformed else 1.0) * unit_norm(map_, tokens)
     return {
         "out_alpha": norm * s * a,
         "out_beta": 0.0 if softmax else norm * s * b,

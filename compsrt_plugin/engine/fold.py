@@ -2,8 +2,9 @@
 
     y = Σ (s_a r + Z_a)(s_w c + Z_w) = s_a s_w Σ r'w' + s_a Z_w' Σ r' + Z_a' (s_w Σ w' + Z_w' m)
 
-with r' = r − centre and w' = c − centre of integers chosen so that s·centre + Z ≈ 0: all sums lie around zero, and
-in floats lose no more than those of the simulated network. Constants are computed in float64 and rounded once.
+times the token's unit where it has its own, and with r' = r − centre and w' = c − centre of integers chosen so that
+s·centre + Z ≈ 0: all sums lie around zero, and in floats lose no more than the simulated network's. Constants are
+computed in float64 and rounded once.
 
 `hadamard_signed` is the plain transform of x D, D = diag(±1): a linear layer has the signs of its input beside it, and
 those of q, k and v are in the rows of the linear layers that make them, where they cost nothing.
@@ -65,6 +66,7 @@ def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
         return c.Quantizer(width=rows)
     transform = TRANSFORMS[quantizer.spec.transform]
     width = padded_width(rows) if transform else rows
+    norm = np.sqrt(width if transform and not quantizer.per_token else 1)
     found = Scale(quantizer)
     s, z = float(found.s), float(found.z)
     return c.Quantizer(
@@ -73,10 +75,21 @@ def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
         top=found.top,
         transform=transform,
         width=width,
-        code_scale=1 / (s * np.sqrt(width if transform else 1)),
+        code_scale=1 / (s * norm),
         code_offset=-z / s,
+        per_token=int(quantizer.per_token),
         centre=int(found.centre),
     )
+
+
+def unit_norm(quantizer: Quantizer, rows: int) -> float:
+    """Return the factor that turns the engine's unit of a token, of `rows` values, into the quantizer's.
+
+    The engine takes the largest magnitude after butterflies without their 1 / √width; 1 where scales have no units.
+    """
+    if not quantizer.per_token or not TRANSFORMS[quantizer.spec.transform]:
+        return 1.0
+    return 1 / float(np.sqrt(padded_width(rows)))
 
 
 def signs_of(quantizer: Quantizer | None, width: int) -> np.ndarray:
@@ -126,7 +139,7 @@ def describe_linear(
         input=describe_quantizer(None, layer.in_features),
         signs=signs,
         weight=floats(layer.weight.detach().cpu().double().numpy() * factor[:, None]),
-        gamma=floats(_bias(layer) * factor),
+        bias=floats(_bias(layer) * factor),
     )
 
 
@@ -166,8 +179,9 @@ def _quantized(
     weight = _integer_weight(layer, rows, columns) if shared else None
     if weight is None or not dots_fit(level, layer.input_quantizer.spec.levels - 1, weight.largest, len(columns)):
         values = decoded.detach().cpu().double().numpy()[np.ix_(rows, columns)]
-        return c.Linear(**fields, weight=floats(values * factor[rows, None]), gamma=floats(bias[rows]))
-    return c.Linear(**fields, **_integer_fields(Scale(layer.input_quantizer), weight, factor[rows], bias[rows]))
+        return c.Linear(**fields, weight=floats(values * factor[rows, None]))
+    factor = factor[rows] * unit_norm(layer.input_quantizer, layer.in_features)
+    return c.Linear(**fields, **_integer_fields(Scale(layer.input_quantizer), weight, factor))
 
 
 @dataclass(frozen=True)
@@ -209,7 +223,7 @@ def _integer_weight(layer: QuantLinear, rows: np.ndarray, columns: np.ndarray) -
     return IntegerWeight(codes, s / ZERO_POINT_STEPS, np.zeros_like(z))
 
 
-def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray, bias: np.ndarray) -> dict[str, object]:
+def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray) -> dict[str, object]:
     s_a, z_a, centre_a = float(a.s), float(a.z_centred), int(a.centre)
     sums = w.codes.sum(1)
     return {
@@ -218,7 +232,7 @@ def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray, bias: np.nda
         "start": integers(-centre_a * sums),
         "alpha": floats(s_a * w.s * factor),
         "beta": floats(s_a * w.z * factor),
-        "gamma": floats(z_a * (w.s * sums + w.z * w.codes.shape[1]) * factor + bias),
+        "gamma": floats(z_a * (w.s * sums + w.z * w.codes.shape[1]) * factor),
     }
 
 

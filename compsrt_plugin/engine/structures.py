@@ -38,7 +38,7 @@ class Quantizer(Structure):
         *((name, F32) for name in ("scale", "zero")),
         *((name, I32) for name in ("top", "transform", "width")),
         *((name, F32) for name in ("code_scale", "code_offset")),
-        ("centre", I32),
+        *((name, I32) for name in ("per_token", "centre")),
     )
 
 
@@ -66,8 +66,8 @@ class Attention(Structure):
         *((name, Quantizer) for name in ("q", "k", "v", "map")),
         *((name, I32) for name in ("integer_scores", "integer_map")),
         *((name, POINTER) for name in ("lane_of_row", "bias")),
-        *((name, F32) for name in ("alpha", "key_beta", "out_alpha", "out_beta", "sum_alpha", "sum_beta")),
-        *((name, F32) for name in ("first_alpha", "first_beta")),
+        *((name, F32) for name in ("alpha", "key_beta", "query_beta", "gamma")),
+        *((name, F32) for name in ("out_alpha", "out_beta", "sum_alpha", "sum_beta", "first_alpha", "first_beta")),
     )
 
 

@@ -33,7 +33,7 @@ def library() -> ctypes.CDLL | None:
         found = ctypes.CDLL(spec.origin)
     except OSError:  # built for another machine
         return None
-    shape = [ctypes.c_int64, _I, _I, _I, _I, _P, _P, _I, ctypes.c_float, _I]
+    shape = [ctypes.c_int64, _I, _I, _I, _I, _P, _P, _I, _I, ctypes.c_float, _I]
     found.compsrt_fake_quantize.argtypes = [_P, _P, *shape]
     found.compsrt_fake_quantize_backward.argtypes = [_P, _P, _P, _P, _P, _P, *shape]
     return found
@@ -60,7 +60,9 @@ def usable(x: Tensor, transform: str) -> bool:
     )
 
 
-def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool) -> Tensor:
+def fake_quantize(
+    x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool = False
+) -> Tensor:
     """Return s r + Z of x, taken to the domain of `transform` before and, if `invert`, back after.
 
     Args:
@@ -69,6 +71,7 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transf
         top: the largest code.
         transform: `none`, `hadamard`, `hadamard_signed` or `hadamard_softmax`; the last only with `invert`.
         invert: whether the output is taken back.
+        per_token: whether scale and zero point are in units of each row's largest magnitude in the domain.
 
     Returns:
         (..., m), or (..., d) if nothing is transformed or `invert`.
@@ -78,7 +81,7 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transf
     vectors = _vectors(width, transform)
     width_out = width if invert or transform == "none" else vectors * LANES
     y = x.new_empty(*x.shape[:-1], width_out)
-    _call("compsrt_fake_quantize", [x, y], x, scale, zero_point, top, transform, invert)
+    _call("compsrt_fake_quantize", [x, y], x, scale, zero_point, top, transform, invert, per_token)
     return y
 
 
@@ -90,13 +93,14 @@ def fake_quantize_backward(
     top: int,
     transform: str,
     invert: bool,
+    per_token: bool = False,
     again: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of `fake_quantize` by x, scale and zero point (`quant.fake.StrictFakeQuantize` has them).
 
     Args:
         grad: of the output, and of its shape.
-        x, scale, zero_point, top, transform, invert: as of `fake_quantize`.
+        x, scale, zero_point, top, transform, invert, per_token: as of `fake_quantize`.
         again: filled with the output once more, if given; contiguous, of grad's shape.
 
     Returns:
@@ -108,7 +112,7 @@ def fake_quantize_backward(
     x, grad = x.contiguous(), grad.contiguous()
     grad_x, grad_scale, grad_zero = torch.empty_like(x), torch.empty_like(scale), torch.empty_like(zero_point)
     tensors = [x, grad, grad_x, again, grad_scale, grad_zero]
-    _call("compsrt_fake_quantize_backward", tensors, x, scale, zero_point, top, transform, invert)
+    _call("compsrt_fake_quantize_backward", tensors, x, scale, zero_point, top, transform, invert, per_token)
     return grad_x, grad_scale, grad_zero
 
 
@@ -127,6 +131,7 @@ def _call(
     top: int,
     transform: str,
     invert: bool,
+    per_token: bool,
 ) -> None:
     found = library()
     assert found is not None, "asked for without a library"
@@ -136,8 +141,7 @@ def _call(
     threads = torch.get_num_threads() if x.numel() >= _PARALLEL_FROM else 1
     pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
     shape = (rows, _vectors(width, transform), width, _TRANSFORMS[transform], int(invert))
-    done = getattr(found, name)(
-        *pointers, *shape, scale.data_ptr(), zero_point.data_ptr(), int(per_row), float(top), threads
-    )
+    grid = (scale.data_ptr(), zero_point.data_ptr(), int(per_row), int(per_token), float(top))
+    done = getattr(found, name)(*pointers, *shape, *grid, threads)
     if not done:
         raise MemoryError(f"{name}: no memory for the sums of {rows} rows")

@@ -2,7 +2,8 @@
 
 weight      DequantizeLinear(codes, s) + Z, times the mask where pruned; Z is no multiple of s, so it is a term
             of its own and not DequantizeLinear's (integer) zero point
-activation  Clip(Round((x - Z) / s), 0, 2^bits - 1) * s + Z; ONNX rounds halves to even, as torch does
+activation  Clip(Round((x - Z) / s), 0, 2^bits - 1) * s + Z; ONNX rounds halves to even, as torch does; s and Z of
+            tokens are multiples of ReduceMax(|x|)
 transform   MatMul with the constant H_m / sqrt(m), the rows that meet padding left out
 """
 
@@ -19,12 +20,17 @@ from compsrt_plugin.quant import (
     Quantizer,
     QuantLinear,
 )
+from compsrt_plugin.quant.fake import MIN_SCALE
 from compsrt_plugin.quant.quantizer import FORWARD_AND_INVERSE, share_domain
 
 
 def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
     """Fake-quantize x (..., m), already in the quantizer's domain."""
     scale, zero_point = (graph.constant(value) for value in quantizer.scale_and_zero_point())
+    if quantizer.per_token:
+        largest = graph.op("ReduceMax", graph.op("Abs", x), graph.integers(-1), keepdims=1)
+        unit = graph.op("Max", largest, graph.constant(MIN_SCALE))
+        scale, zero_point = graph.op("Mul", scale, unit), graph.op("Mul", zero_point, unit)
     if quantizer.spec.codes == "paper":
         x = graph.op("Clip", x, graph.constant(quantizer.lower), graph.constant(quantizer.upper))
     x = graph.op("Round", graph.op("Div", graph.op("Sub", x, zero_point), scale))

@@ -110,9 +110,11 @@ def _marked_quantizers() -> Iterator[None]:
 
         return call
 
-    def marked_pass(x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool) -> Tensor:
+    def marked_pass(
+        x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool = False
+    ) -> Tensor:
         with record_function(_MARK + _key((tuple(x.shape), transform, invert))):
-            return fake_quantize(x, scale, zero_point, top, transform, invert)
+            return fake_quantize(x, scale, zero_point, top, transform, invert, per_token)
 
     fake_quantize = native.fake_quantize
     methods = {name: marked(getattr(Quantizer, name), stage) for name, stage in OF_QUANTIZER.items()}
@@ -150,10 +152,10 @@ def _transform_shares(network: nn.Module, x: Tensor) -> dict[str, float]:
     with _replaced(native, {"fake_quantize": note}):
         network(x)
     shares = {}
-    for found, (scale, zero_point, top, transform, invert) in met.items():
+    for found, (*grid, transform, invert, per_token) in met.items():
         operand = torch.rand(found[0])
-        whole = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, transform, invert))  # noqa: B023
-        without = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, "none", invert))  # noqa: B023
+        whole = _seconds(lambda: fake_quantize(operand, *grid, transform, invert, per_token))  # noqa: B023
+        without = _seconds(lambda: fake_quantize(operand, *grid, "none", invert, per_token))  # noqa: B023
         shares[_key(found)] = 0.0 if transform == "none" else max(0.0, 1 - without / whole)
     return shares
 

@@ -25,6 +25,7 @@ class Operand(NamedTuple):
         top: the largest code.
         transform: name of the transform before quantization.
         invert: whether the quantized operand is transformed back.
+        per_token: whether scale and zero point are in units of each vector's largest magnitude.
     """
 
     x: Tensor
@@ -33,6 +34,7 @@ class Operand(NamedTuple):
     top: int = 0
     transform: str = "none"
     invert: bool = True
+    per_token: bool = False
 
 
 def fake_quantize(operand: Operand) -> Tensor:
@@ -66,7 +68,7 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         found = native.fake_quantize_backward(grads[0], *ctx.saved_tensors, *ctx.how)
-        return (*found, None, None, None)
+        return (*found, None, None, None, None)
 
 
 class _Product(torch.autograd.Function):

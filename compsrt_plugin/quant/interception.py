@@ -53,7 +53,7 @@ class Operand:
             transform = "none"
         elif transform == "hadamard_softmax" and not (self.sums_to_one and self.contracted):
             transform = "hadamard"
-        return dataclasses.replace(chosen, transform=transform)
+        return dataclasses.replace(chosen if self.contracted else chosen.summed_over_tokens(), transform=transform)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -114,19 +114,36 @@ class Quantizer(nn.Module):
         if self.spec.codes == "paper":
             return paper_fake_quantize(x, self.lower, self.upper, scale, zero_point)
         if native.usable(x, "none"):
-            return fused.fake_quantize(fused.Operand(x, scale, zero_point, self.spec.levels - 1))
-        return StrictFakeQuantize.apply(x, scale, zero_point, self.spec.levels - 1)
+            operand = fused.Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token)
+            return fused.fake_quantize(operand)
+        return StrictFakeQuantize.apply(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
 
     def codes(self, x: Tensor) -> Tensor:
         """Return the integers r of x (in the quantizer's domain) as a floating tensor of the same shape."""
         scale, zero_point = self.scale_and_zero_point()
         if self.spec.codes == "paper":
             return paper_codes(x, self.lower, self.upper, scale, zero_point)
-        return integer_codes(x, scale, zero_point, self.spec.levels - 1)
+        return integer_codes(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
+
+    @property
+    def per_token(self) -> bool:
+        """Whether bounds, scale and zero point are in units of each vector's `magnitude`."""
+        return self.spec.granularity == "per_token"
+
+    def _for_tokens(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> tuple[Tensor, Tensor]:
+        """Return s and Z of each vector of x, in the quantizer's domain; as they are unless `per_token`."""
+        if not self.per_token:
+            return scale, zero_point
+        unit = magnitude(x)
+        return scale * unit, zero_point * unit
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the values s r + Z of integer codes, in the quantizer's domain."""
         return dequantize(codes.to(self.lower.dtype), *self.scale_and_zero_point())
+
+    def same_domain(self, other: Quantizer) -> bool:
+        """Whether bounds of both are of the same values where both see the same tensor."""
+        return self.spec.transform == other.spec.transform and self.per_token == other.per_token
 
     @property
     def sampler(self) -> Quantizer:
@@ -142,7 +159,8 @@ class Quantizer(nn.Module):
         if self.samples is None:
             return
         try:
-            self.samples.add(self.transform(x.detach()))
+            values = self.transform(x.detach())
+            self.samples.add(values / magnitude(values) if self.per_token else values)
         except ValueError as error:
             raise CompSRTError(f"calibration, {self.name}: {error}") from error
 
@@ -164,7 +182,16 @@ class Quantizer(nn.Module):
 
     def operand(self, x: Tensor, invert: bool) -> fused.Operand:
         """Return x (..., d) as an operand of `fused`, in this quantizer's domain or, if `invert`, taken back."""
-        return fused.Operand(x, *self.scale_and_zero_point(), self.spec.levels - 1, self.spec.transform, invert)
+        grid = (*self.scale_and_zero_point(), self.spec.levels - 1)
+        return fused.Operand(x, *grid, self.spec.transform, invert, self.per_token)
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """Return the largest magnitude of each vector of x (..., m), above 1e-8: (..., 1), without gradient.
+
+    Its gradient would move one element of a token by what quantization does to all others, which is noise.
+    """
+    return x.detach().abs().amax(-1, keepdim=True).clamp_min_(MIN_SCALE)
 
 
 def distinct_values(codes: Tensor) -> set[int]:

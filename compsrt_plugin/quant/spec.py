@@ -20,7 +20,8 @@ from typing import Any
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 TRANSFORMS = ("none", "hadamard", "hadamard_softmax", "hadamard_signed", "hadamard_exact", "hadamard_block")
-GRANULARITIES = ("per_tensor", "per_channel")
+GRANULARITIES = ("per_tensor", "per_channel", "per_token")
+OF_WEIGHTS, OF_ACTIVATIONS = ("per_tensor", "per_channel"), ("per_tensor", "per_token")
 CODES = ("strict", "paper")
 MIN_BITS, MAX_BITS = 2, 8
 
@@ -34,7 +35,10 @@ class QuantSpec:
         transform: `none` quantizes x itself, `hadamard` x H_m / sqrt(m) along the last axis,
             `hadamard_softmax` the same without the first coefficient, which is known where rows sum to 1;
             `hadamard_signed`, `hadamard_exact` and `hadamard_block` see `quant.hadamard_transforms`.
-        granularity: `per_tensor` has one (l, u); `per_channel` one per row of a weight matrix.
+        granularity: `per_tensor` has one (l, u); `per_channel` one per row of a weight matrix; `per_token` one, in
+            units of the largest magnitude of each vector (token) of an activation, in the domain it is quantized in.
+            Scales of tokens are made from the token when it is quantized, and stored nowhere. (ZeroQuant, arXiv
+            2206.01861, has them with minimum and maximum; here the share of that range is searched and trained.)
         search: name of the bound search, see `quant.bounds.BOUND_SEARCHES`.
         scalar_decomposition: whether alpha and beta exist beside l and u.
         codes: `strict` keeps r in [0, 2^bits - 1]; `paper` does not, as published.
@@ -62,6 +66,8 @@ class QuantSpec:
         for name in ("scalar_decomposition", "aligned_zero_point"):
             if not isinstance(getattr(self, name), bool):
                 raise CompSRTError(f"{name} is {getattr(self, name)!r}", allowed="true or false")
+        if self.granularity == "per_token" and self.codes == "paper":
+            raise CompSRTError("granularity is 'per_token' and codes is 'paper'", hint="take codes: strict")
         if not isinstance(self.search, str):
             raise CompSRTError(f"search is {self.search!r}", allowed="the name of a bound search")
 
@@ -69,6 +75,13 @@ class QuantSpec:
     def levels(self) -> int:
         """Number of codes that `bits` can hold."""
         return 2**self.bits
+
+    def summed_over_tokens(self) -> QuantSpec:
+        """Return the spec of an operand whose tokens a product sums over, as v's are: with no scale for each of them.
+
+        Such scales would stand within the sum, which then is no product of integers any more.
+        """
+        return dataclasses.replace(self, granularity="per_tensor") if self.granularity == "per_token" else self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, fit for YAML and JSON."""
@@ -108,6 +121,9 @@ class NetworkSpec:
     matched: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for role, spec in (("weight", self.weight), ("activation", self.activation)):
+            if spec.granularity not in _granularities_of(role):
+                raise unknown_name(f"{role}: granularity", spec.granularity, _granularities_of(role))
         self.conv_spec()
         self.conv_input_spec()
         if self.conv_input_bits is not None and self.conv_bits is None:
@@ -139,12 +155,18 @@ class NetworkSpec:
         if role == "conv_input" and spec is None:
             return None
         for pattern, values in self.overrides.items():
-            if fnmatch.fnmatchcase(layer, pattern) or (place and fnmatch.fnmatchcase(place, pattern)):
+            of_layer = fnmatch.fnmatchcase(layer, pattern)
+            if of_layer or (place and fnmatch.fnmatchcase(place, pattern)):
                 self.matched.add(pattern)
                 if values.get("keep"):
                     return None
                 # the last axis of a convolution's input is a row of pixels: nothing to transform, no row to scale
                 left_out = {"keep", "transform", "granularity"} if role == "conv_input" else {"keep"}
+                granularity, allowed = values.get("granularity"), _granularities_of(role)
+                if granularity not in (None, *allowed):
+                    if not of_layer or role == "conv":
+                        raise unknown_name(f"override {pattern!r}: granularity", granularity, allowed)
+                    left_out.add("granularity")  # the pattern means the layer's other tensor, its weight or its input
                 changes = {k: v for k, v in values.items() if k not in left_out}
                 spec = dataclasses.replace(spec or self.weight, **changes)
         return spec
@@ -188,6 +210,10 @@ class NetworkSpec:
                 except CompSRTError as error:
                     raise CompSRTError(f"{name}: {error}") from error
         return cls(**parts)
+
+
+def _granularities_of(role: str) -> tuple[str, ...]:
+    return OF_WEIGHTS if role in ("weight", "conv") else OF_ACTIVATIONS
 
 
 def _plain(prefix: str, bits: int | None, granularity: str) -> QuantSpec | None:

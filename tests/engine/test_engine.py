@@ -107,6 +107,27 @@ def test_overrides(level: str, name: str) -> None:
     check(network(overrides=OVERRIDES[name]))
 
 
+TOKENS = {"granularity": "per_token"}
+
+
+@pytest.mark.parametrize("of_map", ["none", "hadamard", "hadamard_softmax"])
+@pytest.mark.parametrize("transform", ["none", "hadamard", "hadamard_signed"])
+def test_scales_of_tokens(level: str, transform: str, of_map: str) -> None:
+    activation = {"transform": transform, **TOKENS}
+    check(network(weight={"transform": transform}, activation=activation, overrides={"*.map": {"transform": of_map}}))
+
+
+@pytest.mark.parametrize("place", ["*.attn.q", "*.attn.k", "*.attn.map", "*.input", "*.qkv.k.input"])
+def test_scales_of_tokens_in_some_places(level: str, place: str) -> None:
+    check(network(overrides={place: TOKENS}))
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("name", ["kept operands", "kept map", "q unlike k", "one linear unlike its weight"])
+def test_scales_of_tokens_where_floats_are_taken(level: str, name: str, bits: int) -> None:
+    check(network(bits=bits, activation=TOKENS, overrides=OVERRIDES[name]))
+
+
 PRUNING = {
     "unstructured": {"hook": "magnitude", "ratio": 0.4},
     "two of four": {"hook": "n_m", "ratio": None, "options": {"n": 2, "m": 4}},
@@ -114,10 +135,11 @@ PRUNING = {
 }
 
 
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_token"])
 @pytest.mark.parametrize("name", PRUNING)
 @pytest.mark.parametrize("bits", [3, 8])
-def test_pruned(level: str, name: str, bits: int) -> None:
-    check(network(bits=bits, recipe="plus", pruning=PRUNING[name]))
+def test_pruned(level: str, name: str, bits: int, granularity: str) -> None:
+    check(network(bits=bits, recipe="plus", pruning=PRUNING[name], activation={"granularity": granularity}))
 
 
 @pytest.mark.parametrize("name", PRUNING)
@@ -135,8 +157,9 @@ def test_a_mask_whose_zeros_lie_between_the_steps_is_taken_in_floats(level: str)
     check(made)
 
 
-def test_pruned_rows_and_columns_take_no_part(level: str) -> None:
-    made = network()
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_token"])
+def test_pruned_rows_and_columns_take_no_part(level: str, granularity: str) -> None:
+    made = network(activation={"granularity": granularity})
     for layer in (made.layers[0].residual_group.blocks[0].mlp.fc1, made.layers[0].residual_group.blocks[1].attn.proj):
         mask = torch.ones_like(layer.weight_codes, dtype=torch.bool)
         mask[2:5], mask[:, 1] = False, False

@@ -34,42 +34,54 @@ def level(request):
     library.compsrt_level(max(native.LEVELS.values()))
 
 
-def quantizer_and_rows(width, transform, rows=131, seed=0):
+def quantizer_and_rows(width, transform, rows=131, seed=1, granularity="per_tensor"):
     torch.manual_seed(seed)
-    quantizer = Quantizer(QuantSpec(bits=3, transform=transform))
+    quantizer = Quantizer(QuantSpec(bits=3, transform=transform, granularity=granularity))
     x = torch.randn(rows, width).softmax(-1) if transform == "hadamard_softmax" else torch.randn(rows, width)
-    spread = quantizer.transform(x).std()
+    if granularity == "per_token":
+        x[0] = 0  # a token without magnitude
+        spread = torch.tensor(0.5)
+    else:
+        spread = quantizer.transform(x).std()
     quantizer.set_bounds(-1.5 * spread, 1.7 * spread)
     return quantizer, x
 
 
 def in_torch(quantizer, x, invert):
     scale, zero_point = quantizer.scale_and_zero_point()
+    if quantizer.per_token:
+        largest = quantizer.transform(x).detach().abs().max(-1, keepdim=True).values.clamp(min=1e-8)
+        scale, zero_point = scale * largest, zero_point * largest
     y = StrictFakeQuantize.apply(quantizer.transform(x), scale, zero_point, 7)
     return quantizer.inverse(y, x.shape[-1]) if invert else y
 
 
+GRANULARITIES = pytest.mark.parametrize("granularity", ["per_tensor", "per_token"])
+
+
+@GRANULARITIES
 @pytest.mark.parametrize(("width", "transform", "invert"), PLACES)
-def test_same_values_as_torch(level, width, transform, invert):
-    quantizer, x = quantizer_and_rows(width, transform)
+def test_same_values_as_torch(level, width, transform, invert, granularity):
+    quantizer, x = quantizer_and_rows(width, transform, granularity=granularity)
     scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
-    got = native.fake_quantize(x, scale, zero_point, 7, transform, invert)
+    got = native.fake_quantize(x, scale, zero_point, 7, transform, invert, quantizer.per_token)
     wanted = in_torch(quantizer, x, invert).detach()
     # The transform adds in another order: a value on the edge between two codes may fall to the other side.
     assert got.shape == wanted.shape
     assert ((got - wanted).abs() > 1e-5).float().mean() < (0.002 if transform != "none" else 1e-9)
 
 
+@GRANULARITIES
 @pytest.mark.parametrize(("width", "transform", "invert"), PLACES)
-def test_same_gradients_as_torch(level, width, transform, invert):
-    quantizer, x = quantizer_and_rows(width, transform)
+def test_same_gradients_as_torch(level, width, transform, invert, granularity):
+    quantizer, x = quantizer_and_rows(width, transform, granularity=granularity)
     x.requires_grad_()
     wanted = in_torch(quantizer, x, invert)
     grad = torch.randn_like(wanted)
     wanted.backward(grad)
     scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
     grad_x, grad_scale, grad_zero = native.fake_quantize_backward(
-        grad, x.detach(), scale, zero_point, 7, transform, invert
+        grad, x.detach(), scale, zero_point, 7, transform, invert, quantizer.per_token
     )
     assert ((grad_x - x.grad).abs() > 1e-4).float().mean() < 0.002
     assert quantizer.alpha.grad.item() == pytest.approx(grad_scale.item(), rel=2e-3, abs=2e-3 * grad.norm().item())

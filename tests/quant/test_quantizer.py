@@ -1,11 +1,12 @@
-"""Quantizers with aligned zero points."""
+"""Quantizers with aligned zero points, and with scales of tokens."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from compsrt_plugin.quant import Quantizer, QuantSpec
+from compsrt_plugin.quant import Mode, NetworkSpec, Quantizer, QuantSpec, calibrate, convert
 
 
 def quantizer(bits: int, aligned: bool) -> Quantizer:
@@ -33,3 +34,49 @@ def test_alignment_lets_gradients_pass():
         s, z = made.scale_and_zero_point()
         (2 * s + 3 * z).sum().backward()
     assert torch.equal(free.lower.grad, aligned.lower.grad) and torch.equal(free.upper.grad, aligned.upper.grad)
+
+
+def token_quantizer(transform: str = "hadamard", bits: int = 3) -> Quantizer:
+    made = Quantizer(QuantSpec(bits, transform, "per_token"))
+    made.set_bounds(-0.7, 0.8)
+    made.mode = Mode.ON
+    return made
+
+
+@pytest.mark.parametrize("transform", ["none", "hadamard", "hadamard_signed"])
+def test_scales_of_tokens_follow_the_token(transform: str):
+    made, x = token_quantizer(transform), torch.randn(7, 12, generator=torch.Generator().manual_seed(0))
+    factors = 2.0 ** torch.arange(-3, 4)[:, None]
+    with torch.no_grad():
+        assert torch.equal(made(x * factors), made(x) * factors)
+        assert torch.equal(made(x)[3:4], made(x[3:4]))  # whatever else there is
+
+
+def test_codes_of_tokens_are_no_more_than_the_bits_hold():
+    made = token_quantizer(bits=2)
+    x = torch.randn(50, 16) * torch.logspace(-4, 4, 50)[:, None]
+    assert set(made.codes(made.transform(x)).unique().tolist()) == {0, 1, 2, 3}
+    assert made(torch.zeros(2, 16)).abs().max() < 1e-7
+
+
+def test_gradients_of_scales_of_tokens_are_in_units_of_the_token():
+    made, x = token_quantizer("none"), torch.randn(9, 16, generator=torch.Generator().manual_seed(1))
+    grad = torch.randn(9, 16, generator=torch.Generator().manual_seed(2))
+    largest = x.abs().max(-1, keepdim=True).values
+    made(x).backward(grad)
+    plain = Quantizer(QuantSpec(3, "none"))
+    plain.set_bounds(-0.7, 0.8)
+    plain.mode = Mode.ON
+    (plain(x / largest) * largest).backward(grad)
+    for ours, theirs in ((made.lower, plain.lower), (made.upper, plain.upper), (made.alpha, plain.alpha)):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_bounds_of_tokens_are_searched_in_their_units():
+    network = nn.Sequential(nn.Linear(16, 16))
+    spec = NetworkSpec(QuantSpec(4), QuantSpec(4, granularity="per_token", search="minmax"))
+    convert(network, spec)
+    calibrate(network, [torch.randn(40, 16) * torch.logspace(-2, 3, 40)[:, None]])
+    found = network[0].input_quantizer
+    assert max(-found.lower.item(), found.upper.item()) == pytest.approx(1)
+    assert found.upper.item() - found.lower.item() <= 2

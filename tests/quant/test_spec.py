@@ -29,6 +29,7 @@ def test_a_spec_survives_json_and_yaml_unchanged(carrier):
         ({"bits": "3"}, "bits is '3'"),
         ({"transform": "hadamar"}, "did you mean 'hadamard'"),
         ({"granularity": "per_row"}, "granularity"),
+        ({"granularity": "per_token", "codes": "paper"}, "granularity is 'per_token' and codes is 'paper'"),
         ({"codes": "loose"}, "codes"),
         ({"scalar_decomposition": 1}, "scalar_decomposition"),
         ({"bit": 3}, "did you mean 'bits'"),
@@ -45,6 +46,8 @@ def test_a_wrong_field_is_named(values, says):
     [
         ({"weights": {}}, "did you mean 'weight'"),
         ({"weight": {"bits": 0}}, "weight: bits is 0"),
+        ({"weight": {"granularity": "per_token"}}, "weight: granularity"),
+        ({"activation": {"granularity": "per_channel"}}, "activation: granularity"),
         ({"conv_bits": 1}, "conv_bits is 1"),
         ({"conv_input_bits": 9}, "conv_input_bits is 9"),
         ({"conv_input_bits": 8, "conv_bits": None}, "conv_input_bits is 8 and conv_bits is null"),
@@ -56,3 +59,19 @@ def test_a_wrong_place_in_a_network_spec_is_named(values, says):
     with pytest.raises(CompSRTError) as error:
         NetworkSpec.from_dict(values)
     assert says in str(error.value)
+
+
+def test_a_granularity_goes_to_the_tensors_that_can_have_it():
+    spec = NetworkSpec(overrides={"fc": {"granularity": "per_token"}, "last.input": {"granularity": "per_token"}})
+    assert spec.resolve("activation", "fc", "fc.input").granularity == "per_token"
+    assert spec.resolve("weight", "fc", "fc.weight").granularity == "per_tensor"
+    assert spec.resolve("activation", "last", "last.input").granularity == "per_token"
+    spec = NetworkSpec(overrides={"fc.weight": {"granularity": "per_token"}})
+    with pytest.raises(CompSRTError, match=r"override 'fc.weight': granularity.*per_channel"):
+        spec.resolve("weight", "fc", "fc.weight")
+
+
+def test_an_operand_summed_over_tokens_has_no_scales_of_tokens():
+    spec = QuantSpec(granularity="per_token")
+    assert spec.summed_over_tokens().granularity == "per_tensor"
+    assert QuantSpec(granularity="per_channel").summed_over_tokens().granularity == "per_channel"

@@ -1,17 +1,17 @@
 // Attention in integers, where a row of the map is a lane (windows of 8, 16 or 32).
 //
-// scores  q' k' sums of centred codes; what depends on the query alone drops out of the softmax.
+// scores  q' k' sums of centred codes. What depends on the query alone drops out of the softmax, unless keys have units.
 // map·v   With H the transform along tokens, V = H v̂ is a_v·(H w) + a constant: w, integers, are the centred codes of v
 //         taken back along channels, and H w fits 16 bits. So the map is never transformed back, and
 //         out[c] = out_alpha Σ_h r'[h] V[h][c] + (terms of c alone, and of Σ r' where v has a constant in every token).
 
 // Codes of one operand of one head; more than 16 rows are transformed in memory, in a copy.
-static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, uint8_t* out) {
+static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, uint8_t* out, float* unit) {
     if (q.transform && q.width > 16) {
         __builtin_memcpy(s.operands[0], x, sizeof(float) * (size_t)rows * s.T);
         x = s.operands[0];
     }
-    encode(q, x, rows, s.T, out);
+    encode<1>({&q}, x, rows, s.T, {out}, unit);
 }
 
 // Scores of all keys for 4 vectors of queries, and the largest of each query.
@@ -19,7 +19,8 @@ template <bool MASKED>
 OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, F (&largest)[4], Scratch& s) {
     const int T = s.T, width = (a.q.width + 3) & ~3;
     const uint8_t *qc = s.head_codes[0] + lane * 4, *kc = s.head_codes[1];
-    const float* key_terms = s.small[0];
+    const float *key_terms = s.small[0], *query_terms = s.small[4] + lane;
+    const float *query_units = s.units[0] + lane, *key_units = s.units[1];
     F most[4];
     for (int i = 0; i < 4; i++) most[i] = largest[i];
     for (int key = 0; key < T; key += kKeys) {
@@ -42,11 +43,12 @@ OUTLINED static void score_column(const Attention& a, const Window& w, const flo
 #pragma GCC unroll 4
         for (int r = 0; r < kKeys; r++) {
             const size_t at = (size_t)(key + r) * T + lane;
-            const F alpha = all(a.alpha), term = all(key_terms[key + r]);
+            const F alpha = all(a.alpha), key_unit = all(key_units[key + r]), key_term = all(key_terms[key + r]);
             const int start = s.starts[key + r];
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
-                F y = fma(to_float(dot_end(sums[r][i], start)), alpha, load(bias + at + i * W)) + term;
+                F y = fma(to_float(dot_end(sums[r][i], start)), alpha, load(query_terms + i * W));
+                y = fma(fma(y, key_unit, key_term), load(query_units + i * W), load(bias + at + i * W));
                 if (MASKED) y = y + mask_of(w, key + r, lane + i * W, T);
                 most[i] = larger(most[i], y);
                 store(s.scores + at + i * W, y);
@@ -60,8 +62,8 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
     const int T = s.T, width = (a.q.width + 3) & ~3;
     uint8_t *qc = s.head_codes[0], *kc = s.head_codes[1];
     float* key_terms = s.small[0];
-    head_codes(a.q, q, a.head_dim, s, qc);
-    head_codes(a.k, k, a.head_dim, s, kc);
+    head_codes(a.q, q, a.head_dim, s, qc, s.units[0]);
+    head_codes(a.k, k, a.head_dim, s, kc, s.units[1]);
     // Rows that only fill the last four have code 0, and so must they after the subtraction; q's are 0 there anyway.
     const I centre = all_bytes(a.k.centre), ones = all_bytes(1);
     const int filled = (width - a.q.width) * a.k.centre;
@@ -74,8 +76,16 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
             total = dot(total, ones, codes);
         }
         F sums = to_float(dot_end(total, filled));
-        store(key_terms + lane, sums * all(a.key_beta));
+        store(key_terms + lane, sums * all(a.key_beta) * load(s.units[1] + lane));
         istore(s.starts + lane, to_int(sums * all((float)-a.q.centre)));
+    }
+    float* query_terms = s.small[4];
+    if (a.k.per_token) {
+        sums_of_codes(qc, a.q.width, a.q.centre, T, query_terms);
+        for (int lane = 0; lane < T; lane += W)
+            store(query_terms + lane, fma(load(query_terms + lane), all(a.query_beta), all(a.gamma)));
+    } else {
+        fill(query_terms, 0, T);
     }
     s.end(kQuantize);
     const float* bias = a.bias + (size_t)head * T * T;
@@ -91,7 +101,7 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
 }
 
 // Softmax, transform and quantization of the map: 16-bit codes, two rows a lane, in s.pairs [rows / 2][T]. The factor
-// 1 / Σ exp is part of the quantizer's scale.
+// 1 / Σ exp is part of the quantizer's scale, or of the unit of the query (s.units[2]).
 OUTLINED static void map_codes(const Attention& a, Scratch& s) {
     const int T = s.T;
     const F offset = all(a.map.code_offset), top = all((float)a.map.top), zero = all(0.0f);
@@ -109,7 +119,20 @@ OUTLINED static void map_codes(const Attention& a, Scratch& s) {
             odd = larger(smaller(fma(odd, scale, offset), top), zero);
             istore(s.pairs + (size_t)(row / 2) * T + lane, codes2(even, odd));
         };
-        if (a.map.transform) {
+        if (a.map.per_token) {
+            const int known = a.map.transform == kSoftmax;  // the first coefficient
+            if (a.map.transform) {
+                leading_passes(column, T, T, exponential);
+                auto sink = [&](int first, F(&v)[8]) INLINED { put_rows(v, column, first, T); };
+                for (int row = 0; row < T; row += 8) last_block<8>(column, row, T, T, sink);
+            } else {
+                for (int row = 0; row < T; row++) store(column + (size_t)row * T, exponential(column + (size_t)row * T));
+            }
+            const F unit = unit_of(column, known, T, T), scale = all(a.map.code_scale) / unit;
+            for (int row = 0; row < T; row += 2)
+                pack(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T), scale);
+            store(s.units[2] + lane, unit / total);
+        } else if (a.map.transform) {
             leading_passes(column, T, T, exponential);
             const F scale = all(a.map.code_scale) / total;
             for (int row = 0; row < T; row += 8) {
@@ -119,15 +142,15 @@ OUTLINED static void map_codes(const Attention& a, Scratch& s) {
                 };
                 last_block<8>(column, row, T, T, sink);
             }
-            if (a.map.transform == kSoftmax) {  // the first coefficient is known: its code is 0
-                int32_t* first = s.pairs + lane;
-                istore(first, high_half(iload(first)));
-            }
         } else {
             for (int row = 0; row < T; row++) store(column + (size_t)row * T, exponential(column + (size_t)row * T));
             const F scale = all(a.map.code_scale) / total;
             for (int row = 0; row < T; row += 2)
                 pack(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T), scale);
+        }
+        if (a.map.transform == kSoftmax) {  // the first coefficient is known: its code is 0
+            int32_t* first = s.pairs + lane;
+            istore(first, high_half(iload(first)));
         }
     }
 }
@@ -164,7 +187,8 @@ OUTLINED static void integer_values(const Attention& a, const float* v, Scratch&
 template <int R>
 OUTLINED static void pair_tile(const Attention& a, int c, int lane, float* out, const Scratch& s) {
     const int T = s.T;
-    const float *constants = s.small[2], *map_sums = s.small[3] + lane;
+    const float *constants = s.small[2], *map_sums = s.small[3] + lane, *known = s.small[5];
+    const float* units = s.units[2] + lane;
     PairSum sums[R][4];
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++)
@@ -189,6 +213,7 @@ OUTLINED static void pair_tile(const Attention& a, int c, int lane, float* out, 
         for (int i = 0; i < 4; i++) {
             F y = fma(to_float((I)sums[r][i]), all(a.out_alpha), all(constants[c + r]));
             if (a.out_beta != 0 && (c + r == 0 || !a.v.transform)) y = fma(load(map_sums + i * W), all(a.out_beta), y);
+            if (a.map.per_token) y = fma(y, load(units + i * W), all(known[c + r]));
             store(out + (size_t)(c + r) * T + lane + i * W, y);
         }
 }
@@ -198,7 +223,7 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
     map_codes(a, s);
     s.end(kSoftmaxStage);
     integer_values(a, v, s);
-    float* constants = s.small[2];
+    float *constants = s.small[2], *known = s.small[5];  // known: what the map's first coefficient gives, without units
     for (int c = 0; c < a.head_dim; c++) {
         float* w = s.operands[1] + (size_t)c * T;
         float total = 0, first = 0;
@@ -212,8 +237,10 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
         }
         for (int lane = 0; lane < T; lane += W) store_16bit(s.values + (size_t)c * T + lane, load(w + lane));
         s.starts[c] = (int)(-a.map.centre * total);
-        constants[c] = total * a.sum_alpha + first * a.first_alpha;
-        if (c == 0 || !a.v.transform) constants[c] += a.sum_beta + a.first_beta;
+        const bool all_channels = c == 0 || !a.v.transform;
+        constants[c] = total * a.sum_alpha + (all_channels ? a.sum_beta : 0);
+        known[c] = first * a.first_alpha + (all_channels ? a.first_beta : 0);
+        if (!a.map.per_token) constants[c] += known[c];
     }
     // Σ r' of each query, where v has a constant in every token; a transform keeps it in the first coefficient.
     float* map_sums = s.small[3];

@@ -51,6 +51,7 @@ void Scratch::allocate(const Network& n) {
         for (float*& p : operands) p = part(std::max(head_rows, (size_t)16) * t);
         for (float*& p : small) p = part(std::max(t, head_rows));
         for (float*& p : code_sums) p = part(t);
+        for (float*& p : units) p = part(t);
         for (uint8_t*& p : codes) p = (uint8_t*)part((widest + 16) * t / 4);
         for (uint8_t*& p : head_codes) p = (uint8_t*)part((head_rows + 16) * t / 4);
         pairs = (int32_t*)part((map_rows + 2) / 2 * t);

@@ -72,14 +72,17 @@ INLINE void untransformed(const float* x, int rows, int T, Sink sink) {
     }
 }
 
+template <int R>
+INLINE void put_rows(const F (&v)[R], float* column, int row, int T) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) store(column + (size_t)(row + r) * T, v[r]);
+}
+
 // Transform all T lanes in place.
 static void hadamard_in_place(float* x, int m, int T) {
     for (int lane = 0; lane < T; lane += W) {
         float* column = x + lane;
-        hadamard(column, m, m, T, [=](int row, auto& v) INLINED {
-            constexpr int R = sizeof v / sizeof v[0];
-            for (int r = 0; r < R; r++) store(column + (size_t)(row + r) * T, v[r]);
-        });
+        hadamard(column, m, m, T, [=](int row, auto& v) INLINED { put_rows(v, column, row, T); });
     }
 }
 

@@ -9,7 +9,7 @@ INLINE void pruned_rows(const Linear& l, int T, Done done) {
             kept++;
             continue;
         }
-        for (int lane = 0; lane < T; lane += W) done(row, lane, all(l.bias ? l.bias[row] : 0.0f));
+        for (int lane = 0; lane < T; lane += W) done(row, lane, all(l.bias[row]));
     }
 }
 
@@ -30,22 +30,23 @@ static void take_input(const Linear& l, float* x, bool own, int slot, Scratch& s
 #if COMPSRT_INTEGER
     if (l.integer) {
         if (!l.kept_columns) {
-            encode(l.input, x, l.in, T, s.codes[slot]);
+            encode<1>({&l.input}, x, l.in, T, {s.codes[slot]}, s.units[slot]);
         } else {
-            if (l.input.transform) {
-                fill(x + (size_t)l.in * T, 0, (size_t)(l.input.width - l.in) * T);
-                hadamard_in_place(x, l.input.width, T);
-            }
-            encode_kept(l.input, x, l.kept_columns, l.columns, T, s.codes[slot]);
+            to_domain(l.input, x, l.in, T);
+            encode_kept(l.input, x, l.kept_columns, l.columns, T, s.codes[slot], s.units[slot]);
         }
         sums_of_codes(s.codes[slot], l.columns, l.input.centre, T, s.code_sums[slot]);
         return;
     }
 #endif
-    simulate(l.input, l.inverse, x, l.in, T);
-    if (l.kept_columns)
+    if (l.kept_columns) {  // chosen in the domain, before a token's unit is taken
+        to_domain(l.input, x, l.in, T);
         for (int k = 0; k < l.columns; k++)
             __builtin_memmove(x + (size_t)k * T, x + (size_t)l.kept_columns[k] * T, sizeof(float) * T);
+        decode_in_place(l.input, x, l.columns, T);
+    } else {
+        simulate(l.input, l.inverse, x, l.in, T);
+    }
     s.taken = x;
 }
 
@@ -53,11 +54,12 @@ template <class Done>
 INLINE void give_output(const Linear& l, int slot, Scratch& s, Done done) {
     pruned_rows(l, s.T, done);
 #if COMPSRT_INTEGER
-    if (l.integer) return code_product(l, s.codes[slot], s.code_sums[slot], s.T, done);
+    if (l.integer) return code_product(l, s.codes[slot], s.code_sums[slot], s.units[slot], s.T, done);
 #endif
     float_product(l.weight, nullptr, l.columns, 1, l.rows, s.taken, l.columns, s.T,
                   [&](int row, int lane, F y) INLINED {
-                      done(l.kept_rows ? l.kept_rows[row] : row, lane, y + all(l.gamma[row]));
+                      const int at = l.kept_rows ? l.kept_rows[row] : row;
+                      done(at, lane, y + all(l.bias[at]));
                   });
 }
 
@@ -66,25 +68,17 @@ INLINE void give_output(const Linear& l, int slot, Scratch& s, Done done) {
 static bool take_shared_input(const Linear* const (&linears)[3], float* x, Scratch& s) {
     for (const Linear* l : linears)
         if (!l->integer || l->kept_columns || l->input.transform != linears[0]->input.transform ||
+            l->input.per_token != linears[0]->input.per_token ||
             !l->signs != !linears[0]->signs)  // which signs they are, their common width says
             return false;
-    const Quantizer& q = linears[0]->input;
-    const int T = s.T, rows = linears[0]->in, m = q.width;
-    const Coder coders[3] = {Coder(q), Coder(linears[1]->input), Coder(linears[2]->input)};
+    const int T = s.T, rows = linears[0]->in;
     apply_signs(linears[0]->signs, x, rows, T);
-    if (q.transform && m > 16) fill(x + (size_t)rows * T, 0, (size_t)(m - rows) * T);
-    for (int lane = 0; lane < T; lane += W) {
-        auto sink = [&](int row, auto& v) INLINED {
-#pragma GCC unroll 3
-            for (int i = 0; i < 3; i++) put_codes(coders[i], v, s.codes[i] + lane * 4, row, T);
-        };
-        if (q.transform)
-            hadamard(x + lane, rows, m, T, sink);
-        else
-            untransformed(x + lane, rows, T, sink);
-    }
-    for (int i = 0; i < 3; i++)
+    encode<3>({&linears[0]->input, &linears[1]->input, &linears[2]->input}, x, rows, T,
+              {s.codes[0], s.codes[1], s.codes[2]}, s.units[0]);
+    for (int i = 0; i < 3; i++) {
+        if (i) __builtin_memcpy(s.units[i], s.units[0], sizeof(float) * T);
         sums_of_codes(s.codes[i], linears[i]->columns, linears[i]->input.centre, T, s.code_sums[i]);
+    }
     return true;
 }
 #endif

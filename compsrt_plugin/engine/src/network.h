@@ -7,6 +7,8 @@ namespace compsrt {
 enum Transform : int32_t { kNone = 0, kHadamard = 1, kSoftmax = 2 };
 
 // x̂ = s·r + Z, r = clamp(round((x̃ − Z) / s), 0, top), x̃ = x H / √width or x itself. top 0: not quantized.
+// `per_token`: s and Z are in units of the largest |x̃| of each token, and code_scale in units of the largest unnormalized
+// one; the engine keeps that unit, and the factors of products have its 1/√width in them.
 struct Quantizer {
     float scale;
     float zero;
@@ -15,12 +17,13 @@ struct Quantizer {
     int32_t width;       // rows of the domain: the input's, or the next power of two
     float code_scale;    // codes of the unnormalized butterfly: r = round(x̃·code_scale + code_offset)
     float code_offset;
+    int32_t per_token;
     int32_t centre;      // integer subtracted from codes in products, so that they lie around zero
 };
 
 // A linear layer. `integer`: the input as codes r, the weight as signed w' = c − its centre, and
-//   y = alpha Σ r'w' + beta Σ r' + gamma,  r' = r − centre.
-// Otherwise y = Σ weight·x̂ + gamma in floats.
+//   y = unit (alpha Σ r'w' + beta Σ r' + gamma) + bias,  r' = r − centre, unit that of the token, or 1.
+// Otherwise y = Σ weight·x̂ + bias in floats.
 struct Linear {
     int32_t in, out;
     int32_t columns, rows;  // what pruning of whole columns and rows leaves
@@ -34,7 +37,7 @@ struct Linear {
     const int8_t* codes;          // [rows][columns rounded up to 4]
     const int32_t* start;         // [rows] −centre · Σ w'
     const float *alpha, *beta, *gamma;  // [rows]
-    const float* bias;            // [out]: what pruned rows give; null where none is
+    const float* bias;            // [out]
 };
 
 // softmax(q kᵀ + bias) v of one block. Rows of the map are keys, lanes are queries.
@@ -44,8 +47,10 @@ struct Attention {
     int32_t integer_scores, integer_map;
     const int32_t* lane_of_row;  // [tokens]: where the token of a map's row lies among the lanes
     const float* bias;           // [heads][tokens][lanes], times log2(e)
-    // integer scores, in units of log2: alpha Σ q'k' + key_beta Σ k'; what all keys share drops out of the softmax
-    float alpha, key_beta;
+    // integer scores, in units of log2, with the units of the query and of the key as factors:
+    //   alpha Σ q'k' + key_beta Σ k' + query_beta Σ q' + gamma;  the last two are 0 where keys have no units of their own,
+    //   since what all keys share drops out of the softmax
+    float alpha, key_beta, query_beta, gamma;
     // integer map·v, see attention_codes.h
     float out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta;
 };

@@ -72,8 +72,8 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, 
 
 // A tile of R rows × kCodeVectors vectors. A function of its own, so that its sums have all registers to themselves.
 template <int R, class Done>
-OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, const float* code_sums, int T, int lane,
-                               Done done) {
+OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, const float* code_sums,
+                               const float* units, int T, int lane, Done done) {
     const int padded = (l.columns + 3) & ~3;
     Sum sums[R][kCodeVectors];
     const int8_t* w = l.codes + (size_t)row * padded;
@@ -96,21 +96,23 @@ OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, c
 #pragma GCC unroll 6
     for (int r = 0; r < R; r++) {
         const int o = row + r, start = l.start[o], at = l.kept_rows ? l.kept_rows[o] : o;
-        const F alpha = all(l.alpha[o]), beta = all(l.beta[o]), gamma = all(l.gamma[o]);
+        const F alpha = all(l.alpha[o]), beta = all(l.beta[o]), gamma = all(l.gamma[o]), bias = all(l.bias[at]);
 #pragma GCC unroll 4
         for (int i = 0; i < kCodeVectors; i++) {
             F rest = fma(load(code_sums + lane + i * W), beta, gamma);
-            done(at, lane + i * W, fma(to_float(dot_end(sums[r][i], start)), alpha, rest));
+            F y = fma(to_float(dot_end(sums[r][i], start)), alpha, rest);
+            done(at, lane + i * W, fma(y, load(units + lane + i * W), bias));
         }
     }
 }
 
-// y = alpha Σ r'w' + beta Σ r' + gamma.
+// y = unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
 template <class Done>
-INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, int T, Done done) {
+INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, const float* units, int T,
+                         Done done) {
     for (int lane = 0; lane < T; lane += kCodeVectors * W)
         in_blocks<kCodeRows>(l.rows, [&](auto count, int row) INLINED {
-            code_tile<decltype(count)::value>(l, row, codes, code_sums, T, lane, done);
+            code_tile<decltype(count)::value>(l, row, codes, code_sums, units, T, lane, done);
         });
 }
 #endif

@@ -1,19 +1,40 @@
 // Values → codes r = clamp(round((x̃ − Z) / s), 0, top), and back.
 
+constexpr float kSmallestUnit = 1e-8f;  // of a token of nothing but zeros
+
 struct Coder {
     F scale, offset, top;
+    Coder() = default;
     explicit Coder(const Quantizer& q)
         : scale(all(q.code_scale)), offset(all(q.code_offset)), top(all((float)q.top)) {}
+    Coder(const Quantizer& q, F unit) : Coder(q) { scale = scale / unit; }  // of lanes with units of their own
     // Not yet rounded, limited from above; what packs the codes rounds them and makes negative ones 0.
     INLINED F raw(F x) const { return smaller(fma(x, scale, offset), top); }
     INLINED F code(F x) const { return nearest(larger(raw(x), all(0.0f))); }
 };
 
-// Replace the rows of x [m][T], transformed but not normalized, by s·r + Z.
+static float root(int m) { return __builtin_sqrtf((float)m); }
+
+// The largest magnitude of a lane of x [rows][T] from row `from` on.
+INLINE F unit_of(const float* x, int from, int rows, int T) {
+    F most = all(kSmallestUnit);
+    for (int row = from; row < rows; row++) most = larger(most, magnitude(load(x + (size_t)row * T)));
+    return most;
+}
+
+// Replace the rows of x [rows][T], transformed but not normalized, by s·r + Z.
 static void decode_in_place(const Quantizer& q, float* x, int rows, int T) {
-    const Coder coder(q);
-    const F scale = all(q.scale), zero = all(q.zero);
-    for (size_t i = 0; i < (size_t)rows * T; i += W) store(x + i, fma(coder.code(load(x + i)), scale, zero));
+    for (int lane = 0; lane < T; lane += W) {
+        F unit = all(1.0f);
+        if (q.per_token) unit = unit_of(x + lane, q.transform == kSoftmax, rows, T);
+        const Coder coder(q, unit);
+        if (q.per_token && q.transform) unit = unit * all(1 / root(q.width));
+        const F scale = all(q.scale) * unit, zero = all(q.zero) * unit;
+        for (int row = 0; row < rows; row++) {
+            float* p = x + (size_t)row * T + lane;
+            store(p, fma(coder.code(load(p)), scale, zero));
+        }
+    }
 }
 
 static void multiply(float* x, float factor, int rows, int T) {
@@ -25,17 +46,18 @@ static void fill(float* x, float value, size_t count) {
     for (size_t i = 0; i < count; i++) x[i] = value;
 }
 
-static float root(int m) { return __builtin_sqrtf((float)m); }
+static void to_domain(const Quantizer& q, float* x, int rows, int T) {
+    if (!q.transform) return;
+    fill(x + (size_t)rows * T, 0, (size_t)(q.width - rows) * T);
+    hadamard_in_place(x, q.width, T);
+}
 
 // Quantize `rows` rows of x in floats, in place, x with room for q.width rows: in the quantizer's domain, or back in
 // the original one if `inverse`. Returns the rows there are then.
 static int simulate(const Quantizer& q, int inverse, float* x, int rows, int T) {
     if (!q.top) return rows;
     const int m = q.width;
-    if (q.transform) {
-        fill(x + (size_t)rows * T, 0, (size_t)(m - rows) * T);
-        hadamard_in_place(x, m, T);
-    }
+    to_domain(q, x, rows, T);
     decode_in_place(q, x, m, T);
     if (!q.transform || !inverse) return m;
     if (q.transform == kSoftmax) fill(x, 1 / root(m), T);  // the coefficient that rows of sum 1 all have
@@ -59,30 +81,73 @@ INLINE void put_codes(const Coder& coder, F (&v)[R], uint8_t* out, int row, int 
     }
 }
 
-// Codes of `rows` rows of x [·][T] in their quantizer's domain; x is worked on in place if that has more than 16 rows.
-static void encode(const Quantizer& q, float* x, int rows, int T, uint8_t* out) {
-    const Coder coder(q);
-    const int m = q.width;
-    if (q.transform && m > 16) fill(x + (size_t)rows * T, 0, (size_t)(m - rows) * T);
+// Codes of `rows` rows of x [·][T] for N quantizers that have their transform in common, and are per token all or none.
+// x is worked on in place if the domain has more than 16 rows. unit [T]: that of each lane, 1 if not per token.
+template <int N>
+static void encode(const Quantizer* const (&q)[N], float* x, int rows, int T, uint8_t* const (&out)[N], float* unit) {
+    const int m = q[0]->width;
+    const bool transform = q[0]->transform, in_memory = transform && m > 16;
+    if (in_memory) fill(x + (size_t)rows * T, 0, (size_t)(m - rows) * T);
+    Coder coders[N];
+    auto take_unit = [&](F unit) INLINED {
+#pragma GCC unroll 3
+        for (int i = 0; i < N; i++) coders[i] = Coder(*q[i], unit);
+    };
+    take_unit(all(1.0f));
     for (int lane = 0; lane < T; lane += W) {
-        uint8_t* column = out + lane * 4;
-        auto sink = [&](int row, auto& v) INLINED { put_codes(coder, v, column, row, T); };
-        if (q.transform)
-            hadamard(x + lane, rows, m, T, sink);
-        else
-            untransformed(x + lane, rows, T, sink);
+        float* column = x + lane;
+        F most = all(q[0]->per_token ? kSmallestUnit : 1.0f);
+        auto coded = [&](int row, auto& v) INLINED {
+#pragma GCC unroll 3
+            for (int i = 0; i < N; i++) put_codes(coders[i], v, out[i] + lane * 4, row, T);
+        };
+        auto widened = [&](auto& v) INLINED {
+            constexpr int R = sizeof v / sizeof v[0];
+#pragma GCC unroll 16
+            for (int r = 0; r < R; r++) most = larger(most, magnitude(v[r]));
+        };
+        if (!q[0]->per_token) {
+            if (transform)
+                hadamard(column, rows, m, T, coded);
+            else
+                untransformed(column, rows, T, coded);
+        } else if (in_memory) {
+            hadamard(column, rows, m, T, [&](int row, auto& v) INLINED {
+                widened(v);
+                put_rows(v, column, row, T);
+            });
+            take_unit(most);
+            untransformed(column, m, T, coded);
+        } else if (transform) {
+            hadamard(column, rows, m, T, [&](int row, auto& v) INLINED {  // once, with all rows
+                widened(v);
+                take_unit(most);
+                coded(row, v);
+            });
+        } else {
+            most = unit_of(column, 0, rows, T);
+            take_unit(most);
+            untransformed(column, rows, T, coded);
+        }
+        store(unit + lane, most);
     }
 }
 
 // Codes of those rows of x [m][T], already transformed, that `kept` names.
-static void encode_kept(const Quantizer& q, const float* x, const int32_t* kept, int count, int T, uint8_t* out) {
-    const Coder coder(q);
-    for (int row = 0; row < count; row += 4)
-        for (int lane = 0; lane < T; lane += W) {
+static void encode_kept(const Quantizer& q, const float* x, const int32_t* kept, int count, int T, uint8_t* out,
+                        float* unit) {
+    for (int lane = 0; lane < T; lane += W) {
+        F most = all(q.per_token ? kSmallestUnit : 1.0f);
+        for (int row = 0; q.per_token && row < count; row++)
+            most = larger(most, magnitude(load(x + (size_t)kept[row] * T + lane)));
+        const Coder coder(q, most);
+        for (int row = 0; row < count; row += 4) {
             F v[4];
             for (int r = 0; r < 4; r++)
                 v[r] = row + r < count ? coder.raw(load(x + (size_t)kept[row + r] * T + lane)) : all(0.0f);
             istore(out + (size_t)row * T + lane * 4, codes4(v[0], v[1], v[2], v[3]));
         }
+        store(unit + lane, most);
+    }
 }
 #endif

@@ -12,10 +12,12 @@ INLINE F power_of_two(F x) {
     return times_power(fma(p, f, all(1.0f)), n);
 }
 
+INLINE F magnitude(F x) { return larger(x, -x); }
+
 // x Φ(x) = max(x, 0) − h(|x|), h(u) = u erfc(u / √2) / 2 by a polynomial in t = u / 2.75 − 1; absolute error 2e-7,
 // PyTorch's own is 1e-6.
 INLINE F gelu(F x) {
-    F u = larger(x, -x), t = smaller(fma(u, all(2.0f / 5.5f), all(-1.0f)), all(1.0f));
+    F u = magnitude(x), t = smaller(fma(u, all(2.0f / 5.5f), all(-1.0f)), all(1.0f));
     static const float p[] = {8.194370195e-03f,  -6.057603657e-02f, 1.912633777e-01f,  -3.087741733e-01f, 1.789475828e-01f,
                               2.617242932e-01f,  -6.283228993e-01f, 4.514880180e-01f,  1.513838619e-01f,  -5.179120302e-01f,
                               2.722125351e-01f,  1.806585491e-01f,  -2.569062114e-01f, 1.826339588e-02f,  9.892436862e-02f,

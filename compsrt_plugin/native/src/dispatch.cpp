@@ -55,15 +55,17 @@ int compsrt_level(int wanted) {
 }
 
 int compsrt_fake_quantize(const float *x, float *y, int64_t rows, int vectors, int width, int transform, int invert,
-                          const float *scale, const float *zero_point, int per_row, float top, int threads) {
-    AT_LEVEL(forward, x, y, rows, vectors, domain_of(width, transform, invert), {scale, zero_point, per_row, top}, threads);
+                          const float *scale, const float *zero_point, int per_row, int per_token, float top, int threads) {
+    AT_LEVEL(forward, x, y, rows, vectors, domain_of(width, transform, invert),
+             {scale, zero_point, per_row, per_token, top}, threads);
 }
 
 int compsrt_fake_quantize_backward(const float *x, const float *grad, float *grad_x, float *y, float *grad_scale,
                                    float *grad_zero, int64_t rows, int vectors, int width, int transform, int invert,
-                                   const float *scale, const float *zero_point, int per_row, float top, int threads) {
+                                   const float *scale, const float *zero_point, int per_row, int per_token, float top,
+                                   int threads) {
     AT_LEVEL(backward, x, grad, grad_x, y, grad_scale, grad_zero, rows, vectors, domain_of(width, transform, invert),
-             {scale, zero_point, per_row, top}, threads);
+             {scale, zero_point, per_row, per_token, top}, threads);
 }
 
 }  // extern "C"

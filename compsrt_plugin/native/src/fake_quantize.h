@@ -5,6 +5,7 @@
 struct Quantizer {
     const float *scale, *zero_point;  // one, or one for each row
     int per_row;
+    int per_token;  // scale and zero point are in units of the largest magnitude of each row, transformed
     float top;
 };
 
