@@ -120,15 +120,20 @@ OUTLINED static void map_codes(const Attention& a, Scratch& s) {
             istore(s.pairs + (size_t)(row / 2) * T + lane, codes2(even, odd));
         };
         if (a.map.per_token) {
-            const int known = a.map.transform == kSoftmax;  // the first coefficient
+            F unit = all(kSmallestUnit);
             if (a.map.transform) {
                 leading_passes(column, T, T, exponential);
-                auto sink = [&](int first, F(&v)[8]) INLINED { put_rows(v, column, first, T); };
+                auto sink = [&](int first, F(&v)[8]) INLINED {
+                    if (first == 0 && a.map.transform == kSoftmax) v[0] = zero;  // known, and no part of the unit
+                    unit = widest(unit, v);
+                    put_rows(v, column, first, T);
+                };
                 for (int row = 0; row < T; row += 8) last_block<8>(column, row, T, T, sink);
             } else {
                 for (int row = 0; row < T; row++) store(column + (size_t)row * T, exponential(column + (size_t)row * T));
+                unit = unit_of(column, 0, T, T);
             }
-            const F unit = unit_of(column, known, T, T), scale = all(a.map.code_scale) / unit;
+            const F scale = all(a.map.code_scale) / unit;
             for (int row = 0; row < T; row += 2)
                 pack(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T), scale);
             store(s.units[2] + lane, unit / total);

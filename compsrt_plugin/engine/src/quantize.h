@@ -15,6 +15,13 @@ struct Coder {
 
 static float root(int m) { return __builtin_sqrtf((float)m); }
 
+template <int R>
+INLINE F widest(F unit, const F (&v)[R]) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++) unit = larger(unit, magnitude(v[r]));
+    return unit;
+}
+
 // The largest magnitude of a lane of x [rows][T] from row `from` on.
 INLINE F unit_of(const float* x, int from, int rows, int T) {
     F most = all(kSmallestUnit);
@@ -101,11 +108,6 @@ static void encode(const Quantizer* const (&q)[N], float* x, int rows, int T, ui
 #pragma GCC unroll 3
             for (int i = 0; i < N; i++) put_codes(coders[i], v, out[i] + lane * 4, row, T);
         };
-        auto widened = [&](auto& v) INLINED {
-            constexpr int R = sizeof v / sizeof v[0];
-#pragma GCC unroll 16
-            for (int r = 0; r < R; r++) most = larger(most, magnitude(v[r]));
-        };
         if (!q[0]->per_token) {
             if (transform)
                 hadamard(column, rows, m, T, coded);
@@ -113,14 +115,14 @@ static void encode(const Quantizer* const (&q)[N], float* x, int rows, int T, ui
                 untransformed(column, rows, T, coded);
         } else if (in_memory) {
             hadamard(column, rows, m, T, [&](int row, auto& v) INLINED {
-                widened(v);
+                most = widest(most, v);
                 put_rows(v, column, row, T);
             });
             take_unit(most);
             untransformed(column, m, T, coded);
         } else if (transform) {
             hadamard(column, rows, m, T, [&](int row, auto& v) INLINED {  // once, with all rows
-                widened(v);
+                most = widest(most, v);
                 take_unit(most);
                 coded(row, v);
             });
