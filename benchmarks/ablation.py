@@ -68,6 +68,12 @@ SWITCHES: dict[str, Switch] = {
         ["quant:weight:granularity=per_tensor"],
         lambda s: s["quant"]["spec"]["weight"]["granularity"] == "per_channel",
     ),
+    "per_token": Switch(
+        "scales of tokens: activations in units of each token's largest magnitude",
+        ["quant:activation:granularity=per_token"],
+        ["quant:activation:granularity=per_tensor"],
+        lambda s: s["quant"]["spec"]["activation"]["granularity"] == "per_token",
+    ),
     "softmax": Switch(
         "softmax map without its known Hadamard coefficient",
         ["quant:overrides={'*.map': {transform: hadamard_softmax}}"],

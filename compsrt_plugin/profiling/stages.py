@@ -152,10 +152,10 @@ def _transform_shares(network: nn.Module, x: Tensor) -> dict[str, float]:
     with _replaced(native, {"fake_quantize": note}):
         network(x)
     shares = {}
-    for found, (*grid, transform, invert, per_token) in met.items():
+    for found, (scale, zero_point, top, transform, *how) in met.items():
         operand = torch.rand(found[0])
-        whole = _seconds(lambda: fake_quantize(operand, *grid, transform, invert, per_token))  # noqa: B023
-        without = _seconds(lambda: fake_quantize(operand, *grid, "none", invert, per_token))  # noqa: B023
+        whole = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, transform, *how))  # noqa: B023
+        without = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, "none", *how))  # noqa: B023
         shares[_key(found)] = 0.0 if transform == "none" else max(0.0, 1 - without / whole)
     return shares
 

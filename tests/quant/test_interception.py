@@ -76,9 +76,13 @@ def network(form: str) -> nn.Module:
     return Network(form).eval()
 
 
-def quantized(form: str, **overrides) -> nn.Module:
+GRANULARITIES = pytest.mark.parametrize("granularity", ["per_tensor", "per_token"])
+
+
+def quantized(form: str, granularity: str = "per_tensor", **overrides) -> nn.Module:
     plain = network(form)
-    spec = NetworkSpec(QuantSpec(4), QuantSpec(4), overrides={**SOFTMAX, **overrides})
+    activation = QuantSpec(4, granularity=granularity)
+    spec = NetworkSpec(QuantSpec(4), activation, overrides={**SOFTMAX, **overrides})
     return convert(plain, spec, discover(plain, PICTURES))
 
 
@@ -97,10 +101,11 @@ def test_with_quantizers_off_nothing_changes_by_a_bit(form: str):
         assert torch.equal(quantized(form)(PICTURES[0]), network(form)(PICTURES[0]))
 
 
-def test_all_ways_to_write_attention_give_the_same_quantized_result():
+@GRANULARITIES
+def test_all_ways_to_write_attention_give_the_same_quantized_result(granularity: str):
     results = []
     for form in FORMS:
-        student = quantized(form)
+        student = quantized(form, granularity)
         calibrate(student, PICTURES)
         with torch.no_grad():
             results.append(student(PICTURES[0]))
@@ -109,9 +114,16 @@ def test_all_ways_to_write_attention_give_the_same_quantized_result():
         assert float((other - results[0]).abs().mean()) < 0.01 * float(results[0].std())
 
 
+def test_operands_summed_over_their_tokens_have_one_scale():
+    found = {name: quantizer.spec.granularity for name, quantizer in named_quantizers(quantized("matmul", "per_token"))}
+    of_operands = [found[f"attn.{name}"] for name in ("q", "k", "map", "v")]
+    assert of_operands == ["per_token", "per_token", "per_token", "per_tensor"]
+
+
+@GRANULARITIES
 @pytest.mark.parametrize("form", FORMS)
-def test_codes_keep_to_their_bits_and_freezing_changes_no_bit(form: str):
-    student = quantized(form)
+def test_codes_keep_to_their_bits_and_freezing_changes_no_bit(form: str, granularity: str):
+    student = quantized(form, granularity)
     calibrate(student, PICTURES)
     counts = distinct_codes(student, PICTURES)
     widths = {name: quantizer.spec.bits for name, quantizer in named_quantizers(student)}
