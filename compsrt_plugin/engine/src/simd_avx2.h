@@ -13,6 +13,7 @@ INLINE F all(float v) { return _mm256_set1_ps(v); }
 INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE F larger(F a, F b) { return _mm256_max_ps(a, b); }
 INLINE F smaller(F a, F b) { return _mm256_min_ps(a, b); }
+INLINE F magnitude(F a) { return _mm256_andnot_ps(all(-0.0f), a); }
 INLINE F square_root(F a) { return _mm256_sqrt_ps(a); }
 INLINE F nearest(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE F times_power(F a, F n) {

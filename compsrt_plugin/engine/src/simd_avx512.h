@@ -12,6 +12,7 @@ INLINE F all(float v) { return _mm512_set1_ps(v); }
 INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE F larger(F a, F b) { return _mm512_max_ps(a, b); }
 INLINE F smaller(F a, F b) { return _mm512_min_ps(a, b); }
+INLINE F magnitude(F a) { return _mm512_abs_ps(a); }
 INLINE F square_root(F a) { return _mm512_sqrt_ps(a); }
 INLINE F nearest(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE F times_power(F a, F n) { return _mm512_scalef_ps(a, n); }

@@ -14,6 +14,7 @@ INLINE F all(float v) { return F{v, v, v, v}; }
 INLINE F fma(F a, F b, F c) { return a * b + c; }
 INLINE F larger(F a, F b) { return a > b ? a : b; }
 INLINE F smaller(F a, F b) { return a < b ? a : b; }
+INLINE F magnitude(F a) { return larger(a, -a); }
 INLINE F square_root(F a) {
     return F{__builtin_sqrtf(a[0]), __builtin_sqrtf(a[1]), __builtin_sqrtf(a[2]), __builtin_sqrtf(a[3])};
 }

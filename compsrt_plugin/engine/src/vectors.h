@@ -12,8 +12,6 @@ INLINE F power_of_two(F x) {
     return times_power(fma(p, f, all(1.0f)), n);
 }
 
-INLINE F magnitude(F x) { return larger(x, -x); }
-
 // x Φ(x) = max(x, 0) − h(|x|), h(u) = u erfc(u / √2) / 2 by a polynomial in t = u / 2.75 − 1; absolute error 2e-7,
 // PyTorch's own is 1e-6.
 INLINE F gelu(F x) {
