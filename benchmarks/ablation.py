@@ -86,6 +86,12 @@ SWITCHES: dict[str, Switch] = {
         ["quant:activation:scalar_decomposition=false"],
         lambda s: s["quant"]["spec"]["activation"]["scalar_decomposition"],
     ),
+    "rounding": Switch(
+        "weights rounded so that errors make up for each other (GPTQ)",
+        ["quant:rounding=gptq"],
+        ["quant:rounding=nearest"],
+        lambda s: s["quant"]["rounding"] == "gptq",
+    ),
     "train_weights": Switch(
         "weights trained too",
         ["distill:train_weights=true", "distill:lr_weights=2e-4"],

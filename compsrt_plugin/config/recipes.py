@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compsrt_plugin.config.schema import AS_RECIPE, CalibrationBlock, DistillBlock, QuantBlock
-from compsrt_plugin.errors import unknown_name
+from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.spec import NetworkSpec
 
 
@@ -20,12 +20,14 @@ class Recipe:
         about: one line on what it is and where it comes from.
         values: fields of a `NetworkSpec`, all but the bits.
         conditioning: `quant.conditioning`; None leaves the weights as they are.
+        rounding: of linear weights, `nearest` or `gptq` (`quant.rounding`).
         distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
     """
 
     about: str
     values: Mapping[str, Any]
     conditioning: float | None = None
+    rounding: str = "nearest"
     distill: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -83,14 +85,15 @@ RECIPES: dict[str, Recipe] = {
     "plus": Recipe(
         "CompSRT and more, at honest bits: signs before the Hadamard transform, which spread the mean; a scale for "
         "each output channel of a weight, and one for each token of an activation, from its largest magnitude; the "
-        "softmax map without the one Hadamard coefficient that is known; convolutions at 8 bits; distillation trains "
-        "the weights too",
+        "softmax map without the one Hadamard coefficient that is known; convolutions at 8 bits; weights rounded so "
+        "that errors make up for each other (GPTQ); distillation trains the weights too",
         {
             "weight": {**_tensor("hadamard_signed", "dobi", False), "granularity": "per_channel"},
             "activation": {**_tensor("hadamard_signed", "dobi", True), "granularity": "per_token"},
             "conv_bits": 8,
             "overrides": {"*.map": {"transform": "hadamard_softmax"}},
         },
+        rounding="gptq",
         # Bounds move in units of their range: one learning rate then fits tensors of any size.
         distill={"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
     ),
@@ -112,6 +115,7 @@ class QuantOptions:
         calibration: the pictures on which bounds are searched.
         conditioning: by how much a layer's outputs may move when its weight's condition number is lowered before;
             None leaves the weights.
+        rounding: how codes of linear weights are picked once bounds are searched, `nearest` or `gptq`.
     """
 
     recipe: str
@@ -119,6 +123,7 @@ class QuantOptions:
     spec: NetworkSpec
     calibration: CalibrationBlock
     conditioning: float | None = None
+    rounding: str = "nearest"
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, for the log and the checkpoint's header."""
@@ -128,6 +133,7 @@ class QuantOptions:
             "spec": self.spec.to_dict(),
             "calibration": dataclasses.asdict(self.calibration),
             "conditioning": self.conditioning,
+            "rounding": self.rounding,
         }
 
 
@@ -180,4 +186,9 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
     )
     given = block.conditioning
     conditioning = RECIPES[block.recipe].conditioning if isinstance(given, str) else given
-    return QuantOptions(block.recipe, block.bits, spec, block.calibration, conditioning)
+    rounding = RECIPES[block.recipe].rounding if block.rounding == AS_RECIPE else block.rounding
+    if rounding == "gptq" and spec.weight.codes == "paper":
+        if block.rounding != AS_RECIPE:
+            raise CompSRTError("quant.rounding is gptq and codes of weights are paper", hint="take codes: strict")
+        rounding = "nearest"
+    return QuantOptions(block.recipe, block.bits, spec, block.calibration, conditioning, rounding)

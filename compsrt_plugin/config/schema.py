@@ -14,7 +14,7 @@ from compsrt_plugin.config.checks import Check, choice, flag, mapping, number, o
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.spec import CODES, GRANULARITIES, MAX_BITS, MIN_BITS, TRANSFORMS
 
-AS_RECIPE = "recipe"  # the value of `conv_bits` and `conditioning` that leaves the choice to the recipe
+AS_RECIPE = "recipe"  # the value of `conv_bits`, `conditioning` and `rounding` that leaves the choice to the recipe
 B = TypeVar("B", bound="Block")
 
 
@@ -138,6 +138,9 @@ class CalibrationBlock(Block):
     patch_size: int = option(64, whole(8))
 
 
+ROUNDINGS = ("nearest", "gptq")
+
+
 def _conv_bits(key: str, value: Any) -> None:
     if value != AS_RECIPE:
         optional(whole(MIN_BITS, MAX_BITS))(key, value)
@@ -163,6 +166,8 @@ class QuantBlock(Block):
         conditioning: lower the condition numbers of linear weights before bounds are searched, while each layer's
             outputs on calibration patches move by at most this share of their norm; null leaves the weights,
             `recipe` leaves it to the recipe.
+        rounding: `nearest`, or `gptq`, which once bounds are searched picks codes of linear weights whose errors make
+            up for each other on calibration patches; `recipe` leaves it to the recipe.
         overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later ones win.
         calibration: the pictures on which bounds are searched.
     """
@@ -176,6 +181,7 @@ class QuantBlock(Block):
     conv_bits: int | str | None = option(AS_RECIPE, _conv_bits)
     conv_input_bits: int | None = option(None, optional(whole(MIN_BITS, MAX_BITS)))
     conditioning: float | str | None = option(AS_RECIPE, _conditioning)
+    rounding: str = option(AS_RECIPE, choice(lambda: (*ROUNDINGS, AS_RECIPE)))
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"check": per_pattern(_override)})
     calibration: CalibrationBlock = field(default_factory=CalibrationBlock, metadata={"block": CalibrationBlock})
 

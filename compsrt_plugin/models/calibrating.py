@@ -15,7 +15,7 @@ from compsrt_plugin.checkpoint.header import pack_options
 from compsrt_plugin.checkpoint.network import round_unquantized, save_network
 from compsrt_plugin.config.recipes import resolve_distill
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.calibration import Pruning, condition_weights, search_bounds
+from compsrt_plugin.models.calibration import Pruning, condition_weights, round_weights, search_bounds
 from compsrt_plugin.models.choice import named_as_test_sets
 from compsrt_plugin.models.curve import save_curve
 from compsrt_plugin.models.judge import Judge
@@ -91,6 +91,8 @@ class CalibratingModel(ResumableModel):
             condition_weights(network, self.opt, self.quant.calibration, self.quant.conditioning, self.device)
         self.pruning.at(0)
         search_bounds(network, self.opt, self.quant.calibration, self.device)
+        if self.quant.rounding == "gptq":
+            round_weights(network, self.opt, self.quant.calibration, self.device)
         if self._total:
             self.begin()
 
@@ -257,6 +259,7 @@ class CalibratingModel(ResumableModel):
                 "bits": self.quant.bits,
                 "weights_trained": self.trains_weights,
                 "conditioning": self.quant.conditioning,
+                "rounding": self.quant.rounding,
                 "iterations": iterations,
                 "chosen": training.choice.provenance(iterations) if training else None,
                 "teacher_sha256": identity["teacher"],

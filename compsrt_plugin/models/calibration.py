@@ -1,4 +1,4 @@
-"""What is done to a network on calibration patches: conditioning, pruning, and the search of its bounds."""
+"""What is done to a network on calibration patches: conditioning, pruning, the search of its bounds, rounding."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from compsrt_plugin import pruning
 from compsrt_plugin.config.schema import CalibrationBlock, PruneBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.pruning.statistics import gather_statistics
-from compsrt_plugin.quant import calibrate, named_quantizers, quantized_layers
+from compsrt_plugin.quant import QuantLinear, calibrate, named_quantizers, quantized_layers
 from compsrt_plugin.quant.conditioning import condition
+from compsrt_plugin.quant.rounding import round_compensated
 
 
 def calibration_batches(
@@ -94,6 +95,27 @@ def search_bounds(network: nn.Module, opt: dict[str, Any], block: CalibrationBlo
     """Search the bounds of every quantizer on patches of the train data set, and switch the quantizers on."""
     calibrate(network, calibration_batches(opt, block.patches, block.patch_size, device))
     get_root_logger().info(f"Bounds of {sum(1 for _ in named_quantizers(network))} quantizers searched")
+
+
+def round_weights(network: nn.Module, opt: dict[str, Any], block: CalibrationBlock, device: torch.device) -> None:
+    """Round the weights of all quantized linear layers so that errors make up for each other, as `quant.rounding`.
+
+    Args:
+        network: the quantized network, its bounds searched.
+        opt: BasicSR's parsed options with `datasets.train`.
+        block: the patches whose inputs say which errors count.
+        device: where the patches go.
+    """
+    batches = calibration_batches(opt, block.patches, block.patch_size, device, "rounding")
+    statistics = gather_statistics(network, batches)
+    changed = total = 0
+    for name, layer in quantized_layers(network):
+        if isinstance(layer, QuantLinear) and layer.weight_quantizer.spec.codes == "strict":
+            round_compensated(layer, statistics[name].gram)
+            assert layer.weight_shift is not None
+            changed += int(layer.weight_shift.count_nonzero())
+            total += layer.weight_shift.numel()
+    get_root_logger().info(f"Weights rounded by gptq: {changed / max(total, 1):.1%} have another code than the nearest")
 
 
 class Pruning:

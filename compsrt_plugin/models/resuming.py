@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 
@@ -54,9 +53,8 @@ class ResumableModel(SRModel):
                     hint="resume with the option file it was started with, or start anew without --auto_resume",
                 )
         network, values = self.net_g, resume_state["network"]
-        for name, layer in quantized_layers(network):
-            mask = values.get(f"{name}.weight_mask")
-            layer.weight_mask = None if mask is None else torch.ones_like(mask, device=self.device)
+        for _, layer in quantized_layers(network):
+            layer.weight_mask = None  # the state has the masks of its iteration
         network.load_state_dict(values)
         set_mode(network, Mode.ON)
         self.begin()

@@ -43,8 +43,8 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     observe(network, batches)
     with torch.no_grad():
         for _, layer in quantized_layers(network):
-            quantizer = layer.weight_quantizer
-            quantizer.set_bounds(*weight_bounds(layer))
+            layer.weight_shift = None
+            layer.weight_quantizer.set_bounds(*weight_bounds(layer))
         found: dict[tuple[Samples, str, int], tuple[float, float]] = {}  # q, k and v share their samples
         for name, quantizer in activations.items():
             samples, search, bits = gathered(name, quantizer), quantizer.spec.search, quantizer.spec.bits
@@ -159,7 +159,7 @@ def _distinct_weight_codes(layer: QuantizedLayer) -> int:
     quantizer = layer.weight_quantizer
     codes = layer.weight_codes
     if codes is None:
-        codes = quantizer.codes(quantizer.transform(layer.weight_matrix()))
+        codes = quantizer.codes(layer.transformed_matrix())
     if quantizer.spec.granularity == "per_channel":
         return max(len(distinct_values(row)) for row in codes)
     return len(distinct_values(codes))

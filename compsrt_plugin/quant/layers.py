@@ -23,6 +23,8 @@ class QuantizedLayer(nn.Module):
         weight: full-precision weight; None once frozen.
         weight_codes: uint8 (rows, columns in the domain) once frozen, else None.
         weight_mask: boolean (rows, m), False where a weight is pruned and stays exactly 0; None without pruning.
+        weight_shift: (rows, m), added to the transformed weight before it is rounded, see `quant.rounding`; None
+            without, and once frozen.
         weight_offset: what is added to codes before decoding; 0 for strict codes, whose range starts there.
     """
 
@@ -30,6 +32,7 @@ class QuantizedLayer(nn.Module):
     bias: Tensor | None
     weight_codes: Tensor | None
     weight_mask: Tensor | None
+    weight_shift: Tensor | None
     weight_offset: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None, weight_spec: QuantSpec) -> None:
@@ -40,6 +43,7 @@ class QuantizedLayer(nn.Module):
         self.weight_quantizer = Quantizer(weight_spec, rows=weight.shape[0])
         self.register_buffer("weight_codes", None)
         self.register_buffer("weight_mask", None)
+        self.register_buffer("weight_shift", None)
         self.register_buffer("weight_offset", None)
         self._decoded: Tensor | None = None
         self._kept: tuple[Tensor, Tensor | None, Tensor | None] | None = None
@@ -59,10 +63,15 @@ class QuantizedLayer(nn.Module):
             raise RuntimeError("a frozen layer has no full-precision weight; its codes are in weight_codes")
         return self.weight.flatten(1)
 
+    def transformed_matrix(self) -> Tensor:
+        """Return what is rounded: the full-precision weight in its quantizer's domain, shifted, (rows, m)."""
+        matrix = self.weight_quantizer.transform(self.weight_matrix())
+        return matrix if self.weight_shift is None else matrix + self.weight_shift
+
     def quantized_matrix(self) -> Tensor:
         """Return the quantized weight in the weight quantizer's domain, (rows, m)."""
         if self.weight_codes is None:
-            matrix = self.weight_quantizer.quantize(self.weight_quantizer.transform(self.weight_matrix()))
+            matrix = self.weight_quantizer.quantize(self.transformed_matrix())
             return matrix if self.weight_mask is None else matrix * self.weight_mask
         if self._decoded is None or self._decoded.device != self.weight_codes.device:
             codes = self.weight_codes.to(torch.float32)
@@ -81,7 +90,7 @@ class QuantizedLayer(nn.Module):
         if self.frozen:
             return
         with torch.no_grad():
-            codes = self.weight_quantizer.codes(self.weight_quantizer.transform(self.weight_matrix()))
+            codes = self.weight_quantizer.codes(self.transformed_matrix())
             offset = codes.min()
             if self.weight_quantizer.spec.codes == "paper" and offset != 0:
                 self.weight_offset = offset
@@ -98,7 +107,7 @@ class QuantizedLayer(nn.Module):
             self.weight_codes = codes.to(torch.uint8)
             if self.weight_mask is not None:
                 self.weight_codes *= self.weight_mask  # one code where nothing is read: packs and compresses best
-        self.weight = None
+        self.weight = self.weight_shift = None
 
     def stored_bits(self) -> int:
         """Return how many bits each stored code needs: the spec's, or more where paper codes overflow."""
@@ -129,10 +138,12 @@ class QuantizedLayer(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         self._decoded = self._kept = None
-        mask = state_dict.get(f"{prefix}weight_mask")
-        if self.weight is not None and not self.frozen and self.weight_mask is None and mask is not None:
-            # A training state of a pruned network: the mask comes with it.
-            self.weight_mask = torch.ones_like(mask, device=self.weight.device)
+        if self.weight is not None and not self.frozen:
+            # A training state brings its mask and its shift with it.
+            for name in ("weight_mask", "weight_shift"):
+                given = state_dict.get(f"{prefix}{name}")
+                if getattr(self, name) is None and given is not None:
+                    setattr(self, name, torch.ones_like(given, device=self.weight.device))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 

@@ -67,7 +67,8 @@ class QuantSpec:
             if not isinstance(getattr(self, name), bool):
                 raise CompSRTError(f"{name} is {getattr(self, name)!r}", allowed="true or false")
         if self.granularity == "per_token" and self.codes == "paper":
-            raise CompSRTError("granularity is 'per_token' and codes is 'paper'", hint="take codes: strict")
+            found = "granularity is 'per_token' and codes is 'paper'"
+            raise CompSRTError(found, hint="take granularity: per_tensor, or codes: strict")
         if not isinstance(self.search, str):
             raise CompSRTError(f"search is {self.search!r}", allowed="the name of a bound search")
 

@@ -71,6 +71,16 @@ def test_condiquant_is_two_d_quant_with_weights_conditioned_before() -> None:
             resolve({"conditioning": value})
 
 
+def test_rounding_is_the_recipes_unless_told_otherwise() -> None:
+    assert resolve({}).rounding == "gptq" and resolve({"recipe": "compsrt"}).rounding == "nearest"
+    assert resolve({"rounding": "nearest"}).rounding == "nearest"
+    assert resolve({"weight": {"codes": "paper"}}).rounding == "nearest"
+    with pytest.raises(CompSRTError, match="rounding is gptq and codes of weights are paper"):
+        resolve({"recipe": "compsrt-paper", "rounding": "gptq"})
+    with pytest.raises(CompSRTError, match=r"unknown quant\.rounding: 'gptqq'.*did you mean 'gptq'"):
+        resolve({"rounding": "gptqq"})
+
+
 def test_the_block_wins_over_the_recipe() -> None:
     block = {
         "recipe": "2dquant",

@@ -17,7 +17,13 @@ from pathlib import Path
 
 from models import forked, tiny_run
 
-QUICK = {"train__total_iter": 8, "val__val_freq": 4, "logger__save_checkpoint_freq": 2, "train__ema_decay": 0.5}
+QUICK = {
+    "quant__recipe": "plus",
+    "train__total_iter": 8,
+    "val__val_freq": 4,
+    "logger__save_checkpoint_freq": 2,
+    "train__ema_decay": 0.5,
+}
 
 
 def result(folder: Path) -> str:

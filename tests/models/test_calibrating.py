@@ -104,6 +104,16 @@ def test_weights_that_were_conditioned_are_told(folder: Path, capsys: pytest.Cap
     assert json.loads((folder / "experiments" / "tiny" / "results.json").read_text())["weights_trained"] is True
 
 
+def test_weights_that_make_up_for_each_others_rounding_are_told(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert train(folder, train__total_iter=0) == 0
+    nearest = sha256(packed(folder))
+    assert read_packed(packed(folder)).header["provenance"]["rounding"] == "nearest"
+    assert train(folder, train__total_iter=0, quant__rounding="gptq") == 0
+    assert "Weights rounded by gptq: " in capsys.readouterr().err
+    assert read_packed(packed(folder)).header["provenance"]["rounding"] == "gptq"
+    assert sha256(packed(folder)) != nearest
+
+
 def test_without_iterations_bounds_are_all(folder: Path):
     assert train(folder, train__total_iter=0) == 0
     provenance = read_packed(packed(folder)).header["provenance"]
@@ -134,8 +144,12 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
     assert sha256(packed(folder)) == wanted
 
 
-def test_a_pruned_run_with_trained_weights_goes_on_to_the_same_bits(folder: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("recipe", ["compsrt", "plus"])
+def test_a_pruned_run_with_trained_weights_goes_on_to_the_same_bits(
+    recipe: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     changes = {
+        "quant__recipe": recipe,
         "prune": {"hook": "magnitude", "ratio": 0.4, "end": 4, "every": 2},
         "distill": {"train_weights": True, "lr_weights": 1e-6, "relative_lr": True, "accumulate": 2},
     }

@@ -1,0 +1,108 @@
+"""GPTQ: errors that make up for each other, and the shift that makes a weight round to the codes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.quant import QuantLinear, QuantSpec, calibrate, convert, freeze, set_mode
+from compsrt_plugin.quant.quantizer import Mode
+from compsrt_plugin.quant.rounding import gptq_codes, round_compensated, shift_to
+from compsrt_plugin.quant.spec import NetworkSpec
+
+
+def inputs(count: int = 400, width: int = 24) -> Tensor:
+    """Correlated, as activations are."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(count, width, generator=generator) @ torch.randn(width, width, generator=generator)
+
+
+def layer_of(bits: int = 3, granularity: str = "per_channel", transform: str = "hadamard_signed") -> QuantLinear:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(24, 20))
+    activation = QuantSpec(bits, transform)
+    convert(network, NetworkSpec(QuantSpec(bits, transform, granularity, scalar_decomposition=False), activation))
+    calibrate(network, [inputs()])
+    assert isinstance(network[0], QuantLinear)
+    return network[0]
+
+
+def gram_of(layer: QuantLinear) -> Tensor:
+    x = layer.weight_quantizer.transform(inputs()).double()
+    return x.T @ x
+
+
+def output_error(layer: QuantLinear, value: Tensor, gram: Tensor) -> float:
+    target = layer.weight_quantizer.transform(layer.weight_matrix()).detach().double()
+    if layer.weight_mask is not None:
+        target = target * layer.weight_mask
+    error = value.detach().double() - target
+    return float(((error @ gram) * error).sum())
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_channel"])
+def test_outputs_are_nearer_than_with_the_nearest_codes(bits: int, granularity: str):
+    layer = layer_of(bits, granularity)
+    gram = gram_of(layer)
+    before = output_error(layer, layer.quantized_matrix(), gram)
+    round_compensated(layer, gram)
+    assert output_error(layer, layer.quantized_matrix(), gram) < 0.7 * before
+
+
+def test_a_weight_is_shifted_to_its_codes_and_no_further():
+    layer = layer_of()
+    quantizer, gram = layer.weight_quantizer, gram_of(layer)
+    weight = quantizer.transform(layer.weight_matrix()).detach().double()
+    codes = gptq_codes(weight, quantizer, gram)
+    round_compensated(layer, gram)
+    assert torch.equal(quantizer.codes(layer.transformed_matrix()).double(), codes)
+    assert set(codes.unique().tolist()) <= set(range(8))
+    same = quantizer.codes(weight.float()).double() == codes
+    assert 0.1 < float(same.double().mean()) < 0.99
+    assert bool((layer.weight_shift[same] == 0).all())
+    scale = quantizer.scale_and_zero_point()[0].detach().double()
+    position = (weight + layer.weight_shift - quantizer.scale_and_zero_point()[1]) / scale
+    assert ((position - codes).abs()[~same] - 0.49).clamp_min(0).max() < 1e-3
+
+
+def test_uncorrelated_inputs_leave_the_nearest_codes():
+    layer = layer_of(transform="none")
+    quantizer = layer.weight_quantizer
+    weight = layer.weight_matrix().detach().double()
+    codes = gptq_codes(weight, quantizer, torch.diag(torch.rand(24).double() + 0.1))
+    assert torch.equal(codes, quantizer.codes(weight.float()).double())
+    assert not shift_to(codes, weight, quantizer).any()
+
+
+def test_pruned_weights_stay_out_of_it():
+    layer = layer_of()
+    layer.weight_mask = torch.rand(20, 32, generator=torch.Generator().manual_seed(1)) > 0.4
+    gram = gram_of(layer)
+    before = output_error(layer, layer.quantized_matrix(), gram)
+    round_compensated(layer, gram)
+    after = layer.quantized_matrix()
+    assert bool((after[~layer.weight_mask] == 0).all())
+    assert output_error(layer, after, gram) < before
+
+
+def test_freezing_changes_no_bit_and_a_state_brings_the_shift_back():
+    layer, x = layer_of(), inputs(50)
+    round_compensated(layer, gram_of(layer))
+    with torch.no_grad():
+        wanted = layer(x)
+    again = layer_of()
+    again.load_state_dict(layer.state_dict())
+    set_mode(again, Mode.ON)
+    with torch.no_grad():
+        assert torch.equal(again(x), wanted)
+        assert torch.equal(freeze(nn.Sequential(layer))(x), wanted)
+    assert layer.weight_shift is None
+
+
+def test_weights_train_on_from_their_codes():
+    layer = layer_of()
+    round_compensated(layer, gram_of(layer))
+    layer(inputs(50)).square().sum().backward()
+    assert layer.weight.grad is not None and float(layer.weight.grad.abs().sum()) > 0
