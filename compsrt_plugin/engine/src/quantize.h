@@ -15,11 +15,17 @@ struct Coder {
 
 static float root(int m) { return __builtin_sqrtf((float)m); }
 
+// In pairs: one long chain of maxima would be waited for.
 template <int R>
 INLINE F widest(F unit, const F (&v)[R]) {
+    F most[R];
 #pragma GCC unroll 16
-    for (int r = 0; r < R; r++) unit = larger(unit, magnitude(v[r]));
-    return unit;
+    for (int r = 0; r < R; r++) most[r] = magnitude(v[r]);
+#pragma GCC unroll 4
+    for (int half = R / 2; half >= 1; half /= 2)
+#pragma GCC unroll 8
+        for (int r = 0; r < half; r++) most[r] = larger(most[r], most[r + half]);
+    return larger(unit, most[0]);
 }
 
 // The largest magnitude of a lane of x [rows][T] from row `from` on.
