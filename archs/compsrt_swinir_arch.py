@@ -119,7 +119,7 @@ class QuantQKV(nn.Module):
         """q, k and v see the same input: its values are gathered once where their domains are the same."""
         layers = [layer for layer in (self.q, self.k, self.v) if isinstance(layer, QuantLinear)]
         for other in layers[1:]:
-            if other.input_quantizer.same_domain(layers[0].input_quantizer):
+            if other.input_quantizer.gathers_alike(layers[0].input_quantizer):
                 other.input_quantizer.twin = (layers[0].input_quantizer,)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.spec import CODES, GRANULARITIES, MAX_BITS, MIN_BITS, TRANSFORMS
 
 AS_RECIPE = "recipe"  # the value of `conv_bits`, `conditioning` and `rounding` that leaves the choice to the recipe
+ROUNDINGS = ("nearest", "gptq")
 B = TypeVar("B", bound="Block")
 
 
@@ -136,9 +137,6 @@ class CalibrationBlock(Block):
 
     patches: int = option(32, whole(1))
     patch_size: int = option(64, whole(8))
-
-
-ROUNDINGS = ("nearest", "gptq")
 
 
 def _conv_bits(key: str, value: Any) -> None:

@@ -141,8 +141,8 @@ class Quantizer(nn.Module):
         """Return the values s r + Z of integer codes, in the quantizer's domain."""
         return dequantize(codes.to(self.lower.dtype), *self.scale_and_zero_point())
 
-    def same_domain(self, other: Quantizer) -> bool:
-        """Whether bounds of both are of the same values where both see the same tensor."""
+    def gathers_alike(self, other: Quantizer) -> bool:
+        """Whether both gather the same values for their bound searches where both see the same tensor."""
         return self.spec.transform == other.spec.transform and self.per_token == other.per_token
 
     @property

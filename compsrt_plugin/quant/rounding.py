@@ -53,7 +53,8 @@ def gptq_codes(weight: Tensor, quantizer: Quantizer, gram: Tensor, mask: Tensor 
     """
     scale, zero_point = (part.detach().double() for part in quantizer.scale_and_zero_point())
     columns = gram.shape[0]
-    damping = DAMPING * gram.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
+    mean = gram.diagonal().mean()
+    damping = torch.where(mean > 0, DAMPING * mean, 1.0)  # inputs that are all 0 prefer no code
     order = gram.diagonal().argsort(descending=True, stable=True)
     hessian = gram[order][:, order] + damping * torch.eye(columns, dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
@@ -72,7 +73,16 @@ def gptq_codes(weight: Tensor, quantizer: Quantizer, gram: Tensor, mask: Tensor 
 
 
 def shift_to(codes: Tensor, weight: Tensor, quantizer: Quantizer) -> Tensor:
-    """Return the smallest shift of `weight` (rows, m) that makes it round to `codes`; 0 where it does already."""
+    """Return the smallest shift of a weight that makes it round to given codes.
+
+    Args:
+        codes: (rows, m), as `gptq_codes` returns them.
+        weight: (rows, m) in the quantizer's domain, float64.
+        quantizer: of the weight.
+
+    Returns:
+        (rows, m), in the weight's units; 0 where the weight rounds to its code already.
+    """
     scale, zero_point = (part.detach().double() for part in quantizer.scale_and_zero_point())
     position = (weight - zero_point) / scale
     lowest = torch.where(codes == 0, -torch.inf, codes - REACH)

@@ -76,6 +76,12 @@ def test_uncorrelated_inputs_leave_the_nearest_codes():
     assert not shift_to(codes, weight, quantizer).any()
 
 
+def test_a_layer_whose_inputs_are_all_zero_keeps_the_nearest_codes():
+    layer = layer_of()
+    round_compensated(layer, torch.zeros(32, 32, dtype=torch.float64))
+    assert layer.weight_shift is not None and not layer.weight_shift.any()
+
+
 def test_pruned_weights_stay_out_of_it():
     layer = layer_of()
     layer.weight_mask = torch.rand(20, 32, generator=torch.Generator().manual_seed(1)) > 0.4
