@@ -38,9 +38,11 @@ def _drawing(original: Any) -> Any:
         if opt["model_type"] not in OURS:
             return loader, sampler, val_loaders, epochs, iterations
         from basicsr.data import build_dataloader
+        from basicsr.utils.registry import MODEL_REGISTRY
 
         from compsrt_plugin.data.draws import DrawnPictures, DrawSampler
 
+        MODEL_REGISTRY.get(opt["model_type"]).prepare_pictures(opt, loader.dataset)
         batch = loader.batch_size * opt["world_size"]
         sampler = DrawSampler(
             len(loader.dataset),

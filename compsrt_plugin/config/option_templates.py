@@ -224,6 +224,7 @@ datasets:
     # dataroot_gt: datasets/DF2K/HR
     subset: train
     keep_in_memory: true  # pictures are decoded once; 3 bytes a pixel
+    # shrunk: [0.8]  # trains on the pictures at these shares of their size too
     io_backend:
       type: disk
 
@@ -253,6 +254,7 @@ train:
   ema_decay: 0.999  # the moving average is what is judged and kept
   precision: fp32  # GPU: tf32, or bf16
   compile: false  # GPU: true, if torch can compile there
+  teacher_once: false  # true: the stronger network runs once over each whole picture, not over every patch
 
   optim_g:
     type: Adam

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
-from basicsr.data.transforms import augment, paired_random_crop
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from compsrt_plugin.compat import register_once
+from compsrt_plugin.config.checks import number
 from compsrt_plugin.data.checks import check_files, check_pairs, smallest_lr
 from compsrt_plugin.data.embedded import SUBSETS
 from compsrt_plugin.data.images import read_image
+from compsrt_plugin.data.kept_pictures import KeptPicture, decoded, shrunk
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
@@ -41,6 +38,7 @@ class CompSRTPairedDataset(PairedImageDataset):
     - `centre_patch: 96`: of a larger picture that is judged, only the middle, so many low-resolution pixels wide and
       high: a look at many pictures in the time that one whole picture takes;
     - `keep_in_memory: true`: training pictures are decoded once; the same patches, at a fraction of the time;
+    - `shrunk: [0.8, 0.6]`: those pictures are trained on at these shares of their size too, LR by MATLAB's bicubic;
     - `strict_data: true`: a test set that is not there is an error, not an empty data set with a warning.
 
     Pictures come sorted by name. Folders and meta_info_file's are checked before anything else happens.
@@ -66,7 +64,7 @@ class CompSRTPairedDataset(PairedImageDataset):
             if training or options.get("strict_data"):
                 raise
             logging.getLogger("basicsr").warning("%s; it is left out", error)
-            self.opt, self.paths, self._kept = options, [], None
+            self.opt, self.paths, self.kept = options, [], None
             return
         options.update(dataroot_gt=str(roots.hr), dataroot_lq=str(roots.lr), filename_tmpl=roots.filename_tmpl)
         limits: dict[str, Any] = {
@@ -93,12 +91,20 @@ class CompSRTPairedDataset(PairedImageDataset):
         if options.get("subset") is not None and not roots.divided:
             self.paths = _subset(self.paths, options["subset"], options["name"])
         self._centre_side = _centre_side(options)
-        self._kept = self._decoded() if training and options.get("keep_in_memory") else None
+        self.kept: list[KeptPicture] | None = None  # the training pictures, where they are kept in memory
+        if training and options.get("keep_in_memory"):
+            self.kept = self._decoded()
+        if training and options.get("shrunk"):
+            self._add_shrunk(options["shrunk"], limits["min_lr"])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return BasicSR's pair `lq`, `gt` (3, h, w) in 0..1 with their paths; CompSRTError for a damaged picture."""
-        if self._kept is not None:
-            return self._crop(index, *self._kept[index])
+        if self.kept is not None:
+            opt, paths = self.opt, self.paths[index]
+            patches = self.kept[index].crop(
+                opt["gt_size"], opt["scale"], opt["use_hflip"], opt["use_rot"], paths["gt_path"]
+            )
+            return {**patches, **paths}
         try:
             return self._centre(super().__getitem__(index))
         except Exception:
@@ -119,27 +125,33 @@ class CompSRTPairedDataset(PairedImageDataset):
         pair["gt"] = pair["gt"][:, top : top + side, left : left + side]
         return pair
 
-    def _decoded(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Read all pictures (HR, LR), as uint8: a quarter of the bytes that they take as floats."""
+    def _decoded(self) -> list[KeptPicture]:
         if not self._on_disk or self.mean is not None or self.std is not None or self.opt.get("color"):
             raise CompSRTError(
                 f"data set {self.opt['name']} has keep_in_memory",
                 allowed="pictures on disk (io_backend), in colour, without mean and std",
             )
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as executor:  # decoding leaves Python's lock alone
-            files = [Path(pair[key]) for pair in self.paths for key in ("gt_path", "lq_path")]
-            pictures = list(executor.map(read_image, files))
-        return list(zip(pictures[::2], pictures[1::2]))
+        return decoded([(Path(pair["gt_path"]), Path(pair["lq_path"])) for pair in self.paths])
 
-    def _crop(self, index: int, hr: np.ndarray, lr: np.ndarray) -> dict[str, Any]:
-        """Return what BasicSR's data set would, with the same draws of its generator; floats are made last."""
-        paths = self.paths[index]
-        cropped = paired_random_crop(hr, lr, self.opt["gt_size"], self.opt["scale"], paths["gt_path"])
-        # copies, since BasicSR flips in place
-        patches: Any = augment([np.array(part) for part in cropped], self.opt["use_hflip"], self.opt["use_rot"])
-        # NumPy, which has one thread: torch would wake all of its own for a millisecond's work.
-        gt, lq = (np.ascontiguousarray(patch[..., ::-1].transpose(2, 0, 1), np.float32) / 255 for patch in patches)
-        return {"lq": torch.from_numpy(lq), "gt": torch.from_numpy(gt), **paths}
+    def _add_shrunk(self, shares: Any, least: int) -> None:
+        """Add the pictures at these shares of their size, where a patch of `least` low-resolution pixels fits."""
+        key, scale = f"shrunk of data set {self.opt['name']}", self.opt["scale"]
+        if self.kept is None:
+            raise CompSRTError(f"{key} is {shares!r}", allowed="together with keep_in_memory: true")
+        if not isinstance(shares, (list, tuple)):
+            raise CompSRTError(f"{key} is {shares!r}", allowed="a list of numbers above 0 to below 1")
+        paths, kept = list(self.paths), list(self.kept)
+        for share in shares:
+            number(0, below=1, above=True)(key, share)
+            smaller = zip(paths, shrunk(kept, share, scale))
+            fitting = [(pair, picture) for pair, picture in smaller if min(picture.lr.shape[:2]) >= least]
+            if not fitting:
+                raise CompSRTError(
+                    f"{key} has {share}: no picture is then large enough for a patch",
+                    hint="take a larger share, or a smaller gt_size",
+                )
+            self.paths += [pair for pair, _ in fitting]
+            self.kept += [picture for _, picture in fitting]
 
 
 def _crop_side(options: Mapping[str, Any]) -> int:

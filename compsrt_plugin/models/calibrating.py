@@ -9,7 +9,7 @@ from typing import Any
 
 from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils import get_root_logger
-from torch import nn
+from torch import Tensor, nn
 
 from compsrt_plugin.checkpoint.header import pack_options
 from compsrt_plugin.checkpoint.network import round_unquantized, save_network
@@ -43,10 +43,16 @@ class CalibratingModel(ResumableModel):
 
     Attributes:
         finished: whether the result is written, and `net_g` is frozen.
+        target: what a stronger network makes of the batch, where the data set has it.
     """
 
     judge: Judge
     finished = False
+    target: Tensor | None = None
+
+    @classmethod
+    def prepare_pictures(cls, opt: Mapping[str, Any], dataset: Any) -> None:
+        """Do to the training pictures, before patches are cut from them, what the option file asks for: nothing."""
 
     @property
     def teacher(self) -> nn.Module:
@@ -152,7 +158,7 @@ class CalibratingModel(ResumableModel):
         assert self.training is not None and self.progress is not None
         self.pruning.at(current_iter)
         try:
-            values = self.training.step(self.optimizer_g, self.lq, self.gt)
+            values = self.training.step(self.optimizer_g, self.lq, self.gt, self.target)
         except CompSRTError:
             self.progress.close()
             raise

@@ -95,15 +95,15 @@ class Distillation:
             else:
                 get_root_logger().warning("Distillation compares no features: there is no series of equal modules")
 
-    def terms(self, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
+    def terms(self, lq: Tensor, gt: Tensor | None, wanted: Tensor | None = None) -> dict[str, Tensor]:
         """Return the terms of L, weighted, by name: with a teacher `output`, and if they count `feature` and `target`.
 
         Args:
             lq: (b, 3, h, w) in 0..1, h and w whole windows.
             gt: (b, 3, h * scale, w * scale); only needed if `target_weight` is not 0.
+            wanted: the teacher's picture O_f, where it is known already.
         """
-        wanted = None
-        if self.teacher is not None:
+        if wanted is None and self.teacher is not None:
             with torch.no_grad():
                 wanted = self.teacher(lq)
         output = self.student(lq)
@@ -115,8 +115,8 @@ class Distillation:
             terms["target"] = self.block.target_weight * F.l1_loss(output, gt)
         return terms
 
-    def backward(self, lq: Tensor, gt: Tensor | None) -> dict[str, Tensor]:
-        """Add the gradient of L over the batch to the parameters, part by part.
+    def backward(self, lq: Tensor, gt: Tensor | None, wanted: Tensor | None = None) -> dict[str, Tensor]:
+        """Add the gradient of L over the batch to the parameters, part by part; arguments as of `terms`.
 
         Each part weighs as its number of images, so the sum is the whole batch's mean.
 
@@ -125,9 +125,9 @@ class Distillation:
         """
         total: dict[str, Tensor] = {}
         parts = min(self.block.accumulate, len(lq))
-        targets = [None] * parts if gt is None else gt.chunk(parts)
-        for part, target in zip(lq.chunk(parts), targets):
-            terms = self.terms(part, target)
+        targets, pictures = ([None] * parts if x is None else x.chunk(parts) for x in (gt, wanted))
+        for part, target, picture in zip(lq.chunk(parts), targets, pictures):
+            terms = self.terms(part, target, picture)
             share = len(part) / len(lq)
             (torch.stack(list(terms.values())).sum() * share).backward()
             for name, value in terms.items():

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,12 +20,14 @@ from compsrt_plugin.checkpoint import load_weights, weights_file
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.checks import choice, flag
 from compsrt_plugin.config.schema import CalibrationBlock, DistillBlock
+from compsrt_plugin.data.kept_pictures import with_targets
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.models.calibration import Pruning
 from compsrt_plugin.models.compsrt_model import CompSRTModel
 from compsrt_plugin.models.networks import versions
 from compsrt_plugin.models.processes import take_from_first
+from compsrt_plugin.models.stronger import read_stronger, whole_pictures
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.report import Results
 
@@ -46,7 +49,8 @@ class CompSRTTeacherModel(CompSRTModel):
         opt: BasicSR's parsed options, without `quant:` and `prune:`. `path.pretrain_network_g` may name weights of
             another scale: what fits is taken, the rest starts anew. Empty, all weights start at random.
             `train.precision` is `fp32`, or on a GPU `tf32` or `bf16` (mixed precision, parameters stay in 32 bits);
-            `train.compile` lets torch compile the network, which pays on GPUs.
+            `train.compile` lets torch compile the network, which pays on GPUs. `train.teacher_once` runs the stronger
+            network once over every whole training picture instead of over every patch (`stronger.whole_pictures`).
 
     Raises:
         CompSRTError: for options or files that cannot be used.
@@ -73,6 +77,33 @@ class CompSRTTeacherModel(CompSRTModel):
         paths["pretrain_network_g"] = str(weights_file(start)) if start else None
         return str(weights_file(stronger)) if stronger else ""
 
+    @classmethod
+    def prepare_pictures(cls, opt: Mapping[str, Any], dataset: Any) -> None:
+        """Add to the training pictures what the stronger network makes of them, with `train.teacher_once`.
+
+        Raises:
+            CompSRTError: there is no such network, or the pictures are not kept in memory.
+        """
+        once = opt["train"].get("teacher_once", False)
+        flag()("train.teacher_once", once)
+        if not once:
+            return
+        source = opt["path"].get("pretrain_network_teacher")
+        if not source or dataset.kept is None:
+            raise CompSRTError(
+                "train.teacher_once is true",
+                allowed="with path.pretrain_network_teacher and keep_in_memory: true in datasets.train",
+            )
+        device = torch.device("cuda" if opt["num_gpu"] else "cpu")
+        stronger = read_stronger(str(weights_file(source)), opt)
+        targets = whole_pictures(stronger, [picture.lr for picture in dataset.kept], device)
+        dataset.kept = with_targets(dataset.kept, targets)
+
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take a batch; `target` beside BasicSR's `lq` and `gt`, where pictures have it."""
+        super().feed_data(data)
+        self.target = data["target"].to(self.device) if "target" in data else None
+
     def load_network(
         self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
     ) -> None:
@@ -96,6 +127,7 @@ class CompSRTTeacherModel(CompSRTModel):
         train = self.opt["train"]
         choice(lambda: PRECISIONS)("train.precision", train.setdefault("precision", "fp32"))
         flag()("train.compile", train.setdefault("compile", False))
+        flag()("train.teacher_once", train.setdefault("teacher_once", False))
         self.pruning = Pruning(self.net_g.eval(), self.opt, CalibrationBlock(), self.device)
         take_from_first(list(self.net_g.parameters()))  # at random in each process
         if self._total and not self.opt["path"].get("resume_state"):
@@ -106,28 +138,12 @@ class CompSRTTeacherModel(CompSRTModel):
         given = {"target_weight": 1.0, **(self.opt.get("distill") or {})}
         fixed = {"train_weights": True, "lr_weights": self.opt["train"]["optim_g"]["lr"], "feature_weight": 0.0}
         block = dataclasses.replace(DistillBlock.from_dict(given), **fixed)
-        training = Training(self.net_g, self._stronger(), block, ema_decay, rounded=False)
+        stronger = None
+        if self.teacher_source and not self.opt["train"]["teacher_once"]:
+            stronger = read_stronger(self.teacher_source, self.opt).network.to(self.device)
+        training = Training(self.net_g, stronger, block, ema_decay, rounded=False)
         training.distillation.student = self._fast(self.net_g)
         return training
-
-    def _stronger(self) -> nn.Module | None:
-        """Read the network that is learnt from beside the originals."""
-        if not self.teacher_source:
-            return None
-        from compsrt_plugin.zoo.spandrel_files import read
-
-        found, scale = read(self.teacher_source), self.opt["scale"]
-        key = "path.pretrain_network_teacher"
-        if found.scale != scale:
-            raise CompSRTError(f"{key} is a x{found.scale} network", allowed=f"x{scale}, as `scale` says")
-        side = self.opt["datasets"]["train"]["gt_size"] // scale
-        if found.size.fit(side, side) != (side, side):
-            raise CompSRTError(
-                f"{key} takes multiples of {found.size.multiple_of} pixels, patches have {side}",
-                hint=f"set datasets.train.gt_size to a multiple of {found.size.multiple_of * scale}",
-            )
-        get_root_logger().info(f"Learning from {found.block['class']} in {self.teacher_source}")
-        return found.network.to(self.device).eval().requires_grad_(False)
 
     def _fast(self, network: nn.Module) -> nn.Module:
         """Return the network as the iterations call it: compiled, in mixed precision."""
@@ -145,6 +161,7 @@ class CompSRTTeacherModel(CompSRTModel):
             "teacher": _sha256(self.teacher_source),
             "network_g": copy.deepcopy(self.opt["network_g"]),
             "distill": self.opt.get("distill"),
+            "teacher_once": self.opt["train"].get("teacher_once"),
         }
 
     def write_result(self) -> None:

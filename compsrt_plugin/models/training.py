@@ -63,13 +63,16 @@ class Training:
         """Number of iterations done."""
         return len(self.losses)
 
-    def step(self, optimizer: torch.optim.Optimizer, lq: Tensor, gt: Tensor | None) -> dict[str, float]:
+    def step(
+        self, optimizer: torch.optim.Optimizer, lq: Tensor, gt: Tensor | None, wanted: Tensor | None = None
+    ) -> dict[str, float]:
         """Do one iteration on this process's part of the batch.
 
         Args:
             optimizer: of the trained parameters.
             lq: (b, 3, h, w) in 0..1.
             gt: (b, 3, h * scale, w * scale), or None where the loss does not need it.
+            wanted: what the teacher makes of lq, like gt; None: the teacher is run.
 
         Returns:
             The loss (`total`) and its terms, over all processes.
@@ -78,7 +81,7 @@ class Training:
             CompSRTError: the loss or a gradient is not finite, or the loss exploded; no parameter was changed.
         """
         self.trained.zero_gradients()
-        terms = self.distillation.backward(lq, gt)
+        terms = self.distillation.backward(lq, gt, wanted)
         asked = lq.new_tensor(float(self.stop.signal != 0))
         average([*self.trained.gradients, *terms.values(), asked])
         self.to_stop = bool(asked > 0)

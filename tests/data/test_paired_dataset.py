@@ -13,6 +13,7 @@ import compsrt_plugin
 from compsrt_plugin.data.draws import DrawnPictures
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.paired_dataset import CompSRTPairedDataset
+from compsrt_plugin.data.resize import imresize
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -304,3 +305,34 @@ def test_what_cannot_be_kept_in_memory_is_refused(make_set):
     given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
     with pytest.raises(CompSRTError, match=r"data set Zoo has keep_in_memory; allowed: .* in colour"):
         CompSRTPairedDataset(training(**given, keep_in_memory=True, color="y"))
+
+
+def test_smaller_versions_of_the_pictures_are_trained_on_too(make_set):
+    hr, lr = make_set(count=2)
+    given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
+    dataset = CompSRTPairedDataset(training(**given, keep_in_memory=True, shrunk=[0.75, 0.5]))
+    assert len(dataset) == 6
+    whole, smaller = dataset.kept[0], dataset.kept[2]
+    assert np.array_equal(smaller.hr, imresize(whole.hr, 0.75))
+    assert np.array_equal(smaller.lr, imresize(smaller.hr, 1 / 4))
+    patch = DrawnPictures(dataset)[5, "draw 0"]
+    assert (patch["lq"].shape, patch["gt"].shape) == ((3, 8, 8), (3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shrunk": [0.5]}, r"shrunk of data set Zoo is \[0.5\]; allowed: together with keep_in_memory: true"),
+        ({"shrunk": 0.5, "keep_in_memory": True}, r"shrunk of data set Zoo is 0.5; allowed: a list of numbers"),
+        (
+            {"shrunk": [1.5], "keep_in_memory": True},
+            r"shrunk of data set Zoo is 1.5; allowed: numbers above 0 to below 1",
+        ),
+        ({"shrunk": [0.1], "keep_in_memory": True}, r"shrunk of data set Zoo has 0.1: no picture is then large enough"),
+    ],
+)
+def test_smaller_versions_that_cannot_be_had_are_refused(make_set, changes, said):
+    hr, lr = make_set()
+    given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
+    with pytest.raises(CompSRTError, match=said):
+        CompSRTPairedDataset(training(**given, **changes))

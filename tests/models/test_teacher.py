@@ -134,6 +134,19 @@ def test_a_stronger_network_of_another_scale_is_refused(capsys: pytest.CaptureFi
     assert "path.pretrain_network_teacher is a x2 network; allowed: x4" in capsys.readouterr().err
 
 
+def test_the_stronger_network_may_enlarge_the_whole_pictures_once(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("spandrel")
+    write_stronger("stronger.pth", scale=4)
+    seen = []
+    step = Training.step
+    monkeypatch.setattr(Training, "step", lambda *args: seen.append((args, step(*args))) or seen[-1][1])
+    once = {"train__teacher_once": True, "datasets__train__keep_in_memory": True}
+    assert train(path__pretrain_network_teacher="stronger.pth", train__total_iter=1, val=None, **once) == 0
+    ((training, _, lq, gt, target), losses) = seen[0]
+    assert training.distillation.teacher is None and target.shape == gt.shape != lq.shape
+    assert set(losses) == {"output", "target", "total"}
+
+
 def test_mixed_precision_trains_and_the_weights_stay_in_full_precision():
     assert train(train__precision="bf16", train__total_iter=1) == 0
     assert {value.dtype for value in load_weights(result()).values()} == {torch.float32}
@@ -143,6 +156,10 @@ def test_mixed_precision_trains_and_the_weights_stay_in_full_precision():
     ("changes", "said"),
     [
         ({"train__precision": "fp16"}, "unknown train.precision: 'fp16'; allowed: bf16, fp32, tf32"),
+        (
+            {"train__teacher_once": True},
+            "train.teacher_once is true; allowed: with path.pretrain_network_teacher and keep_in_memory: true",
+        ),
         ({"train__compile": "yes"}, "train.compile is 'yes'; allowed: true or false"),
         ({"quant": {"bits": 3}}, "CompSRTTeacherModel trains in full precision; drop the block quant:"),
     ],
