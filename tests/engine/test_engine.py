@@ -244,13 +244,19 @@ def test_odd_layouts_of_memory() -> None:
 
 @pytest.mark.parametrize("path", sorted(WEIGHTS.glob("compsrt_*.safetensors")), ids=lambda path: path.stem)
 def test_bundled_networks(path: Path) -> None:
-    """Deep networks of few bits turn one flipped code into many: what they differ by is a grey level or two."""
+    """Deep networks of few bits turn one flipped code into many: what they differ by is a grey level or two.
+
+    How far the simulated network is from itself is a matter of chance on one picture, so it is the largest of several
+    ways to round otherwise: in float64, and with inputs that differ in their last bit.
+    """
     opened = open_packed(path)
     x = torch.nn.functional.interpolate(picture(4, 4), (16, 24), mode="bicubic").clamp(0, 1)
     with torch.no_grad():
         wanted = opened.network(x)
+        others = [opened.network(torch.nextafter(x, torch.tensor(towards))) for towards in (-1.0, 2.0)]
+    own = max(distance(other, wanted) for other in [in_double(opened.network, x), *others])
     found = Engine(opened, threads=2)(x)
-    assert distance(found, wanted) <= max(2 * distance(in_double(opened.network, x), wanted), 0.01)
+    assert distance(found, wanted) <= max(2 * own, 0.01)
     assert (found - wanted).abs().max().item() <= 0.03
 
 
