@@ -92,6 +92,18 @@ SWITCHES: dict[str, Switch] = {
         ["quant:rounding=nearest"],
         lambda s: s["quant"]["rounding"] == "gptq",
     ),
+    "equalization": Switch(
+        "inputs of linear layers shifted and scaled by the norms before them",
+        ["quant:equalization=true"],
+        ["quant:equalization=false"],
+        lambda s: s["quant"]["equalization"],
+    ),
+    "bias_correction": Switch(
+        "the output's mean error taken off the last bias",
+        ["quant:bias_correction=true"],
+        ["quant:bias_correction=false"],
+        lambda s: s["quant"]["bias_correction"],
+    ),
     "train_weights": Switch(
         "weights trained too",
         ["distill:train_weights=true", "distill:lr_weights=2e-4"],

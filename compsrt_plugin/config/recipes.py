@@ -21,6 +21,7 @@ class Recipe:
         values: fields of a `NetworkSpec`, all but the bits.
         conditioning: `quant.conditioning`; None leaves the weights as they are.
         rounding: of linear weights, `nearest` or `gptq` (`quant.rounding`).
+        equalization, bias_correction: see `quant.equalization` and `quant.bias_correction`.
         distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
     """
 
@@ -28,6 +29,8 @@ class Recipe:
     values: Mapping[str, Any]
     conditioning: float | None = None
     rounding: str = "nearest"
+    equalization: bool = False
+    bias_correction: bool = False
     distill: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -85,8 +88,9 @@ RECIPES: dict[str, Recipe] = {
     "plus": Recipe(
         "CompSRT and more, at honest bits: signs before the Hadamard transform, which spread the mean; a scale for "
         "each output channel of a weight, and one for each token of an activation, from its largest magnitude; the "
-        "softmax map without the one Hadamard coefficient that is known; convolutions at 8 bits; weights rounded so "
-        "that errors make up for each other (GPTQ); distillation trains the weights too",
+        "softmax map without the one Hadamard coefficient that is known; convolutions at 8 bits; inputs of linear "
+        "layers shifted and scaled by the norms before them; weights rounded so that errors make up for each other "
+        "(GPTQ); the mean of the output put right; distillation trains the weights too",
         {
             "weight": {**_tensor("hadamard_signed", "dobi", False), "granularity": "per_channel"},
             "activation": {**_tensor("hadamard_signed", "dobi", True), "granularity": "per_token"},
@@ -94,6 +98,8 @@ RECIPES: dict[str, Recipe] = {
             "overrides": {"*.map": {"transform": "hadamard_softmax"}},
         },
         rounding="gptq",
+        equalization=True,
+        bias_correction=True,
         # Bounds move in units of their range: one learning rate then fits tensors of any size.
         distill={"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
     ),
@@ -116,6 +122,8 @@ class QuantOptions:
         conditioning: by how much a layer's outputs may move when its weight's condition number is lowered before;
             None leaves the weights.
         rounding: how codes of linear weights are picked once bounds are searched, `nearest` or `gptq`.
+        equalization: whether norms shift and scale the inputs of linear layers, see `quant.equalization`.
+        bias_correction: whether the last bias takes off the output's mean error.
     """
 
     recipe: str
@@ -124,6 +132,8 @@ class QuantOptions:
     calibration: CalibrationBlock
     conditioning: float | None = None
     rounding: str = "nearest"
+    equalization: bool = False
+    bias_correction: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, for the log and the checkpoint's header."""
@@ -134,6 +144,8 @@ class QuantOptions:
             "calibration": dataclasses.asdict(self.calibration),
             "conditioning": self.conditioning,
             "rounding": self.rounding,
+            "equalization": self.equalization,
+            "bias_correction": self.bias_correction,
         }
 
 
@@ -184,11 +196,20 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
             "overrides": overrides,
         }
     )
-    given = block.conditioning
-    conditioning = RECIPES[block.recipe].conditioning if isinstance(given, str) else given
-    rounding = RECIPES[block.recipe].rounding if block.rounding == AS_RECIPE else block.rounding
+    recipe = RECIPES[block.recipe]
+    conditioning = recipe.conditioning if isinstance(block.conditioning, str) else block.conditioning
+    rounding = recipe.rounding if block.rounding == AS_RECIPE else block.rounding
     if rounding == "gptq" and spec.weight.codes == "paper":
         if block.rounding != AS_RECIPE:
             raise CompSRTError("quant.rounding is gptq and codes of weights are paper", hint="take codes: strict")
         rounding = "nearest"
-    return QuantOptions(block.recipe, block.bits, spec, block.calibration, conditioning, rounding)
+    return QuantOptions(
+        block.recipe,
+        block.bits,
+        spec,
+        block.calibration,
+        conditioning,
+        rounding,
+        equalization=recipe.equalization if isinstance(block.equalization, str) else block.equalization,
+        bias_correction=recipe.bias_correction if isinstance(block.bias_correction, str) else block.bias_correction,
+    )

@@ -14,7 +14,7 @@ from compsrt_plugin.config.checks import Check, choice, flag, mapping, number, o
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.spec import CODES, GRANULARITIES, MAX_BITS, MIN_BITS, TRANSFORMS
 
-AS_RECIPE = "recipe"  # the value of `conv_bits`, `conditioning` and `rounding` that leaves the choice to the recipe
+AS_RECIPE = "recipe"  # the value of `conv_bits`, `conditioning` and the like that leaves the choice to the recipe
 ROUNDINGS = ("nearest", "gptq")
 B = TypeVar("B", bound="Block")
 
@@ -144,6 +144,11 @@ def _conv_bits(key: str, value: Any) -> None:
         optional(whole(MIN_BITS, MAX_BITS))(key, value)
 
 
+def _switch(key: str, value: Any) -> None:
+    if value != AS_RECIPE:
+        flag()(key, value)
+
+
 def _conditioning(key: str, value: Any) -> None:
     if value != AS_RECIPE:
         optional(number(0, below=1, above=True))(key, value)
@@ -166,6 +171,11 @@ class QuantBlock(Block):
             `recipe` leaves it to the recipe.
         rounding: `nearest`, or `gptq`, which once bounds are searched picks codes of linear weights whose errors make
             up for each other on calibration patches; `recipe` leaves it to the recipe.
+        equalization: before bounds are searched, shift and scale the channels of the inputs of linear layers so that
+            quantization costs least, where a norm takes that in and the full-precision network stays the same;
+            `recipe` leaves it to the recipe.
+        bias_correction: take the mean error of the output on calibration patches off the last layer's bias, after the
+            bound search and of every candidate for the result; `recipe` leaves it to the recipe.
         overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later ones win.
         calibration: the pictures on which bounds are searched.
     """
@@ -180,6 +190,8 @@ class QuantBlock(Block):
     conv_input_bits: int | None = option(None, optional(whole(MIN_BITS, MAX_BITS)))
     conditioning: float | str | None = option(AS_RECIPE, _conditioning)
     rounding: str = option(AS_RECIPE, choice(lambda: (*ROUNDINGS, AS_RECIPE)))
+    equalization: bool | str = option(AS_RECIPE, _switch)
+    bias_correction: bool | str = option(AS_RECIPE, _switch)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"check": per_pattern(_override)})
     calibration: CalibrationBlock = field(default_factory=CalibrationBlock, metadata={"block": CalibrationBlock})
 

@@ -15,7 +15,14 @@ from compsrt_plugin.checkpoint.header import pack_options
 from compsrt_plugin.checkpoint.network import round_unquantized, save_network
 from compsrt_plugin.config.recipes import resolve_distill
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.calibration import Pruning, condition_weights, round_weights, search_bounds
+from compsrt_plugin.models.calibration import (
+    Pruning,
+    calibration_batches,
+    condition_weights,
+    equalize_inputs,
+    round_weights,
+    search_bounds,
+)
 from compsrt_plugin.models.choice import named_as_test_sets
 from compsrt_plugin.models.curve import save_curve
 from compsrt_plugin.models.judge import Judge
@@ -27,6 +34,7 @@ from compsrt_plugin.models.resuming import ResumableModel
 from compsrt_plugin.models.schedule import checked_train_block
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.quant import freeze
+from compsrt_plugin.quant.bias_correction import BiasCorrection
 from compsrt_plugin.report import Results, Score
 
 
@@ -95,10 +103,16 @@ class CalibratingModel(ResumableModel):
             return
         if self.quant.conditioning is not None:
             condition_weights(network, self.opt, self.quant.calibration, self.quant.conditioning, self.device)
+        if self.quant.equalization:
+            equalize_inputs(network, self.opt, self.quant.calibration, self.device)
         self.pruning.at(0)
         search_bounds(network, self.opt, self.quant.calibration, self.device)
         if self.quant.rounding == "gptq":
             round_weights(network, self.opt, self.quant.calibration, self.device)
+        correction = self.bias_correction()
+        if correction is not None:
+            change = correction.apply()
+            get_root_logger().info(f"Bias of {correction.name} corrected by at most {change:.2g}")
         if self._total:
             self.begin()
 
@@ -119,7 +133,17 @@ class CalibratingModel(ResumableModel):
         """Return the iterations to be done: what is trained, and what it learns from."""
         assert self.quant is not None
         block = resolve_distill(self.quant.recipe, self.opt.get("distill"))
-        return Training(self.net_g, self.teacher, block, ema_decay)
+        return Training(self.net_g, self.teacher, block, ema_decay, correction=self.bias_correction())
+
+    def bias_correction(self) -> BiasCorrection | None:
+        """Return what puts the mean of the output right, as `quant.bias_correction`; None where nothing shall."""
+        assert self.quant is not None
+        if not self.quant.bias_correction:
+            return None
+        block = self.quant.calibration
+        title = "bias correction"
+        patches = list(calibration_batches(self.opt, block.patches, block.patch_size, self.device, title))
+        return BiasCorrection(self.net_g, self.teacher, patches)
 
     def begin(self) -> None:
         """Make ready what the iterations need: teacher, trained parameters, optimizer, schedule."""
@@ -266,6 +290,8 @@ class CalibratingModel(ResumableModel):
                 "weights_trained": self.trains_weights,
                 "conditioning": self.quant.conditioning,
                 "rounding": self.quant.rounding,
+                "equalization": self.quant.equalization,
+                "bias_correction": self.quant.bias_correction,
                 "iterations": iterations,
                 "chosen": training.choice.provenance(iterations) if training else None,
                 "teacher_sha256": identity["teacher"],

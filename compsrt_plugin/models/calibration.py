@@ -1,4 +1,4 @@
-"""What is done to a network on calibration patches: conditioning, pruning, the search of its bounds, rounding."""
+"""What is done to a network on calibration patches: conditioning, equalization, pruning, bound search, rounding."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.pruning.statistics import gather_statistics
 from compsrt_plugin.quant import QuantLinear, calibrate, named_quantizers, quantized_layers
 from compsrt_plugin.quant.conditioning import condition
+from compsrt_plugin.quant.equalization import equalize
 from compsrt_plugin.quant.rounding import round_compensated
 
 
@@ -89,6 +90,22 @@ def condition_weights(
         f"Weights changed: condition numbers of {len(layers)} linear weights lowered, median {before.median():.1f} to "
         f"{after.median():.1f}; outputs on calibration patches moved by at most {change.max():.2%}"
     )
+
+
+def equalize_inputs(network: Any, opt: dict[str, Any], block: CalibrationBlock, device: torch.device) -> None:
+    """Shift and scale the inputs of linear layers where a norm takes that in, as `quant.equalization`.
+
+    Args:
+        network: the quantized network, quantizers off, with its `window_size`.
+        opt: BasicSR's parsed options with `datasets.train`.
+        block: the patches that say what channels look like.
+        device: where the patches go.
+    """
+    patches = list(calibration_batches(opt, block.patches, block.patch_size, device, "equalization"))
+    less = network.window_size  # another size; of a network that takes any size, one that it must pad for itself
+    smaller = patches[0][..., : max(less, block.patch_size - less), : max(less, block.patch_size - less)]
+    found = equalize(network, patches, [patches[0], smaller])
+    get_root_logger().info(f"Inputs of linear layers shifted and scaled by {len(found)} norms before them")
 
 
 def search_bounds(network: nn.Module, opt: dict[str, Any], block: CalibrationBlock, device: torch.device) -> None:

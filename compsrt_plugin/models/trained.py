@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from compsrt_plugin.checkpoint.network import round_unquantized
 from compsrt_plugin.config.schema import DistillBlock
 from compsrt_plugin.quant import named_quantizers
+from compsrt_plugin.quant.bias_correction import BiasCorrection
 
 BOUNDS, DECOMPOSITION, WEIGHTS = "bounds", "decomposition", "weights"
 ALIGNED = 16  # elements, 64 bytes: where torch's own allocations begin
@@ -30,6 +31,7 @@ class TrainedParameters:
         block: what is trained and how fast.
         ema_decay: decay of the moving average that is judged and kept; 0 judges the parameters themselves.
         rounded: whether the file will hold 16 bits of what is no code.
+        correction: of the last bias, made of whatever would be kept; None: no correction.
 
     Attributes:
         kinds: kind -> name -> parameter, only kinds that are there.
@@ -39,8 +41,16 @@ class TrainedParameters:
             without it.
     """
 
-    def __init__(self, student: nn.Module, block: DistillBlock, ema_decay: float = 0.0, rounded: bool = True) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        block: DistillBlock,
+        ema_decay: float = 0.0,
+        rounded: bool = True,
+        correction: BiasCorrection | None = None,
+    ) -> None:
         self.student, self.block, self.ema_decay, self.rounded = student, block, ema_decay, rounded
+        self.correction = correction
         kind_of: dict[int, str] = {}
         widths: dict[int, Tensor] = {}
         for _, quantizer in named_quantizers(student):
@@ -120,6 +130,12 @@ class TrainedParameters:
             for kind, vector in self.vectors.items():
                 vector.copy_(values[kind])
 
+    def settle(self, values: Mapping[str, Tensor]) -> None:
+        """Give the trained parameters these values, and correct the bias for them."""
+        self.load(values)
+        if self.correction is not None:
+            self.correction.apply()
+
     def candidate(self) -> dict[str, Tensor]:
         """Return a copy of what would be kept if calibration ended here: the average, or the parameters."""
         return {kind: value.clone() for kind, value in self.average.items()} if self.average else self.values()
@@ -129,7 +145,7 @@ class TrainedParameters:
         """Within, the student is what the file would hold: averaged and rounded; afterwards as it was."""
         parameters = list(self.student.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
-        self.load(self.candidate())
+        self.settle(self.candidate())
         if self.rounded:
             round_unquantized(self.student)
         try:

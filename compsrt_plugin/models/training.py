@@ -17,6 +17,7 @@ from compsrt_plugin.models.processes import average
 from compsrt_plugin.models.state import random_states, restore_random_states
 from compsrt_plugin.models.stopping import StopRequest
 from compsrt_plugin.models.trained import TrainedParameters
+from compsrt_plugin.quant.bias_correction import BiasCorrection
 
 EXPLODED = 1000.0  # times the first loss
 
@@ -30,6 +31,7 @@ class Training:
         block: the option file's `distill:`.
         ema_decay: BasicSR's `train.ema_decay`.
         rounded: whether the file will hold 16 bits of what is no code; false in full precision.
+        correction: of the last bias, made of whatever would be kept; None: no correction.
 
     Attributes:
         trained: the parameters and what is kept of them.
@@ -49,9 +51,10 @@ class Training:
         block: DistillBlock,
         ema_decay: float,
         rounded: bool = True,
+        correction: BiasCorrection | None = None,
     ) -> None:
         self.student = student
-        self.trained = TrainedParameters(student, block, ema_decay, rounded)
+        self.trained = TrainedParameters(student, block, ema_decay, rounded, correction)
         self.distillation = Distillation(student, teacher, block)
         self.choice = Choice()
         self.losses: list[dict[str, float]] = []
@@ -113,7 +116,7 @@ class Training:
 
     def load_result(self) -> None:
         """Give the student the chosen parameters, or the last ones where nothing was judged."""
-        self.trained.load(self.choice.parameters or self.trained.candidate())
+        self.trained.settle(self.choice.parameters or self.trained.candidate())
 
     def state(self) -> dict[str, Any]:
         """Return all that the next iterations depend on: plain values and tensors."""

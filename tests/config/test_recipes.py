@@ -81,6 +81,16 @@ def test_rounding_is_the_recipes_unless_told_otherwise() -> None:
         resolve({"rounding": "gptqq"})
 
 
+@pytest.mark.parametrize("name", ["equalization", "bias_correction"])
+def test_a_switch_is_the_recipes_unless_told_otherwise(name: str) -> None:
+    assert getattr(resolve({}), name) is True and getattr(resolve({"recipe": "compsrt"}), name) is False
+    assert getattr(resolve({name: False}), name) is False
+    assert getattr(resolve({"recipe": "compsrt", name: True}), name) is True
+    assert resolve({name: False}).to_dict()[name] is False
+    with pytest.raises(CompSRTError, match=rf"quant\.{name} is 'maybe'; allowed: true or false"):
+        resolve({name: "maybe"})
+
+
 def test_the_block_wins_over_the_recipe() -> None:
     block = {
         "recipe": "2dquant",

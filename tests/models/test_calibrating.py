@@ -114,6 +114,21 @@ def test_weights_that_make_up_for_each_others_rounding_are_told(folder: Path, ca
     assert sha256(packed(folder)) != nearest
 
 
+def test_inputs_that_were_equalized_are_told(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert train(folder, train__total_iter=0, quant__equalization=True) == 0
+    assert "Inputs of linear layers shifted and scaled by 4 norms" in capsys.readouterr().err
+    assert read_packed(packed(folder)).header["provenance"]["equalization"] is True
+
+
+def test_the_corrected_bias_is_judged_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert train(folder, quant__bias_correction=True) == 0
+    assert "Bias of upsample.0 corrected by at most" in capsys.readouterr().err
+    provenance = read_packed(packed(folder)).header["provenance"]
+    results = json.loads((folder / "experiments" / "tiny" / "results.json").read_text())
+    assert provenance["bias_correction"] is True and provenance["chosen"]["iteration"] in (3, 6)
+    assert provenance["chosen"]["value"] == results["datasets"]["Holdout"]["quantized"]["psnr"]
+
+
 def test_without_iterations_bounds_are_all(folder: Path):
     assert train(folder, train__total_iter=0) == 0
     provenance = read_packed(packed(folder)).header["provenance"]
