@@ -18,6 +18,8 @@ from compsrt_plugin.models.state import write_state
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.quant import Mode, quantized_layers, set_mode
 
+COUNTERS = ("last_epoch", "_step_count", "_last_lr")  # of a schedule's state; the rest follows from the option file
+
 
 class ResumableModel(SRModel):
     """A model whose training can be stopped between two iterations and ends in the same bits.
@@ -59,7 +61,9 @@ class ResumableModel(SRModel):
         set_mode(network, Mode.ON)
         self.begin()
         assert self.training is not None
-        super().resume_training(resume_state)
+        # How far a schedule has come is the state's, where it leads the option file's: a run may be made longer.
+        kept = [{key: value for key, value in s.items() if key in COUNTERS} for s in resume_state["schedulers"]]
+        super().resume_training({**resume_state, "schedulers": kept})
         self.training.restore(resume_state)
         self.before = [tuple(row) for row in resume_state["before"]]
 

@@ -210,3 +210,14 @@ def test_a_broken_loss_is_one_line_and_the_last_good_state_stays(
     assert "iteration 4: the loss is nan; first layer whose output is not finite: conv_first" in capsys.readouterr().err
     states = sorted((folder / "experiments" / "tiny" / "training_states").glob("*.state"))
     assert [path.name for path in states] == ["0.state", "2.state"]
+
+
+def test_a_finished_run_can_be_made_longer(folder: Path):
+    schedule = {"type": "CosineAnnealingRestartLR", "periods": [4]}
+    assert train(folder, train__total_iter=4, train__scheduler=schedule) == 0
+    rates = {"train__total_iter": 8, "train__scheduler": {**schedule, "periods": [8]}}
+    assert train(folder, "--auto_resume", **rates) == 0
+    provenance = read_packed(packed(folder)).header["provenance"]
+    assert provenance["iterations"] == 8
+    log = "".join(path.read_text() for path in sorted((folder / "experiments" / "tiny").glob("train_*.log")))
+    assert "iter:       6, lr:(3.087e-03" in log, "the longer run's rate there: 5 eighths of a cosine from 0.01"
