@@ -20,6 +20,7 @@ the network's output moves, something else reads that norm as well and it is lef
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,18 +124,20 @@ def find_fed(network: nn.Module, pictures: Sequence[Tensor]) -> list[Fed]:
 
 def _candidates(network: nn.Module, batch: Tensor) -> list[Fed]:
     """Return each norm with the layers whose input vectors are those that it put out."""
-    put_out: list[tuple[str, nn.Module, Tensor]] = []
+    put_out: list[tuple[str, Tensor]] = []
+    calls: Counter[str] = Counter()
     fed: dict[str, list[QuantLinear]] = {}
     seen: set[int] = set()
 
     def after(name: str, norm: nn.Module, output: Tensor) -> None:
         width = norm.weight.numel()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
-        axis = -1 if output.shape[-1] == width else 1
-        put_out.append((name, norm, _signature(output.movedim(axis, -1))))
+        axes = {axis % output.dim() for axis in (-1, 1) if output.shape[axis] == width}  # both in a 64x64 picture
+        put_out.extend((name, _signature(output.movedim(axis, -1))) for axis in axes)
+        calls[name] += 1
 
     def before(layer: Any, given: Tensor) -> None:
         signature = _signature(layer.vectors(given))
-        for name, _, other in reversed(put_out):
+        for name, other in reversed(put_out):
             if other.shape == signature.shape and torch.allclose(other, signature, rtol=1e-9, atol=1e-12):
                 if id(layer) not in seen:
                     fed.setdefault(name, []).append(layer)
@@ -156,8 +159,8 @@ def _candidates(network: nn.Module, batch: Tensor) -> list[Fed]:
     finally:
         for handle in handles:
             handle.remove()
-    names = [name for name, _, _ in put_out]
-    return [Fed(name, norm, tuple(fed[name])) for name, norm, _ in put_out if name in fed and names.count(name) == 1]
+    once = [name for name, count in calls.items() if count == 1 and name in fed]
+    return [Fed(name, network.get_submodule(name), tuple(fed[name])) for name in once]
 
 
 def _is_norm(module: nn.Module) -> bool:

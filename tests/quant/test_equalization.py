@@ -94,6 +94,12 @@ def test_norms_are_found_with_all_that_reads_them():
     assert found["norm"].shifts and found["channels"].layers == (network.pointwise,)
 
 
+def test_channels_are_found_in_a_picture_as_wide_as_they_are_many():
+    network = block()
+    with torch.no_grad():
+        assert [one.name for one in find_fed(network, [picture(WIDTH)])] == ["norm", "channels"]
+
+
 def test_a_norm_that_something_else_reads_is_left_alone():
     assert names("residual") == ["channels"]
 
