@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +110,9 @@ class CalibratingModel(ResumableModel):
         search_bounds(network, self.opt, self.quant.calibration, self.device)
         if self.quant.rounding == "gptq":
             round_weights(network, self.opt, self.quant.calibration, self.device)
-        correction = self.bias_correction()
-        if correction is not None:
-            change = correction.apply()
-            get_root_logger().info(f"Bias of {correction.name} corrected by at most {change:.2g}")
+        if self.bias_correction is not None:
+            change = self.bias_correction.apply()
+            get_root_logger().info(f"Bias of {self.bias_correction.name} corrected by at most {change:.2g}")
         if self._total:
             self.begin()
 
@@ -133,10 +133,11 @@ class CalibratingModel(ResumableModel):
         """Return the iterations to be done: what is trained, and what it learns from."""
         assert self.quant is not None
         block = resolve_distill(self.quant.recipe, self.opt.get("distill"))
-        return Training(self.net_g, self.teacher, block, ema_decay, correction=self.bias_correction())
+        return Training(self.net_g, self.teacher, block, ema_decay, correction=self.bias_correction)
 
+    @cached_property
     def bias_correction(self) -> BiasCorrection | None:
-        """Return what puts the mean of the output right, as `quant.bias_correction`; None where nothing shall."""
+        """What puts the mean of the output right, as `quant.bias_correction`; None where nothing shall."""
         assert self.quant is not None
         if not self.quant.bias_correction:
             return None
