@@ -145,7 +145,7 @@ train:
   # of the bounds; in units of each quantizer's range with the recipe plus (as published: 1e-2, absolute)
   optim_g:
     type: Adam
-    lr: !!float 2e-3
+    lr: !!float $lr
     weight_decay: 0
     betas: [0.9, 0.99]
 
@@ -155,8 +155,8 @@ train:
     restart_weights: [1]
     eta_min: !!float 1e-6
 
-# what the loss compares and what is trained; ~: as the recipe has it (plus trains the weights too)
-distill: ~
+# what the loss compares and what is trained; what is not here is as the recipe has it (plus trains the weights too)
+distill: $distill
 
 $validation"""
 

@@ -18,6 +18,8 @@ from compsrt_plugin.config import option_templates as templates
 SCALES = (2, 3, 4)
 BITS = (2, 3, 4)
 BUNDLED = {path.stem for path in WEIGHTS.glob("compsrt_*.safetensors")}  # names whose checkpoint comes with the package
+# Rate of the bounds, and what else distillation is told. Finer codes want smaller steps (docs/calibration.md).
+RATES = {2: ("2e-3", "~"), 3: ("1e-3", "{lr_weights: !!float 1e-4}"), 4: ("1e-3", "{lr_weights: !!float 1e-4}")}
 BODY = 4  # the scale whose teacher is trained first; the others begin with its body
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 
@@ -30,7 +32,7 @@ def option_texts() -> dict[str, str]:
         for bits in BITS:
             name = f"compsrt_x{scale}_{bits}bit"
             values: dict[str, object] = {"name": name, "scale": scale, "bits": bits, "gt_size": 32 * scale}
-            values |= {"val_freq": 150, "save_freq": 50}
+            values |= {"val_freq": 150, "save_freq": 50, "lr": RATES[bits][0], "distill": RATES[bits][1]}
             values |= _parts(values)
             values["network"] = f"{values['network']}\n{Template(templates.QUANT).substitute(values)}"
             values["benchmarks"] = "\n".join(
