@@ -46,7 +46,7 @@ def test_the_quick_preset_shortens_the_schedule_and_gives_way_to_what_is_typed(s
 
 
 def test_blocks_that_the_file_leaves_out_can_be_set(seen: dict[str, Any]) -> None:
-    assert main(["train", "-opt", "compsrt_x4_3bit", "--force_yml", "distill:feature_weight=2"]) == 0
+    assert main(["train", "-opt", "compsrt_x4_2bit", "--force_yml", "distill:feature_weight=2"]) == 0
     assert seen["options"]["distill"] == {"feature_weight": 2}
 
 
