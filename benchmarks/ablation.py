@@ -111,9 +111,9 @@ SWITCHES: dict[str, Switch] = {
         lambda s: s["distill"]["train_weights"],
     ),
     "relative_lr": Switch(
-        "learning rates in units of each range (1e-3; without: 1e-2, as published)",
-        ["distill:relative_lr=true", "train:optim_g:lr=1e-3"],
-        ["distill:relative_lr=false", ABSOLUTE_LR],
+        "learning rates in units of each range (without: 1e-2, as published)",
+        ["distill:relative_lr=true"],
+        ["distill:relative_lr=false"],
         lambda s: s["distill"]["relative_lr"],
     ),
     "ema": Switch(
@@ -173,14 +173,14 @@ def variant(base: str, bits: int, seed: int, switch: str | None, args: argparse.
     entries = [f"quant:recipe={base}", f"manual_seed={seed}", f"datasets:train:dataroot_gt={args.train}"]
     entries += [f"datasets:val:dataroot_gt={args.held_out or args.train}"]
     entries += ["datasets:val:subset=null"] if args.held_out else []
-    if not settings(options(args.scale, bits, entries))["distill"]["relative_lr"]:
-        entries.append(ABSOLUTE_LR)
-    entries += args.set
+    changes: list[str] = []
     turned_on = None
     if switch is not None:
         chosen = SWITCHES[switch]
-        turned_on = not chosen.is_on(settings(options(args.scale, bits, entries)))
-        entries += chosen.on if turned_on else chosen.off
+        turned_on = not chosen.is_on(settings(options(args.scale, bits, [*entries, *args.set])))
+        changes = chosen.on if turned_on else chosen.off
+    relative = settings(options(args.scale, bits, [*entries, *args.set, *changes]))["distill"]["relative_lr"]
+    entries += [*([] if relative else [ABSOLUTE_LR]), *args.set, *changes]
     word = "" if switch is None else f"_{'with' if turned_on else 'without'}_{switch}"
     name = f"{base}{'_' + args.name if args.name else ''}_x{args.scale}_{bits}bit{word}_s{seed}"
     return Variant(base, bits, args.scale, seed, switch, entries, name, turned_on)
