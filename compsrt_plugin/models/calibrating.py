@@ -255,7 +255,10 @@ class CalibratingModel(ResumableModel):
 
     def write_result(self) -> None:
         """Write the packed file, if this is the first process; all have the network in it afterwards."""
-        round_unquantized(self.net_g)
+        if self.training is None:
+            round_unquantized(self.net_g)
+            if self.bias_correction is not None:  # once more: rounding moves the mean too
+                self.bias_correction.apply()
         if self.opt["rank"] == 0:
             size = save_network(self.result_path, self.net_g, self._header())
             get_root_logger().info(f"Packed network: {self.result_path}, {size:,d} bytes")

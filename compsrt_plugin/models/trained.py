@@ -131,8 +131,10 @@ class TrainedParameters:
                 vector.copy_(values[kind])
 
     def settle(self, values: Mapping[str, Tensor]) -> None:
-        """Give the trained parameters these values, and correct the bias for them."""
+        """Make the student what the file would hold of these values: rounded, and its bias corrected for that."""
         self.load(values)
+        if self.rounded:
+            round_unquantized(self.student)
         if self.correction is not None:
             self.correction.apply()
 
@@ -146,8 +148,6 @@ class TrainedParameters:
         parameters = list(self.student.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
         self.settle(self.candidate())
-        if self.rounded:
-            round_unquantized(self.student)
         try:
             yield
         finally:

@@ -121,7 +121,7 @@ def test_inputs_that_were_equalized_are_told(folder: Path, capsys: pytest.Captur
 
 
 def test_the_corrected_bias_is_judged_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert train(folder, quant__bias_correction=True, train__optim_g__lr=0.001) == 0
+    assert train(folder, quant__bias_correction=True, train__optim_g__lr=0.0003) == 0
     assert "Bias of upsample.0 corrected by at most" in capsys.readouterr().err
     provenance = read_packed(packed(folder)).header["provenance"]
     results = json.loads((folder / "experiments" / "tiny" / "results.json").read_text())

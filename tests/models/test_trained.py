@@ -11,6 +11,7 @@ from torch import nn
 from compsrt_plugin.checkpoint.network import round_unquantized
 from compsrt_plugin.config.schema import DistillBlock
 from compsrt_plugin.models.trained import TrainedParameters
+from compsrt_plugin.quant.bias_correction import BiasCorrection
 
 
 def trained(student: nn.Module, ema: float = 0.0, **options: object) -> TrainedParameters:
@@ -51,6 +52,18 @@ def test_a_step_of_the_vectors_is_a_step_of_each_parameter(student: nn.Module, l
         optimizer.step()
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(student.state_dict()[name], value)
+
+
+def test_the_bias_is_corrected_for_what_rounding_does_to_the_mean(
+    student: nn.Module, teacher: nn.Module, lq: torch.Tensor
+):
+    for network in (student, teacher):
+        with torch.no_grad():
+            network.get_parameter("norm.bias").fill_(3.003)  # which nine bits make 3
+    correction = BiasCorrection(student, teacher, [lq])
+    with TrainedParameters(student, DistillBlock(), correction=correction).judged():
+        assert student.get_parameter("norm.bias")[0] == 3, "rounded"
+        assert correction.apply() <= 2.0**-13, "nothing is left but what half precision cannot hold"
 
 
 def test_each_kind_has_its_learning_rate(student: nn.Module):
