@@ -18,6 +18,7 @@ from basicsr.utils.logger import initialized_logger
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.cli import main
 from compsrt_plugin.models.training import Training
+from compsrt_plugin.quant.bias_correction import BiasCorrection
 
 from . import tiny_run
 
@@ -127,6 +128,21 @@ def test_the_corrected_bias_is_judged_and_kept(folder: Path, capsys: pytest.Capt
     results = json.loads((folder / "experiments" / "tiny" / "results.json").read_text())
     assert provenance["bias_correction"] is True and provenance["chosen"]["iteration"] in (3, 6)
     assert provenance["chosen"]["value"] == results["datasets"]["Holdout"]["quantized"]["psnr"]
+
+
+def test_of_bounds_alone_the_bias_is_corrected_for_what_the_file_holds(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    name = "layers.0.residual_group.blocks.0.attn.relative_position_bias_table"
+    seen, apply = [], BiasCorrection.apply
+
+    def watched(correction: BiasCorrection) -> float:
+        seen.append(correction.student.get_parameter(name).detach().clone())
+        return apply(correction)
+
+    monkeypatch.setattr(BiasCorrection, "apply", watched)
+    assert train(folder, train__total_iter=0, quant__bias_correction=True) == 0
+    kept = read_packed(packed(folder)).state[name].float()
+    assert not torch.equal(seen[0], kept), "rounding changes something"
+    assert torch.equal(seen[-1], kept)
 
 
 def test_without_iterations_bounds_are_all(folder: Path):
