@@ -280,8 +280,8 @@ def row(title: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> s
 HEAD = """\
 # What each switch brings
 
-Written by `python benchmarks/ablation.py table`; the runs by `python benchmarks/ablation.py run`. Each line is the base
-with one switch the other way, calibrated for {seconds} with one thread, bound search included. That is the process's
+Written by `python benchmarks/ablation.py table --results benchmarks/ablation_results` from the result files there, which
+`python benchmarks/ablation.py run` wrote. Each line is the base with one switch the other way, calibrated for {seconds} with one thread, bound search included. That is the process's
 own time; where a machine is shared it still holds fewer iterations, so that column belongs to the comparison.
 Training pictures are BSD400 less a held-out tenth; judged is the middle
 {centre} x {centre} low-resolution pixels of {pictures} of those, on Y: PSNR to the originals (the teacher reaches

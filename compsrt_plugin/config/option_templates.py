@@ -140,7 +140,6 @@ path:
 train:
   total_iter: 300  # 0: bounds are searched, nothing is distilled
   warmup_iter: 20
-  ema_decay: 0.98  # moving average of what is trained: what is judged and kept
 
   # of the bounds; in units of each quantizer's range with the recipe plus (as published: 1e-2, absolute)
   optim_g:
