@@ -280,13 +280,13 @@ def row(title: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> s
 HEAD = """\
 # What each switch brings
 
-Written by `python benchmarks/ablation.py table --results benchmarks/ablation_results` from the result files there, which
-`python benchmarks/ablation.py run` wrote. Each line is the base with one switch the other way, calibrated for {seconds} with one thread, bound search included. That is the process's
-own time; where a machine is shared it still holds fewer iterations, so that column belongs to the comparison.
-Training pictures are BSD400 less a held-out tenth; judged is the middle
-{centre} x {centre} low-resolution pixels of {pictures} of those, on Y: PSNR to the originals (the teacher reaches
-{teacher:.3f} dB), and PSNR to what the teacher makes of them, which sees smaller differences. No test picture is used.
-The last iteration is judged, none is chosen.
+Written by `python benchmarks/ablation.py table --results benchmarks/ablation_results` from the result files there,
+which `python benchmarks/ablation.py run` wrote. Each line is the base with one switch the other way, calibrated for
+{seconds} with one thread, bound search included. That is the process's own time; where a machine is shared it still
+holds fewer iterations, so that column belongs to the comparison. Training pictures are BSD400 less a held-out tenth;
+judged is the middle {centre} x {centre} low-resolution pixels of {pictures} of those, on Y: PSNR to the originals (the
+teacher reaches {teacher:.3f} dB), and PSNR to what the teacher makes of them, which sees smaller differences. No test
+picture is used. The last iteration is judged, none is chosen.
 
 Noise: {noise}
 """
