@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py run --results DIR --train BSD400 [--bases plus compsrt] [--bits 2 3]
                                       [--switches all] [--seconds 900] [--seeds 0] [--jobs 2] [--keep] [--set …]
-    python benchmarks/ablation.py table --results DIR [--out docs/ablation.md]
+    python benchmarks/ablation.py table [--results benchmarks/ablation_results] [--out docs/ablation.md]
 
 `run` calibrates each base as it is and with each switch the other way, one process and one thread a run, `--jobs` at a
 time, and writes one NAME.json (and NAME.log) for each; what has a result already is passed over, so it can be stopped
@@ -280,9 +280,9 @@ def row(title: str, runs: list[dict[str, Any]], base: list[dict[str, Any]]) -> s
 HEAD = """\
 # What each switch brings
 
-Written by `python benchmarks/ablation.py table --results benchmarks/ablation_results` from the result files there,
-which `python benchmarks/ablation.py run` wrote. Each line is the base with one switch the other way, calibrated for
-{seconds} with one thread, bound search included. That is the process's own time; where a machine is shared it still
+Written by `python benchmarks/ablation.py table` from the result files in `{folder}`, which `python
+benchmarks/ablation.py run` wrote. Each line is the base with one switch the other way, calibrated for {seconds}
+with one thread, bound search included. That is the process's own time; where a machine is shared it still
 holds fewer iterations, so that column belongs to the comparison. Training pictures are BSD400 less a held-out tenth;
 judged is the middle {centre} x {centre} low-resolution pixels of {pictures} of those, on Y: PSNR to the originals (the
 teacher reaches {teacher:.3f} dB), and PSNR to what the teacher makes of them, which sees smaller differences. No test
@@ -303,6 +303,7 @@ def write_table(args: argparse.Namespace) -> int:
     seconds = {f"{r['budget']['iterations'] or round(r['budget']['seconds'])}" for r in results}
     unit = "iterations" if results[0]["budget"]["iterations"] else "CPU seconds"
     text = HEAD.format(
+        folder=args.results.name,
         seconds=f"{' or '.join(sorted(seconds, key=int))} {unit}",
         centre=CENTRE,
         pictures=len(results[0]["held_out"]),
@@ -347,7 +348,7 @@ def main() -> int:
     runs.add_argument("--name", default="", help="a word for the names of runs with --set")
     runs.add_argument("--one", help=argparse.SUPPRESS)
     table = commands.add_parser("table", help="write the Markdown table")
-    table.add_argument("--results", type=Path, required=True)
+    table.add_argument("--results", type=Path, default=Path("benchmarks/ablation_results"), help="their folder")
     table.add_argument("--out", type=Path, default=Path("docs/ablation.md"))
     args = parser.parse_args()
     if args.command == "table":

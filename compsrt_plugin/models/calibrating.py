@@ -110,6 +110,8 @@ class CalibratingModel(ResumableModel):
         search_bounds(network, self.opt, self.quant.calibration, self.device)
         if self.quant.rounding == "gptq":
             round_weights(network, self.opt, self.quant.calibration, self.device)
+        if not self._total:  # bounds are all: the bias is corrected for what the file will hold
+            round_unquantized(network)
         if self.bias_correction is not None:
             change = self.bias_correction.apply()
             get_root_logger().info(f"Bias of {self.bias_correction.name} corrected by at most {change:.2g}")
@@ -255,10 +257,6 @@ class CalibratingModel(ResumableModel):
 
     def write_result(self) -> None:
         """Write the packed file, if this is the first process; all have the network in it afterwards."""
-        if self.training is None:
-            round_unquantized(self.net_g)
-            if self.bias_correction is not None:  # once more: rounding moves the mean too
-                self.bias_correction.apply()
         if self.opt["rank"] == 0:
             size = save_network(self.result_path, self.net_g, self._header())
             get_root_logger().info(f"Packed network: {self.result_path}, {size:,d} bytes")

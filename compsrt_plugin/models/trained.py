@@ -131,7 +131,7 @@ class TrainedParameters:
                 vector.copy_(values[kind])
 
     def settle(self, values: Mapping[str, Tensor]) -> None:
-        """Make the student what the file would hold of these values: rounded, and its bias corrected for that."""
+        """Make the student what the file would hold of these values: `rounded`, and then its bias corrected."""
         self.load(values)
         if self.rounded:
             round_unquantized(self.student)
@@ -144,7 +144,7 @@ class TrainedParameters:
 
     @contextmanager
     def judged(self) -> Iterator[None]:
-        """Within, the student is what the file would hold: averaged and rounded; afterwards as it was."""
+        """Within, the student is what the file would hold, see `settle`; afterwards as it was."""
         parameters = list(self.student.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
         self.settle(self.candidate())

@@ -40,7 +40,11 @@ class BiasCorrection:
         self._wanted = None if self.name is None else _mean_output(teacher, self.name, patches)
 
     def apply(self) -> float:
-        """Set the bias to what half precision holds of the right one, and return the largest change of it."""
+        """Set the bias to what half precision holds of the right one.
+
+        Returns:
+            The largest change of it, in units of the layer's output (a picture's are 0..1); 0 without a layer.
+        """
         if self.name is None or self._wanted is None:
             return 0.0
         change = self._wanted - _mean_output(self.student, self.name, self.patches)
