@@ -17,7 +17,7 @@ static inline void copy_pixels(float* to, const float* from, int count) {
 void Grid::gather(const float* cells, int channels, int row, int tile, float* planes) const {
     const int first = tile * tile_columns(), last = smaller(columns, first + tile_columns());
     const int h = size(row), x0 = start(first), pitch = pitch_of(tile_width());
-    const size_t plane = (size_t)(h + 2) * pitch;
+    const size_t plane = (size_t)(whole_strips(h) + 2) * pitch;
     for (int dy = -1; dy <= h; dy++) {
         const int y = start(row) + dy;
         float* line = planes + (size_t)(dy + 1) * pitch;
@@ -54,7 +54,7 @@ void Grid::gather_picture(const float* picture, const float* mean, float range, 
     for (int c = 0; c < channels; c++)
         for (int dy = -1; dy <= h; dy++) {
             const int y = start(row) + dy;
-            float* line = planes + ((size_t)c * (h + 2) + dy + 1) * pitch;
+            float* line = planes + ((size_t)c * (whole_strips(h) + 2) + dy + 1) * pitch;
             const float* from = picture + ((size_t)c * height + y) * width;
             for (int x = x0 - 1; x <= x1; x++)
                 line[x - x0 + 1] = y < 0 || y >= height || x < 0 || x >= width ? 0 : (from[x] - mean[c]) * range;
@@ -70,7 +70,7 @@ void Grid::scatter(const float* result, int channels, float slope, int row, int 
         const size_t at = cell(row, column, channels);
         for (int c = 0; c < channels; c++)
             for (int y = 0; y < h; y++) {
-                const float* from = result + ((size_t)c * h + y) * pitch + x;
+                const float* from = result + ((size_t)c * whole_strips(h) + y) * pitch + x;
                 const size_t place = at + (size_t)c * lanes + y * w;
                 for (int i = 0; i < w; i++) {
                     float value = from[i];
@@ -92,7 +92,7 @@ void Grid::shuffle(const float* result, int out_channels, int scale, const float
                 float* to = picture + (((size_t)c * height + start(row) + y) * scale + dy) * width * scale + x0 * scale;
                 for (int dx = 0; dx < scale; dx++) {
                     const int o = (c * scale + dy) * scale + dx;
-                    const float* from = result + ((size_t)o * h + y) * pitch;
+                    const float* from = result + ((size_t)o * whole_strips(h) + y) * pitch;
                     for (int x = 0; x < count; x++) to[x * scale + dx] = from[x] / range + mean[c];
                 }
             }

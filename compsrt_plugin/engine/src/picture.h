@@ -2,7 +2,7 @@
 #pragma once
 #include <cstddef>
 
-#include "network.h"
+#include "scratch.h"
 
 namespace compsrt {
 
@@ -30,7 +30,8 @@ struct Grid {
     int tiles() const { return (columns + tile_columns() - 1) / tile_columns(); }
     int tile_width() const { return tile_columns() / 2 * window; }
 
-    // Rows of pixels of one tile with one pixel around it, zeros beyond the picture: planes [channels][height + 2][pitch].
+    // Rows of pixels of one tile with one pixel around it, zeros beyond the picture: planes [channels][height + 2][pitch],
+    // height in whole strips here and below; rows that only fill the last stay as they are.
     void gather(const float* cells, int channels, int row, int tile, float* planes) const;
     // The same from a picture [channels][height][width], as (x − mean) · range.
     void gather_picture(const float* picture, const float* mean, float range, int channels, int row, int tile,

@@ -18,7 +18,7 @@ struct Scratch {
     int32_t* starts;
     const float** from;        // per vector of a window: its first row in the picture read …
     float** to;                // … and in the picture written
-    float *planes, *result;    // of convolutions
+    float *planes, *result, *mixed, *sums;  // of convolutions
     float* taken;
     double* spent = nullptr;   // seconds per stage; null: nobody asks
     std::chrono::steady_clock::time_point since;
@@ -47,6 +47,9 @@ struct Window {
     float mask[4][4];        // by cell of the key and cell of the query, 0 or −100 log2(e)
 };
 
+constexpr int kStrip = 4, kMixed = 6;  // rows of pixels that a convolution computes at a time, and what it mixes for them
+inline int whole_strips(int height) { return (height + kStrip - 1) / kStrip * kStrip; }
+
 // What a level of instructions offers.
 struct Kernels {
     const char* name;
@@ -55,9 +58,10 @@ struct Kernels {
     void (*block)(const Network&, const Block&, const Window&, Scratch&);
     // Normalize four cells: in, out [channels][lanes] each.
     void (*norm)(const Norm&, const float* const* in, float* const* out, int channels, int lanes);
-    // out [blocks of conv_rows][height][pitch] from in [channels][height + 2][pitch], `width` pixels a row rounded up.
+    // out [blocks of conv_rows][height][pitch] from in [channels][height + 2][pitch], `height` whole strips, `width` pixels
+    // a row rounded up; mixed [kMixed][channels][pitch] and sums [kMixed][blocks of conv_rows][pitch] are worked in.
     void (*conv)(const float* packed, const float* bias, const float* in, float* out, int channels, int blocks, int height,
-                 int width, int pitch);
+                 int width, int pitch, float* mixed, float* sums);
 };
 
 const Kernels* plain_kernels();
