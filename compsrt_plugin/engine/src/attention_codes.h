@@ -6,18 +6,20 @@
 //         out[c] = out_alpha Σ_h r'[h] V[h][c] + (terms of c alone, and of Σ r' where v has a constant in every token).
 
 // Codes of one operand of one head; more than 16 rows are transformed in memory, in a copy.
-static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, uint8_t* out, float* unit) {
+template <class Lanes>
+static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, Lanes T, uint8_t* out, float* unit) {
     if (q.transform && q.width > 16) {
-        __builtin_memcpy(s.operands[0], x, sizeof(float) * (size_t)rows * s.T);
+        __builtin_memcpy(s.operands[0], x, sizeof(float) * (size_t)rows * T);
         x = s.operands[0];
     }
-    encode<1>({&q}, x, rows, s.T, {out}, unit);
+    encode<1>({&q}, x, rows, T, {out}, unit);
 }
 
 // Scores of all keys for 4 vectors of queries, and the largest of each query.
-template <bool MASKED>
-OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, F (&largest)[4], Scratch& s) {
-    const int T = s.T, width = (a.q.width + 3) & ~3;
+template <bool MASKED, class Lanes>
+OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, Lanes T,
+                                  F (&largest)[4], Scratch& s) {
+    const int width = (a.q.width + 3) & ~3;
     const uint8_t *qc = s.head_codes[0] + lane * 4, *kc = s.head_codes[1];
     const float *key_terms = s.small[0], *query_terms = s.small[4] + lane;
     const float *query_units = s.units[0] + lane, *key_units = s.units[1];
@@ -58,12 +60,13 @@ OUTLINED static void score_column(const Attention& a, const Window& w, const flo
     for (int i = 0; i < 4; i++) largest[i] = most[i];
 }
 
-static void scores_of_codes(const Attention& a, const Window& w, int head, float* q, float* k, Scratch& s) {
-    const int T = s.T, width = (a.q.width + 3) & ~3;
+template <class Lanes>
+static void scores_of_codes(const Attention& a, const Window& w, int head, float* q, float* k, Lanes T, Scratch& s) {
+    const int width = (a.q.width + 3) & ~3;
     uint8_t *qc = s.head_codes[0], *kc = s.head_codes[1];
     float* key_terms = s.small[0];
-    head_codes(a.q, q, a.head_dim, s, qc, s.units[0]);
-    head_codes(a.k, k, a.head_dim, s, kc, s.units[1]);
+    head_codes(a.q, q, a.head_dim, s, T, qc, s.units[0]);
+    head_codes(a.k, k, a.head_dim, s, T, kc, s.units[1]);
     // Rows that only fill the last four have code 0, and so must they after the subtraction; q's are 0 there anyway.
     const I centre = all_bytes(a.k.centre), ones = all_bytes(1);
     const int filled = (width - a.q.width) * a.k.centre;
@@ -93,36 +96,47 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
         F most[4];
         for (int i = 0; i < 4; i++) most[i] = all(-3e38f);
         if (w.masked)
-            score_column<true>(a, w, bias, lane, most, s);
+            score_column<true>(a, w, bias, lane, T, most, s);
         else
-            score_column<false>(a, w, bias, lane, most, s);
+            score_column<false>(a, w, bias, lane, T, most, s);
         for (int i = 0; i < 4; i++) store(s.small[1] + lane + i * W, most[i]);
     }
 }
 
 // Softmax, transform and quantization of the map: 16-bit codes, two rows a lane, in s.pairs [rows / 2][T]. The factor
 // 1 / Σ exp is part of the quantizer's scale, or of the unit of the query (s.units[2]).
-OUTLINED static void map_codes(const Attention& a, Scratch& s) {
-    const int T = s.T;
-    const F offset = all(a.map.code_offset), top = all((float)a.map.top), zero = all(0.0f);
+template <class Lanes>
+OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
+    const F offset = all(a.map.code_offset), zero = all(0.0f);
+    const I top = iall(a.map.top << 16 | a.map.top);
     for (int lane = 0; lane < T; lane += W) {
         const F most = load(s.small[1] + lane);
         float* column = s.scores + lane;
         F total = zero;
+        auto exponentials = [&](auto& v) INLINED {
+            constexpr int R = sizeof v / sizeof v[0], STEP = R < 4 ? R : 4;
+#pragma GCC unroll 4
+            for (int r = 0; r < R; r += STEP) {
+                F e[STEP];
+#pragma GCC unroll 4
+                for (int i = 0; i < STEP; i++) e[i] = v[r + i] - most;
+                power_of_two(e);
+#pragma GCC unroll 4
+                for (int i = 0; i < STEP; i++) total = total + (v[r + i] = e[i]);
+            }
+        };
         auto exponential = [&](const float* p) INLINED {
-            F e = power_of_two(load(p) - most);
-            total = total + e;
-            return e;
+            F e[1] = {load(p)};
+            exponentials(e);
+            return e[0];
         };
         const auto pack = [&](int row, F even, F odd, F scale) INLINED {
-            even = larger(smaller(fma(even, scale, offset), top), zero);
-            odd = larger(smaller(fma(odd, scale, offset), top), zero);
-            istore(s.pairs + (size_t)(row / 2) * T + lane, codes2(even, odd));
+            istore(s.pairs + (size_t)(row / 2) * T + lane, codes2(fma(even, scale, offset), fma(odd, scale, offset), top));
         };
         if (a.map.per_token) {
             F unit = all(kSmallestUnit);
             if (a.map.transform) {
-                leading_passes(column, T, T, exponential);
+                leading_passes(column, T, T, exponentials);
                 auto sink = [&](int first, F(&v)[8]) INLINED {
                     if (first == 0 && a.map.transform == kSoftmax) v[0] = zero;  // known, and no part of the unit
                     unit = widest(unit, v);
@@ -138,7 +152,7 @@ OUTLINED static void map_codes(const Attention& a, Scratch& s) {
                 pack(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T), scale);
             store(s.units[2] + lane, unit / total);
         } else if (a.map.transform) {
-            leading_passes(column, T, T, exponential);
+            leading_passes(column, T, T, exponentials);
             const F scale = all(a.map.code_scale) / total;
             for (int row = 0; row < T; row += 8) {
                 auto sink = [&](int first, F(&v)[8]) INLINED {
@@ -161,8 +175,9 @@ OUTLINED static void map_codes(const Attention& a, Scratch& s) {
 }
 
 // The centred codes of v, taken back along channels if transformed: w [head_dim][T] in s.operands[1], small integers.
-OUTLINED static void integer_values(const Attention& a, const float* v, Scratch& s) {
-    const int T = s.T, rows = a.head_dim, m = a.v.width;
+template <class Lanes>
+OUTLINED static void integer_values(const Attention& a, const float* v, Lanes T, Scratch& s) {
+    const int rows = a.head_dim, m = a.v.width;
     const Coder coder(a.v);
     const F centre = all((float)a.v.centre);
     float *in = s.operands[0], *out = s.operands[1];
@@ -189,9 +204,8 @@ OUTLINED static void integer_values(const Attention& a, const float* v, Scratch&
 }
 
 // R channels of the output for 4 vectors of queries.
-template <int R>
-OUTLINED static void pair_tile(const Attention& a, int c, int lane, float* out, const Scratch& s) {
-    const int T = s.T;
+template <int R, class Lanes>
+OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, float* out, const Scratch& s) {
     const float *constants = s.small[2], *map_sums = s.small[3] + lane, *known = s.small[5];
     const float* units = s.units[2] + lane;
     PairSum sums[R][4];
@@ -223,11 +237,11 @@ OUTLINED static void pair_tile(const Attention& a, int c, int lane, float* out, 
         }
 }
 
-static void map_product_of_codes(const Attention& a, const float* v, float* out, Scratch& s) {
-    const int T = s.T;
-    map_codes(a, s);
+template <class Lanes>
+static void map_product_of_codes(const Attention& a, const float* v, float* out, Lanes T, Scratch& s) {
+    map_codes(a, T, s);
     s.end(kSoftmaxStage);
-    integer_values(a, v, s);
+    integer_values(a, v, T, s);
     float *constants = s.small[2], *known = s.small[5];  // known: what the map's first coefficient gives, without units
     for (int c = 0; c < a.head_dim; c++) {
         float* w = s.operands[1] + (size_t)c * T;
@@ -265,6 +279,6 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
     s.end(kQuantize);
     for (int lane = 0; lane < T; lane += 4 * W)
         in_blocks<kPairRows>(a.head_dim, [&](auto count, int c) INLINED {
-            pair_tile<decltype(count)::value>(a, c, lane, out, s);
+            pair_tile<decltype(count)::value>(a, c, lane, T, out, s);
         });
 }

@@ -55,7 +55,8 @@ OUTLINED static void conv_tile(const float* w, const float* in, float* out, int 
 }
 
 // Four rows of output from six sums [6][outputs][pitch]: out [outputs][…][pitch].
-static void separate_rows(const float* sums, const float* bias, int outputs, int width, int pitch, size_t plane, float* out) {
+static void separate_rows(const float* sums, const float* bias, int outputs, int width, int pitch, size_t plane,
+                          float* out) {
     const size_t size = (size_t)outputs * pitch;
     for (int o = 0; o < outputs; o++)
         for (int x = 0; x < width; x += W) {

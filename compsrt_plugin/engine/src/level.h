@@ -2,9 +2,11 @@
 // after the vector type; nothing of the standard library may be used here, or the linker might keep a copy of it that
 // only the highest level can run.
 
+// A number that is known when this is compiled.
 template <int N>
 struct Count {
     static constexpr int value = N;
+    constexpr operator int() const { return N; }
 };
 
 #include "vectors.h"

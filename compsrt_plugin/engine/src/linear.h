@@ -20,8 +20,8 @@ static void apply_signs(const float* signs, float* x, int rows, int T) {
 
 // Bring x into the form that the product wants: codes in s.codes[slot], or floats in s.input. x is left as it is
 // unless `own`, which lets it be worked on in place (it then has room for as many rows as the quantizer's domain).
-static void take_input(const Linear& l, float* x, bool own, int slot, Scratch& s) {
-    const int T = s.T;
+template <class Lanes>
+static void take_input(const Linear& l, float* x, bool own, int slot, Lanes T, Scratch& s) {
     if (!own) {
         __builtin_memcpy(s.input, x, sizeof(float) * (size_t)l.in * T);
         x = s.input;
@@ -50,13 +50,13 @@ static void take_input(const Linear& l, float* x, bool own, int slot, Scratch& s
     s.taken = x;
 }
 
-template <class Done>
-INLINE void give_output(const Linear& l, int slot, Scratch& s, Done done) {
-    pruned_rows(l, s.T, done);
+template <class Lanes, class Done>
+INLINE void give_output(const Linear& l, int slot, Lanes T, Scratch& s, Done done) {
+    pruned_rows(l, T, done);
 #if COMPSRT_INTEGER
-    if (l.integer) return code_product(l, s.codes[slot], s.code_sums[slot], s.units[slot], s.T, done);
+    if (l.integer) return code_product(l, s.codes[slot], s.code_sums[slot], s.units[slot], T, done);
 #endif
-    float_product(l.weight, nullptr, l.columns, 1, l.rows, s.taken, l.columns, s.T,
+    float_product(l.weight, nullptr, l.columns, 1, l.rows, s.taken, l.columns, T,
                   [&](int row, int lane, F y) INLINED {
                       const int at = l.kept_rows ? l.kept_rows[row] : row;
                       done(at, lane, y + all(l.bias[at]));
@@ -65,13 +65,14 @@ INLINE void give_output(const Linear& l, int slot, Scratch& s, Done done) {
 
 #if COMPSRT_INTEGER
 // q, k and v read the same rows: one transform, three sets of codes. x is worked on in place.
-static bool take_shared_input(const Linear* const (&linears)[3], float* x, Scratch& s) {
+template <class Lanes>
+static bool take_shared_input(const Linear* const (&linears)[3], float* x, Lanes T, Scratch& s) {
     for (const Linear* l : linears)
         if (!l->integer || l->kept_columns || l->input.transform != linears[0]->input.transform ||
             l->input.per_token != linears[0]->input.per_token ||
             !l->signs != !linears[0]->signs)  // which signs they are, their common width says
             return false;
-    const int T = s.T, rows = linears[0]->in;
+    const int rows = linears[0]->in;
     apply_signs(linears[0]->signs, x, rows, T);
     encode<3>({&linears[0]->input, &linears[1]->input, &linears[2]->input}, x, rows, T,
               {s.codes[0], s.codes[1], s.codes[2]}, s.units[0]);

@@ -61,7 +61,8 @@ INLINE void float_product(const float* weight, const int32_t* rows_at, size_t ro
 
 #if COMPSRT_INTEGER
 // Σ of the codes of each lane, less `centre` for each of `columns`, as floats: out [T].
-static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, float* out) {
+template <class Lanes>
+static void sums_of_codes(const uint8_t* codes, int columns, int centre, Lanes T, float* out) {
     const I ones = all_bytes(1);
     for (int lane = 0; lane < T; lane += W) {
         Sum total = dot_begin(-centre * columns);
@@ -70,49 +71,55 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, int T, 
     }
 }
 
-// A tile of R rows × kCodeVectors vectors. A function of its own, so that its sums have all registers to themselves.
-template <int R, class Done>
-OUTLINED static void code_tile(const Linear& l, int row, const uint8_t* codes, const float* code_sums,
-                               const float* units, int T, int lane, Done done) {
+// R rows, kCodeVectors vectors of lanes at a time. A function of its own, so that its sums have all registers to themselves.
+template <int R, class Lanes, class Done>
+OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, const float* code_sums,
+                               const float* units, Lanes T, Done done) {
     const int padded = (l.columns + 3) & ~3;
-    Sum sums[R][kCodeVectors];
-    const int8_t* w = l.codes + (size_t)row * padded;
+    const int8_t* const weights = l.codes + (size_t)row * padded;
+    // read once: for all the compiler knows, `done` writes over them
+    const int32_t *const start = l.start + row, *const kept = l.kept_rows ? l.kept_rows + row : nullptr;
+    const float *const alpha = l.alpha + row, *const beta = l.beta + row, *const gamma = l.gamma + row, *const bias = l.bias;
+    for (int lane = 0; lane < T; lane += kCodeVectors * W) {
+        Sum sums[R][kCodeVectors];
 #pragma GCC unroll 6
-    for (int r = 0; r < R; r++)
+        for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-        for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot_begin(l.start[row + r]);
-    const uint8_t* from = codes + lane * 4;
-    for (int k = 0; k < padded; k += 4, from += 4 * T) {
-        I values[kCodeVectors];
+            for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot_begin(start[r]);
+        const uint8_t* from = codes + lane * 4;
+        const int8_t* w = weights;
+#pragma GCC unroll 2
+        for (int k = 0; k < padded; k += 4, from += 4 * T, w += 4) {
+            I values[kCodeVectors];
 #pragma GCC unroll 4
-        for (int i = 0; i < kCodeVectors; i++) values[i] = iload(from + i * W * 4);
+            for (int i = 0; i < kCodeVectors; i++) values[i] = iload(from + i * W * 4);
+#pragma GCC unroll 6
+            for (int r = 0; r < R; r++) {
+                I factor = broadcast4(w + r * padded);
+#pragma GCC unroll 4
+                for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
+            }
+        }
 #pragma GCC unroll 6
         for (int r = 0; r < R; r++) {
-            I factor = broadcast4(w + r * padded + k);
+            const int at = kept ? kept[r] : row + r;
+            const F a = all(alpha[r]), b = all(beta[r]), g = all(gamma[r]), constant = all(bias[at]);
 #pragma GCC unroll 4
-            for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
-        }
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < R; r++) {
-        const int o = row + r, start = l.start[o], at = l.kept_rows ? l.kept_rows[o] : o;
-        const F alpha = all(l.alpha[o]), beta = all(l.beta[o]), gamma = all(l.gamma[o]), bias = all(l.bias[at]);
-#pragma GCC unroll 4
-        for (int i = 0; i < kCodeVectors; i++) {
-            F rest = fma(load(code_sums + lane + i * W), beta, gamma);
-            F y = fma(to_float(dot_end(sums[r][i], start)), alpha, rest);
-            done(at, lane + i * W, fma(y, load(units + lane + i * W), bias));
+            for (int i = 0; i < kCodeVectors; i++) {
+                F rest = fma(load(code_sums + lane + i * W), b, g);
+                F y = fma(to_float(dot_end(sums[r][i], start[r])), a, rest);
+                done(at, lane + i * W, fma(y, load(units + lane + i * W), constant));
+            }
         }
     }
 }
 
 // y = unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
-template <class Done>
-INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, const float* units, int T,
+template <class Lanes, class Done>
+INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, const float* units, Lanes T,
                          Done done) {
-    for (int lane = 0; lane < T; lane += kCodeVectors * W)
-        in_blocks<kCodeRows>(l.rows, [&](auto count, int row) INLINED {
-            code_tile<decltype(count)::value>(l, row, codes, code_sums, units, T, lane, done);
-        });
+    in_blocks<kCodeRows>(l.rows, [&](auto count, int row) INLINED {
+        code_rows<decltype(count)::value>(l, row, codes, code_sums, units, T, done);
+    });
 }
 #endif

@@ -3,14 +3,16 @@
 constexpr float kSmallestUnit = 1e-8f;  // of a token of nothing but zeros
 
 struct Coder {
-    F scale, offset, top;
+    F scale, offset;
+    int top;
     Coder() = default;
     explicit Coder(const Quantizer& q)
-        : scale(all(q.code_scale)), offset(all(q.code_offset)), top(all((float)q.top)) {}
+        : scale(all(q.code_scale)), offset(all(q.code_offset)), top(q.top) {}
     Coder(const Quantizer& q, F unit) : Coder(q) { scale = scale / unit; }  // of lanes with units of their own
-    // Not yet rounded, limited from above; what packs the codes rounds them and makes negative ones 0.
-    INLINED F raw(F x) const { return smaller(fma(x, scale, offset), top); }
-    INLINED F code(F x) const { return nearest(larger(raw(x), all(0.0f))); }
+    // Neither rounded nor limited: what packs the codes does both, four at a time. (2^31 scales beyond the bounds it gives
+    // code 0 instead of `top`: in float32 either is nothing beside such a value.)
+    INLINED F raw(F x) const { return fma(x, scale, offset); }
+    INLINED F code(F x) const { return nearest(larger(smaller(raw(x), all((float)top)), all(0.0f))); }
 };
 
 static float root(int m) { return __builtin_sqrtf((float)m); }
@@ -83,21 +85,22 @@ static int simulate(const Quantizer& q, int inverse, float* x, int rows, int T) 
 // Codes of neighbouring rows, in groups of four: out [rows / 4][T][4].
 template <int R>
 INLINE void put_codes(const Coder& coder, F (&v)[R], uint8_t* out, int row, int T) {
-    F zero = all(0.0f);
+    const F zero = all(0.0f);
+    const I top = all_bytes(coder.top);
     if constexpr (R >= 4) {
 #pragma GCC unroll 4
         for (int r = 0; r < R; r += 4)
             istore(out + (size_t)(row + r) * T,
-                   codes4(coder.raw(v[r]), coder.raw(v[r + 1]), coder.raw(v[r + 2]), coder.raw(v[r + 3])));
+                   codes4(coder.raw(v[r]), coder.raw(v[r + 1]), coder.raw(v[r + 2]), coder.raw(v[r + 3]), top));
     } else {
-        istore(out, codes4(coder.raw(v[0]), R > 1 ? coder.raw(v[R - 1]) : zero, zero, zero));
+        istore(out, codes4(coder.raw(v[0]), R > 1 ? coder.raw(v[R - 1]) : zero, zero, zero, top));
     }
 }
 
 // Codes of `rows` rows of x [·][T] for N quantizers that have their transform in common, and are per token all or none.
 // x is worked on in place if the domain has more than 16 rows. unit [T]: that of each lane, 1 if not per token.
-template <int N>
-static void encode(const Quantizer* const (&q)[N], float* x, int rows, int T, uint8_t* const (&out)[N], float* unit) {
+template <int N, class Lanes>
+static void encode(const Quantizer* const (&q)[N], float* x, int rows, Lanes T, uint8_t* const (&out)[N], float* unit) {
     const int m = q[0]->width;
     const bool transform = q[0]->transform, in_memory = transform && m > 16;
     if (in_memory) fill(x + (size_t)rows * T, 0, (size_t)(m - rows) * T);
@@ -153,7 +156,7 @@ static void encode_kept(const Quantizer& q, const float* x, const int32_t* kept,
             F v[4];
             for (int r = 0; r < 4; r++)
                 v[r] = row + r < count ? coder.raw(load(x + (size_t)kept[row + r] * T + lane)) : all(0.0f);
-            istore(out + (size_t)row * T + lane * 4, codes4(v[0], v[1], v[2], v[3]));
+            istore(out + (size_t)row * T + lane * 4, codes4(v[0], v[1], v[2], v[3], all_bytes(q.top)));
         }
         store(unit + lane, most);
     }

@@ -51,14 +51,17 @@ INLINE I all_bytes(int v) { return _mm256_set1_epi8((char)v); }
 INLINE I low_half(I a) { return _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)); }
 INLINE I high_half(I a) { return _mm256_andnot_si256(_mm256_set1_epi32(0xFFFF), a); }
 
-// Four rows of 8 values → their rounded codes, four bytes a lane; negative ones become 0.
-INLINE I codes4(F a, F b, F c, F d) {
+// Four rows of 8 values → their rounded codes, four bytes a lane, limited to 0 … top, which every byte of it holds.
+INLINE I codes4(F a, F b, F c, F d, I top) {
     const I order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     I low = _mm256_packs_epi32(to_int(a), to_int(b)), high = _mm256_packs_epi32(to_int(c), to_int(d));
-    return _mm256_shuffle_epi8(_mm256_packus_epi16(low, high), order);
+    return _mm256_shuffle_epi8(_mm256_min_epu8(_mm256_packus_epi16(low, high), top), order);
 }
-// Two rows of values ≥ 0 → two 16-bit codes a lane.
-INLINE I codes2(F a, F b) { return _mm256_or_si256(to_int(a), _mm256_slli_epi32(to_int(b), 16)); }
+// Two rows of values → two 16-bit codes a lane, limited likewise.
+INLINE I codes2(F a, F b, I top) {
+    const I order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+    return _mm256_shuffle_epi8(_mm256_min_epu16(_mm256_packus_epi32(to_int(a), to_int(b)), top), order);
+}
 INLINE void store_16bit(int16_t* p, F v) {
     I packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(to_int(v), izero()), 0x08);
     _mm_storeu_si128((__m128i*)p, _mm256_castsi256_si128(packed));

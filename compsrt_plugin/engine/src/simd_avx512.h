@@ -46,14 +46,17 @@ INLINE I all_bytes(int v) { return _mm512_set1_epi8((char)v); }
 INLINE I low_half(I a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xFFFF)); }
 INLINE I high_half(I a) { return _mm512_andnot_si512(_mm512_set1_epi32(0xFFFF), a); }
 
-// Four rows of 16 values → their rounded codes, four bytes a lane; negative ones become 0.
-INLINE I codes4(F a, F b, F c, F d) {
+// Four rows of 16 values → their rounded codes, four bytes a lane, limited to 0 … top, which every byte of it holds.
+INLINE I codes4(F a, F b, F c, F d, I top) {
     const I order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     I low = _mm512_packs_epi32(to_int(a), to_int(b)), high = _mm512_packs_epi32(to_int(c), to_int(d));
-    return _mm512_shuffle_epi8(_mm512_packus_epi16(low, high), order);
+    return _mm512_shuffle_epi8(_mm512_min_epu8(_mm512_packus_epi16(low, high), top), order);
 }
-// Two rows of values ≥ 0 → two 16-bit codes a lane.
-INLINE I codes2(F a, F b) { return _mm512_or_si512(to_int(a), _mm512_slli_epi32(to_int(b), 16)); }
+// Two rows of values → two 16-bit codes a lane, limited likewise.
+INLINE I codes2(F a, F b, I top) {
+    const I order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+    return _mm512_shuffle_epi8(_mm512_min_epu16(_mm512_packus_epi32(to_int(a), to_int(b)), top), order);
+}
 INLINE void store_16bit(int16_t* p, F v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(to_int(v))); }
 
 // Σ of four unsigned × signed bytes, per lane. Sums have their own type: the compiler keeps them in registers only if
