@@ -61,8 +61,9 @@ void Scratch::allocate(const Network& n) {
         to = (float**)part(2 * t);
         planes = part(conv_channels * (tall + 2) * pitch + 64);
         result = part(outputs * tall * pitch);
-        mixed = part(kMixed * conv_channels * pitch + 64);
-        sums = part(kMixed * outputs * pitch);
+        line = part(kDown * pitch + 64);
+        mixed = part(kDown * kAcross * conv_channels * pitch / 2);
+        sums = part(kDown * kAcross * outputs * pitch / 2);
         if (!pass) memory_.assign(used + kAlign, 0.0f);
     }
 }
@@ -86,27 +87,31 @@ Engine::Engine(const Network& network, const Kernels* kernels, int threads)
     for (int c = 0; c < network.tail_convs; c++) tail_.push_back(pack(network.tail[c]));
 }
 
-// Weights in the order in which the kernel reads them, rows of taps mixed for Winograd's F(4, 3):
-// [kMixed][block][in][3][conv_rows].
+// Weights in the order in which the kernel reads them, taps mixed for Winograd's F(4, 3) and F(2, 3):
+// [kDown · kAcross][block][in][conv_rows].
 Engine::Packed Engine::pack(const Conv& conv) const {
     const int rows = kernels_->conv_rows, blocks = (conv.out + rows - 1) / rows;
-    const size_t size = (size_t)blocks * conv.in * 3 * rows;
-    const double mix[kMixed][3] = {{1, 0, 0},
+    const size_t size = (size_t)blocks * conv.in * rows;
+    const double down[kDown][3] = {{1, 0, 0},
                                    {1 / 3.0, 1 / 3.0, 1 / 3.0},
                                    {-1 / 3.0, 1 / 3.0, -1 / 3.0},
                                    {-16 / 15.0, -8 / 15.0, -4 / 15.0},
                                    {1 / 15.0, -2 / 15.0, 4 / 15.0},
                                    {0, 0, 1}};
-    Packed packed{std::vector<float>(kMixed * size), std::vector<float>(blocks * rows), blocks};
+    const double across[kAcross][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
+    Packed packed{std::vector<float>(kDown * kAcross * size), std::vector<float>(blocks * rows), blocks};
     for (int o = 0; o < conv.out; o++) {
         packed.bias[o] = conv.bias ? conv.bias[o] : 0;
-        for (int c = 0; c < conv.in; c++)
-            for (int x = 0; x < 3; x++) {
-                const float* taps = conv.weight + ((size_t)o * conv.in + c) * 9 + x;
-                float* to = packed.weight.data() + (((size_t)(o / rows) * conv.in + c) * 3 + x) * rows + o % rows;
-                for (int i = 0; i < kMixed; i++)
-                    to[i * size] = (float)(mix[i][0] * taps[0] + mix[i][1] * taps[3] + mix[i][2] * taps[6]);
-            }
+        for (int c = 0; c < conv.in; c++) {
+            const float* taps = conv.weight + ((size_t)o * conv.in + c) * 9;
+            float* to = packed.weight.data() + ((size_t)(o / rows) * conv.in + c) * rows + o % rows;
+            for (int i = 0; i < kDown; i++)
+                for (int j = 0; j < kAcross; j++, to += size) {
+                    double sum = 0;
+                    for (int k = 0; k < 9; k++) sum += down[i][k / 3] * across[j][k % 3] * taps[k];
+                    *to = (float)sum;
+                }
+        }
     }
     return packed;
 }
@@ -132,7 +137,7 @@ void Engine::run(const float* in, float* out, int h, int w) {
         grid.gather_picture(in, network_.mean, network_.range, network_.in_channels, row, tile, s.planes);
         s.end(kCopies);
         kernels_->conv(first_.weight.data(), first_.bias.data(), s.planes, s.result, network_.in_channels, first_.blocks,
-                       whole_strips(grid.size(row)), grid.tile_width(), pitch, s.mixed, s.sums);
+                       whole_strips(grid.size(row)), grid.tile_width(), pitch, s.line, s.mixed, s.sums);
         s.end(kConv);
         grid.scatter(s.result, network_.channels, 1, row, tile, nullptr, shallow);
         s.end(kCopies);
@@ -158,7 +163,7 @@ void Engine::run(const float* in, float* out, int h, int w) {
         grid.gather(shallow, network_.channels, row, tile, s.planes);
         s.end(kCopies);
         kernels_->conv(upsample_.weight.data(), upsample_.bias.data(), s.planes, s.result, network_.channels,
-                       upsample_.blocks, whole_strips(grid.size(row)), grid.tile_width(), pitch, s.mixed, s.sums);
+                       upsample_.blocks, whole_strips(grid.size(row)), grid.tile_width(), pitch, s.line, s.mixed, s.sums);
         s.end(kConv);
         grid.shuffle(s.result, network_.out_channels, network_.scale, network_.mean, network_.range, row, tile, out);
         s.end(kCopies);
@@ -219,7 +224,7 @@ void Engine::run_convs(const Grid& grid, const Conv* convs, const Packed* packed
             grid.gather(from, convs[c].in, row, tile, s.planes);
             s.end(kCopies);
             kernels_->conv(packed[c].weight.data(), packed[c].bias.data(), s.planes, s.result, convs[c].in, packed[c].blocks,
-                           whole_strips(grid.size(row)), grid.tile_width(), pitch, s.mixed, s.sums);
+                           whole_strips(grid.size(row)), grid.tile_width(), pitch, s.line, s.mixed, s.sums);
             s.end(kConv);
             grid.scatter(s.result, convs[c].out, convs[c].slope, row, tile, last ? residual : nullptr, target);
             s.end(kCopies);

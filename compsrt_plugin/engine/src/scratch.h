@@ -18,7 +18,7 @@ struct Scratch {
     int32_t* starts;
     const float** from;        // per vector of a window: its first row in the picture read …
     float** to;                // … and in the picture written
-    float *planes, *result, *mixed, *sums;  // of convolutions
+    float *planes, *result, *line, *mixed, *sums;  // of convolutions
     float* taken;
     double* spent = nullptr;   // seconds per stage; null: nobody asks
     std::chrono::steady_clock::time_point since;
@@ -47,7 +47,8 @@ struct Window {
     float mask[4][4];        // by cell of the key and cell of the query, 0 or −100 log2(e)
 };
 
-constexpr int kStrip = 4, kMixed = 6;  // rows of pixels that a convolution computes at a time, and what it mixes for them
+constexpr int kStrip = 4;               // rows of pixels that a convolution computes at a time …
+constexpr int kDown = 6, kAcross = 4;  // … in tiles of 2 pixels, and what is mixed for one of them, see conv.h
 inline int whole_strips(int height) { return (height + kStrip - 1) / kStrip * kStrip; }
 
 // What a level of instructions offers.
@@ -59,9 +60,10 @@ struct Kernels {
     // Normalize four cells: in, out [channels][lanes] each.
     void (*norm)(const Norm&, const float* const* in, float* const* out, int channels, int lanes);
     // out [blocks of conv_rows][height][pitch] from in [channels][height + 2][pitch], `height` whole strips, `width` pixels
-    // a row rounded up; mixed [kMixed][channels][pitch] and sums [kMixed][blocks of conv_rows][pitch] are worked in.
+    // a row rounded up; worked in are line [kDown][pitch], mixed [kDown · kAcross][channels][pitch / 2] and
+    // sums [kDown · kAcross][blocks of conv_rows][pitch / 2].
     void (*conv)(const float* packed, const float* bias, const float* in, float* out, int channels, int blocks, int height,
-                 int width, int pitch, float* mixed, float* sums);
+                 int width, int pitch, float* line, float* mixed, float* sums);
 };
 
 const Kernels* plain_kernels();

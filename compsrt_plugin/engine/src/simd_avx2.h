@@ -34,6 +34,12 @@ INLINE F lane_butterfly(F a) {
     return _mm256_blend_ps(_mm256_add_ps(b, a), _mm256_sub_ps(b, a), odd);
 }
 
+// Every second value of a and b, in an order of their own, and the two woven together again.
+INLINE F evens(F a, F b) { return _mm256_shuffle_ps(a, b, 0x88); }
+INLINE F odds(F a, F b) { return _mm256_shuffle_ps(a, b, 0xDD); }
+INLINE F woven_first(F even, F odd) { return _mm256_unpacklo_ps(even, odd); }
+INLINE F woven_last(F even, F odd) { return _mm256_unpackhi_ps(even, odd); }
+
 INLINE I iload(const void* p) { return _mm256_loadu_si256((const I*)p); }
 INLINE void istore(void* p, I v) { _mm256_storeu_si256((I*)p, v); }
 INLINE I izero() { return _mm256_setzero_si256(); }

@@ -29,6 +29,12 @@ INLINE F lane_butterfly(F a) {
     return _mm512_mask_sub_ps(_mm512_add_ps(b, a), odd, b, a);
 }
 
+// Every second value of a and b, in an order of their own, and the two woven together again.
+INLINE F evens(F a, F b) { return _mm512_shuffle_ps(a, b, 0x88); }
+INLINE F odds(F a, F b) { return _mm512_shuffle_ps(a, b, 0xDD); }
+INLINE F woven_first(F even, F odd) { return _mm512_unpacklo_ps(even, odd); }
+INLINE F woven_last(F even, F odd) { return _mm512_unpackhi_ps(even, odd); }
+
 INLINE I iload(const void* p) { return _mm512_loadu_si512(p); }
 INLINE void istore(void* p, I v) { _mm512_storeu_si512(p, v); }
 INLINE I izero() { return _mm512_setzero_si512(); }

@@ -22,3 +22,9 @@ INLINE F square_root(F a) {
 INLINE F nearest(F a) { return (a + 12582912.0f) - 12582912.0f; }
 INLINE F times_power(F a, F n) { return a * (F)((__builtin_convertvector(n, Bits) + 127) << 23); }
 INLINE float sum(F a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+
+// Every second value of a and b, and the two woven together again.
+INLINE F evens(F a, F b) { return F{a[0], a[2], b[0], b[2]}; }
+INLINE F odds(F a, F b) { return F{a[1], a[3], b[1], b[3]}; }
+INLINE F woven_first(F even, F odd) { return F{even[0], odd[0], even[1], odd[1]}; }
+INLINE F woven_last(F even, F odd) { return F{even[2], odd[2], even[3], odd[3]}; }
