@@ -77,43 +77,14 @@ void Engine::Cells::reserve(size_t count) {
 }
 
 Engine::Engine(const Network& network, const Kernels* kernels, int threads)
-    : network_(network), kernels_(kernels), pool_(threads), scratch_(threads), first_(pack(*network.first)) {
+    : network_(network), kernels_(kernels), pool_(threads), scratch_(threads), first_(pack(*network.first, kernels->conv_rows)) {
     for (Scratch& s : scratch_) s.allocate(network);
-    if (network.upsample) upsample_ = pack(*network.upsample);
+    if (network.upsample) upsample_ = pack(*network.upsample, kernels->conv_rows);
     for (int g = 0; g < network.groups; g++) {
         groups_.emplace_back();
-        for (int c = 0; c < network.group[g].convs; c++) groups_.back().push_back(pack(network.group[g].conv[c]));
+        for (int c = 0; c < network.group[g].convs; c++) groups_.back().push_back(pack(network.group[g].conv[c], kernels->conv_rows));
     }
-    for (int c = 0; c < network.tail_convs; c++) tail_.push_back(pack(network.tail[c]));
-}
-
-// Weights in the order in which the kernel reads them, taps mixed for Winograd's F(4, 3) and F(2, 3):
-// [kDown · kAcross][block][in][conv_rows].
-Engine::Packed Engine::pack(const Conv& conv) const {
-    const int rows = kernels_->conv_rows, blocks = (conv.out + rows - 1) / rows;
-    const size_t size = (size_t)blocks * conv.in * rows;
-    const double down[kDown][3] = {{1, 0, 0},
-                                   {1 / 3.0, 1 / 3.0, 1 / 3.0},
-                                   {-1 / 3.0, 1 / 3.0, -1 / 3.0},
-                                   {-16 / 15.0, -8 / 15.0, -4 / 15.0},
-                                   {1 / 15.0, -2 / 15.0, 4 / 15.0},
-                                   {0, 0, 1}};
-    const double across[kAcross][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-    Packed packed{std::vector<float>(kDown * kAcross * size), std::vector<float>(blocks * rows), blocks};
-    for (int o = 0; o < conv.out; o++) {
-        packed.bias[o] = conv.bias ? conv.bias[o] : 0;
-        for (int c = 0; c < conv.in; c++) {
-            const float* taps = conv.weight + ((size_t)o * conv.in + c) * 9;
-            float* to = packed.weight.data() + ((size_t)(o / rows) * conv.in + c) * rows + o % rows;
-            for (int i = 0; i < kDown; i++)
-                for (int j = 0; j < kAcross; j++, to += size) {
-                    double sum = 0;
-                    for (int k = 0; k < 9; k++) sum += down[i][k / 3] * across[j][k % 3] * taps[k];
-                    *to = (float)sum;
-                }
-        }
-    }
-    return packed;
+    for (int c = 0; c < network.tail_convs; c++) tail_.push_back(pack(network.tail[c], kernels->conv_rows));
 }
 
 void Engine::reserve(const Grid& grid) {
@@ -211,7 +182,7 @@ void Engine::run_norm(const Grid& grid, const Norm& norm, const float* in, float
     });
 }
 
-void Engine::run_convs(const Grid& grid, const Conv* convs, const Packed* packed, int count, const float* from,
+void Engine::run_convs(const Grid& grid, const Conv* convs, const PackedConv* packed, int count, const float* from,
                        const float* residual, float* to) {
     const int tiles = grid.tiles(), pitch = pitch_of(grid.tile_width());
     for (int c = 0; c < count; c++) {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "conv_weights.h"
 #include "picture.h"
 #include "pool.h"
 #include "scratch.h"
@@ -23,21 +24,16 @@ class Engine {
     void take_times(double* seconds);
 
    private:
-    struct Packed {
-        std::vector<float> weight, bias;
-        int blocks;
-    };
     struct Cells {
         std::vector<float> memory;
         float* data = nullptr;
         void reserve(size_t count);
     };
-    Packed pack(const Conv& conv) const;
     void reserve(const Grid& grid);
     void run_blocks(const Grid& grid, const Group& group, const float* source, float* target);
     void run_norm(const Grid& grid, const Norm& norm, const float* in, float* out);
     // Several convolutions, one after the other: from → to, plus `residual`.
-    void run_convs(const Grid& grid, const Conv* convs, const Packed* packed, int count, const float* from,
+    void run_convs(const Grid& grid, const Conv* convs, const PackedConv* packed, int count, const float* from,
                    const float* residual, float* to);
 
     const Network network_;
@@ -45,9 +41,9 @@ class Engine {
     Pool pool_;
     std::vector<Scratch> scratch_;
     std::vector<double> spent_;
-    std::vector<std::vector<Packed>> groups_;
-    Packed first_, upsample_;
-    std::vector<Packed> tail_;
+    std::vector<std::vector<PackedConv>> groups_;
+    PackedConv first_, upsample_;
+    std::vector<PackedConv> tail_;
     Cells shallow_, group_, stream_, between_[2];
 };
 
