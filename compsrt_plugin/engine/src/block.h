@@ -1,5 +1,5 @@
-// A whole Swin block on one window. T is how many lanes it has: 64, known when this is compiled, for windows of 8 (a
-// twentieth of the time is address arithmetic otherwise), else a number.
+// A whole Swin block on one window. Windows of 8 have code of their own, with a Count of lanes: a twentieth of the time is
+// address arithmetic otherwise.
 
 template <class Lanes>
 static void attention(const Attention& a, const Window& w, float* out, Lanes T, Scratch& s) {

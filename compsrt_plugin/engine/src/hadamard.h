@@ -1,39 +1,39 @@
 // The unnormalized Hadamard transform of the rows of x [m][T], every lane on its own: butterflies in registers, eight
 // (or sixteen) rows at a time. The factor 1/√m is the quantizer's business.
 
-template <int R, class Loader>
-INLINE void radix_pass(float* x, int m, int stride, int T, Loader& loader) {
+template <int R, class Change>
+INLINE void radix_pass(float* x, int m, int stride, int T, Change& change) {
     for (int base = 0; base < m; base += R * stride)
         for (int i = 0; i < stride; i++) {
             float* p = x + (size_t)(base + i) * T;
             F v[R];
 #pragma GCC unroll 16
             for (int r = 0; r < R; r++) v[r] = load(p + (size_t)r * stride * T);
-            loader(v);
+            change(v);
             butterflies(v);
 #pragma GCC unroll 16
             for (int r = 0; r < R; r++) store(p + (size_t)r * stride * T, v[r]);
         }
 }
 
-// All passes but the last, which takes blocks of 8 neighbouring rows. `loader` reads (and may change) what the first
-// pass takes in. m ≥ 16.
-template <class Loader>
-INLINE void leading_passes(float* x, int m, int T, Loader loader) {
-    auto plain = [](auto&) INLINED {};
+// All passes but the last, which takes blocks of 8 neighbouring rows. `change(values)` is done to what the first pass
+// takes in. m ≥ 16.
+template <class Change>
+INLINE void leading_passes(float* x, int m, int T, Change change) {
+    auto keep = [](auto&) INLINED {};
     int span = m / 8;  // rows that a pass still has to bring together, in blocks of 8
-    if (span == 2) return radix_pass<2>(x, m, 8, T, loader);
-    if (span == 4) return radix_pass<4>(x, m, 8, T, loader);
-    if (span == 8) return radix_pass<8>(x, m, 8, T, loader);
-    if (span == 16) return radix_pass<16>(x, m, 8, T, loader);
-    radix_pass<4>(x, m, m / 4, T, loader);
+    if (span == 2) return radix_pass<2>(x, m, 8, T, change);
+    if (span == 4) return radix_pass<4>(x, m, 8, T, change);
+    if (span == 8) return radix_pass<8>(x, m, 8, T, change);
+    if (span == 16) return radix_pass<16>(x, m, 8, T, change);
+    radix_pass<4>(x, m, m / 4, T, change);
     for (int block = m / 4; block > 8; block /= (block >= 64 ? 8 : block / 8)) {
         if (block >= 64)
-            radix_pass<8>(x, m, block / 8, T, plain);
+            radix_pass<8>(x, m, block / 8, T, keep);
         else if (block == 32)
-            radix_pass<4>(x, m, 8, T, plain);
+            radix_pass<4>(x, m, 8, T, keep);
         else
-            radix_pass<2>(x, m, 8, T, plain);
+            radix_pass<2>(x, m, 8, T, keep);
     }
 }
 

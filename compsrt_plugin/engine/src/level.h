@@ -2,7 +2,8 @@
 // after the vector type; nothing of the standard library may be used here, or the linker might keep a copy of it that
 // only the highest level can run.
 
-// A number that is known when this is compiled.
+// A number that is known when this is compiled. A parameter of type `Lanes` is the number of lanes of a window: a Count, or
+// an int that is known only when this runs.
 template <int N>
 struct Count {
     static constexpr int value = N;
