@@ -51,7 +51,7 @@ class Linear(Structure):
         *(
             (name, POINTER)
             for name in (
-                *("signs", "kept_columns", "kept_rows", "weight", "codes", "start"),
+                *("signs", "kept_columns", "kept_rows", "weight", "codes", "sparse", "start"),
                 *("alpha", "beta", "gamma", "bias"),
             )
         ),

@@ -18,6 +18,7 @@ static int padded_width(int width) {
 void Scratch::allocate(const Network& n) {
     T = 4 * n.lanes;
     const size_t t = T;
+    bool sparse = false;
     size_t hidden_rows = 0, head_rows = 1, map_rows = 0, conv_channels = n.in_channels;
     for (int g = 0; g < n.groups; g++) {
         for (int b = 0; b < n.group[g].blocks; b++) {
@@ -26,6 +27,7 @@ void Scratch::allocate(const Network& n) {
             hidden_rows = std::max<size_t>(hidden_rows, padded_width(block.hidden));
             head_rows = std::max<size_t>(head_rows, padded_width(a.head_dim));
             map_rows = std::max<size_t>(map_rows, padded_width(a.tokens));
+            for (const Linear* l : {&block.q, &block.k, &block.v, &block.proj, &block.fc1, &block.fc2}) sparse |= !!l->sparse;
         }
     }
     const size_t rows_ = padded_width(n.channels), widest = std::max(rows_, hidden_rows);
@@ -53,6 +55,7 @@ void Scratch::allocate(const Network& n) {
         for (float*& p : code_sums) p = part(t);
         for (float*& p : units) p = part(t);
         for (uint8_t*& p : codes) p = (uint8_t*)part((widest + 16) * t / 4);
+        code_pairs = (uint8_t*)part(sparse ? (widest + 3) / 4 * 12 * t / 4 : 0);
         for (uint8_t*& p : head_codes) p = (uint8_t*)part((head_rows + 16) * t / 4);
         pairs = (int32_t*)part((map_rows + 2) / 2 * t);
         values = (int16_t*)part(head_rows * t / 2);

@@ -54,7 +54,7 @@ template <class Lanes, class Done>
 INLINE void give_output(const Linear& l, int slot, Lanes T, Scratch& s, Done done) {
     pruned_rows(l, T, done);
 #if COMPSRT_INTEGER
-    if (l.integer) return code_product(l, s.codes[slot], s.code_sums[slot], s.units[slot], T, done);
+    if (l.integer) return code_product(l, s.codes[slot], s.code_sums[slot], s.units[slot], T, s, done);
 #endif
     float_product(l.weight, nullptr, l.columns, 1, l.rows, s.taken, l.columns, T,
                   [&](int row, int lane, F y) INLINED {

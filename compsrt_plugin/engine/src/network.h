@@ -21,6 +21,12 @@ struct Quantizer {
     int32_t centre;      // integer subtracted from codes in products, so that they lie around zero
 };
 
+// What n:m pruning leaves of a row's four neighbouring weights, see sparse.h.
+struct TwoOfFour {
+    int32_t at;         // 6 · group + number of the pair
+    int8_t weights[4];  // both, twice
+};
+
 // A linear layer. `integer`: the input as codes r, the weight as signed w' = c − its centre, and
 //   y = unit (alpha Σ r'w' + beta Σ r' + gamma) + bias,  r' = r − centre, unit that of the token, or 1.
 // Otherwise y = Σ weight·x̂ + bias in floats.
@@ -35,6 +41,7 @@ struct Linear {
     const int32_t* kept_rows;     // [rows] or null: all
     const float* weight;          // [rows][columns]
     const int8_t* codes;          // [rows][columns rounded up to 4]
+    const TwoOfFour* sparse;      // the same [rows][columns / 4, rounded up]; null: not two zeros in every four
     const int32_t* start;         // [rows] −centre · Σ w'
     const float *alpha, *beta, *gamma;  // [rows]
     const float* bias;            // [out]

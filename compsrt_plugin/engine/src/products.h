@@ -114,10 +114,22 @@ OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, c
     }
 }
 
+#if COMPSRT_SPARSE
+#include "sparse.h"
+#endif
+
 // y = unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
 template <class Lanes, class Done>
 INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, const float* units, Lanes T,
-                         Done done) {
+                         Scratch& s, Done done) {
+#if COMPSRT_SPARSE
+    if (l.sparse) {
+        lay_out_pairs(codes, (l.columns + 3) / 4, T, s.code_pairs);
+        return in_blocks<kSparseRows>(l.rows, [&](auto count, int row) INLINED {
+            sparse_rows<decltype(count)::value>(l, row, s.code_pairs, code_sums, units, T, done);
+        });
+    }
+#endif
     in_blocks<kCodeRows>(l.rows, [&](auto count, int row) INLINED {
         code_rows<decltype(count)::value>(l, row, codes, code_sums, units, T, done);
     });

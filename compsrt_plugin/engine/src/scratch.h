@@ -12,7 +12,7 @@ namespace compsrt {
 struct Scratch {
     int T = 0;                 // lanes of a window: 4 cells
     float *qkv, *input, *rows, *hidden, *scores, *operands[3], *small[6], *code_sums[3], *units[3];
-    uint8_t *codes[3], *head_codes[2];
+    uint8_t *codes[3], *head_codes[2], *code_pairs;
     int32_t* pairs;            // 16-bit codes of the map, two rows a lane
     int16_t* values;           // what the map is multiplied with
     int32_t* starts;

@@ -1,0 +1,100 @@
+"""n:m pruning: what is left of four weights, and products that leave the zeros out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from compsrt_plugin.engine import Engine, engine_available, fold
+from compsrt_plugin.engine.fold import INT16, describe_linear, sparse_weight, weight_fits
+from compsrt_plugin.engine.library import LEVEL_VARIABLE, library
+from compsrt_plugin.engine.sparse import PAIRS, two_of_four
+
+from .networks import network, picture
+
+TWO_OF_FOUR = {"hook": "n_m", "ratio": None, "options": {"n": 2, "m": 4}}
+
+
+def unfolded(found: np.ndarray) -> np.ndarray:
+    """What `TwoOfFour`s stand for: (rows, columns)."""
+    rows, groups = found.shape
+    codes = np.zeros((rows, groups, 4), np.int8)
+    for row, group in np.ndindex(rows, groups):
+        number, pair = divmod(int(found[row, group]["at"]), len(PAIRS))
+        assert number == group
+        weights = found[row, group]["weights"]
+        assert (weights[:2] == weights[2:]).all()
+        codes[row, group, list(PAIRS[pair])] = weights[:2]
+    return codes.reshape(rows, -1)
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (1, 2)])
+def test_nothing_is_lost(n: int, m: int) -> None:
+    generator = np.random.default_rng(0)
+    codes = generator.integers(-30, 31, (24, 64)).astype(np.int8)
+    order = generator.random((24, 64 // m, m)).argsort(axis=2)
+    codes *= (order < n).reshape(24, 64)
+    found = two_of_four(codes)
+    assert found is not None and (unfolded(found) == codes).all()
+
+
+def test_three_of_four_are_too_many() -> None:
+    codes = np.zeros((2, 8), np.int8)
+    codes[1, [4, 5, 7]] = 1
+    assert two_of_four(codes) is None
+
+
+@pytest.fixture
+def avx2(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = library()
+    if not engine_available() or loaded is None or not loaded.compsrt_level(b"avx2"):
+        pytest.skip("no AVX2 here")
+    monkeypatch.setenv(LEVEL_VARIABLE, "avx2")
+
+
+@pytest.mark.usefixtures("avx2")
+@pytest.mark.parametrize("arch", [{}, {"embed_dim": 60, "num_heads": [6]}, {"window_size": 12, "img_size": 24}])
+def test_the_same_sums_as_with_the_zeros(arch: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, x = network(recipe="plus", pruning=TWO_OF_FOUR, arch=arch), picture(24, 48)
+    without_zeros = Engine(made, threads=1)(x)
+    monkeypatch.setattr(fold, "two_of_four", lambda codes: None)
+    assert torch.equal(Engine(made, threads=1)(x), without_zeros)
+
+
+@pytest.mark.parametrize("hook", ["n_m", "magnitude"])
+@pytest.mark.parametrize("level", ["avx512", "avx2", "plain"])
+def test_where_it_is_done(hook: str, level: str) -> None:
+    pruning = TWO_OF_FOUR if hook == "n_m" else {"hook": "magnitude", "ratio": 0.5}
+    made = network(recipe="plus", pruning=pruning)
+    described = describe_linear(made.layers[0].residual_group.blocks[0].mlp.fc1, level)
+    assert bool(described.sparse) == (hook == "n_m" and level == "avx2")
+
+
+def test_sums_of_sparse_weights_must_fit_one_lane() -> None:
+    """Four columns have two lanes otherwise."""
+    codes = np.zeros((1, 4 * 30), np.int64)
+    codes[0, [0, 2]] = 120
+    codes[0, 4::4], codes[0, 6::4] = 30, 30
+    assert weight_fits("avx2", 15, codes) and not weight_fits("avx2", 40, codes)
+    assert sparse_weight("avx2", 15, codes) is not None
+    assert sparse_weight("avx2", 17, codes) is None and weight_fits("avx2", 17, codes)
+
+
+@pytest.mark.parametrize("top", [3, 15, 63])
+@pytest.mark.parametrize("spread", [4, 20, 60])
+def test_weights_fit_if_the_worst_codes_do(top: int, spread: int) -> None:
+    """Even and odd pairs of columns are summed apart; a sum is farthest where codes follow the weights' signs."""
+    generator = np.random.default_rng(spread)
+    for _ in range(20):
+        codes = generator.integers(-spread, spread + 1, (4, 62))
+        worst = 0
+        for pair in (np.arange(62) % 4 < 2, np.arange(62) % 4 >= 2):
+            for sign in (1, -1):
+                worst = max(worst, int((sign * codes * top * (sign * codes > 0))[:, pair].sum(1).max()))
+        assert weight_fits("avx2", top, codes) == (worst <= INT16)
+
+
+def test_codes_alone_must_fit_too() -> None:
+    codes = np.zeros((1, 512), np.int64)
+    assert not weight_fits("avx2", 255, codes) and weight_fits("avx2", 127, codes) and weight_fits("avx512", 255, codes)
