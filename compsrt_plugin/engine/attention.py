@@ -72,7 +72,7 @@ def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: 
     if q is None or k is None or not share_domain(q, k) or q.spec.transform == "hadamard_softmax":
         return False
     columns = head_dim if q.spec.transform == "none" else padded_width(head_dim)
-    return dots_fit(level, q.spec.levels - 1, Scale(k).largest, columns)
+    return dots_fit(level, Scale(q), Scale(k), columns)
 
 
 def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int) -> bool:

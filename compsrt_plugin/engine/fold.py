@@ -105,31 +105,35 @@ def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
     return a is not None and b is not None and a.spec.transform == b.spec.transform
 
 
-def dots_fit(level: str, top: int, largest: int, columns: int) -> bool:
-    """Whether `level` sums `columns` products of codes 0…top and signed codes up to `largest` exactly.
+def dots_fit(level: str, q: Scale, k: Scale, columns: int) -> bool:
+    """Whether `level` sums `columns` products of codes of `q` and centred codes of `k` exactly.
 
-    AVX-512 VNNI sums in 32 bits; AVX2 sums two products of every four columns in one 16-bit lane.
+    AVX-512 VNNI sums in 32 bits; AVX2 sums two products of every four columns in one 16-bit lane, and begins one of
+    them with what centring the codes of `q` takes off.
     """
-    if level == "plain" or largest > SIGNED_BYTE:
+    if level == "plain" or k.largest > SIGNED_BYTE:
         return False
-    return level == "avx512" or 2 * top * largest * -(-columns // 4) <= INT16
+    two_of_four = 2 * -(-columns // 4)
+    return level == "avx512" or (q.top * two_of_four + int(q.centre) * columns) * k.largest <= INT16
 
 
-def weight_fits(level: str, top: int, codes: np.ndarray) -> bool:
-    """Whether `level` sums the products of a weight and codes 0…top exactly: as `dots_fit`, knowing the weight.
+def weight_fits(level: str, x: Scale, codes: np.ndarray) -> bool:
+    """Whether `level` sums the products of codes of `x` and a weight exactly: as `dots_fit`, knowing the weight.
 
-    No sum, and no part of one, is further from 0 than with `top` where weights have one sign and 0 elsewhere.
+    No sum, and no part of one, is further from its start than with the largest code where weights have one sign and 0
+    elsewhere.
 
     Args:
         codes: signed integers (rows, columns).
     """
-    if level != "avx2":
-        return dots_fit(level, top, int(np.abs(codes).max(initial=0)), codes.shape[1])
-    if np.abs(codes).max(initial=0) > SIGNED_BYTE:
+    if level == "plain" or np.abs(codes).max(initial=0) > SIGNED_BYTE:
         return False
+    if level == "avx512":
+        return True
     fours = _padded(codes).astype(np.int64).reshape(codes.shape[0], -1, 2, 2)
-    most = max(_farthest(fours, axis=(1, 3)), 2 * fours.shape[1])  # the codes are summed too, by weights of 1
-    return top * most <= INT16
+    products = x.top * _farthest(fours, axis=(1, 3)) + _start(x, codes)
+    sums_of_codes = x.top * 2 * fours.shape[1] + int(x.centre) * codes.shape[1]
+    return max(products, sums_of_codes) <= INT16
 
 
 def _farthest(weights: np.ndarray, axis: int | tuple[int, ...]) -> int:
@@ -137,12 +141,17 @@ def _farthest(weights: np.ndarray, axis: int | tuple[int, ...]) -> int:
     return int(max(np.maximum(weights, 0).sum(axis).max(initial=0), np.maximum(-weights, 0).sum(axis).max(initial=0)))
 
 
-def sparse_weight(level: str, top: int, codes: np.ndarray) -> np.ndarray | None:
+def _start(x: Scale, codes: np.ndarray) -> int:
+    """Return the largest number that the sum of a row begins with."""
+    return int(x.centre) * int(np.abs(codes.sum(1)).max(initial=0))
+
+
+def sparse_weight(level: str, x: Scale, codes: np.ndarray) -> np.ndarray | None:
     """Return a weight without the zeros of n:m pruning, where leaving them out is faster and sums still fit.
 
     AVX-512 takes four products in one instruction, zeros or not; AVX2 then sums a row in one 16-bit lane.
     """
-    if level != "avx2" or top * _farthest(codes, axis=1) > INT16:
+    if level != "avx2" or x.top * _farthest(codes, axis=1) + _start(x, codes) > INT16:
         return None
     return two_of_four(_padded(codes))
 
@@ -210,13 +219,13 @@ def _quantized(
         "bias": floats(bias),
     }
     weight = _integer_weight(layer, rows, columns) if shared else None
-    top = layer.input_quantizer.spec.levels - 1 if shared else 0
-    if weight is None or not weight_fits(level, top, weight.codes):
+    x = Scale(layer.input_quantizer) if shared else None
+    if weight is None or x is None or not weight_fits(level, x, weight.codes):
         values = decoded.detach().cpu().double().numpy()[np.ix_(rows, columns)]
         return c.Linear(**fields, weight=floats(values * factor[rows, None]))
     factor = factor[rows] * unit_norm(layer.input_quantizer, layer.in_features)
-    sparse = sparse_weight(level, top, weight.codes)
-    return c.Linear(**fields, **_integer_fields(Scale(layer.input_quantizer), weight, factor), sparse=sparse)
+    sparse = sparse_weight(level, x, weight.codes)
+    return c.Linear(**fields, **_integer_fields(x, weight, factor), sparse=sparse)
 
 
 @dataclass(frozen=True)

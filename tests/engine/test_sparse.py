@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -71,14 +74,20 @@ def test_where_it_is_done(hook: str, level: str) -> None:
     assert bool(described.sparse) == (hook == "n_m" and level == "avx2")
 
 
+def codes_of(top: int, centre: int) -> Any:
+    """A stand-in for the scale of an input with codes 0…top."""
+    return SimpleNamespace(top=top, centre=centre)
+
+
 def test_sums_of_sparse_weights_must_fit_one_lane() -> None:
     """Four columns have two lanes otherwise."""
     codes = np.zeros((1, 4 * 30), np.int64)
     codes[0, [0, 2]] = 120
-    codes[0, 4::4], codes[0, 6::4] = 30, 30
-    assert weight_fits("avx2", 15, codes) and not weight_fits("avx2", 40, codes)
-    assert sparse_weight("avx2", 15, codes) is not None
-    assert sparse_weight("avx2", 17, codes) is None and weight_fits("avx2", 17, codes)
+    codes[0, 4::4], codes[0, 6::4] = 30, 30  # two sums of 990
+    for top, fits, sparse_fits in ((15, True, True), (17, True, False), (33, True, False), (34, False, False)):
+        assert weight_fits("avx2", codes_of(top, 0), codes) == fits
+        assert (sparse_weight("avx2", codes_of(top, 0), codes) is not None) == sparse_fits
+    assert not weight_fits("avx2", codes_of(17, 9), codes)  # begins at 9 · 1980
 
 
 @pytest.mark.parametrize("top", [3, 15, 63])
@@ -92,9 +101,10 @@ def test_weights_fit_if_the_worst_codes_do(top: int, spread: int) -> None:
         for pair in (np.arange(62) % 4 < 2, np.arange(62) % 4 >= 2):
             for sign in (1, -1):
                 worst = max(worst, int((sign * codes * top * (sign * codes > 0))[:, pair].sum(1).max()))
-        assert weight_fits("avx2", top, codes) == (worst <= INT16)
+        assert weight_fits("avx2", codes_of(top, 0), codes) == (worst <= INT16)
 
 
 def test_codes_alone_must_fit_too() -> None:
     codes = np.zeros((1, 512), np.int64)
-    assert not weight_fits("avx2", 255, codes) and weight_fits("avx2", 127, codes) and weight_fits("avx512", 255, codes)
+    assert not weight_fits("avx2", codes_of(255, 0), codes) and weight_fits("avx512", codes_of(255, 0), codes)
+    assert weight_fits("avx2", codes_of(63, 31), codes) and not weight_fits("avx2", codes_of(63, 60), codes)

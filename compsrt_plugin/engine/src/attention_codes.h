@@ -46,10 +46,9 @@ OUTLINED static void score_column(const Attention& a, const Window& w, const flo
         for (int r = 0; r < kKeys; r++) {
             const size_t at = (size_t)(key + r) * T + lane;
             const F alpha = all(a.alpha), key_unit = all(key_units[key + r]), key_term = all(key_terms[key + r]);
-            const int start = s.starts[key + r];
 #pragma GCC unroll 4
             for (int i = 0; i < 4; i++) {
-                F y = fma(to_float(dot_end(sums[r][i], start)), alpha, load(query_terms + i * W));
+                F y = fma(to_float(dot_end(sums[r][i])), alpha, load(query_terms + i * W));
                 y = fma(fma(y, key_unit, key_term), load(query_units + i * W), load(bias + at + i * W));
                 if (MASKED) y = y + mask_of(w, key + r, lane + i * W, T);
                 most[i] = larger(most[i], y);
@@ -78,7 +77,7 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
             istore(p, codes);
             total = dot(total, ones, codes);
         }
-        F sums = to_float(dot_end(total, filled));
+        F sums = to_float(dot_end(total));
         store(key_terms + lane, sums * all(a.key_beta) * load(s.units[1] + lane));
         istore(s.starts + lane, to_int(sums * all((float)-a.q.centre)));
     }

@@ -67,7 +67,7 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, Lanes T
     for (int lane = 0; lane < T; lane += W) {
         Sum total = dot_begin(-centre * columns);
         for (int row = 0; row < columns; row += 4) total = dot(total, iload(codes + (size_t)row * T + lane * 4), ones);
-        store(out + lane, to_float(dot_end(total, -centre * columns)));
+        store(out + lane, to_float(dot_end(total)));
     }
 }
 
@@ -107,7 +107,7 @@ OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, c
 #pragma GCC unroll 4
             for (int i = 0; i < kCodeVectors; i++) {
                 F rest = fma(load(code_sums + lane + i * W), b, g);
-                F y = fma(to_float(dot_end(sums[r][i], start[r])), a, rest);
+                F y = fma(to_float(dot_end(sums[r][i])), a, rest);
                 done(at, lane + i * W, fma(y, load(units + lane + i * W), constant));
             }
         }

@@ -52,7 +52,6 @@ INLINE I broadcast4(const void* p) {
 }
 INLINE F to_float(I v) { return _mm256_cvtepi32_ps(v); }
 INLINE I to_int(F v) { return _mm256_cvtps_epi32(v); }
-INLINE I add_int(I a, I b) { return _mm256_add_epi32(a, b); }
 INLINE I subtract_bytes(I a, I b) { return _mm256_sub_epi8(a, b); }
 INLINE I all_bytes(int v) { return _mm256_set1_epi8((char)v); }
 INLINE I low_half(I a) { return _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)); }
@@ -74,13 +73,11 @@ INLINE void store_16bit(int16_t* p, F v) {
     _mm_storeu_si128((__m128i*)p, _mm256_castsi256_si128(packed));
 }
 
-// Σ of four unsigned × signed bytes, per lane; two 16-bit sums a lane until `dot_end`.
+// Σ of four unsigned × signed bytes, per lane; two 16-bit sums a lane until `dot_end`, the first of which takes the start.
 typedef int16_t Sum __attribute__((vector_size(32)));
-INLINE Sum dot_begin(int) { return (Sum)_mm256_setzero_si256(); }
+INLINE Sum dot_begin(int start) { return (Sum)_mm256_set1_epi32(start & 0xFFFF); }
 INLINE Sum dot(Sum sum, I codes, I weights) { return sum + (Sum)_mm256_maddubs_epi16(codes, weights); }
-INLINE I dot_end(Sum sum, int start) {
-    return _mm256_add_epi32(_mm256_madd_epi16((I)sum, _mm256_set1_epi16(1)), iall(start));
-}
+INLINE I dot_end(Sum sum) { return _mm256_madd_epi16((I)sum, _mm256_set1_epi16(1)); }
 
 // Σ of two products of 16-bit integers, per lane.
 typedef int32_t PairSum __attribute__((vector_size(32)));
@@ -99,5 +96,6 @@ INLINE I low_quarters(I a, I b) { return _mm256_unpacklo_epi64(a, b); }
 INLINE I high_quarters(I a, I b) { return _mm256_unpackhi_epi64(a, b); }
 
 // The lower, or upper, four of each eight 16-bit sums, in 32 bits.
+INLINE Sum sums_begin(int start) { return (Sum)_mm256_set1_epi16((short)start); }
 INLINE I sums_low(Sum s) { return _mm256_srai_epi32(_mm256_unpacklo_epi16((I)s, (I)s), 16); }
 INLINE I sums_high(Sum s) { return _mm256_srai_epi32(_mm256_unpackhi_epi16((I)s, (I)s), 16); }

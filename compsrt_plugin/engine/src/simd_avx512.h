@@ -47,7 +47,6 @@ INLINE I broadcast4(const void* p) {
 }
 INLINE F to_float(I v) { return _mm512_cvtepi32_ps(v); }
 INLINE I to_int(F v) { return _mm512_cvtps_epi32(v); }
-INLINE I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
 INLINE I subtract_bytes(I a, I b) { return _mm512_sub_epi8(a, b); }
 INLINE I all_bytes(int v) { return _mm512_set1_epi8((char)v); }
 INLINE I low_half(I a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xFFFF)); }
@@ -71,7 +70,7 @@ INLINE void store_16bit(int16_t* p, F v) { _mm256_storeu_si256((__m256i*)p, _mm5
 typedef int32_t Sum __attribute__((vector_size(64)));
 INLINE Sum dot_begin(int start) { return (Sum)_mm512_set1_epi32(start); }
 INLINE Sum dot(Sum sum, I codes, I weights) { return (Sum)_mm512_dpbusd_epi32((I)sum, codes, weights); }
-INLINE I dot_end(Sum sum, int) { return (I)sum; }
+INLINE I dot_end(Sum sum) { return (I)sum; }
 
 // Σ of two products of 16-bit integers, per lane.
 typedef Sum PairSum;

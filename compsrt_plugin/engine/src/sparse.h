@@ -33,7 +33,7 @@ OUTLINED static void sparse_rows(const Linear& l, int row, const uint8_t* pairs,
 #pragma GCC unroll 3
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-            for (int i = 0; i < kSparseVectors; i++) sums[r][i] = dot_begin(0);
+            for (int i = 0; i < kSparseVectors; i++) sums[r][i] = sums_begin(start[r]);
         const uint8_t* const from = pairs + 2 * lane;
         for (int k = 0; k < groups; k++)
 #pragma GCC unroll 3
@@ -49,9 +49,8 @@ OUTLINED static void sparse_rows(const Linear& l, int row, const uint8_t* pairs,
         for (int r = 0; r < R; r++) {
             const int at = kept ? kept[r] : row + r;
             const F a = all(alpha[r]), b = all(beta[r]), g = all(gamma[r]), constant = all(bias[at]);
-            const I begin = iall(start[r]);
             auto finish = [&](int i, I sum) INLINED {
-                const F rest = fma(load(code_sums + i), b, g), y = fma(to_float(add_int(sum, begin)), a, rest);
+                const F rest = fma(load(code_sums + i), b, g), y = fma(to_float(sum), a, rest);
                 done(at, i, fma(y, load(units + i), constant));
             };
 #pragma GCC unroll 4
