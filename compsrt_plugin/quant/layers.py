@@ -183,7 +183,7 @@ class QuantLinear(QuantizedLayer):
             return F.linear(input_quantizer(x), self.weight, bias)
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
-            if self.weight_mask is None and input_quantizer.fuses(x, invert=False):
+            if self.kept() == (None, None) and input_quantizer.fuses(x, invert=False):
                 rows = x.reshape(-1, self.in_features)
                 operand = input_quantizer.operand(rows, invert=False)
                 output = fused.product(operand, fused.Operand(weight), True, bias)
