@@ -110,23 +110,28 @@ def _block(block: Any, window: int, split: int, level: str) -> c.Block:
         np.tile(signs_of(quantizer, head_dim), attention.num_heads)
         for quantizer in (attention.q_quantizer, attention.k_quantizer, attention.v_quantizer)
     )
+    qkv_signs, fc1_signs = (  # of inputs that come from a norm: in its weight and bias they cost nothing
+        signs_of(getattr(layer, "input_quantizer", None), layer.in_features) for layer in (qkv.q, block.mlp.fc1)
+    )
     return c.Block(
         shifted=int(shifted),
         hidden=block.mlp.fc1.out_features,
-        norm1=_norm(block.norm1),
-        norm2=_norm(block.norm2),
-        q=describe_linear(qkv.q, level, attention.scale * q_signs),
-        k=describe_linear(qkv.k, level, k_signs),
-        v=describe_linear(qkv.v, level, v_signs),
+        norm1=_norm(block.norm1, qkv_signs),
+        norm2=_norm(block.norm2, fc1_signs),
+        q=describe_linear(qkv.q, level, attention.scale * q_signs, given_signs=qkv_signs),
+        k=describe_linear(qkv.k, level, k_signs, given_signs=qkv_signs),
+        v=describe_linear(qkv.v, level, v_signs, given_signs=qkv_signs),
         proj=describe_linear(attention.proj, level, given_signs=v_signs),
-        fc1=describe_linear(block.mlp.fc1, level),
+        fc1=describe_linear(block.mlp.fc1, level, given_signs=fc1_signs),
         fc2=describe_linear(block.mlp.fc2, level),
         attention=describe_attention(attention, WindowLanes(window, split, shifted), level),
     )
 
 
-def _norm(norm: nn.LayerNorm) -> c.Norm:
-    return c.Norm(weight=floats(norm.weight), bias=floats(norm.bias), epsilon=norm.eps)
+def _norm(norm: nn.LayerNorm, signs: np.ndarray | None = None) -> c.Norm:
+    signs = np.ones(norm.normalized_shape) if signs is None else signs
+    weight, bias = (floats(floats(value) * signs) for value in (norm.weight, norm.bias))
+    return c.Norm(weight=weight, bias=bias, epsilon=norm.eps)
 
 
 def _convs(module: nn.Module) -> list[c.Conv]:
