@@ -6,9 +6,9 @@ times the token's unit where it has its own, and with r' = r − centre and w' =
 s·centre + Z ≈ 0: all sums lie around zero, and in floats lose no more than the simulated network's. Constants are
 computed in float64 and rounded once.
 
-`hadamard_signed` is the plain transform of x D, D = diag(±1): the norm before a linear layer has the signs of its input in
-its weight and bias, or the layer has them beside it; those of q, k and v are in the rows of the linear layers that make
-them, where they cost nothing.
+`hadamard_signed` is the plain transform of x D, D = diag(±1): the norm before a linear layer has the signs of its input
+in its weight and bias, or the layer has them beside it; those of q, k and v are in the rows of the linear layers that
+make them, where they cost nothing.
 """
 
 from __future__ import annotations
