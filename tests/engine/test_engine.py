@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -247,17 +248,20 @@ def test_bundled_networks(path: Path) -> None:
     """Deep networks of few bits turn one flipped code into many: what they differ by is a grey level or two.
 
     How far the simulated network is from itself is a matter of chance on one picture, so it is the largest of several
-    ways to round otherwise: in float64, and with inputs that differ in their last bit.
+    ways to round otherwise, in float64 and with inputs that differ in their last bit, and the mean of two pictures.
     """
     opened = open_packed(path)
-    x = torch.nn.functional.interpolate(picture(4, 4), (16, 24), mode="bicubic").clamp(0, 1)
-    with torch.no_grad():
-        wanted = opened.network(x)
-        others = [opened.network(torch.nextafter(x, torch.tensor(towards))) for towards in (-1.0, 2.0)]
-    own = max(distance(other, wanted) for other in [in_double(opened.network, x), *others])
-    found = Engine(opened, threads=2)(x)
-    assert distance(found, wanted) <= max(2 * own, 0.01)
-    assert (found - wanted).abs().max().item() <= 0.03
+    engine, network = Engine(opened, threads=2), opened.network
+    found, own = [], []
+    for seed in (1, 2):
+        x = torch.nn.functional.interpolate(picture(4, 4, seed=seed), (16, 24), mode="bicubic").clamp(0, 1)
+        with torch.no_grad():
+            wanted = network(x)
+            others = [network(torch.nextafter(x, torch.tensor(towards))) for towards in (-1.0, 2.0)]
+        own.append(max(distance(other, wanted) for other in [in_double(network, x), *others]))
+        found.append(distance(engine(x), wanted))
+        assert (engine(x) - wanted).abs().max().item() <= 0.03
+    assert fmean(found) <= max(2 * fmean(own), 0.01)
 
 
 def test_time_of_stages() -> None:
