@@ -17,16 +17,8 @@ import numpy as np
 import torch
 
 from compsrt_plugin.engine import structures as c
-from compsrt_plugin.engine.fold import (
-    INT16,
-    Scale,
-    describe_quantizer,
-    dots_fit,
-    floats,
-    integers,
-    share_domain,
-    unit_norm,
-)
+from compsrt_plugin.engine.fold import Scale, describe_quantizer, floats, integers, share_domain, unit_norm
+from compsrt_plugin.engine.sums import INT16, dots_fit
 from compsrt_plugin.engine.windows import WindowLanes
 from compsrt_plugin.quant import Quantizer, padded_width
 

@@ -20,15 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.engine import structures as c
-from compsrt_plugin.engine.sparse import two_of_four
+from compsrt_plugin.engine.sums import in_fours, sparse_weight, weight_fits
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
 from compsrt_plugin.quant.hadamard_transforms import rudin_shapiro
 from compsrt_plugin.quant.quantizer import ZERO_POINT_STEPS
 
 TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 1}
-INT16 = 2**15 - 1
-SIGNED_BYTE = 127
 
 
 def floats(values: Tensor | np.ndarray) -> np.ndarray:
@@ -104,57 +102,6 @@ def signs_of(quantizer: Quantizer | None, width: int) -> np.ndarray:
 def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
     """Whether the simulated network takes the product of the two where they are quantized (`quant.quantizer`)."""
     return a is not None and b is not None and a.spec.transform == b.spec.transform
-
-
-def dots_fit(level: str, q: Scale, k: Scale, columns: int) -> bool:
-    """Whether `level` sums `columns` products of codes of `q` and centred codes of `k` exactly.
-
-    AVX-512 VNNI sums in 32 bits; AVX2 sums two products of every four columns in one 16-bit lane, and begins one of
-    them with what centring the codes of `q` takes off.
-    """
-    if level == "plain" or k.largest > SIGNED_BYTE:
-        return False
-    two_of_four = 2 * -(-columns // 4)
-    return level == "avx512" or (q.top * two_of_four + int(q.centre) * columns) * k.largest <= INT16
-
-
-def weight_fits(level: str, x: Scale, codes: np.ndarray) -> bool:
-    """Whether `level` sums the products of codes of `x` and a weight exactly: as `dots_fit`, knowing the weight.
-
-    No sum, and no part of one, is further from its start than with the largest code where weights have one sign and 0
-    elsewhere.
-
-    Args:
-        codes: signed integers (rows, columns).
-    """
-    if level == "plain" or np.abs(codes).max(initial=0) > SIGNED_BYTE:
-        return False
-    if level == "avx512":
-        return True
-    fours = _padded(codes).astype(np.int64).reshape(codes.shape[0], -1, 2, 2)
-    products = x.top * _farthest(fours, axis=(1, 3)) + _start(x, codes)
-    sums_of_codes = x.top * 2 * fours.shape[1] + int(x.centre) * codes.shape[1]
-    return max(products, sums_of_codes) <= INT16
-
-
-def _farthest(weights: np.ndarray, axis: int | tuple[int, ...]) -> int:
-    """Return the largest sum along `axis` of weights of one sign."""
-    return int(max(np.maximum(weights, 0).sum(axis).max(initial=0), np.maximum(-weights, 0).sum(axis).max(initial=0)))
-
-
-def _start(x: Scale, codes: np.ndarray) -> int:
-    """Return the largest number that the sum of a row begins with."""
-    return int(x.centre) * int(np.abs(codes.sum(1)).max(initial=0))
-
-
-def sparse_weight(level: str, x: Scale, codes: np.ndarray) -> np.ndarray | None:
-    """Return a weight without the zeros of n:m pruning, where leaving them out is faster and sums still fit.
-
-    AVX-512 takes four products in one instruction, zeros or not; AVX2 then sums a row in one 16-bit lane.
-    """
-    if level != "avx2" or x.top * _farthest(codes, axis=1) + _start(x, codes) > INT16:
-        return None
-    return two_of_four(_padded(codes))
 
 
 def describe_linear(
@@ -268,19 +215,12 @@ def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray) -> dict[str,
     sums = w.codes.sum(1)
     return {
         "integer": 1,
-        "codes": _padded(w.codes),
+        "codes": in_fours(w.codes),
         "start": integers(-centre_a * sums),
         "alpha": floats(s_a * w.s * factor),
         "beta": floats(s_a * w.z * factor),
         "gamma": floats(z_a * (w.s * sums + w.z * w.codes.shape[1]) * factor),
     }
-
-
-def _padded(codes: np.ndarray) -> np.ndarray:
-    """Return int8 (rows, columns rounded up to 4), zeros behind."""
-    padded = np.zeros((codes.shape[0], -(-codes.shape[1] // 4) * 4), np.int8)
-    padded[:, : codes.shape[1]] = codes
-    return padded
 
 
 def check_quantizer(name: str, quantizer: Quantizer) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
-from compsrt_plugin.engine import Engine, engine_available, fold
-from compsrt_plugin.engine.fold import INT16, describe_linear, sparse_weight, weight_fits
+from compsrt_plugin.engine import Engine, engine_available, sums
+from compsrt_plugin.engine.fold import describe_linear
 from compsrt_plugin.engine.library import LEVEL_VARIABLE, library
 from compsrt_plugin.engine.sparse import PAIRS, two_of_four
 
@@ -61,7 +58,7 @@ def avx2(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_same_sums_as_with_the_zeros(arch: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     made, x = network(recipe="plus", pruning=TWO_OF_FOUR, arch=arch), picture(24, 48)
     without_zeros = Engine(made, threads=1)(x)
-    monkeypatch.setattr(fold, "two_of_four", lambda codes: None)
+    monkeypatch.setattr(sums, "two_of_four", lambda codes: None)
     assert torch.equal(Engine(made, threads=1)(x), without_zeros)
 
 
@@ -72,39 +69,3 @@ def test_where_it_is_done(hook: str, level: str) -> None:
     made = network(recipe="plus", pruning=pruning)
     described = describe_linear(made.layers[0].residual_group.blocks[0].mlp.fc1, level)
     assert bool(described.sparse) == (hook == "n_m" and level == "avx2")
-
-
-def codes_of(top: int, centre: int) -> Any:
-    """A stand-in for the scale of an input with codes 0…top."""
-    return SimpleNamespace(top=top, centre=centre)
-
-
-def test_sums_of_sparse_weights_must_fit_one_lane() -> None:
-    """Four columns have two lanes otherwise."""
-    codes = np.zeros((1, 4 * 30), np.int64)
-    codes[0, [0, 2]] = 120
-    codes[0, 4::4], codes[0, 6::4] = 30, 30  # two sums of 990
-    for top, fits, sparse_fits in ((15, True, True), (17, True, False), (33, True, False), (34, False, False)):
-        assert weight_fits("avx2", codes_of(top, 0), codes) == fits
-        assert (sparse_weight("avx2", codes_of(top, 0), codes) is not None) == sparse_fits
-    assert not weight_fits("avx2", codes_of(17, 9), codes)  # begins at 9 · 1980
-
-
-@pytest.mark.parametrize("top", [3, 15, 63])
-@pytest.mark.parametrize("spread", [4, 20, 60])
-def test_weights_fit_if_the_worst_codes_do(top: int, spread: int) -> None:
-    """Even and odd pairs of columns are summed apart; a sum is farthest where codes follow the weights' signs."""
-    generator = np.random.default_rng(spread)
-    for _ in range(20):
-        codes = generator.integers(-spread, spread + 1, (4, 62))
-        worst = 0
-        for pair in (np.arange(62) % 4 < 2, np.arange(62) % 4 >= 2):
-            for sign in (1, -1):
-                worst = max(worst, int((sign * codes * top * (sign * codes > 0))[:, pair].sum(1).max()))
-        assert weight_fits("avx2", codes_of(top, 0), codes) == (worst <= INT16)
-
-
-def test_codes_alone_must_fit_too() -> None:
-    codes = np.zeros((1, 512), np.int64)
-    assert not weight_fits("avx2", codes_of(255, 0), codes) and weight_fits("avx512", codes_of(255, 0), codes)
-    assert weight_fits("avx2", codes_of(63, 31), codes) and not weight_fits("avx2", codes_of(63, 60), codes)

@@ -71,6 +71,11 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, Lanes T
     }
 }
 
+// unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
+INLINE F finished(I sum, F alpha, F beta, F gamma, F codes, F unit, F bias) {
+    return fma(fma(to_float(sum), alpha, fma(codes, beta, gamma)), unit, bias);
+}
+
 // R rows, kCodeVectors vectors of lanes at a time. A function of its own, so that its sums have all registers to themselves.
 template <int R, class Lanes, class Done>
 OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, const float* code_sums,
@@ -106,9 +111,8 @@ OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, c
             const F a = all(alpha[r]), b = all(beta[r]), g = all(gamma[r]), constant = all(bias[at]);
 #pragma GCC unroll 4
             for (int i = 0; i < kCodeVectors; i++) {
-                F rest = fma(load(code_sums + lane + i * W), b, g);
-                F y = fma(to_float(dot_end(sums[r][i])), a, rest);
-                done(at, lane + i * W, fma(y, load(units + lane + i * W), constant));
+                const int to = lane + i * W;
+                done(at, to, finished(dot_end(sums[r][i]), a, b, g, load(code_sums + to), load(units + to), constant));
             }
         }
     }
@@ -118,7 +122,6 @@ OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, c
 #include "sparse.h"
 #endif
 
-// y = unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
 template <class Lanes, class Done>
 INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, const float* units, Lanes T,
                          Scratch& s, Done done) {

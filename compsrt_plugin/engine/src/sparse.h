@@ -30,13 +30,13 @@ OUTLINED static void sparse_rows(const Linear& l, int row, const uint8_t* pairs,
     const float *const alpha = l.alpha + row, *const beta = l.beta + row, *const gamma = l.gamma + row, *const bias = l.bias;
     for (int lane = 0; lane < T; lane += kSparseVectors * 2 * W) {
         Sum sums[R][kSparseVectors];
-#pragma GCC unroll 3
+#pragma GCC unroll 2
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
             for (int i = 0; i < kSparseVectors; i++) sums[r][i] = sums_begin(start[r]);
         const uint8_t* const from = pairs + 2 * lane;
         for (int k = 0; k < groups; k++)
-#pragma GCC unroll 3
+#pragma GCC unroll 2
             for (int r = 0; r < R; r++) {
                 const TwoOfFour& pair = weights[r * groups + k];
                 const uint8_t* const codes = from + (size_t)pair.at * 2 * T;
@@ -45,13 +45,12 @@ OUTLINED static void sparse_rows(const Linear& l, int row, const uint8_t* pairs,
                 for (int i = 0; i < kSparseVectors; i++)
                     sums[r][i] = dot(sums[r][i], iload(codes + i * W * 4), factor);
             }
-#pragma GCC unroll 3
+#pragma GCC unroll 2
         for (int r = 0; r < R; r++) {
             const int at = kept ? kept[r] : row + r;
             const F a = all(alpha[r]), b = all(beta[r]), g = all(gamma[r]), constant = all(bias[at]);
-            auto finish = [&](int i, I sum) INLINED {
-                const F rest = fma(load(code_sums + i), b, g), y = fma(to_float(sum), a, rest);
-                done(at, i, fma(y, load(units + i), constant));
+            auto finish = [&](int to, I sum) INLINED {
+                done(at, to, finished(sum, a, b, g, load(code_sums + to), load(units + to), constant));
             };
 #pragma GCC unroll 4
             for (int i = 0; i < kSparseVectors; i++) {
