@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,27 +29,51 @@ def network_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return places.network_files(tmp_path_factory.mktemp("networks"))
 
 
+def _forget_logger() -> None:
+    from basicsr.utils.logger import initialized_logger  # not before the variables above are set
+
+    logger = logging.getLogger("basicsr")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = True
+    initialized_logger.clear()
+
+
+@pytest.fixture
+def fresh_logger() -> Iterator[None]:
+    """BasicSR sets its logger up anew: its handlers write to the standard error of the test that made them."""
+    _forget_logger()
+    yield
+    _forget_logger()
+
+
+@pytest.fixture
+def basicsr_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """`caplog` with what BasicSR's logger gets, once each, whatever ran before.
+
+    From its first use on that logger does not propagate, and pytest then listens to it directly too: it has to
+    propagate before the test's body begins, and be set up before that, which would turn it off again.
+    """
+    from basicsr.utils.logger import get_root_logger
+
+    logger = get_root_logger()
+    monkeypatch.setattr(logger, "propagate", True)
+    return caplog
+
+
 @pytest.fixture
 def place(
     network_files: dict[str, Path],
     tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Place]:
+    fresh_logger: None,
+) -> Place:
     """An empty folder to run commands in, with what a `Place` puts there; it is the current one."""
-    import logging
-
-    import basicsr.utils.logger
     import places
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("COMPSRT_DATA", raising=False)
-    yield places.Place(network_files)
-    # BasicSR's handlers write to the standard error of the test in which they were made.
-    logger = logging.getLogger("basicsr")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
-    basicsr.utils.logger.initialized_logger.clear()
+    return places.Place(network_files)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import pickle
 
 import numpy as np
@@ -20,7 +19,6 @@ from compsrt_plugin.errors import CompSRTError
 @pytest.fixture(autouse=True)
 def no_data_by_default(cache, monkeypatch):
     monkeypatch.delenv("COMPSRT_DATA", raising=False)
-    monkeypatch.setattr(logging.getLogger("basicsr"), "propagate", True)
 
 
 def options(**changes):
@@ -109,13 +107,15 @@ def test_the_shared_benchmark_is_found_by_name(shared, monkeypatch):
 
 @pytest.mark.parametrize("phase", ["test", "val"])
 @pytest.mark.parametrize("variable", [None, "/nowhere"])
-def test_a_missing_test_set_is_empty_and_costs_one_line_saying_where_it_belongs(phase, variable, monkeypatch, caplog):
+def test_a_missing_test_set_is_empty_and_costs_one_line_saying_where_it_belongs(
+    phase, variable, monkeypatch, basicsr_log
+):
     if variable:
         monkeypatch.setenv("COMPSRT_DATA", variable)
     dataset = CompSRTPairedDataset(options(name="Set5", phase=phase))
     assert len(dataset) == 0
     assert list(build_dataloader(dataset, dataset.opt)) == []
-    (warning,) = caplog.messages
+    (warning,) = basicsr_log.messages
     root = variable or "$COMPSRT_DATA"
     assert f"data set Set5 is not there: its pictures belong in {root}/Set5/HR and {root}/Set5/LR_bicubic/X4" in warning
     assert "(NAME.png and NAMEx4.png)" in warning
@@ -123,11 +123,11 @@ def test_a_missing_test_set_is_empty_and_costs_one_line_saying_where_it_belongs(
     assert "\n" not in warning
 
 
-def test_given_folders_that_do_not_exist_are_missing_too(make_set, caplog):
+def test_given_folders_that_do_not_exist_are_missing_too(make_set, basicsr_log):
     hr, _ = make_set()
     assert len(CompSRTPairedDataset(options(dataroot_gt=str(hr), dataroot_lq="/nowhere"))) == 0
     assert len(CompSRTPairedDataset(options(dataroot_gt="/nowhere"))) == 0
-    assert [("dataroot_lq" in m, "/nowhere is not a folder" in m) for m in caplog.messages] == [
+    assert [("dataroot_lq" in m, "/nowhere is not a folder" in m) for m in basicsr_log.messages] == [
         (True, True),
         (False, True),
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from basicsr.utils.logger import initialized_logger
 
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.cli import main
@@ -32,24 +30,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def forget_loggers() -> None:
-    """Let BasicSR set its logger up anew: its handlers write to the standard error of the test that made them."""
-    logger = logging.getLogger("basicsr")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.propagate = True
-    initialized_logger.clear()
-
-
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    forget_loggers()
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) -> Path:
     tiny_run.write_inputs(tmp_path)
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    forget_loggers()
+    return tmp_path
 
 
 def train(folder: Path, *flags: str, **changes: Any) -> int:

@@ -48,14 +48,11 @@ def test_a_quantizer_of_many_bits_gives_the_tensor_back(transform: str, width: i
     assert back.shape == x.shape and torch.allclose(back, x, atol=1e-5)
 
 
-def test_a_width_without_an_order_is_padded_and_that_is_logged(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(logging.getLogger("basicsr"), "propagate", True)  # BasicSR turns it off
+def test_a_width_without_an_order_is_padded_and_that_is_logged(basicsr_log: pytest.LogCaptureFixture):
     rotation.cache_clear()
-    with caplog.at_level(logging.INFO, logger="basicsr"):
+    with basicsr_log.at_level(logging.INFO, logger="basicsr"):
         exact = [rotation("hadamard_exact", 90, CPU, torch.float64) for _ in range(2)]
-    assert [record.message for record in caplog.records] == [
+    assert [record.message for record in basicsr_log.records] == [
         "hadamard_exact: no matrix of order 90 is built here, padded to 128 instead"
     ]
     assert torch.equal(exact[0], rotation("hadamard_signed", 90, CPU, torch.float64))
