@@ -1,4 +1,4 @@
-"""`basicsr report`: how large a quantized network is, and where its bytes go."""
+"""`basicsr report`: how large a quantized network is, where its bytes go, and where its errors come from."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import io
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
+from tqdm import tqdm
+
+from compsrt_plugin import sensitivity
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.errors import CompSRTError
@@ -29,6 +33,8 @@ examples:
       the same of the network that an option file tests or has made, for programs
   basicsr report mine.safetensors --size 320x180 --picture where.png
       operations for pictures of 320 x 180 pixels, and a picture of where the bytes go
+  basicsr report mine.safetensors --sensitivity 12
+      the twelve activations whose quantization harms the output most, and the overrides that give them 6 bits
 """
 
 
@@ -36,23 +42,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what is reported on, and how."""
     parser.add_argument("source", metavar="FILE", help="a packed file, or an option file (path or installed name)")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--options", action="store_true", help="print the option file it was made with instead")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--options", action="store_true", help="print the option file it was made with instead")
     parser.add_argument(
         "--size", default="64x64", metavar="HxW", help="low-resolution pixels operations are counted for (64x64)"
     )
-    parser.add_argument("--picture", metavar="FILE.png", help="also draw where the bytes go")
+    what.add_argument("--picture", metavar="FILE.png", help="also draw where the bytes go")
+    what.add_argument(
+        "--sensitivity", metavar="N", type=int, nargs="?", const=12,
+        help="instead: the N activations (12) whose quantization harms the output most; runs the network once for each",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table or JSON; draw the picture if asked.
 
     Raises:
-        CompSRTError: no such file, a damaged one, or a size that is none.
+        CompSRTError: no such file, a damaged one, a size that is none, or a count of activations that is none.
     """
     size = parse_size(args.size)
+    if args.sensitivity is not None and args.sensitivity < 1:
+        raise CompSRTError(f"--sensitivity is {args.sensitivity}", allowed="how many activations to list, from 1 up")
     path = find_packed(args.source)
     if args.options:
         sys.stdout.write(options_of(path))
+        return 0
+    if args.sensitivity is not None:
+        found = sensitivity.measure_embedded(open_packed(path), partial(tqdm, desc="sensitivity", unit="activation"))
+        as_text = sensitivity.text_table(found, args.sensitivity)
+        sys.stdout.write((json.dumps(sensitivity.to_dict(found), indent=2) if args.json else as_text) + "\n")
         return 0
     account, title = report_on(path, size)
     sys.stdout.write((json.dumps(account.to_dict(), indent=2) if args.json else text_table(account)) + "\n")

@@ -1,7 +1,7 @@
 """Quantization of any PyTorch network: spec, convert, calibrate, freeze. Knows torch only."""
 
 from compsrt_plugin.quant.bounds import BOUND_SEARCHES, register_bound_search
-from compsrt_plugin.quant.calibrate import calibrate, distinct_codes
+from compsrt_plugin.quant.calibrate import activation_quantizers, calibrate, distinct_codes
 from compsrt_plugin.quant.convert import (
     convert,
     freeze,
@@ -37,6 +37,7 @@ __all__ = [
     "QuantizedLayer",
     "Quantizer",
     "Samples",
+    "activation_quantizers",
     "apply_quantizer",
     "calibrate",
     "convert",

@@ -34,7 +34,7 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     Raises:
         CompSRTError: if there is no batch, a search is unknown, or a layer's values are not finite.
     """
-    activations = _activation_quantizers(network)
+    activations = activation_quantizers(network)
     for name, quantizer in named_quantizers(network):
         if quantizer.spec.search not in BOUND_SEARCHES:
             raise unknown_name(f"bound search for {name}", quantizer.spec.search, BOUND_SEARCHES)
@@ -59,7 +59,7 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Run the full-precision network over the batches and leave each activation quantizer its `samples`."""
-    activations = _activation_quantizers(network)
+    activations = activation_quantizers(network)
     set_mode(network, Mode.OFF)
     for quantizer in activations.values():
         quantizer.mode = Mode.OBSERVE
@@ -141,7 +141,7 @@ def distinct_codes(network: nn.Module, batches: Iterable[Tensor] = ()) -> dict[s
         Quantizer name -> number of distinct codes (a per-channel weight: the most in one row).
     """
     counts: dict[str, int] = {}
-    activations = _activation_quantizers(network)
+    activations = activation_quantizers(network)
     for quantizer in activations.values():
         quantizer.codes_seen = set()
     with torch.no_grad():
@@ -165,6 +165,7 @@ def _distinct_weight_codes(layer: QuantizedLayer) -> int:
     return len(distinct_values(codes))
 
 
-def _activation_quantizers(network: nn.Module) -> dict[str, Quantizer]:
+def activation_quantizers(network: nn.Module) -> dict[str, Quantizer]:
+    """Return every quantizer that is not of a weight, by name, in module order."""
     weights = {layer.weight_quantizer for _, layer in quantized_layers(network)}
     return {name: q for name, q in named_quantizers(network) if q not in weights}

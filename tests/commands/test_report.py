@@ -125,3 +125,21 @@ def test_the_option_file_is_printed_and_its_absence_is_one_line(tmp_path: Path, 
     write_packed(path, packed.state, packed.code_bits, packed.header)
     assert main(["report", str(path), "--options"]) == 0
     assert capsys.readouterr().out == "name: mine\n"
+
+
+def test_sensitivity_lists_activations_and_the_overrides_that_help(tmp_path, capsys):
+    path = save(tmp_path / "net.safetensors", small_network())
+    assert main(["report", str(path), "--sensitivity", "2", "--json"]) == 0
+    activations = json.loads(capsys.readouterr().out)["activations"]
+    assert len(activations) == 2 * 10  # inputs of q, k, v, proj, fc1, fc2; q, k, v and the map
+    assert main(["report", str(path), "--sensitivity", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == [one["name"] for one in activations[:2]]
+    assert lines[-1].startswith(f'\'quant:overrides={{"{activations[0]["name"]}": {{bits: 6}}, ')
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_a_count_of_activations_that_is_none_is_refused(number, tmp_path, capsys):
+    path = save(tmp_path / "net.safetensors", small_network())
+    assert main(["report", str(path), "--sensitivity", number]) != 0
+    assert f"--sensitivity is {number}" in capsys.readouterr().err
