@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from compsrt_plugin.engine import structures as c
-from compsrt_plugin.engine.fold import Scale, describe_quantizer, floats, integers, share_domain, unit_norm
+from compsrt_plugin.engine.fold import describe_quantizer, floats, integers, share_domain, unit_norm
+from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sums import INT16, dots_fit
 from compsrt_plugin.engine.windows import WindowLanes
 from compsrt_plugin.quant import Quantizer, padded_width

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.engine import structures as c
+from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sums import in_fours, sparse_weight, weight_fits
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
@@ -39,25 +40,6 @@ def floats(values: Tensor | np.ndarray) -> np.ndarray:
 def integers(values: np.ndarray) -> np.ndarray:
     """Return int32, contiguous."""
     return np.ascontiguousarray(values, np.int32)
-
-
-class Scale:
-    """Scale and zero point of a quantizer, and the integer around which its codes are centred.
-
-    Attributes:
-        s, z: float64, () or (rows, 1): x̂ = s r + z.
-        centre: integers, the codes nearest to x̂ = 0.
-        z_centred: x̂ = s (r − centre) + z_centred.
-    """
-
-    def __init__(self, quantizer: Quantizer) -> None:
-        with torch.no_grad():
-            s, z = quantizer.scale_and_zero_point()
-        self.s, self.z = s.detach().cpu().double().numpy(), z.detach().cpu().double().numpy()
-        self.top = quantizer.spec.levels - 1
-        self.centre = np.clip(np.rint(-self.z / self.s), 0, self.top)
-        self.z_centred = self.z + self.s * self.centre
-        self.largest = int(np.maximum(self.centre, self.top - self.centre).max())  # |code − centre|
 
 
 def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sparse import two_of_four
-
-if TYPE_CHECKING:
-    from compsrt_plugin.engine.fold import Scale
 
 INT16 = 2**15 - 1
 SIGNED_BYTE = 127

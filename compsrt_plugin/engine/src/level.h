@@ -13,6 +13,9 @@ struct Count {
 #include "vectors.h"
 #include "hadamard.h"
 #include "quantize.h"
+#if COMPSRT_SPARSE
+#include "sparse.h"
+#endif
 #include "products.h"
 #include "linear.h"
 #include "norm.h"

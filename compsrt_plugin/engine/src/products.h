@@ -71,11 +71,6 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, Lanes T
     }
 }
 
-// unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
-INLINE F finished(I sum, F alpha, F beta, F gamma, F codes, F unit, F bias) {
-    return fma(fma(to_float(sum), alpha, fma(codes, beta, gamma)), unit, bias);
-}
-
 // R rows, kCodeVectors vectors of lanes at a time. A function of its own, so that its sums have all registers to themselves.
 template <int R, class Lanes, class Done>
 OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, const float* code_sums,
@@ -117,10 +112,6 @@ OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, c
         }
     }
 }
-
-#if COMPSRT_SPARSE
-#include "sparse.h"
-#endif
 
 template <class Lanes, class Done>
 INLINE void code_product(const Linear& l, const uint8_t* codes, const float* code_sums, const float* units, Lanes T,

@@ -17,6 +17,13 @@ struct Coder {
 
 static float root(int m) { return __builtin_sqrtf((float)m); }
 
+#if COMPSRT_INTEGER
+// What a row of a linear layer gives: unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
+INLINE F finished(I sum, F alpha, F beta, F gamma, F codes, F unit, F bias) {
+    return fma(fma(to_float(sum), alpha, fma(codes, beta, gamma)), unit, bias);
+}
+#endif
+
 // In pairs: one long chain of maxima would be waited for.
 template <int R>
 INLINE F widest(F unit, const F (&v)[R]) {
