@@ -69,8 +69,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.sensitivity is not None:
         found = sensitivity.measure_embedded(open_packed(path), partial(tqdm, desc="sensitivity", unit="activation"))
-        as_text = sensitivity.text_table(found, args.sensitivity)
-        sys.stdout.write((json.dumps(sensitivity.to_dict(found), indent=2) if args.json else as_text) + "\n")
+        if args.json:
+            sys.stdout.write(json.dumps(sensitivity.to_dict(found), indent=2) + "\n")
+        else:
+            sys.stdout.write(sensitivity.text_table(found, args.sensitivity) + "\n")
         return 0
     account, title = report_on(path, size)
     sys.stdout.write((json.dumps(account.to_dict(), indent=2) if args.json else text_table(account)) + "\n")

@@ -67,6 +67,9 @@ def measure(network: nn.Module, lq: Tensor, pictures: str, progress: Progress = 
         lq: (b, 3, h, w) in 0..1, h and w fit for the network.
         pictures: what `lq` is, in words.
         progress: wraps the list of names.
+
+    Returns:
+        Errors in squared units of the output. Ours: no paper measures it so.
     """
     quantizers = activation_quantizers(network)
     before = {name: quantizer.mode for name, quantizer in quantizers.items()}
@@ -96,6 +99,10 @@ def measure(network: nn.Module, lq: Tensor, pictures: str, progress: Progress = 
 
 def measure_embedded(source: PackedNetwork, progress: Progress = iter) -> Sensitivity:
     """Measure a packed network on the centres of the embedded held-out pictures.
+
+    Args:
+        source: the network, quantizers on.
+        progress: as of `measure`.
 
     Raises:
         CompSRTError: it has no quantized activations.

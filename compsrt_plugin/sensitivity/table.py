@@ -10,7 +10,7 @@ from typing import Any
 from compsrt_plugin.sensitivity.measure import Activation, Sensitivity
 from compsrt_plugin.sizes.table import align
 
-MORE_BITS = 6  # as good as 8 on CRAFT (docs/networks.md), and the engine still takes 6 by 4 bits in integers
+MORE_BITS = 6  # as good as 8 on CRAFT (docs/calibration.md), and the engine still takes 6 by 4 bits in integers
 _BAR = 24  # characters of the longest bar
 
 
@@ -30,9 +30,10 @@ def text_table(found: Sensitivity, count: int) -> str:
         rows.append((one.name, str(one.bits), f"{one.error / total:.1%}", f"{added:.1%}"))
     if rest > 0:
         rows.append((f"{rest} more", "", f"{1 - added:.1%}", "100.0%"))
-    longest = listed[0].error or 1.0
+    per_character = (listed[0].error or 1.0) / _BAR
+    bars = [*("█" * round(one.error / per_character) for one in listed), ""]  # none beside the line that sums up
     heading, *lines = align(rows)
-    lines = [f"{line}  {'█' * round(_BAR * error / longest)}".rstrip() for line, error in zip(lines, _bars(listed))]
+    lines = [f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars)]
     rule = "-" * len(heading)
     return "\n".join(
         [
@@ -65,10 +66,6 @@ def decibel(error: float) -> str:
     ('40.0 dB', 'inf dB')
     """
     return f"{-10 * math.log10(error) if error else math.inf:.1f} dB"
-
-
-def _bars(listed: Sequence[Activation]) -> list[float]:
-    return [*(one.error for one in listed), 0.0]  # the last for the line that sums up the others
 
 
 def _more_bits(listed: Sequence[Activation], share: float) -> list[str]:
