@@ -73,8 +73,9 @@ def measure(network: nn.Module, lq: Tensor, pictures: str, progress: Progress = 
     """
     quantizers = activation_quantizers(network)
     before = {name: quantizer.mode for name, quantizer in quantizers.items()}
-    training = network.training
+    training, threads = network.training, torch.get_num_threads()
     network.eval()
+    torch.set_num_threads(1)  # threads bring little here, and wait long for each other where a core is busy
 
     def output(on: set[str]) -> Tensor:
         for name, quantizer in quantizers.items():
@@ -94,6 +95,7 @@ def measure(network: nn.Module, lq: Tensor, pictures: str, progress: Progress = 
         for name, quantizer in quantizers.items():
             quantizer.mode = before[name]
         network.train(training)
+        torch.set_num_threads(threads)
     return Sensitivity(tuple(sorted(found, key=lambda one: -one.error)), together, pictures)
 
 
