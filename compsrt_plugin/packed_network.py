@@ -45,7 +45,7 @@ def open_packed(path: str | Path) -> PackedNetwork:
         CompSRTError: not there, damaged, something else, or of a network that cannot be built.
     """
     packed = read_packed(path)
-    header = Header.parse(packed.header, path)
+    header = Header.parse(packed.header, path, packed.state)
     network = build(header, path)
     load_packed_state(network, packed, path)
     return PackedNetwork(Path(path), packed, header, network.eval())

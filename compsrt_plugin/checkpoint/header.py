@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,13 @@ class Header:
     provenance: dict[str, Any]
 
     @classmethod
-    def parse(cls, header: Mapping[str, Any], source: str | Path) -> Header:
+    def parse(cls, header: Mapping[str, Any], source: str | Path, tensors: Iterable[str] | None = None) -> Header:
         """Check a header and everything in it that is read later.
 
         Args:
             header: `Packed.header`.
             source: the file, for messages.
+            tensors: names of the tensors in the file, if its network is to be built.
 
         Raises:
             CompSRTError: something is missing, of the wrong type, or not allowed.
@@ -95,6 +97,8 @@ class Header:
             spec = NetworkSpec.from_dict(given)
         except CompSRTError as error:
             raise damaged(path, f"the spec in its header is not allowed ({error})") from error
+        if tensors is not None:
+            spec = _as_written(spec, tensors)
         return cls(
             arch=arch,
             spec=spec,
@@ -105,6 +109,19 @@ class Header:
             options=_options(provenance, path),
             provenance=provenance,
         )
+
+
+def _as_written(spec: NetworkSpec, tensors: Iterable[str]) -> NetworkSpec:
+    """Return the spec by which a file's network was made: in the first files `keep` beat even later overrides.
+
+    Where nothing that an override keeps is quantized in the file, both readings make the same network.
+    """
+    quantizers = {name.removesuffix("_quantizer.lower") for name in tensors if name.endswith("_quantizer.lower")}
+    for name in quantizers:
+        layer = re.sub(r"\.?(attention|product)\d+$", "", name.rpartition(".")[0])  # groups are no layers
+        if any(values.get("keep") for _, values in spec.matching(layer, name)):
+            return spec
+    return spec.keeping_first()
 
 
 def _options(provenance: Mapping[str, Any], path: Path) -> str | None:

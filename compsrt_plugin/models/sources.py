@@ -61,7 +61,7 @@ def open_packed(path: str, scale: int, bits: int) -> tuple[Packed, Header]:
             f"--force_yml path:pretrain_network_g={path}, or test it as it is: --force_yml quant=null",
         )
     packed = read_packed(path)
-    header = Header.parse(packed.header, path)
+    header = Header.parse(packed.header, path, packed.state)
     for what, found, asked in (("scale", header.scale, scale), ("bits", header.bits, bits)):
         if found != asked:
             raise CompSRTError(

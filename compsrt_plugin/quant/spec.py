@@ -109,7 +109,8 @@ class NetworkSpec:
         conv_bits: bits of convolution weights, one scale per output channel; None keeps them as they are.
         overrides: name pattern (shell style, `layers.0.*.fc2` or `*.attn.map`) to the fields that differ
             there, or `{"keep": True}` for full precision. A pattern is held against the layer's name and
-            against the quantizer's (`….fc2.input`, `….fc2.weight`, `….attn.map`); later ones win.
+            against the quantizer's (`….fc2.input`, `….fc2.weight`, `….attn.map`). Of several that match, each field
+            is the last one's that has it; the layer is kept if the very last says so.
         conv_input_bits: bits of the inputs of quantized convolutions, one scale per tensor; None keeps those.
         matched: patterns of `overrides` that `resolve` has met so far; `convert` refuses those that never are.
     """
@@ -140,8 +141,15 @@ class NetworkSpec:
                 raise CompSRTError(
                     f"override {pattern!r} is {values!r}", allowed="a mapping such as {bits: 4} or {keep: true}"
                 )
+            if not isinstance(pattern, str):
+                raise CompSRTError(f"override {pattern!r} is no text", allowed="a layer-name pattern", hint="quote it")
             _refuse_unknown(f"key in override {pattern!r}", values, allowed)
-            QuantSpec.from_dict({k: v for k, v in values.items() if k != "keep"})
+            if values.get("keep") not in (None, True, False):
+                raise CompSRTError(f"override {pattern!r}: keep is {values['keep']!r}", allowed="true or false")
+            try:
+                QuantSpec.from_dict({k: v for k, v in values.items() if k != "keep"})
+            except CompSRTError as error:
+                raise CompSRTError(f"override {pattern!r}: {error}") from error
 
     def resolve(self, role: str, layer: str, place: str | None = None) -> QuantSpec | None:
         """Return the spec of one quantizer, or None where full precision is kept.
@@ -150,32 +158,56 @@ class NetworkSpec:
             role: `weight`, `activation`, `conv` or `conv_input`.
             layer: dotted name of the layer.
             place: dotted name of the quantizer; by default only the layer's name is matched.
+
+        Raises:
+            CompSRTError: overrides give this tensor what it cannot have; names the patterns.
         """
         specs = {"weight": self.weight, "conv": self.conv_spec(), "conv_input": self.conv_input_spec()}
         spec = specs.get(role, self.activation)
         if role == "conv_input" and spec is None:
             return None
-        for pattern, values in self.overrides.items():
-            of_layer = fnmatch.fnmatchcase(layer, pattern)
-            if of_layer or (place and fnmatch.fnmatchcase(place, pattern)):
-                self.matched.add(pattern)
-                if values.get("keep"):
-                    return None
-                # the last axis of a convolution's input is a row of pixels: nothing to transform, no row to scale
-                left_out = {"keep", "transform", "granularity"} if role == "conv_input" else {"keep"}
-                granularity, allowed = values.get("granularity"), _granularities_of(role)
-                if granularity not in (None, *allowed):
-                    if not of_layer or role == "conv":
-                        raise unknown_name(f"override {pattern!r}: granularity", granularity, allowed)
-                    left_out.add("granularity")  # the pattern means the layer's other tensor, its weight or its input
-                changes = {k: v for k, v in values.items() if k not in left_out}
-                spec = dataclasses.replace(spec or self.weight, **changes)
-        return spec
+        keep = spec is None
+        chosen: dict[str, tuple[Any, str]] = {}  # field -> its value and the pattern that says so
+        for pattern, values in self.matching(layer, place):
+            self.matched.add(pattern)
+            keep = values.get("keep", False)
+            # the last axis of a convolution's input is a row of pixels: nothing to transform, no row to scale
+            left_out = {"keep", "transform", "granularity"} if role == "conv_input" else {"keep"}
+            elsewhere = values.get("granularity") not in _granularities_of(role) and role != "conv"
+            if elsewhere and fnmatch.fnmatchcase(layer, pattern):
+                left_out.add("granularity")  # the pattern means the layer's other tensor, its weight or its input
+            chosen.update({field: (value, pattern) for field, value in values.items() if field not in left_out})
+        if keep:
+            return None
+        if "granularity" in chosen and chosen["granularity"][0] not in _granularities_of(role):
+            value, pattern = chosen["granularity"]
+            raise unknown_name(f"override {pattern!r}: granularity", value, _granularities_of(role))
+        try:
+            return dataclasses.replace(spec or self.weight, **{field: value for field, (value, _) in chosen.items()})
+        except CompSRTError as error:
+            patterns = " and ".join(dict.fromkeys(repr(pattern) for _, pattern in chosen.values()))
+            raise CompSRTError(f"override {patterns}, at {place or layer}: {error}") from error
+
+    def matching(self, layer: str, place: str | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the overrides that a layer's name or a quantizer's (`place`) matches; later ones win."""
+        names = [name for name in (layer, place) if name is not None]
+        return [
+            (pattern, values)
+            for pattern, values in self.overrides.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for name in names)
+        ]
 
     def names(self, layer: str) -> bool:
         """Whether an override names this layer other than to keep it."""
-        found = [values for pattern, values in self.overrides.items() if fnmatch.fnmatchcase(layer, pattern)]
-        return bool(found) and not found[-1].get("keep")
+        found = self.matching(layer)
+        self.matched.update(pattern for pattern, _ in found)
+        return bool(found) and not found[-1][1].get("keep")
+
+    def keeping_first(self) -> NetworkSpec:
+        """Return the spec in which `keep` beats all other overrides, as it did in the first packed files."""
+        last = {pattern: values for pattern, values in self.overrides.items() if values.get("keep")}
+        others = {pattern: values for pattern, values in self.overrides.items() if pattern not in last}
+        return dataclasses.replace(self, overrides={**others, **last})
 
     def conv_spec(self) -> QuantSpec | None:
         """Spec of convolution weights: min-max bounds per output channel, no transform."""

@@ -89,3 +89,21 @@ def test_bits_beyond_a_byte_are_refused():
     header = {**GOOD, "provenance": {**GOOD["provenance"], "bits": 9}}
     with pytest.raises(CompSRTError, match="bits is 9, not 2 to 8"):
         Header.parse(header, "net.safetensors")
+
+
+KEPT_FIRST = {"fc?": {"keep": True}, "*": {"bits": 4}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "quantized", "kept"),
+    [
+        (KEPT_FIRST, ["other.weight"], True),
+        (KEPT_FIRST, ["other.weight", "fc1.weight"], False),
+        ({"attn": {"keep": True}, "*": {"bits": 4}}, ["attn.attention1.q"], False),
+    ],
+)
+def test_a_file_is_read_by_the_rule_by_which_keep_won_when_it_was_written(overrides, quantized: list[str], kept: bool):
+    header = {**GOOD, "spec": NetworkSpec(overrides=overrides).to_dict()}
+    tensors = [f"{name}_quantizer.lower" for name in quantized]
+    spec = Header.parse(header, "net.safetensors", tensors).spec
+    assert (spec.resolve("weight", "fc1", "fc1.weight") is None) == kept

@@ -75,3 +75,52 @@ def test_an_operand_summed_over_tokens_has_no_scales_of_tokens():
     spec = QuantSpec(granularity="per_token")
     assert spec.summed_over_tokens().granularity == "per_tensor"
     assert QuantSpec(granularity="per_channel").summed_over_tokens().granularity == "per_channel"
+
+
+KEEP, FOUR = {"keep": True}, {"bits": 4}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "bits"),
+    [
+        ({"*": KEEP, "1": FOUR}, 4),
+        ({"1": FOUR, "*": KEEP}, None),
+        ({"*": KEEP, "1.input": FOUR}, 4),
+        ({"1.input": KEEP, "1": FOUR}, 4),
+        ({"*": {"keep": True, "bits": 5}, "1": {"keep": False}}, 5),
+        ({"*": KEEP, "1": {"search": "minmax"}, "?": KEEP}, None),
+        ({"*": KEEP, "1": {"search": "minmax"}, "?": {"bits": 6}}, 6),
+    ],
+)
+def test_of_overrides_that_match_the_last_one_wins_whether_it_keeps_or_not(overrides, bits):
+    spec = NetworkSpec(overrides=overrides)
+    found = spec.resolve("activation", "1", "1.input")
+    assert (found and found.bits) == bits
+    assert spec.matched == set(overrides)
+
+
+def test_a_granularity_that_a_later_override_replaces_is_not_refused():
+    spec = NetworkSpec(overrides={"*": {"granularity": "per_token"}, "conv": {"granularity": "per_tensor"}})
+    assert spec.resolve("conv", "conv", "conv.weight").granularity == "per_tensor"
+    with pytest.raises(CompSRTError, match=r"override '\*': granularity 'per_token'; allowed"):
+        spec.resolve("conv", "other", "other.weight")
+
+
+def test_fields_that_do_not_go_together_are_blamed_on_the_overrides_that_bring_them():
+    spec = NetworkSpec(overrides={"fc*": {"granularity": "per_token"}, "fc1": {"codes": "paper"}, "fc?": {"bits": 4}})
+    with pytest.raises(CompSRTError, match=r"^override 'fc\*' and 'fc1' and 'fc\?', at fc1\.input: granularity is"):
+        spec.resolve("activation", "fc1", "fc1.input")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ({"a": {"bits": 9}}, "override 'a': bits is 9"),
+        ({"a": {"keep": "no"}}, "override 'a': keep is 'no'; allowed: true or false"),
+        ({1: {"bits": 4}}, "override 1 is no text; allowed: a layer-name pattern; quote it"),
+    ],
+)
+def test_a_wrong_override_is_named_by_its_pattern(overrides, says):
+    with pytest.raises(CompSRTError) as error:
+        NetworkSpec(overrides=overrides)
+    assert says in str(error.value)
