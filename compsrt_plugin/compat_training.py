@@ -1,8 +1,11 @@
-"""What BasicSR 1.4.2's training pipeline needs to resume exactly and to start several processes on CPUs."""
+"""What BasicSR 1.4.2's pipelines need to lose no results, to resume exactly and to start several processes on CPUs."""
 
 from __future__ import annotations
 
 import logging
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
@@ -11,7 +14,7 @@ OURS = ("CompSRTModel", "CompSRTTeacherModel")
 
 
 def apply(rebind: Any) -> dict[str, str]:
-    """Put both repairs into BasicSR, once.
+    """Put the repairs into BasicSR, once.
 
     Args:
         rebind: `compat`'s function (original, repaired) that replaces one in every module that imported it.
@@ -20,15 +23,17 @@ def apply(rebind: Any) -> dict[str, str]:
         Repair -> one line for `basicsr doctor`.
     """
     from basicsr import train
-    from basicsr.utils import dist_util
+    from basicsr.utils import dist_util, misc
 
     if getattr(train.create_train_val_dataloader, "repaired", False):
         return {}
     rebind(train.create_train_val_dataloader, _drawing(train.create_train_val_dataloader))
     rebind(dist_util.init_dist, _starting(dist_util.init_dist))
+    rebind(misc.mkdir_and_rename, mkdir_and_rename)
     return {
         "draws": "BasicSR starts its epoch over when it resumes: our models' patches follow from their number",
         "processes": "BasicSR starts several processes on GPUs only: gloo is taken on CPUs",
+        "archives": "BasicSR names an earlier folder by the second: of two in one second each gets its own name",
     }
 
 
@@ -82,3 +87,22 @@ def _starting(original: Any) -> Any:
         torch.distributed.init_process_group(backend="gloo")
 
     return init_dist
+
+
+def free_name(prefix: str) -> Path:
+    """Return `PREFIX_TIME` to the second, or with a number behind it if that is there already."""
+    name = f"{prefix}_{time.strftime('%Y%m%d_%H%M%S')}"
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{name}_{number}")
+    return path
+
+
+def mkdir_and_rename(path: str) -> None:
+    """Make an empty folder; one that is there already becomes `PATH_archived_TIME`, which is never another's."""
+    if Path(path).exists():
+        archive = free_name(f"{path}_archived")
+        sys.stdout.write(f"Path already exists. Rename it to {archive}\n")  # as BasicSR, which has no logger by then
+        Path(path).rename(archive)
+    Path(path).mkdir(parents=True)

@@ -9,13 +9,15 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from compsrt_plugin.commands.run_folder import check_writable, leaves_nothing_on_error
+from compsrt_plugin.commands.run_folder import check_writable, keeps_earlier_results
+from compsrt_plugin.commands.run_lock import run_lock
 from compsrt_plugin.config.files import find_option_file
 from compsrt_plugin.config.force_yml import apply_force_yml
 from compsrt_plugin.config.layout import check_layout
@@ -78,7 +80,7 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
     with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
         resolved = Path(folder, source.name)
         resolved.write_text(_option_text(source, options, changed=options != given), encoding="utf-8")
-        with leaves_nothing_on_error(_run_folders(root, options["name"], command, args.debug)):
+        with _guarded(_run_folders(root, options["name"], command, args)):
             _hand_over(args, command, resolved, root)
     return 0
 
@@ -144,11 +146,21 @@ def _option_text(source: Path, options: Mapping[str, Any], changed: bool) -> str
     return f"# {source.name} with the changes of the command line\n" + yaml.safe_dump(dict(options), sort_keys=False)
 
 
-def _run_folders(root: Path, name: str, command: str, debug: bool) -> list[Path]:
-    name = f"debug_{name}" if debug and not name.startswith("debug") else name
-    if int(os.environ.get("RANK", "0")) > 0:
-        return []  # the first process makes the folders, and tidies them
+def _run_folders(root: Path, name: str, command: str, args: argparse.Namespace) -> list[Path]:
+    """Return the folders that this process makes and tidies: of several processes, the first alone does."""
+    if int(os.environ.get(SET_BY_LAUNCHER.get(args.launcher, ""), "0")) > 0:
+        return []
+    name = f"debug_{name}" if args.debug and not name.startswith("debug") else name
     return [root / folder / name for folder in (FOLDERS[command], *(["tb_logger"] if command == "train" else []))]
+
+
+@contextmanager
+def _guarded(folders: list[Path]) -> Iterator[None]:
+    with ExitStack() as guards:
+        for folder in folders[:1]:
+            guards.enter_context(run_lock(folder))
+        guards.enter_context(keeps_earlier_results(folders))
+        yield
 
 
 def _hand_over(args: argparse.Namespace, command: str, options: Path, root: Path) -> None:

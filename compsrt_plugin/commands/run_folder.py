@@ -1,17 +1,26 @@
-"""A run that a mistake of the user stops early leaves nothing behind."""
+"""A run that fails before it has results leaves the earlier ones in their place, and nothing half-made beside them."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
+from compsrt_plugin.compat_training import free_name
 from compsrt_plugin.errors import CompSRTError
 
 NOTHING_OF_WORTH = (".log", ".yml")
+OF_WORTH = ("results.json", "training_states/*", "models/*")  # a report, and what --auto_resume goes on from
+EXPECTED = (CompSRTError, KeyboardInterrupt, SystemExit)  # all else may be a bug, whose log counts
+SIGNALS = ("SIGTERM", "SIGHUP")
 
 
 def check_writable(folder: Path) -> None:
@@ -29,30 +38,80 @@ def check_writable(folder: Path) -> None:
         raise CompSRTError(f"cannot write to {folder}: {error.strerror}", hint=hint) from error
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What there was of a run folder before the run."""
+
+    identity: int | None
+    archived: set[Path]
+    parent_existed: bool
+
+
 @contextmanager
-def leaves_nothing_on_error(folders: list[Path]) -> Iterator[None]:
-    """Undo what BasicSR's pipeline did to its run folders if a CompSRTError ends it before any result.
+def keeps_earlier_results(folders: list[Path]) -> Iterator[None]:
+    """Undo what BasicSR's pipeline did to its run folders if it ends by any error, signal or Ctrl-C before its results.
 
     BasicSR renames an earlier folder to `NAME_archived_TIME` and makes a new one before it has read a single
-    picture. If the new one holds no more than logs by then, it goes, and the earlier one gets its name back.
+    picture. On failure the earlier one gets its name back. The new one goes if it holds no more than logs (after
+    an error that is no mistake of the user's they are kept, in the earlier folder); with pictures in it, it becomes
+    `NAME_failed_TIME`. A test with its report, and a training with a state to go on from, stay.
 
     Args:
         folders: the run's own folders, such as `results/NAME`.
     """
-    before = {folder: (_identity(folder), _archived(folder), folder.parent.exists()) for folder in folders}
+    before = {folder: _Before(_identity(folder), _archived(folder), folder.parent.exists()) for folder in folders}
+    try:
+        with _signals_as_exits():
+            yield
+    except BaseException as error:
+        for folder, was in before.items():
+            _restore(folder, was, keep_logs=not isinstance(error, EXPECTED))
+        raise
+
+
+def _restore(folder: Path, was: _Before, keep_logs: bool) -> None:
+    earlier = next(iter(_archived(folder) - was.archived), None)
+    if folder.exists() and _identity(folder) != was.identity:
+        if any(path.is_file() for pattern in OF_WORTH for path in folder.glob(pattern)):
+            return
+        worthless = _is_worthless(folder)
+        if earlier is None and (keep_logs or not worthless):
+            return
+        _close_logs_in(folder)
+        if not worthless:
+            aside = free_name(f"{folder}_failed")
+            folder.rename(aside)
+            logging.getLogger("basicsr").warning("What was written before the failure is in %s", aside)
+        else:
+            if earlier is not None and keep_logs:
+                for log in folder.glob("*.log"):
+                    log.rename(earlier / log.name)
+            shutil.rmtree(folder)
+    if earlier is not None and not folder.exists():
+        earlier.rename(folder)
+    if not was.parent_existed:
+        with contextlib.suppress(OSError):  # something is in it, or it was never made
+            folder.parent.rmdir()
+
+
+@contextmanager
+def _signals_as_exits() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit(128 + number), so that what is to be tidied up is."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # Python knows no other way
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, leave)
     try:
         yield
-    except CompSRTError:
-        for folder, (identity, archived, parent_existed) in before.items():
-            if not folder.exists() or _identity(folder) == identity or not _is_worthless(folder):
-                continue
-            _close_logs_in(folder)
-            shutil.rmtree(folder)
-            for earlier in _archived(folder) - archived:
-                earlier.rename(folder)
-            if not parent_existed and not any(folder.parent.iterdir()):
-                folder.parent.rmdir()
-        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _identity(folder: Path) -> int | None:
@@ -60,7 +119,9 @@ def _identity(folder: Path) -> int | None:
 
 
 def _archived(folder: Path) -> set[Path]:
-    return set(folder.parent.glob(f"{folder.name}_archived_*"))
+    if not folder.parent.is_dir():
+        return set()
+    return {path for path in folder.parent.iterdir() if path.name.startswith(f"{folder.name}_archived_")}
 
 
 def _is_worthless(folder: Path) -> bool:
