@@ -21,6 +21,7 @@ lint: .venv/installed
 
 # torch first, since BasicSR's own setup.py imports it; no build isolation, or pip would fetch a second torch.
 .venv/installed: setup.py pyproject.toml constraints.txt
+	@$(PYTHON) compsrt_plugin/pythons.py
 	$(PYTHON) -m venv .venv
 	$(PIP) install -q -c constraints.txt torch torchvision numpy cython setuptools wheel
 	$(PIP) install -q -c constraints.txt --no-build-isolation basicsr

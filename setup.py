@@ -1,8 +1,11 @@
 """Install compsrt_plugin; `archs/` and `options/` are installed inside the package."""
 
+import runpy
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+
+PYTHONS = runpy.run_path("compsrt_plugin/pythons.py")  # not imported: the package needs what is not installed yet
 
 # optional: without a compiler the package installs all the same, and torch does what the kernels would do
 KERNELS = Extension(
@@ -42,7 +45,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.9",
+    python_requires=PYTHONS["REQUIRES"],
     packages=[
         *find_packages(include=["compsrt_plugin", "compsrt_plugin.*"]),
         "compsrt_plugin.archs",
@@ -66,7 +69,7 @@ setup(
     ext_modules=[KERNELS, ENGINE],
     install_requires=[
         "basicsr==1.4.2",  # the host: registries, datasets, metrics, pipelines, logger
-        "torch>=2.1",  # networks and autograd
+        "torch>=2.6",  # networks and autograd; before 2.6 a weight file could run code (CVE-2025-32434)
         "torchvision",  # imported by BasicSR itself
         "numpy",  # pictures and fixtures
         "opencv-python",  # reading and writing pictures, as BasicSR does

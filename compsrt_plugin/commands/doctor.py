@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from compsrt_plugin import pythons
 from compsrt_plugin.bundled import MANIFEST
 from compsrt_plugin.commands.run_folder import check_writable
 from compsrt_plugin.config.files import option_files
@@ -72,14 +73,20 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> Iterator[Finding]:
     """Look at one part after the other."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    yield Finding(OK if sys.version_info >= (3, 9) else FAIL, "Python", f"{version} at {sys.executable}")
+    yield _python()
     yield from _packages()
     yield from _option_files()
     yield from _bundled_files(MANIFEST)
     yield _demo_pictures()
     yield _results_folder()
     yield from _benchmarks(os.environ.get("COMPSRT_DATA"))
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if pythons.supported():
+        return Finding(OK, "Python", f"{version} at {sys.executable}")
+    return Finding(WARN, "Python", f"{version} at {sys.executable}: tested are {pythons.WHICH}")
 
 
 def _packages() -> Iterator[Finding]:

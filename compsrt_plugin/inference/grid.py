@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ def spans(length: int, padded: int, window: int, tile: Tile) -> list[Span]:
     step = -(-(padded - shared) // (number * window)) * window
     size = step + shared
     starts = [min(index * step, padded - size) for index in range(number)]
-    cuts = [0, *((left + size + right) // 2 for left, right in zip(starts, starts[1:])), length]
+    cuts = [0, *((left + size + right) // 2 for left, right in itertools.pairwise(starts)), length]
     cut = [Span(start, start + size, first, last) for start, first, last in zip(starts, cuts, cuts[1:])]
     # a last tile of nothing but padding keeps nothing
     return [Span(s.start, s.end, s.first, min(s.last, length)) for s in cut if s.first < min(s.last, length)]

@@ -8,8 +8,8 @@ not the matrix. So no construction here may change, and an order that has one ke
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from functools import cache, lru_cache
-from typing import Callable
 
 import torch
 from torch import Tensor

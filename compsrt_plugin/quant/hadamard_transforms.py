@@ -15,8 +15,8 @@ A packed file names the transform, not the matrix: these matrices may not change
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Callable
 
 import torch
 from torch import Tensor

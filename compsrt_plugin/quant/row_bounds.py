@@ -6,8 +6,8 @@ a whole activation is searched; ten thousand rows together cost less than ten th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Callable
 
 import torch
 from torch import Tensor
