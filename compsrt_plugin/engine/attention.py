@@ -19,7 +19,7 @@ import torch
 from compsrt_plugin.engine import structures as c
 from compsrt_plugin.engine.fold import describe_quantizer, floats, integers, share_domain, unit_norm
 from compsrt_plugin.engine.scale import Scale
-from compsrt_plugin.engine.sums import INT16, dots_fit
+from compsrt_plugin.engine.sums import dots_fit, map_fits
 from compsrt_plugin.engine.windows import WindowLanes
 from compsrt_plugin.quant import Quantizer, padded_width
 
@@ -33,7 +33,7 @@ def describe_attention(attention: Any, lanes: WindowLanes, level: str) -> c.Atte
     q, k, v, map_ = (getattr(attention, f"{name}_quantizer") for name in ("q", "k", "v", "map"))
     tokens = len(lanes.lane_of_token)
     scores = lanes.regular and _scores_fit(q, k, head_dim, level)
-    product = scores and _product_fits(v, map_, head_dim, tokens)
+    product = scores and _product_fits(v, map_, head_dim, tokens, level)
     row_tokens = lanes.token_of_lane if scores else np.arange(tokens)
     with torch.no_grad():
         bias = attention.relative_position_bias().cpu().double().numpy() * LOG2E  # (heads, query, key)
@@ -68,13 +68,11 @@ def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: 
     return dots_fit(level, Scale(q), Scale(k), columns)
 
 
-def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int) -> bool:
-    """Whether V fits 16 bits; the codes of the map always do."""
+def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int, level: str) -> bool:
     if v is None or map_ is None or v.spec.transform == "hadamard_softmax":
         return False
-    summed = padded_width(head_dim) if v.spec.transform != "none" else 1
-    summed *= tokens if map_.spec.transform != "none" else 1
-    return summed * Scale(v).largest <= INT16
+    channels = padded_width(head_dim) if v.spec.transform != "none" else 1
+    return map_fits(level, Scale(v), Scale(map_), channels, tokens, transformed=map_.spec.transform != "none")
 
 
 def _score_constants(of_q: Quantizer, of_k: Quantizer, head_dim: int) -> dict[str, float]:

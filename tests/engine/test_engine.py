@@ -12,23 +12,17 @@ import torch
 from compsrt_plugin.bundled import WEIGHTS
 from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.engine.fold import describe_linear
-from compsrt_plugin.engine.library import LEVEL_VARIABLE, LEVELS, library
 from compsrt_plugin.packed_network import open_packed
 
+from .levels import LEVELS_HERE, forced
 from .networks import distance, in_double, network, picture, picture_for
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
 
 
-def levels() -> list[str]:
-    loaded = library()
-    return [name for name in LEVELS if loaded is not None and loaded.compsrt_level(name.encode())]
-
-
-@pytest.fixture(params=levels())
+@pytest.fixture(params=LEVELS_HERE)
 def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(LEVEL_VARIABLE, request.param)
-    return request.param
+    return forced(request.param, monkeypatch)
 
 
 NEAR = 2e-3  # see `distance`
@@ -214,13 +208,13 @@ def test_threads_change_nothing(threads: int) -> None:
 
 
 def test_levels_of_instructions_agree() -> None:
-    if len(levels()) < 2:
+    if len(LEVELS_HERE) < 2:
         pytest.skip("one level here")
     made, x = network(), picture(24, 24)
     results = []
-    for name in levels():
+    for name in LEVELS_HERE:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(LEVEL_VARIABLE, name)
+            forced(name, patch)
             engine = Engine(made, threads=1)
             assert engine.level == name
             results.append(engine(x))

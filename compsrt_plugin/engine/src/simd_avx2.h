@@ -1,4 +1,4 @@
-// Vectors of 8 floats: AVX2 with FMA. Byte products are summed in 16 bits: fold.py grants the integer path only where
+// Vectors of 8 floats: AVX2 with FMA. Byte products are summed in 16 bits: sums.py grants the integer path only where
 // those sums fit.
 #include <immintrin.h>
 
