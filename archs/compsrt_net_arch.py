@@ -26,7 +26,7 @@ from compsrt_plugin.quant import (
     quantized_layers,
 )
 from compsrt_plugin.quant.interception_linears import show_weight
-from compsrt_plugin.zoo import SizeRule, build_base
+from compsrt_plugin.zoo import SizeRule, build_base, spandrel_files
 from compsrt_plugin.zoo.base import channels_of
 
 ARGUMENTS = ("base", "upscale", "size")
@@ -138,7 +138,7 @@ class CompSRTNet(nn.Module):
 
         Args:
             source: path or address.
-            param_key: the entry of a .pth to take; spandrel looks for it by itself.
+            param_key: the entry asked for, see `checkpoint.entries`.
 
         Raises:
             CompSRTError: not there, damaged, or of another network than spandrel's.
@@ -146,7 +146,7 @@ class CompSRTNet(nn.Module):
         block = self.arch["base"]
         if "spandrel" not in block:
             return load_weights(source, param_key=param_key)
-        found = build_base({"file": source})  # spandrel renames what some files hold
+        found = spandrel_files.read(source, param_key)  # spandrel renames what some files hold
         if found.block != block:
             raise CompSRTError(f"{source} is another {found.block['class']} than network_g's", hint="name one file")
         return found.network.state_dict()

@@ -6,8 +6,11 @@ Names and extensions are only claims: a `.pth` may be the web page that said "no
 from __future__ import annotations
 
 import enum
+import re
 from pathlib import Path
 from typing import BinaryIO
+
+import torch
 
 from compsrt_plugin.errors import CompSRTError, nearest
 
@@ -24,11 +27,26 @@ class FileKind(enum.Enum):
     HTML = "a web page (HTML)"
     LFS_POINTER = "a Git LFS pointer, not the file it points to"
     PICTURE = "a picture"
+    NUMPY = "a NumPy array (.npy)"
+    ONNX = "an ONNX graph"
+    GGUF = "a GGUF file"
+    HDF5 = "an HDF5 file (Keras)"
+    ARCHIVE = "a compressed archive"
     TEXT = "a text file"
     UNKNOWN = "of no kind we know"
 
 
 WEIGHTS = (FileKind.SAFETENSORS, FileKind.TORCH_ZIP, FileKind.PICKLE)
+SAFE_TORCH = (2, 6)  # below, weights_only can be made to run code (CVE-2025-32434)
+_BEGINNINGS = {
+    FileKind.PICTURE: (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"),
+    FileKind.NUMPY: (b"\x93NUMPY",),
+    FileKind.GGUF: (b"GGUF",),
+    FileKind.HDF5: (b"\x89HDF",),
+    FileKind.ARCHIVE: (b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"),
+    FileKind.LFS_POINTER: (b"version https://git-lfs",),
+}
+_TAR = slice(257, 262)  # where an archive of tar says `ustar`
 
 
 def file_kind(head: bytes) -> FileKind:
@@ -46,16 +64,36 @@ def file_kind(head: bytes) -> FileKind:
         return FileKind.TORCH_ZIP
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return FileKind.PICKLE
-    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8")):
-        return FileKind.PICTURE
-    if head.startswith(b"version https://git-lfs"):
-        return FileKind.LFS_POINTER
+    for kind, beginnings in _BEGINNINGS.items():
+        if head.startswith(beginnings):
+            return kind
+    if head[_TAR] == b"ustar":
+        return FileKind.ARCHIVE
+    # Protocol buffers: field 1, the IR version, then field 2, the producer's name, or field 7, the graph.
+    if head[:1] == b"\x08" and head[1:2] <= b"\x40" and head[2:3] in (b"\x12", b"\x3a"):
+        return FileKind.ONNX
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<!--")):
         return FileKind.HTML
     if all(byte >= 32 or byte in b"\t\r\n" for byte in head):
         return FileKind.TEXT
     return FileKind.UNKNOWN
+
+
+def check_torch(source: object) -> None:
+    """Refuse to unpickle with a torch whose `weights_only` is not safe.
+
+    Raises:
+        CompSRTError: names the file and the version to install.
+    """
+    found = tuple(int(number) for number in re.findall(r"\d+", torch.__version__)[:2])
+    if found < SAFE_TORCH:
+        wanted = ".".join(map(str, SAFE_TORCH))
+        raise CompSRTError(
+            f"{source} is a pickle, and torch {torch.__version__} may run code in it (CVE-2025-32434)",
+            allowed=f"torch {wanted} or newer",
+            hint=f"pip install 'torch>={wanted}', or give a .safetensors file",
+        )
 
 
 def open_input(path: Path, expected: str) -> BinaryIO:

@@ -14,7 +14,7 @@ from compsrt_plugin.errors import CompSRTError
 
 
 def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, source: str | Path) -> None:
-    """Return if `weights` fill `network` exactly: same names, same shapes, numbers of the same nature.
+    """Return if `weights` fill `network` exactly: same names, same shapes, numbers of the same nature, all finite.
 
     The buffers a network derives itself (`DERIVED_BUFFERS`, and those it keeps out of its files) do not count.
 
@@ -34,7 +34,9 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
     shared = [name for name in expected if name in found]
     reshaped = [name for name in shared if found[name].shape != expected[name].shape]
     integer = [name for name in shared if expected[name].is_floating_point() and not found[name].is_floating_point()]
-    different = [*missing, *unknown, *reshaped, *integer]
+    trained = {name for name, _ in network.named_parameters()}
+    spoilt = [name for name in shared if name in trained and not found[name].isfinite().all()]
+    different = [*missing, *unknown, *reshaped, *integer, *spoilt]
     if not different:
         return
     kind = type(network).__name__
@@ -64,6 +66,8 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
         reasons.append(f"{len(unknown)} tensors are unknown here (first {_first(unknown)})")
     if integer:
         reasons.append(f"{len(integer)} tensors hold integers, not floating-point (first {_first(integer)})")
+    if spoilt:
+        reasons.append(f"{len(spoilt)} tensors hold NaN or infinity (first {_first(spoilt)})")
     raise CompSRTError(
         f"{source} does not fit this {kind}: {', '.join(reasons)}",
         hint="take weights of this network, or correct network_g (embed_dim, depths, mlp_ratio, upsampler)",

@@ -6,6 +6,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,26 @@ from safetensors.torch import load_file
 
 from compsrt_plugin.checkpoint.container import FORMAT
 from compsrt_plugin.checkpoint.download import check_sha256, fetch, file_sha256
-from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, WEIGHTS, FileKind, file_kind, open_input
+from compsrt_plugin.checkpoint.entries import EXPECTED, choose_entry, plain_names
+from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, WEIGHTS, FileKind, check_torch, file_kind, open_input
 from compsrt_plugin.errors import CompSRTError
 
-EXPECTED = "a state dict of full-precision weights, .pth or .safetensors"
 # What SwinIR keeps in its state dict although it computes it from its arguments; the shapes depend on the
 # picture size it was built for, so a file may hold them, or not, or hold others.
 DERIVED_BUFFERS = ("attn_mask", "relative_position_index")
-PARAM_KEYS = ("params_ema", "params")
+# Everything narrower means nothing without the scales beside it.
+NUMBERS = {
+    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
 _AGAIN = "copy or download it again"
+NEXT_STEPS = {
+    FileKind.HTML: "use the address of the file itself, on GitHub …/releases/download/… or …/raw/…",
+    FileKind.LFS_POINTER: "run `git lfs pull`",
+    FileKind.ARCHIVE: "unpack it",
+    FileKind.EMPTY: _AGAIN,
+    FileKind.UNKNOWN: _AGAIN,
+}
 
 
 def load_weights(
@@ -37,12 +49,13 @@ def load_weights(
 ) -> dict[str, torch.Tensor]:
     """Read the weights of a full-precision network, without running anything the file contains.
 
-    The kind of file is told from its contents. The prefix `module.` of parallel training is taken off, and
-    the buffers a network derives itself (`DERIVED_BUFFERS`) are left out.
+    The kind of file is told from its contents. `entries.choose_entry` says which entry is taken, and logs it. The
+    names of wrappers are taken off (`entries.plain_names`), and the buffers a network derives itself
+    (`DERIVED_BUFFERS`) are left out.
 
     Args:
         source: path, or http(s) address; downloads are kept, see `fetch`.
-        param_key: the entry of a .pth to take if it is there; else `params_ema`, `params`, the file itself.
+        param_key: the entry to take; see `entries.choose_entry` for what is taken without one.
         cache_dir: where downloads are kept.
         sha256: of the file, checked if given.
         timeout: seconds a server may stay silent.
@@ -52,7 +65,8 @@ def load_weights(
         Tensors by name, on the CPU.
 
     Raises:
-        CompSRTError: not there, not reachable, no weights, damaged, or a pickle that could run code.
+        CompSRTError: not there, not reachable, no weights, several networks of which none was asked for, tensors that
+            no network can take over (sparse, quantized, without data), damaged, or a pickle that could run code.
     """
     path = weights_file(source, cache_dir=cache_dir, sha256=sha256, timeout=timeout)
     try:
@@ -108,7 +122,7 @@ def _read(path: Path, source: str, param_key: str | None, derived: bool) -> dict
     with open_input(path, EXPECTED) as file:
         kind = _weights_kind(file.read(HEAD_BYTES), source)
     content = _read_safetensors(path, source) if kind is FileKind.SAFETENSORS else _read_torch(path, source)
-    return _clean(_select(content, param_key), source, derived)
+    return _clean(choose_entry(content, param_key, source), source, derived)
 
 
 def _weights_kind(head: bytes, source: str, expected: str = EXPECTED) -> FileKind:
@@ -116,12 +130,7 @@ def _weights_kind(head: bytes, source: str, expected: str = EXPECTED) -> FileKin
     kind = file_kind(head)
     if kind in WEIGHTS:
         return kind
-    hint = _AGAIN
-    if kind is FileKind.HTML:
-        hint = "use the address of the file itself, on GitHub …/releases/download/… or …/raw/…"
-    elif kind is FileKind.LFS_POINTER:
-        hint = "run `git lfs pull`"
-    raise CompSRTError(f"{source} is {kind.value}", allowed=expected, hint=hint)
+    raise CompSRTError(f"{source} is {kind.value}", allowed=expected, hint=NEXT_STEPS.get(kind, "name another file"))
 
 
 def _read_safetensors(path: Path, source: str) -> dict[str, torch.Tensor]:
@@ -140,13 +149,11 @@ def _read_safetensors(path: Path, source: str) -> dict[str, torch.Tensor]:
 
 
 def _read_torch(path: Path, source: str) -> Any:
+    check_torch(source)
     try:
         if zipfile.is_zipfile(path):
-            # torch.load leaves the checksums of the archive alone: a flipped bit would go unnoticed.
             with zipfile.ZipFile(path) as archive:
-                spoiled = archive.testzip()
-            if spoiled is not None:
-                raise _damaged(source, f"the checksum of {spoiled} is wrong")
+                _check_archive(archive, source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols, on the way to a refusal
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -164,33 +171,67 @@ def _read_torch(path: Path, source: str) -> Any:
         raise _damaged(source, error) from error
 
 
+def _check_archive(archive: zipfile.ZipFile, source: str) -> None:
+    """Refuse archives that are not PyTorch's, and those whose checksums are wrong, which torch.load leaves alone."""
+    names = {name.rsplit("/", 1)[-1] for name in archive.namelist()}
+    kind = None
+    if "constants.pkl" in names:
+        kind = "a TorchScript program, which is code"
+    elif "archive_format" in names:
+        kind = "an exported program (.pt2), which is code"
+    elif any(name.endswith(".npy") for name in names):
+        kind = "a NumPy archive (.npz)"
+    elif "data.pkl" not in names:
+        inside = next((name for name in archive.namelist() if name.endswith((".pth", ".pt", ".safetensors"))), None)
+        kind = "a ZIP archive without weights: it is of something else, or it is damaged or only part of a file"
+        if inside:
+            kind = f"a ZIP archive: unpack it and name {inside[:80]}"
+    if kind is not None:
+        raise CompSRTError(f"{source} is {kind}", allowed=EXPECTED)
+    spoiled = archive.testzip()
+    if spoiled is not None:
+        raise _damaged(source, f"the checksum of {spoiled} is wrong")
+
+
 def _damaged(source: str, reason: object) -> CompSRTError:
     first = str(reason).strip().split("\n")[0][:120] or type(reason).__name__
     return CompSRTError(f"{source} is damaged or only part of a file ({first})", allowed=EXPECTED, hint=_AGAIN)
 
 
-def _select(content: Any, param_key: str | None) -> Any:
-    """Return the entry that holds the weights, or all if no entry does."""
-    for key in (param_key, *PARAM_KEYS):
-        if key is not None and isinstance(content, dict) and isinstance(content.get(key), dict):
-            return content[key]
-    return content
-
-
-def _clean(content: Any, source: str, derived: bool) -> dict[str, torch.Tensor]:
-    if not isinstance(content, dict) or not content:
-        raise CompSRTError(f"{source} holds a {type(content).__name__} without entries", allowed=EXPECTED)
+def _clean(content: Mapping[str, Any], source: str, derived: bool) -> dict[str, torch.Tensor]:
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if others:
-        training = {"optimizers", "schedulers"} <= set(others)
         raise CompSRTError(
-            f"{source} holds {len(others)} entries that are no tensors ({', '.join(others[:3])[:80]})",
-            allowed=EXPECTED,
-            hint="this is a training state: the weights lie in models/ beside it" if training else None,
+            f"{source} holds {len(others)} entries that are no tensors ({', '.join(others[:3])[:80]})", allowed=EXPECTED
         )
-    wrapped = all(str(name).startswith("module.") for name in content)
-    return {
-        str(name)[len("module.") if wrapped else 0 :]: tensor
-        for name, tensor in content.items()
-        if derived or not str(name).endswith(DERIVED_BUFFERS)
+    tensors = {
+        name: tensor for name, tensor in plain_names(content).items() if derived or not name.endswith(DERIVED_BUFFERS)
     }
+    for name, tensor in tensors.items():
+        found = _not_plain(name, tensor)
+        if found is not None:
+            raise CompSRTError(
+                f"{source} holds {found}: {name[:80]}",
+                allowed="dense tensors of floating-point numbers",
+                hint="save the full-precision network's state_dict() from the CPU",
+            )
+    return tensors
+
+
+def _not_plain(name: str, tensor: torch.Tensor) -> str | None:
+    """Say what a tensor is instead of numbers that a network can take over, None if it is such."""
+    if tensor.is_meta:
+        return "a tensor without data (device meta)"
+    if tensor.layout is not torch.strided:
+        return f"a sparse tensor ({_short(tensor.layout)})"
+    if tensor.is_complex():
+        return f"complex numbers ({_short(tensor.dtype)})"
+    if tensor.dtype not in NUMBERS:
+        return f"a quantized tensor ({_short(tensor.dtype)})"
+    if name.endswith(("weight", "bias")) and not tensor.is_floating_point():
+        return f"a weight of integers ({_short(tensor.dtype)})"
+    return None
+
+
+def _short(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")

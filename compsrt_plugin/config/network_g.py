@@ -97,6 +97,9 @@ KINDS_OF_BASE: dict[str, dict[str, Check]] = {
     "file": {"file": text()},
     "spandrel": {"spandrel": text(), "class": text(), "arguments": mapping()},
 }
+MAY_HAVE: dict[str, dict[str, Check]] = {
+    "file": {"param_key": text()}
+}  # the file's entry; `path.param_key_g` if left out
 LARGEST_ARGUMENT = 100_000  # a width or depth beyond is a damaged file, and would fill the memory
 LONGEST_ARGUMENT = 256
 
@@ -117,9 +120,12 @@ def check_base(base: Any) -> None:
         if key not in base:
             raise CompSRTError(f"{where} has no key {key!r}", allowed=", ".join(checks))
         check(f"{where}.{key}", base[key])
+    further = MAY_HAVE.get(kinds[0], {})
     for key, value in base.items():
         if key not in checks and kinds[0] != "type":
-            raise unknown_name(f"key in {where}:", key, checks)
+            if key not in further:
+                raise unknown_name(f"key in {where}:", key, [*checks, *further])
+            further[key](f"{where}.{key}", value)
         _check_sizes(f"{where}.{key}", value)
 
 

@@ -19,6 +19,7 @@ from compsrt_plugin.checkpoint import Packed
 from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.checkpoint.network import load_packed_state
 from compsrt_plugin.compat import register_once
+from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.data.resize import upscale
@@ -76,6 +77,8 @@ class CompSRTModel(CalibratingModel):
         block = None if opt.get("tile") is None else TileBlock.from_dict(opt["tile"])
         self.tile = None if block is None else Tile(block.size, block.overlap)  # None: only where memory asks for it
         self.tiled: Tile | None = None  # what the last picture that was cut was cut into
+        # BasicSR hands on `params` where none is asked for; `checkpoint.entries` decides then, for all files alike
+        optional(text())("path.param_key_g", opt["path"].setdefault("param_key_g", None))
         scale = opt["scale"]
         bits = None if opt["is_train"] or self.quant is None else self.quant.bits
         self.teacher_source = self.find_files(opt, bits)
@@ -88,7 +91,7 @@ class CompSRTModel(CalibratingModel):
             # The file alone says what it is; the option file's recipe only says what it was meant to be.
             opt["network_g"] = {**self.header.arch, "quant": self.header.spec.to_dict()}
         else:
-            opt["network_g"] = check_network(opt["network_g"], scale)
+            opt["network_g"] = check_network(opt["network_g"], scale, param_key=opt["path"]["param_key_g"])
         self._teacher: nn.Module | None = None
         super().__init__(opt)
         if not self.is_train:
@@ -106,9 +109,7 @@ class CompSRTModel(CalibratingModel):
         quantizers = sum(1 for _ in named_quantizers(bare))
         get_root_logger().info(f"Network: {type(bare).__name__}, {parameters:,d} parameters, {quantizers} quantizers")
 
-    def load_network(
-        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
-    ) -> None:
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = None) -> None:
         """Load the packed file (test) or full-precision weights (train, or a test without `quant:`).
 
         Raises:
@@ -131,7 +132,7 @@ class CompSRTModel(CalibratingModel):
             arch = {k: v for k, v in self.opt["network_g"].items() if k != "quant"}
             network: nn.Module = build_network(arch)
             if self.teacher_source:
-                load_full_precision(network, self.teacher_source)
+                load_full_precision(network, self.teacher_source, self.opt["path"]["param_key_g"])
             self._teacher = network.to(self.device).eval().requires_grad_(False)
         return self._teacher
 

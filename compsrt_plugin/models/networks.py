@@ -25,13 +25,16 @@ class ForeignNetwork(Protocol):
         ...
 
 
-def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path | None = None) -> dict[str, Any]:
+def check_network(
+    network_g: Mapping[str, Any], scale: int, source: str | Path | None = None, param_key: str | None = None
+) -> dict[str, Any]:
     """Check that a `network_g` block names a network we can build and quantize, for `scale`.
 
     Args:
         network_g: `type` and the network's arguments.
         scale: that the run is for.
         source: the file that says so, for messages; None: the option file.
+        param_key: the entry to take of the weight file that describes a network (`path.param_key_g`).
 
     Returns:
         The block; one that names a weight file as the network's description says instead how to build it without.
@@ -41,6 +44,9 @@ def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path |
     """
     known = {name: arch for name, arch in ARCH_REGISTRY if hasattr(arch, "quantize")}
     arguments = {key: value for key, value in network_g.items() if key not in ("type", "quant")}
+    base = arguments.get("base")
+    if param_key is not None and isinstance(base, Mapping) and "file" in base:
+        arguments["base"] = {"param_key": param_key, **base}
     try:
         if network_g["type"] not in known:
             found = f"network_g.type {network_g['type']} cannot be quantized"
@@ -56,8 +62,17 @@ def check_network(network_g: Mapping[str, Any], scale: int, source: str | Path |
         raise CompSRTError(f"{source} describes a network that cannot be built: {error}") from error
 
 
-def load_full_precision(network: nn.Module, source: str, param_key: str | None = "params") -> None:
-    """Load a weight file (path or URL) into a full-precision network; CompSRTError if it does not fit."""
+def load_full_precision(network: nn.Module, source: str, param_key: str | None = None) -> None:
+    """Load a weight file (path or URL) into a full-precision network.
+
+    Args:
+        network: full precision, not yet converted.
+        source: the file.
+        param_key: the entry asked for, see `checkpoint.entries`.
+
+    Raises:
+        CompSRTError: the file cannot be used, or does not fit.
+    """
     if isinstance(network, ForeignNetwork):
         weights = network.read_weights(source, param_key)
     else:

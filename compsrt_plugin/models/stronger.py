@@ -27,21 +27,23 @@ def read_stronger(source: str, opt: Mapping[str, Any]) -> SpandrelFile:
 
     Args:
         source: a weight file that spandrel reads.
-        opt: of the run; `scale` and `datasets.train.gt_size` must suit the network.
+        opt: of the run; `scale` and `datasets.train.gt_size` must suit the network, `path.param_key_g` names the entry.
 
     Raises:
         CompSRTError: the file cannot be used, or is of another scale or for other patches.
     """
     from compsrt_plugin.zoo.spandrel_files import read
 
-    found, scale = read(source), opt["scale"]
+    found, scale = read(source, opt["path"].get("param_key_g")), opt["scale"]
     if found.scale != scale:
         raise CompSRTError(f"{KEY} is a x{found.scale} network", allowed=f"x{scale}, as `scale` says")
     side = opt["datasets"]["train"]["gt_size"] // scale
-    if not opt["train"].get("teacher_once") and found.size.fit(side, side) != (side, side):
+    wanted, _ = found.size.fit(side, side)
+    if not opt["train"].get("teacher_once") and wanted != side:
+        multiple, least = found.size.multiple_of, found.size.minimum
         raise CompSRTError(
-            f"{KEY} takes multiples of {found.size.multiple_of} pixels, patches have {side}",
-            hint=f"set datasets.train.gt_size to a multiple of {found.size.multiple_of * scale}",
+            f"{KEY} takes multiples of {multiple} pixels from {least} on, patches have {side}",
+            hint=f"set datasets.train.gt_size: {wanted * scale}",
         )
     get_root_logger().info(f"Learning from {found.block['class']} in {source}")
     found.network.eval().requires_grad_(False)

@@ -104,16 +104,20 @@ class CompSRTTeacherModel(CompSRTModel):
         super().feed_data(data)
         self.target = data["target"].to(self.device) if "target" in data else None
 
-    def load_network(
-        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
-    ) -> None:
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = None) -> None:
         """Take over all weights that fit; say which start anew.
 
         Raises:
             CompSRTError: none fits.
         """
         given, own = load_weights(load_path, param_key=param_key), net.state_dict()
-        fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+        fitting = {
+            name: value
+            for name, value in given.items()
+            if name in own
+            and own[name].shape == value.shape
+            and own[name].dtype.is_floating_point == value.dtype.is_floating_point
+        }
         if not fitting:
             raise CompSRTError(f"{load_path}: none of its {len(given)} tensors fits {type(net).__name__}")
         net.load_state_dict(fitting, strict=False)

@@ -1,7 +1,7 @@
 """The full-precision network that `CompSRTNet` wraps: from BasicSR's registry, or as spandrel knows it.
 
 base: {type: HAT, upscale: 4, …}         a class in ARCH_REGISTRY and its arguments
-base: {file: craft_x4.pth}               a weight file that spandrel reads; becomes
+base: {file: craft_x4.pth}               a weight file that spandrel reads (param_key: its entry); becomes
 base: {spandrel: CRAFT, class: CRAFT, arguments: {…}}      which builds the same network without the file
 """
 
@@ -51,7 +51,7 @@ def build_base(block: Mapping[str, Any], scale: int | None = None, size: SizeRul
     """
     check_base(block)
     if "file" in block:
-        found = spandrel_files.read(block["file"])
+        found = spandrel_files.read(block["file"], block.get("param_key"))
         return Base(found.network, found.block, found.scale, found.size)
     if "spandrel" in block:
         network = spandrel_files.rebuild(block)

@@ -43,8 +43,12 @@ class SpandrelFile:
     size: SizeRule
 
 
-def read(source: str | Path) -> SpandrelFile:
-    """Read a weight file: .pth or .safetensors, a path or an address.
+def read(source: str | Path, param_key: str | None = None) -> SpandrelFile:
+    """Read a weight file.
+
+    Args:
+        source: .pth or .safetensors, a path or a URL.
+        param_key: the entry asked for, see `checkpoint.entries`.
 
     Raises:
         CompSRTError: spandrel is missing, the file is damaged, or holds no network that enlarges one picture.
@@ -52,7 +56,7 @@ def read(source: str | Path) -> SpandrelFile:
     registry = _registry()
     import spandrel
 
-    weights = load_weights(source, derived=True)
+    weights = load_weights(source, param_key=param_key, derived=True)
     supported = next((entry for entry in registry.architectures("detection") if entry.detect(weights)), None)
     if supported is None:
         raise CompSRTError(
@@ -67,6 +71,14 @@ def read(source: str | Path) -> SpandrelFile:
         raise CompSRTError(f"{source} looks like {architecture.name}, but spandrel cannot load it ({said})") from error
     if not isinstance(found, spandrel.ImageModelDescriptor):
         raise CompSRTError(f"{source} is {architecture.name}, which takes more than one picture")
+    state = found.model.state_dict()
+    integers = [
+        name
+        for name in state.keys() & weights.keys()
+        if state[name].is_floating_point() and not weights[name].is_floating_point()
+    ]
+    if integers:
+        raise CompSRTError(f"{source} holds integers where {architecture.name} has weights: {min(integers)}")
     needs = found.size_requirements
     size = SizeRule(needs.multiple_of, max(1, needs.minimum), needs.square)
     network = found.model.float()

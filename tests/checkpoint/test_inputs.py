@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from compsrt_plugin.checkpoint.inputs import FileKind, file_kind, open_input
+from compsrt_plugin.checkpoint.inputs import FileKind, check_torch, file_kind, open_input
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -29,6 +29,13 @@ def test_weight_files_are_known_by_their_contents(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\noid", FileKind.LFS_POINTER),
         (b"\x89PNG\r\n\x1a\n", FileKind.PICTURE),
         (b'{"message": "Not Found"}', FileKind.TEXT),
+        (b"\x93NUMPY\x01\x00v\x00{'descr'", FileKind.NUMPY),
+        (b"\x08\x0a\x12\x07pytorch", FileKind.ONNX),
+        (b"\x08\x08\x3a\x80\x01", FileKind.ONNX),
+        (b"GGUF\x03\x00\x00\x00", FileKind.GGUF),
+        (b"\x89HDF\r\n\x1a\n", FileKind.HDF5),
+        (b"\x1f\x8b\x08\x00", FileKind.ARCHIVE),
+        (b"net.pth".ljust(257, b"\0") + b"ustar", FileKind.ARCHIVE),
         (b"\x00\x01\x02", FileKind.UNKNOWN),
     ],
     ids=lambda value: value.name if isinstance(value, FileKind) else "",
@@ -63,3 +70,16 @@ def test_a_path_no_system_can_have_is_one_line(tmp_path):
         open_input(tmp_path / "a\0b", "weights")
     with pytest.raises(CompSRTError):
         open_input(tmp_path / ("a" * 5000), "weights")
+
+
+@pytest.mark.parametrize("version", ["2.1.2", "2.5.1+cu121", "1.13.0a0"])
+def test_no_pickle_is_read_by_a_torch_that_may_run_it(version, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", version)
+    with pytest.raises(CompSRTError, match=r"net\.pth .* may run code in it .*; allowed: torch 2\.6 or newer"):
+        check_torch("net.pth")
+
+
+@pytest.mark.parametrize("version", ["2.6.0", "2.10.0+cpu", "2.13.0", "3.0.0"])
+def test_a_torch_that_reads_pickles_safely_is_taken(version, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", version)
+    check_torch("net.pth")

@@ -47,6 +47,13 @@ def test_the_right_weights_pass_with_or_without_derived_buffers():
     check_matches({**weights, "layers.0.attn.relative_position_index": torch.ones(2)}, network, "w.pth")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(value):
+    weights = {name: tensor.clone() for name, tensor in Network().state_dict().items()}
+    weights["layers.1.bias"][3] = value
+    assert "1 tensors hold NaN or infinity (first layers.1.bias)" in refusal(weights, Network())
+
+
 @pytest.mark.parametrize("upsampler", ["direct", "steps"])
 @pytest.mark.parametrize(("found", "wanted"), [(2, 4), (4, 2), (3, 4), (8, 4)])
 def test_another_scale_is_named(upsampler, found, wanted):

@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save, save_file
@@ -119,7 +120,7 @@ def test_the_refusal_names_what_the_pickle_calls(path):
         (b"just some words", "is a text file"),
         (b"\x89PNG\r\n\x1a\n", "is a picture"),
         (b"\x00\x01\x02\x03", "of no kind we know"),
-        (saved([torch.ones(2)]), "holds a list"),
+        (saved([torch.ones(2)]), "holds a list, not tensors by name"),
         (saved({}), "holds a dict without entries"),
         (saved(torch.ones(2)), "holds a Tensor"),
         (saved({"a": torch.ones(2), "epoch": 3}), r"holds 1 entries that are no tensors \(epoch\)"),
@@ -135,6 +136,52 @@ def test_what_is_no_state_dict_is_one_line(path, content, message):
     with pytest.raises(CompSRTError, match=message) as caught:
         load_weights(path)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+SQUARE = torch.eye(3)
+NOT_PLAIN = {
+    "coo": (lambda: SQUARE.to_sparse(), r"a sparse tensor \(sparse_coo\)"),
+    "csr": (lambda: SQUARE.to_sparse_csr(), r"a sparse tensor \(sparse_csr\)"),
+    "meta": (lambda: SQUARE.to("meta"), r"a tensor without data \(device meta\)"),
+    "qint8": (lambda: torch.quantize_per_tensor(SQUARE, 0.1, 0, torch.qint8), r"a quantized tensor \(qint8\)"),
+    "float8": (lambda: SQUARE.to(torch.float8_e4m3fn), r"a quantized tensor \(float8_e4m3fn\)"),
+    "int8": (lambda: SQUARE.to(torch.int8), r"a weight of integers \(int8\)"),
+    "bool": (lambda: SQUARE.bool(), r"a weight of integers \(bool\)"),
+    "complex": (lambda: SQUARE.to(torch.complex64), r"complex numbers \(complex64\)"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch on sparse and quantized tensors
+@pytest.mark.parametrize("kind", NOT_PLAIN)
+def test_tensors_that_no_network_can_take_over_are_one_line(path, kind):
+    make, message = NOT_PLAIN[kind]
+    torch.save({"params": {**WEIGHTS, "layer.weight": make()}}, path)
+    with pytest.raises(CompSRTError, match=rf"weights\.pth holds {message}: layer\.weight; allowed: dense tensors"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floating_point_numbers_of_every_width_are_read(path, dtype):
+    torch.save({name: tensor.to(dtype) for name, tensor in WEIGHTS.items()}, path)
+    assert is_weights({name: tensor.float() for name, tensor in load_weights(path).items()})
+
+
+def test_counters_and_indices_may_be_integers(path):
+    torch.save({**WEIGHTS, "norm.num_batches_tracked": torch.tensor(3), "rpi_sa": torch.ones(2, 2).long()}, path)
+    assert len(load_weights(path)) == 4
+
+
+def test_other_archives_are_named_for_what_they_are(path):
+    np.savez(path.with_suffix(".npz"), weight=np.ones(3))
+    with pytest.raises(CompSRTError, match=r"is a NumPy archive \(\.npz\)"):
+        load_weights(path.with_suffix(".npz"))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("release/net.pth", saved(WEIGHTS))
+    with pytest.raises(CompSRTError, match=r"is a ZIP archive: unpack it and name release/net\.pth"):
+        load_weights(path)
+    torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+    with pytest.raises(CompSRTError, match="is a TorchScript program, which is code"):
+        load_weights(path)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models import stronger
+from compsrt_plugin.zoo import spandrel_files
 from compsrt_plugin.zoo.size import SizeRule
 
 CPU = torch.device("cpu")
@@ -40,6 +42,15 @@ def file_of(network: nn.Module, multiple_of: int = 1) -> Any:
 def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
     generator = np.random.default_rng(0)
     return [generator.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+
+
+@pytest.mark.parametrize(("patch", "wanted"), [(32, 64), (72, 96)])
+def test_patches_that_it_does_not_take_are_refused_with_the_next_size(patch, wanted, monkeypatch):
+    file = SimpleNamespace(network=Nearest(), scale=4, size=SizeRule(8, 16), block={"class": "Nearest"})
+    monkeypatch.setattr(spandrel_files, "read", lambda *_: file)
+    opt: dict[str, Any] = {"scale": 4, "path": {}, "datasets": {"train": {"gt_size": patch}}, "train": {}}
+    with pytest.raises(CompSRTError, match=rf"multiples of 8 pixels from 16 on, .*gt_size: {wanted}$"):
+        stronger.read_stronger("file.pth", opt)
 
 
 @pytest.mark.parametrize("most", [1, 60, 10**6])
