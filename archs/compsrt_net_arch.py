@@ -15,6 +15,7 @@ from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.network_g import check_base
 from compsrt_plugin.config.recipes import RECIPES
+from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant import (
     Discovery,
@@ -127,9 +128,15 @@ class CompSRTNet(nn.Module):
         """
         key = (type(self.base[0]), json.dumps(self.arch, sort_keys=True, default=repr))
         if key not in _DISCOVERED:
-            device = next(self.parameters()).device
             sides = self.size_rule.two_sizes()
-            pictures = [torch.rand(1, self.channels, side, side, device=device) for side in sides]
+            generator = torch.Generator("cpu").manual_seed(0)  # torch's own draws must not depend on what was probed
+            pictures = [
+                torch.rand(1, self.channels, side, side, generator=generator, dtype=torch.float32, device="cpu")
+                for side in sides
+            ]
+            where = example(self)
+            if where is not None:
+                pictures = [picture.to(where) for picture in pictures]
             _DISCOVERED[key] = discover(self, pictures)
         return _DISCOVERED[key]
 

@@ -156,7 +156,8 @@ class QuantWindowAttention(nn.Module):
             chosen = spec.resolve("activation", name, f"{name}.{operand}")
             if chosen is not None and operand == "v":
                 chosen = chosen.summed_over_tokens()
-            setattr(self, f"{operand}_quantizer", None if chosen is None else Quantizer(chosen))
+            quantizer = None if chosen is None else Quantizer(chosen, like=attention.qkv.weight)
+            setattr(self, f"{operand}_quantizer", quantizer)
 
     def relative_position_bias(self) -> Tensor:
         """Return the bias (heads, n, n) added to q k^T, n tokens a window."""

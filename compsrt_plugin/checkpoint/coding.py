@@ -61,7 +61,7 @@ def decode(kind: str, data: bytes, count: int, compressed: bool) -> torch.Tensor
         if len(data) != needed:
             raise ValueError(f"its part {kind} has {len(data):,} bytes where its table needs {needed:,}")
         if not count:
-            return torch.empty(0, dtype=dtype)
+            return torch.empty(0, dtype=dtype, device="cpu")
         # A bytearray, because the tensors made from it must be writable.
         raw = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         return raw.view(dtype) if bits > 8 else unpack_bits(raw, bits, count).to(dtype)

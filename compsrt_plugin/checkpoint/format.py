@@ -236,7 +236,7 @@ def _unfold(entry: Entry, piece: torch.Tensor, found: Mapping[str, torch.Tensor]
     if entry.kind == "columns":
         return piece.expand(entry.shape).clone()
     if entry.mask:
-        return torch.zeros(entry.shape, dtype=piece.dtype).masked_scatter_(found[entry.mask_name], piece)
+        return piece.new_zeros(entry.shape).masked_scatter_(found[entry.mask_name], piece)
     return piece.reshape(entry.shape)
 
 

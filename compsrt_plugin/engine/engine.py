@@ -97,7 +97,7 @@ class Engine:
         x = x.detach().to("cpu", torch.float32).contiguous()
         b, _, h, w = x.shape
         scale = self._described.scale
-        out = torch.empty(b, self._described.out_channels, h * scale, w * scale)
+        out = torch.empty(b, self._described.out_channels, h * scale, w * scale, dtype=x.dtype, device="cpu")
         with self._lock:
             if self._process != os.getpid():
                 self._start()
@@ -150,7 +150,11 @@ def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:
         network: the SwinIR.
         x: its input, (b, c, h, w).
         features: what its body returned plus the shallow features.
+
+    Returns:
+        (b, c, h · scale, w · scale), float32, on the CPU, wherever the network is.
     """
+    x, features = (tensor.to(network.conv_last.weight) for tensor in (x, features))
     mean = network.mean.type_as(x)
     with torch.no_grad():
         if network.upsampler == "pixelshuffle":
@@ -162,4 +166,4 @@ def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:
             y = network.conv_last(network.lrelu(network.conv_hr(y)))
         else:
             y = (x - mean) * network.img_range + network.conv_last(features)
-        return y / network.img_range + mean
+        return (y / network.img_range + mean).to("cpu", torch.float32)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from compsrt_plugin.devices import example
 from compsrt_plugin.inference.grid import Tile, shared_pixels
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -72,8 +73,10 @@ def bytes_per_pixel(
     Only tensors that torch makes are seen, not the scratch memory of its kernels or of an engine outside torch.
     """
     side = -(-PROBE // window) * window
+    found = example(network)
+    dtype = torch.float32 if found is None else found.dtype
     with torch.no_grad(), _LiveBytes() as live:
-        network(torch.zeros(1, channels, side, side, device=device))
+        network(torch.zeros(1, channels, side, side, dtype=dtype, device=device))
     return live.most / side**2
 
 

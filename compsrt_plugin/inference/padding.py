@@ -46,5 +46,5 @@ def mirrored_indices(size: int, target: int, repeat_edge: bool) -> Tensor:
     [0, 1, 2, 2, 1, 0, 0, 1]
     """
     period = 2 * size if repeat_edge else max(2 * size - 2, 1)
-    index = torch.arange(target) % period
+    index = torch.arange(target, device="cpu") % period
     return torch.where(index < size, index, (period - (1 if repeat_edge else 0) - index).abs())

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference.grid import Span, Tile, spans
 from compsrt_plugin.inference.memory import choose_tile
@@ -68,7 +69,7 @@ def super_resolve(
         if box == (0, 0, height, width):
             return piece
         if output is None:
-            output = torch.empty(*piece.shape[:2], height, width, dtype=piece.dtype)
+            output = torch.empty(*piece.shape[:2], height, width, dtype=piece.dtype, device="cpu")
         output[:, :, box.top : box.bottom, box.left : box.right] = piece
     assert output is not None  # a picture has at least one tile
     return output
@@ -125,9 +126,8 @@ def _kept(span: Span, scale: int) -> slice:
 
 def _device(network: Any, lq: Tensor) -> torch.device:
     """Return where the network wants its input: beside its parameters, if it has any."""
-    parameters = network.parameters() if hasattr(network, "parameters") else iter(())
-    first = next(parameters, None)
-    return lq.device if first is None else first.device
+    found = example(network)
+    return lq.device if found is None else found.device
 
 
 def _check_scale(seen: Tensor, made: Tensor, scale: int) -> None:

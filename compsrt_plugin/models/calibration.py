@@ -78,9 +78,9 @@ def condition_weights(
     for (_, columns), names in shapes.items():
         weights = torch.stack([layers[name].weight_matrix().detach() for name in names])
         # Statistics are of the transformed inputs X T; T is orthonormal, so that X^T X = T (X T)^T (X T) T^T.
-        unit = torch.eye(columns, device=device)
+        unit = torch.eye(columns, dtype=weights.dtype, device=weights.device)
         bases = [layers[name].weight_quantizer.transform(unit).double() for name in names]
-        grams = [basis @ statistics[name].gram.to(device) @ basis.T for name, basis in zip(names, bases)]
+        grams = [basis @ statistics[name].gram.to(basis) @ basis.T for name, basis in zip(names, bases)]
         found.append(condition(weights, torch.stack(grams), tolerance))
         with torch.no_grad():
             for name, weight in zip(names, found[-1].weight):

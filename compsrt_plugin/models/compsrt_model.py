@@ -175,7 +175,7 @@ class CompSRTModel(CalibratingModel):
 
     def _bicubic(self, lq: Tensor) -> Tensor:
         picture = upscale(to_image(lq), self.opt["scale"])[..., ::-1].transpose(2, 0, 1)
-        return torch.from_numpy(picture.copy()).unsqueeze(0) / 255
+        return torch.from_numpy(picture.copy()).unsqueeze(0).float() / 255
 
     def _new_results(self) -> Results:
         quant, header = self.quant, self.header

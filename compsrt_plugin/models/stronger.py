@@ -69,9 +69,9 @@ def whole_pictures(stronger: SpandrelFile, pictures: Sequence[np.ndarray], devic
         for chunk in _of_one_size(pictures):
             batch = torch.from_numpy(np.stack([pictures[index] for index in chunk])).to(device)
             lq = batch.flip(-1).permute(0, 3, 1, 2).float() / 255
-            total = torch.zeros(())
+            total = torch.zeros((), dtype=lq.dtype, device=device)
             for turns, flipped in ORIENTATIONS:
-                total = total.to(device) + _in_orientation(stronger, network, lq, turns, flipped)
+                total = total + _in_orientation(stronger, network, lq, turns, flipped)
             mean = (total / len(ORIENTATIONS) * 255).round().clamp(0, 255).to(torch.uint8)
             for index, picture in zip(chunk, mean.permute(0, 2, 3, 1).flip(-1).cpu().numpy()):
                 made[index] = np.ascontiguousarray(picture)

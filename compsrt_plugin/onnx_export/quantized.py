@@ -53,14 +53,15 @@ def inverse(graph: Graph, kind: str, x: str, width: int) -> str:
         return x
     forward, back = FORWARD_AND_INVERSE[kind]
     order = forward(_unit(width)).shape[1]
-    known = back(torch.zeros(1, order, dtype=torch.float64), width)  # what the inverse adds: a known coefficient
+    nothing = torch.zeros(1, order, dtype=torch.float64, device="cpu")
+    known = back(nothing, width)  # what the inverse adds: a known coefficient
     x = graph.op("MatMul", x, graph.constant(back(_unit(order), width) - known, kind))
     return graph.op("Add", x, graph.constant(known, kind)) if known.any() else x
 
 
 def _unit(width: int) -> Tensor:
     """Return the identity, of which a linear map makes its matrix; in 64 bits, so that it is rounded once."""
-    return torch.eye(width, dtype=torch.float64)
+    return torch.eye(width, dtype=torch.float64, device="cpu")
 
 
 def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:

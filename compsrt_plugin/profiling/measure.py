@@ -105,9 +105,12 @@ def profile_network(
     engine = engine_way(source, label=f"engine {found.bits} bits")
     ways.update({} if isinstance(engine, str) else {"engine": engine})
     found.missing.update({"engine": engine} if isinstance(engine, str) else {})
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     with tempfile.TemporaryDirectory() as folder, _threads_kept():
-        inputs = {batch: torch.rand(batch, 3, height, width, generator=generator) for batch in sorted(set(batches))}
+        inputs = {
+            batch: torch.rand(batch, 3, height, width, generator=generator, dtype=torch.float32, device="cpu")
+            for batch in sorted(set(batches))
+        }
         for name in RUNTIMES:
             why_not = not_installed(name)
             if why_not is None:

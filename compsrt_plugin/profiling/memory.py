@@ -52,7 +52,7 @@ def measure(way: str, file: Path, shape: tuple[int, int, int], threads: int) -> 
     import torch
 
     torch.set_num_threads(threads)
-    x = torch.rand(shape[0], 3, *shape[1:])
+    x = torch.rand(shape[0], 3, *shape[1:], dtype=torch.float32, device="cpu")
     found = _way(way, file)
 
     def twice() -> None:

@@ -153,7 +153,7 @@ def _transform_shares(network: nn.Module, x: Tensor) -> dict[str, float]:
         network(x)
     shares = {}
     for found, (scale, zero_point, top, transform, *how) in met.items():
-        operand = torch.rand(found[0])
+        operand = torch.rand(found[0], dtype=scale.dtype, device=scale.device)
         whole = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, transform, *how))  # noqa: B023
         without = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, "none", *how))  # noqa: B023
         shares[_key(found)] = 0.0 if transform == "none" else max(0.0, 1 - without / whole)

@@ -32,9 +32,10 @@ def compensate(layer: QuantLinear, mask: Tensor, statistics: InputStatistics) ->
     weight = layer.weight_matrix()
     original = weight.detach().double()
     columns = original.shape[1]
-    transform = layer.weight_quantizer.transform(torch.eye(columns, device=weight.device)).double()  # T, (d, m)
+    unit = torch.eye(columns, dtype=weight.dtype, device=weight.device)
+    transform = layer.weight_quantizer.transform(unit).double()  # T, (d, m)
     gram = statistics.gram.to(weight.device)
-    damping = DAMPING * gram.diagonal().mean() * torch.eye(columns, dtype=torch.float64, device=weight.device)
+    damping = DAMPING * gram.diagonal().mean() * unit.double()
     masked = transform * mask[:, None].double()  # per row what its w' becomes before the product, (rows, d, m)
     left = masked @ gram @ masked.mT + damping
     right = masked @ (original @ transform @ gram)[..., None] + damping @ original[..., None]

@@ -53,7 +53,7 @@ def register_bound_search(name: str) -> Callable[[BoundSearch], BoundSearch]:
             bounds = samples.minimum, samples.maximum
             if bounds[0] < bounds[1]:
                 bounds = search(samples, bits)
-            lower, upper = torch.tensor(bounds, dtype=torch.float64)
+            lower, upper = torch.tensor(bounds, dtype=torch.float64, device="cpu")
             return lower.item(), raised(lower, upper).item()
 
         BOUND_SEARCHES[name] = usable
@@ -110,7 +110,7 @@ def squared_errors(values: Distribution, lower: Tensor, upper: Tensor, bits: int
         upper: (candidates,) float64, above `lower`.
         bits: code width.
     """
-    codes = torch.arange(2**bits, dtype=torch.float64)
+    codes = torch.arange(2**bits, dtype=lower.dtype, device=lower.device)
     step = ((upper - lower) / (2**bits - 1))[:, None]
     levels = (lower - values.centre)[:, None] + step * codes  # (candidates, levels)
     below = values.below(levels[:, :-1] + step / 2)  # (3, candidates, levels − 1)
@@ -120,12 +120,12 @@ def squared_errors(values: Distribution, lower: Tensor, upper: Tensor, bits: int
 
 
 def _close_in(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    step = torch.arange(_CANDIDATES, dtype=torch.float64) * ((high - low) / (2 * _CANDIDATES))
+    step = torch.arange(_CANDIDATES, dtype=low.dtype, device=low.device) * ((high - low) / (2 * _CANDIDATES))
     return low + step, high - step
 
 
 def _close_in_from_above(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    step = torch.arange(_CANDIDATES, dtype=torch.float64) * ((high - low) / _CANDIDATES)
+    step = torch.arange(_CANDIDATES, dtype=low.dtype, device=low.device) * ((high - low) / _CANDIDATES)
     return low + torch.zeros_like(step), high - step
 
 
@@ -134,7 +134,7 @@ CLOSING: dict[str, Closing] = {"dobi": _close_in, "dobi_one_sided": _close_in_fr
 
 
 def _best(samples: Samples, closing: Closing, bits: int) -> tuple[float, float]:
-    low, high = torch.tensor([[samples.minimum], [samples.maximum]], dtype=torch.float64)
+    low, high = torch.tensor([[samples.minimum], [samples.maximum]], dtype=torch.float64, device="cpu")
     lower, upper = closing(low, high)
     values = samples.distribution()
     best = first_smallest(squared_errors(values, lower, upper, bits), values.totals[2:])

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
+from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.interception import intercept
 from compsrt_plugin.quant.interception_discovery import Discovery
@@ -111,7 +112,7 @@ def convert(
         own_code = {name: module for name, module in after.items() if before.get(name) is module}  # no adapter's
         for name, sites in found.sites.items():
             if name in own_code:
-                intercept(own_code[name], name, sites, spec)
+                intercept(own_code[name], name, sites, spec, _example_near(network, name))
         _convert_weights(after, own_code, spec, found)
     for pattern in spec.overrides:
         if pattern not in spec.matched and pattern not in may_miss:
@@ -147,6 +148,15 @@ def _convert(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery |
         if new is not child:
             setattr(module, child_name, new)
     return module
+
+
+def _example_near(network: nn.Module, name: str) -> Tensor | None:
+    """Return a tensor of a module, else of the nearest module around it that has one: see `devices.example`."""
+    while True:
+        found = example(network.get_submodule(name))
+        if found is not None or not name:
+            return found
+        name = name.rpartition(".")[0]
 
 
 def _convert_weights(

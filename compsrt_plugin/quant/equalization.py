@@ -185,10 +185,10 @@ def _proven(network: nn.Module, batch: Tensor, candidates: Sequence[Fed]) -> lis
 
     def unseen(some: Sequence[Fed]) -> bool:
         with _as_it_was(some):
-            generator = torch.Generator().manual_seed(0)
+            generator = torch.Generator("cpu").manual_seed(0)
             for one in some:
                 width = one.layers[0].in_features
-                draws = torch.rand(2, width, generator=generator, dtype=torch.float64).to(batch.device)
+                draws = torch.rand(2, width, generator=generator, dtype=torch.float64, device="cpu").to(batch.device)
                 shift = (draws[0] - 0.5) * 2 if one.shifts else torch.zeros_like(draws[0])
                 one.fold(shift, TRIAL ** (2 * draws[1] - 1))
             return bool((network(batch) - usual).abs().max() <= allowed)

@@ -32,7 +32,7 @@ def hadamard_matrix(order: int, device: torch.device, dtype: torch.dtype) -> Ten
         device: where the cached matrix lives.
         dtype: its floating type; entries are computed in float64 and rounded once.
     """
-    matrix = torch.ones(1, 1, dtype=torch.float64)
+    matrix = torch.ones(1, 1, dtype=torch.float64, device="cpu")
     while matrix.shape[0] < order:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)], 0)
     return (matrix / order**0.5).to(device=device, dtype=dtype)

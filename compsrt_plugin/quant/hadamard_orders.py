@@ -57,8 +57,8 @@ def signs(order: int) -> Tensor:
     if parts is None:
         raise ValueError(f"no Hadamard matrix of order {order} is built here")
     doubled, core = parts
-    matrix = torch.ones(1, 1, dtype=torch.int8) if core is None else _core(order // doubled)
-    pair = torch.tensor([[1, 1], [1, -1]], dtype=torch.int8)
+    matrix = torch.ones(1, 1, dtype=torch.int8, device="cpu") if core is None else _core(order // doubled)
+    pair = torch.tensor([[1, 1], [1, -1]], dtype=torch.int8, device="cpu")
     while matrix.shape[0] < order:
         matrix = torch.kron(pair, matrix)
     return matrix
@@ -98,7 +98,7 @@ def _core(order: int) -> Tensor:
 
 def paley_1(q: int) -> Tensor:
     """Return I + S of order q + 1, q ≡ 3 mod 4 a prime power, S = [[0, 1], [−1, Q]] skew."""
-    matrix = torch.eye(q + 1, dtype=torch.int8)
+    matrix = torch.eye(q + 1, dtype=torch.int8, device="cpu")
     matrix[0, 1:] = 1
     matrix[1:, 0] = -1
     matrix[1:, 1:] += jacobsthal(q)
@@ -110,12 +110,12 @@ def paley_2(q: int) -> Tensor:
 
     C = [[0, 1], [1, Q]] is symmetric.
     """
-    conference = torch.ones(q + 1, q + 1, dtype=torch.int8)
+    conference = torch.ones(q + 1, q + 1, dtype=torch.int8, device="cpu")
     conference[0, 0] = 0
     conference[1:, 1:] = jacobsthal(q)
-    off = torch.tensor([[1, 1], [1, -1]], dtype=torch.int8)
-    on = torch.tensor([[1, -1], [-1, -1]], dtype=torch.int8)
-    return torch.kron(conference, off) + torch.kron(torch.eye(q + 1, dtype=torch.int8), on)
+    off = torch.tensor([[1, 1], [1, -1]], dtype=torch.int8, device="cpu")
+    on = torch.tensor([[1, -1], [-1, -1]], dtype=torch.int8, device="cpu")
+    return torch.kron(conference, off) + torch.kron(torch.eye(q + 1, dtype=torch.int8, device="cpu"), on)
 
 
 def williamson(n: int) -> Tensor:
@@ -123,7 +123,7 @@ def williamson(n: int) -> Tensor:
 
     A, B, C, D are symmetric circulants with A² + B² + C² + D² = 4 n I.
     """
-    index = (torch.arange(n)[:, None] - torch.arange(n)) % n
+    index = (torch.arange(n, device="cpu")[:, None] - torch.arange(n, device="cpu")) % n
     a, b, c, d = (_mirrored(half, n)[index] for half in WILLIAMSON[n])
     rows = [[a, b, c, d], [-b, a, -d, c], [-c, d, a, -b], [-d, -c, b, a]]
     return torch.cat([torch.cat(row, 1) for row in rows], 0)
@@ -131,14 +131,14 @@ def williamson(n: int) -> Tensor:
 
 def _mirrored(half: str, n: int) -> Tensor:
     values = [1 if sign == "+" else -1 for sign in half]
-    return torch.tensor(values + values[:0:-1], dtype=torch.int8).reshape(n)
+    return torch.tensor(values + values[:0:-1], dtype=torch.int8, device="cpu").reshape(n)
 
 
 def jacobsthal(q: int) -> Tensor:
     """Return Q of order q, a prime power: Q_ij = χ(a_i − a_j), 1 for squares of GF(q), −1 for others, 0 for 0."""
     p, degree = _prime_power(q) or (0, 0)
-    places = p ** torch.arange(degree)
-    elements = torch.arange(q)[:, None] // places % p  # digits in base p are coefficients of polynomials
+    places = p ** torch.arange(degree, device="cpu")
+    elements = torch.arange(q, device="cpu")[:, None] // places % p  # digits in base p are coefficients of polynomials
     differences = (elements[:, None] - elements) % p
     return _squares(p, degree)[(differences * places).sum(-1)]
 
@@ -151,7 +151,7 @@ def _squares(p: int, degree: int) -> Tensor:
     """
     q = p**degree
     for tail in itertools.product(range(p), repeat=degree):
-        found = torch.zeros(q, dtype=torch.int8)
+        found = torch.zeros(q, dtype=torch.int8, device="cpu")
         element, sign, met = (1,) + (0,) * (degree - 1), 1, 0
         while any(element) and not found[_number(element, p)]:
             found[_number(element, p)] = sign

@@ -37,7 +37,7 @@ def rudin_shapiro(length: int) -> Tensor:
     >>> rudin_shapiro(8).tolist()
     [1, 1, 1, -1, 1, 1, -1, 1]
     """
-    return torch.tensor([(-1) ** bin(n & n >> 1).count("1") for n in range(length)], dtype=torch.int8)
+    return torch.tensor([(-1) ** bin(n & n >> 1).count("1") for n in range(length)], dtype=torch.int8, device="cpu")
 
 
 def powers_of_two(width: int) -> list[int]:

@@ -88,7 +88,7 @@ class Intercepting(nn.Module):
             return super().forward(*args, **kwargs)
 
 
-def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: NetworkSpec) -> None:
+def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: NetworkSpec, like: Tensor | None) -> None:
     """Give a module quantizers for the products in its own code; they are off.
 
     Args:
@@ -96,6 +96,7 @@ def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: Network
         name: its dotted name.
         sites: its products, as `discover` found them.
         spec: of the network.
+        like: a tensor of the device and dtype that the module computes with; None: unknown.
     """
     for site in sites:
         for operand in site.operands:
@@ -107,7 +108,8 @@ def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: Network
                 if not hasattr(host, group):
                     host.add_module(group, nn.Module())
                 host = getattr(host, group)
-            setattr(host, f"{last}_quantizer", None if chosen is None else Quantizer(operand.spec_for(chosen)))
+            quantizer = None if chosen is None else Quantizer(operand.spec_for(chosen), like=like)
+            setattr(host, f"{last}_quantizer", quantizer)
     module.__dict__["sites"] = tuple(sites)
     module.__class__ = _intercepting(type(module))
 

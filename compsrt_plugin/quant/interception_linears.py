@@ -75,7 +75,7 @@ class FunctionalLinear(QuantLinear):
     ) -> None:
         QuantizedLayer.__init__(self, weight, bias, weight_spec)
         self.out_features, self.in_features = weight.shape
-        self.input_quantizer = Quantizer(input_spec)
+        self.input_quantizer = Quantizer(input_spec, like=weight)
         self.parameter = parameter
 
     def forward(self, x: Tensor, *bias: Tensor | None) -> Tensor:
@@ -102,7 +102,7 @@ class FunctionalLinear(QuantLinear):
     def _stand_in(self) -> None:
         assert self.weight_codes is not None
         # Not by torch's `__setattr__`, for which `weight` is a parameter that may be None but nothing else.
-        self.__dict__["weight"] = torch.full((), math.nan, device=self.weight_codes.device).expand(self.weight_shape)
+        self.__dict__["weight"] = self.weight_quantizer.lower.new_full((), math.nan).expand(self.weight_shape)
 
 
 class Reading(nn.Module):

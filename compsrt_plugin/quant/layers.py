@@ -40,7 +40,7 @@ class QuantizedLayer(nn.Module):
         self.weight = weight
         self.bias = bias
         self.weight_shape = weight.shape
-        self.weight_quantizer = Quantizer(weight_spec, rows=weight.shape[0])
+        self.weight_quantizer = Quantizer(weight_spec, rows=weight.shape[0], like=weight)
         self.register_buffer("weight_codes", None)
         self.register_buffer("weight_mask", None)
         self.register_buffer("weight_shift", None)
@@ -120,7 +120,7 @@ class QuantizedLayer(nn.Module):
         with torch.no_grad():
             domain = self.weight_quantizer.transform(self.weight_matrix())
         self.weight_codes = torch.zeros_like(domain, dtype=torch.uint8)
-        self.weight_offset = torch.zeros((), device=domain.device) if has_offset else None
+        self.weight_offset = domain.new_zeros(()) if has_offset else None
         self.weight_mask = torch.ones_like(domain, dtype=torch.bool) if has_mask else None
         self.weight = None
 
@@ -161,7 +161,7 @@ class QuantLinear(QuantizedLayer):
     def __init__(self, linear: nn.Linear, weight_spec: QuantSpec, input_spec: QuantSpec) -> None:
         super().__init__(linear.weight, linear.bias, weight_spec)
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.input_quantizer = Quantizer(input_spec)
+        self.input_quantizer = Quantizer(input_spec, like=linear.weight)
 
     def extra_repr(self) -> str:
         """As `nn.Linear` has it."""
@@ -217,7 +217,7 @@ class QuantPointwise(QuantLinear):
     def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec, input_spec: QuantSpec) -> None:
         QuantizedLayer.__init__(self, conv.weight, conv.bias, weight_spec)
         self.in_features, self.out_features = conv.in_channels, conv.out_channels
-        self.input_quantizer = Quantizer(input_spec)
+        self.input_quantizer = Quantizer(input_spec, like=conv.weight)
 
     def vectors(self, x: Tensor) -> Tensor:
         """Return the input (b, in_channels, h, w) as vectors (b, h, w, in_channels)."""
@@ -244,7 +244,7 @@ class QuantConv2d(QuantizedLayer):
 
     def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec, input_spec: QuantSpec | None = None) -> None:
         super().__init__(conv.weight, conv.bias, weight_spec)
-        self.input_quantizer = None if input_spec is None else Quantizer(input_spec)
+        self.input_quantizer = None if input_spec is None else Quantizer(input_spec, like=conv.weight)
         self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
 
     def extra_repr(self) -> str:

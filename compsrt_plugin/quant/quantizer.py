@@ -39,6 +39,7 @@ class Quantizer(nn.Module):
     Args:
         spec: bits, transform, granularity, code mode.
         rows: number of rows of a per-channel weight; 1 for one scale per tensor.
+        like: the tensor whose device and dtype the bounds have; None: float32 on torch's default device.
 
     Attributes:
         lower, upper: bounds l, u in the transformed domain, shape () or (rows, 1).
@@ -54,15 +55,18 @@ class Quantizer(nn.Module):
     alpha: nn.Parameter | None
     beta: nn.Parameter | None
 
-    def __init__(self, spec: QuantSpec, rows: int = 1) -> None:
+    def __init__(self, spec: QuantSpec, rows: int = 1, like: Tensor | None = None) -> None:
         super().__init__()
         shape = (rows, 1) if spec.granularity == "per_channel" else ()
         self.spec = spec
-        self.lower = nn.Parameter(torch.zeros(shape))
-        self.upper = nn.Parameter(torch.zeros(shape))
+        device, dtype = (None, torch.float32) if like is None else (like.device, like.dtype)
+
+        def zeros() -> nn.Parameter:
+            return nn.Parameter(torch.zeros(shape, device=device, dtype=dtype))
+
+        self.lower, self.upper = zeros(), zeros()
         if spec.scalar_decomposition:
-            self.alpha = nn.Parameter(torch.zeros(shape))
-            self.beta = nn.Parameter(torch.zeros(shape))
+            self.alpha, self.beta = zeros(), zeros()
         else:
             self.alpha = self.beta = None
         self.name = ""
@@ -79,8 +83,8 @@ class Quantizer(nn.Module):
     def set_bounds(self, lower: float | Tensor, upper: float | Tensor) -> None:
         """Set l and u, and alpha = beta = 0; scalars, or (rows, 1) per channel."""
         with torch.no_grad():
-            self.lower.copy_(torch.as_tensor(lower))
-            self.upper.copy_(torch.as_tensor(upper))
+            for bound, value in ((self.lower, lower), (self.upper, upper)):
+                bound.copy_(torch.as_tensor(value, dtype=bound.dtype, device=bound.device))
             if self.alpha is not None and self.beta is not None:
                 self.alpha.zero_()
                 self.beta.zero_()

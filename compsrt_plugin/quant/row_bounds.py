@@ -54,7 +54,7 @@ def search_rows(weight: Tensor, search: str, bits: int, mask: Tensor | None = No
         lower, upper = (torch.cat(bounds) for bounds in zip(*pairs))
     else:
         found = [_alone(row[kept], search, bits) for row, kept in zip(rows, counted)]
-        lower, upper = torch.tensor(found, dtype=torch.float64).split(1, dim=1)
+        lower, upper = torch.tensor(found, dtype=torch.float64, device="cpu").split(1, dim=1)
     return lower.to(weight.device, torch.float32), upper.to(weight.device, torch.float32)
 
 

@@ -220,7 +220,7 @@ def _of_bins(bins: Tensor, counts: Tensor, width: float, low: float, high: float
     middle = knots[:-1] + length / 2
     total = counted * middle
     moments = torch.stack([counted, total, total * middle + counted * length**2 / 12])
-    before, after = torch.zeros(3, 1, dtype=torch.float64), density.new_zeros(1)
+    before, after = density.new_zeros(3, 1), density.new_zeros(1)
     return Distribution(
         centre=centre,
         knots=knots,

@@ -115,7 +115,7 @@ def measure_embedded(source: PackedNetwork, progress: Progress = iter) -> Sensit
         )
     _, folder = embedded_pairs("calibration", source.header.scale, "holdout")
     pieces = [centre_piece(read_image(file), PIECE) for file in sorted(folder.iterdir())]
-    lq = torch.stack([torch.from_numpy(piece[..., ::-1].copy()).permute(2, 0, 1) / 255 for piece in pieces])
+    lq = torch.stack([torch.from_numpy(piece[..., ::-1].copy()).permute(2, 0, 1).float() / 255 for piece in pieces])
     lq = pad_to_windows(lq, int(getattr(source.network, "window_size", 1)), "reflect")
     pictures = f"{len(pieces)} embedded pictures, {PIECE} x {PIECE} low-resolution pixels of each"
     return measure(source.network, lq, pictures, progress)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin.devices import example
 from compsrt_plugin.quant import FunctionalLinear, QuantConv2d, QuantizedLayer, QuantLinear, padded_width
 from compsrt_plugin.quant.interception import Intercepting, quantizers_of
 from compsrt_plugin.quant.interception_probe import Call, Pass, run
@@ -80,7 +81,8 @@ def count_products(
         layer = isinstance(module, (nn.Linear, *CONVOLUTIONS, QuantizedLayer)) and not hollow
         if layer or _is_attention(module):
             watch(name, module)
-    passed = _run(counted, torch.empty(1, getattr(network, "channels", 3), height, width, device="meta"), found)
+    shape = (1, getattr(network, "channels", 3), height, width)
+    passed = _run(counted, torch.empty(shape, dtype=torch.float32, device="meta"), found)
     for call in passed.calls:
         module = counted.get_submodule(call.module)
         if not _is_attention(module):
@@ -94,8 +96,8 @@ def _run(network: nn.Module, picture: Tensor, found: list[Product]) -> Pass:
         return run(copy.deepcopy(network).to("meta"), picture)
     except Exception:  # foreign code may raise anything where tensors hold no values
         found.clear()
-        device = next(network.parameters()).device
-        return run(network, torch.zeros(picture.shape, device=device))
+        where = example(network)
+        return run(network, torch.zeros_like(picture, device="cpu" if where is None else where.device))
 
 
 def _is_attention(module: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compsrt_plugin.config.checks import flag, whole
+from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 MULTIPLES = (1, 8, 16, 2, 4, 32, 64, 3, 6, 7, 12, 24, 48)  # tried in this order: what attention windows are
@@ -108,12 +109,18 @@ def _doubled(multiple: int, largest: int) -> Iterator[int]:
     yield -(-largest // multiple) * multiple
 
 
+def _picture(network: nn.Module, channels: int, height: int, width: int) -> Tensor:
+    found = example(network)
+    picture = torch.rand(1, channels, height, width, dtype=torch.float32, device="cpu")
+    return picture if found is None else picture.to(found)
+
+
 def _try(network: nn.Module, channels: int, height: int, width: int) -> tuple[int, str]:
     """Return the scale at which the network enlarges such a picture, 0 if it does not, and what it said."""
     training = network.training
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            shape = network.eval()(torch.rand(1, channels, height, width)).shape
+            shape = network.eval()(_picture(network, channels, height, width)).shape
     except Exception as error:  # foreign code may raise anything when a size does not suit it
         return 0, (str(error).strip().split("\n")[0] or type(error).__name__)[:120]
     finally:
