@@ -194,6 +194,7 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
             "conv_bits": values["conv_bits"] if block.conv_bits == AS_RECIPE else block.conv_bits,
             "conv_input_bits": block.conv_input_bits,
             "overrides": overrides,
+            "trunk_pointwise": "conv",
         }
     )
     recipe = RECIPES[block.recipe]

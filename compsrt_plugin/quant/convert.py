@@ -135,9 +135,10 @@ def _convert(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery |
     if found is not None and name in found.keep and not spec.names(name):
         return module
     adapter = ADAPTERS.get(type(module))
+    in_trunk = found is not None and name in found.trunk and spec.trunk_pointwise == "conv"
     if found is not None and name in found.linears:
         replacement = functional_linear(module, found.linears[name], spec)
-    elif found is not None and type(module) is nn.Conv2d and _is_pointwise(module):
+    elif found is not None and type(module) is nn.Conv2d and _is_pointwise(module) and not in_trunk:
         replacement = quantize_pointwise(module, name, spec)
     else:
         replacement = adapter(module, name, spec) if adapter else None

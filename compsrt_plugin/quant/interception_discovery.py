@@ -33,12 +33,14 @@ class Discovery:
         sites: name of each module that multiplies by itself -> its products, in order.
         linears: weights that code reads for `F.linear`, by the name of the layer that shall hold each.
         keep: name of each layer that the rules leave in full precision -> why.
+        trunk: 1x1 convolutions that are convolutions of a trunk, not linear layers (`interception_trunk`).
         left_alone: products that are not quantized, `module: why`.
     """
 
     sites: Mapping[str, tuple[Site, ...]]
     linears: Mapping[str, LinearSite]
     keep: Mapping[str, str]
+    trunk: frozenset[str]
     left_alone: Sequence[str]
 
 
@@ -77,7 +79,11 @@ def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
     left_alone += [f"{name}: a linear layer whose weight is computed" for name in computed]
     linears = {site.layer: site for site in _linears(network, first)}
     return Discovery(
-        {name: tuple(found) for name, found in sites.items()}, linears, _kept(network, first, linears), left_alone
+        {name: tuple(found) for name, found in sites.items()},
+        linears,
+        _kept(network, first, linears),
+        frozenset(first.trunk.names),
+        left_alone,
     )
 
 

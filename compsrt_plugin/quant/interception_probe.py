@@ -2,7 +2,8 @@
 
 Every tensor of the probing pass carries marks: that it depends on the picture (`DATA`), that a layer has made it
 (`LAYER`), that it comes from a softmax (`MAP`), and the numbers of the products it comes from. Marks follow a tensor
-through additions, reshapes and the like; layers and products end all but the first two.
+through additions, reshapes and the like; layers and products end all but the first two. Those of `interception_trunk`
+follow it through activation functions only.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from compsrt_plugin.quant.interception_products import (
     linear_arguments,
     operands,
 )
+from compsrt_plugin.quant.interception_trunk import ACTIVATIONS, TrunkConvolutions, without_trunk
 
 DATA, LAYER, MAP = "data", "layer", "map"
 LAYERS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "bilinear")
@@ -94,6 +96,7 @@ class Pass:
         weights: use of each parameter that code reads outside a layer's own class, by its name.
         direct: name of each module whose own code calls `F.linear` -> multiply-adds.
         computed: modules that call `F.linear` with a weight that is no parameter.
+        trunk: 1x1 convolutions between two k x k ones.
         output: shape of the result.
     """
 
@@ -102,6 +105,7 @@ class Pass:
     weights: dict[str, Use] = field(default_factory=lambda: defaultdict(Use))
     direct: Counter[str] = field(default_factory=Counter)
     computed: set[str] = field(default_factory=set)
+    trunk: TrunkConvolutions = field(default_factory=TrunkConvolutions)
     output: tuple[int, ...] = ()
 
 
@@ -180,11 +184,17 @@ class _Marking(TorchFunctionMode):
                     self.found.calls[number].to_softmax = True
             marks = (marks & {DATA, LAYER}) | {MAP}
         elif name in LAYERS:
-            marks = (marks & {DATA}) | {LAYER}
+            frame = self.frames[-1]
+            marks = (marks & {DATA}) | {LAYER} | self.found.trunk.after_layer(frame.name, frame.module, marks)
+        elif name not in ACTIVATIONS:
+            marks = without_trunk(marks)
         if marks:
             in_place = name == "__setitem__" or name.startswith("__i") or (name.endswith("_") and name[-2:] != "__")
             given = {id(x) for x in _tensors(args)}
             changed = [*_tensors(args[:1])] if in_place else []
+            if name not in ACTIVATIONS:
+                for x in changed:
+                    setattr(x, _MARKS, without_trunk(marks_of(x)))
             # What is handed back as it came (`buffer.type_as(x)`) is no result.
             for x in [*changed, *(x for x in _tensors((result,)) if id(x) not in given)]:
                 _mark(x, marks)

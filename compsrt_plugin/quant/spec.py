@@ -23,6 +23,7 @@ TRANSFORMS = ("none", "hadamard", "hadamard_softmax", "hadamard_signed", "hadama
 GRANULARITIES = ("per_tensor", "per_channel", "per_token")
 OF_WEIGHTS, OF_ACTIVATIONS = ("per_tensor", "per_channel"), ("per_tensor", "per_token")
 CODES = ("strict", "paper")
+TRUNK_POINTWISE = ("conv", "linear")
 MIN_BITS, MAX_BITS = 2, 8
 
 
@@ -112,6 +113,8 @@ class NetworkSpec:
             against the quantizer's (`….fc2.input`, `….fc2.weight`, `….attn.map`). Of several that match, each field
             is the last one's that has it; the layer is kept if the very last says so.
         conv_input_bits: bits of the inputs of quantized convolutions, one scale per tensor; None keeps those.
+        trunk_pointwise: what a 1x1 convolution between two k x k ones is quantized as: `conv`, or `linear` as in files
+            made before there was a choice.
         matched: patterns of `overrides` that `resolve` has met so far; `convert` refuses those that never are.
     """
 
@@ -120,12 +123,15 @@ class NetworkSpec:
     conv_bits: int | None = 8
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     conv_input_bits: int | None = None
+    trunk_pointwise: str = "conv"
     matched: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for role, spec in (("weight", self.weight), ("activation", self.activation)):
             if spec.granularity not in _granularities_of(role):
                 raise unknown_name(f"{role}: granularity", spec.granularity, _granularities_of(role))
+        if self.trunk_pointwise not in TRUNK_POINTWISE:
+            raise unknown_name("trunk_pointwise", self.trunk_pointwise, TRUNK_POINTWISE)
         self.conv_spec()
         self.conv_input_spec()
         if self.conv_input_bits is not None and self.conv_bits is None:
@@ -224,18 +230,19 @@ class NetworkSpec:
             "activation": self.activation.to_dict(),
             "conv_bits": self.conv_bits,
             "conv_input_bits": self.conv_input_bits,
+            "trunk_pointwise": self.trunk_pointwise,
             "overrides": {pattern: dict(values) for pattern, values in self.overrides.items()},
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
-        """Build a spec from what `to_dict` returned (or a part of it).
+        """Build a spec from what `to_dict` returned (or a part of it); without `trunk_pointwise` it is an old one.
 
         Raises:
             CompSRTError: for an unknown key or a value that is not allowed; the message names it.
         """
         _refuse_unknown("network spec key", values, {f.name for f in dataclasses.fields(cls) if f.init})
-        parts: dict[str, Any] = dict(values)
+        parts: dict[str, Any] = {"trunk_pointwise": "linear", **values}
         for name in ("weight", "activation"):
             if name in parts:
                 try:
