@@ -114,16 +114,20 @@ def dispatch(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    parser.add_argument("--arch", action="append", metavar="FILE.py", help="your own network classes (may be repeated)")
+    parser.add_argument(
+        "--code", "--arch", dest="code", action="append", metavar="FILE.py",
+        help="code of your own: networks, adapters, pruning hooks, data sets, losses, … (may be repeated)",
+    )  # fmt: skip
     try:
         args = parser.parse_args(rest)
     except SystemExit as stop:  # --help
         return int(stop.code or 0)
-    if args.arch:
-        from compsrt_plugin.commands.own_archs import add_own_archs
+    if not args.code:
+        return command.run(args)
+    from compsrt_plugin.commands.own_code import own_code
 
-        add_own_archs(args.arch)
-    return command.run(args)
+    with own_code(args.code):
+        return command.run(args)
 
 
 def _complain(line: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MISSPELT = 0.8  # similarity of two names from which one is taken for a misspelling of the other
+
 
 class CompSRTError(Exception):
     """A mistake in what the user gave us (file, key, value, picture), told in one line.
@@ -29,13 +31,13 @@ class CompSRTError(Exception):
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most like `name`, or None if nothing is near.
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """Return the known name most like `name`, or None if none has this similarity (0 to 1).
 
     >>> nearest("bit", ["bits", "recipe"])
     'bits'
     """
-    matches = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 
@@ -52,3 +54,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> CompSRTError:
         allowed=", ".join(known),
         hint=f"did you mean {guess!r}?" if guess else None,
     )
+
+
+def unknown_class(kind: str, name: str, known: Iterable[str]) -> CompSRTError:
+    """Build the error for a name that code of the user's own may define: only a misspelling is guessed.
+
+    >>> str(unknown_class("type:", "MyNet", ["SpyNet", "EDSR"]))
+    "unknown type: 'MyNet'; allowed: EDSR, SpyNet; if it is your own, name its file: --code FILE.py"
+    """
+    known = sorted(str(k) for k in known)
+    guess = nearest(name, known, MISSPELT)
+    own = "if it is your own, name its file: --code FILE.py"
+    hint = f"did you mean {guess!r}? {own[0].upper()}{own[1:]}" if guess else own
+    return CompSRTError(f"unknown {kind} {name!r}", allowed=", ".join(known), hint=hint)

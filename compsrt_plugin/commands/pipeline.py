@@ -22,7 +22,7 @@ from compsrt_plugin.config.files import find_option_file
 from compsrt_plugin.config.force_yml import apply_force_yml
 from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.errors import CompSRTError, unknown_class
 
 FOLDERS = {"test": "results", "train": "experiments"}
 SET_BY_LAUNCHER = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}  # what BasicSR reads from the environment
@@ -135,7 +135,7 @@ def _check_devices(num_gpu: int | str) -> None:
 def _known(key: str, name: Any, known: Iterable[str]) -> None:
     names = {registered.removesuffix("_basicsr") for registered in known}  # BasicSR looks under both
     if name not in names:
-        raise unknown_name(f"name in {key}:", name, names)
+        raise unknown_class(f"name in {key}:", name, names)
 
 
 def _option_text(source: Path, options: Mapping[str, Any], changed: bool) -> str:

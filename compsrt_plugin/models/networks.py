@@ -50,7 +50,8 @@ def check_network(
     try:
         if network_g["type"] not in known:
             found = f"network_g.type {network_g['type']} cannot be quantized"
-            raise CompSRTError(found, allowed=", ".join(sorted(known)))
+            hint = f"wrap it: network_g: {{type: CompSRTNet, base: {{type: {network_g['type']}, …}}}}"
+            raise CompSRTError(found, allowed=", ".join(sorted(known)), hint=hint)
         complete = known[network_g["type"]].complete(arguments)
         upscale = complete.get("upscale")
         if upscale != scale:

@@ -18,7 +18,7 @@ import torch
 from basicsr.utils.registry import Registry
 from torch import Tensor
 
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.errors import CompSRTError, unknown_class, unknown_name
 from compsrt_plugin.pruning.statistics import InputStatistics
 
 Hook = Callable[..., Tensor]
@@ -35,7 +35,7 @@ def find_hook(name: str) -> Hook:
         CompSRTError: there is none; the nearest is offered.
     """
     if name not in PRUNING_REGISTRY:
-        raise unknown_name("pruning hook", name, PRUNING_REGISTRY.keys())
+        raise unknown_class("pruning hook", name, PRUNING_REGISTRY.keys())
     return PRUNING_REGISTRY.get(name)
 
 

@@ -15,7 +15,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from compsrt_plugin.config.network_g import check_base
-from compsrt_plugin.errors import unknown_name
+from compsrt_plugin.errors import unknown_class
 from compsrt_plugin.zoo import spandrel_files
 from compsrt_plugin.zoo.construct import construct
 from compsrt_plugin.zoo.size import SizeRule, find_rule
@@ -76,5 +76,5 @@ def _registered(block: Mapping[str, Any]) -> nn.Module:
     arguments = {key: value for key, value in block.items() if key != "type"}
     known = {name.removesuffix("_basicsr"): arch for name, arch in ARCH_REGISTRY if not hasattr(arch, "quantize")}
     if block["type"] not in known:
-        raise unknown_name("type in network_g.base:", block["type"], known)
+        raise unknown_class("type in network_g.base:", block["type"], known)
     return construct(known[block["type"]], arguments, block["type"])

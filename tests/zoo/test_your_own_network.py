@@ -13,6 +13,7 @@ import torch
 import yaml
 
 import compsrt_plugin  # noqa: F401
+from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.cli import main
 from compsrt_plugin.quant import NetworkSpec, QuantLinear, convert, named_quantizers
 
@@ -82,6 +83,20 @@ def test_the_adapter_of_the_page_does_what_is_said_of_it(folder: Path):
     assert not any("qkv" in name or "out" in name for name in widths)
     assert isinstance(network.get_submodule("body.1.mlp.0"), QuantLinear)
     assert network(torch.rand(1, 3, 8, 16)).shape == (1, 3, 32, 64)
+
+
+def test_the_adapter_may_lie_in_a_second_file(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(folder)])
+    train = yaml.safe_load(YAML[0])
+    train["train"].update(total_iter=0)
+    train["val"], train["datasets"]["train"]["gt_size"] = None, 64
+    train["quant"]["calibration"] = {"patches": 1, "patch_size": 16}
+    Path("my.yml").write_text(yaml.safe_dump(train))
+    code = ["--code", "my_net.py", "--code", str(_write(folder / "adapter.py", PYTHON[1]))]
+    assert main(["train", "-opt", "my.yml", *code]) == 0
+    bits = read_packed("experiments/my_net_4bit/models/my_net_4bit.safetensors").code_bits
+    assert (bits["body.0.mlp.0.weight_codes"], bits["body.0.mlp.2.weight_codes"]) == (8, 4)
+    assert not any("qkv" in name for name in bits)
 
 
 def _write(path: Path, text: str) -> Path:
