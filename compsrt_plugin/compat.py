@@ -11,7 +11,6 @@ import importlib.abc
 import importlib.metadata
 import importlib.util
 import logging
-import pickle
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from compsrt_plugin import compat_training
+from compsrt_plugin import compat_resume, compat_training
 from compsrt_plugin.errors import CompSRTError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -271,53 +270,9 @@ def _resume_on_any_device() -> None:
     from basicsr import train
 
     original = train.load_resume_state
-    if original.__module__ != __name__:
-        _rebind(original, load_resume_state)
+    if original is not compat_resume.load_resume_state:
+        _rebind(original, compat_resume.load_resume_state)
         _in_force["resume"] = "BasicSR resumes on GPUs only: states load on any device, and only data is read"
-
-
-def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
-    """Load the training state named by `path.resume_state`, or the newest one if `auto_resume` is set.
-
-    Args:
-        opt: BasicSR's parsed options; `path` is updated as BasicSR does (`check_resume`).
-
-    Returns:
-        The state (`epoch`, `iter`, `optimizers`, `schedulers`, …) on the device of this process, or None.
-
-    Raises:
-        CompSRTError: the file is missing, damaged, or holds more than tensors and plain values.
-    """
-    import torch
-    from basicsr.utils import check_resume
-
-    if opt["auto_resume"]:
-        states = [p for p in Path(opt["path"]["training_states"]).glob("*.state") if p.stem.isdigit()]
-        if states:
-            opt["path"]["resume_state"] = str(max(states, key=lambda p: int(p.stem)))
-    path = opt["path"].get("resume_state")
-    if not path:
-        return None
-    device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else "cpu"
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError as error:
-        raise CompSRTError(f"path.resume_state: no such file {path}") from error
-    except pickle.UnpicklingError as error:
-        raise CompSRTError(
-            f"path.resume_state: {path} holds more than tensors and plain values, and is not run",
-            hint="resume from a state that this command wrote",
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CompSRTError(f"path.resume_state: {path} cannot be read ({reason})") from error
-    if not isinstance(state, dict) or "iter" not in state:
-        raise CompSRTError(f"path.resume_state: {path} is not a training state", hint="it has no key 'iter'")
-    if state.get("self_contained"):  # no second file holds the network, so BasicSR need not be told of one
-        opt["resume_iter"] = state["iter"]
-    else:
-        check_resume(opt, state["iter"])
-    return state
 
 
 def _keep_the_log_file() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import importlib
 import importlib.util
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compsrt_plugin import compat
+from compsrt_plugin import compat, compat_resume
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -137,61 +136,6 @@ def test_training_goes_on_without_tensorboard(
     assert [record.levelname for record in basicsr_log.records] == ["WARNING"]
 
 
-# resuming
-
-
-def resume_options(folder: Path, **path: str) -> dict:
-    return {"auto_resume": not path, "path": {"training_states": str(folder), "models": str(folder), **path}}
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the fault is on machines without CUDA")
-def test_a_run_resumes_on_the_cpu_from_its_newest_state(tmp_path: Path) -> None:
-    from basicsr import train
-
-    for iteration in (9, 10):
-        state = {"epoch": 1, "iter": iteration, "schedulers": [{"milestones": collections.Counter([5])}]}
-        torch.save({**state, "optimizers": [{"exp_avg": torch.ones(2)}]}, tmp_path / f"{iteration}.state")
-    options = resume_options(tmp_path, resume_state=str(tmp_path / "10.state"))
-    with pytest.raises((AssertionError, RuntimeError)):
-        pristine("basicsr.train").load_resume_state({**options, "path": dict(options["path"])})
-    state = train.load_resume_state(resume_options(tmp_path))
-    assert state is not None
-    assert state["iter"] == 10
-    assert state["optimizers"][0]["exp_avg"].device.type == "cpu"
-
-
-def test_without_a_state_a_run_starts_afresh(tmp_path: Path) -> None:
-    assert compat.load_resume_state(resume_options(tmp_path)) is None
-
-
-class Touch:
-    """A pickle that makes a file when it is loaded."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return Path.touch, (self.path,)
-
-
-def test_a_state_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
-    path = tmp_path / "1.state"
-    torch.save({"iter": 1, "trap": Touch(tmp_path / "sprung")}, path)
-    with pytest.raises(CompSRTError, match=r"1\.state holds more than tensors and plain values, and is not run"):
-        compat.load_resume_state(resume_options(tmp_path, resume_state=str(path)))
-    assert not (tmp_path / "sprung").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", None], ids=["empty", "cut off", "missing"])
-def test_a_state_that_cannot_be_read_is_named_in_one_line(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "1.state"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(CompSRTError, match=r"path\.resume_state.*1\.state") as error:
-        compat.load_resume_state(resume_options(tmp_path, resume_state=str(path)))
-    assert "\n" not in str(error.value)
-
-
 # the logger
 
 
@@ -221,7 +165,7 @@ def test_repairs_reach_every_module_that_imported_the_function() -> None:
     from basicsr.utils import logger
 
     assert sr_model.get_root_logger is logger.get_root_logger is basicsr.get_root_logger
-    assert basicsr.load_resume_state is compat.load_resume_state
+    assert basicsr.load_resume_state is compat_resume.load_resume_state
 
 
 def test_repairing_twice_changes_nothing() -> None:
