@@ -146,7 +146,7 @@ def run(opt: dict[str, Any], budget: Budget, trained: bool, keep: Path | None) -
         "held_out": [picture.name for picture in pictures],
         "bytes": packed.bytes,
         "sha256": packed.sha256,
-        "teacher_sha256": model.identity()["teacher"],
+        "teacher_sha256": model.identity["teacher"],
         "most_codes": max(count for name, count in counts.items() if widths[name] == found["quant"]["bits"]),
         "threads": torch.get_num_threads(),
     }

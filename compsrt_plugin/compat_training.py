@@ -10,8 +10,6 @@ from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
 
-OURS = ("CompSRTModel", "CompSRTTeacherModel")
-
 
 def apply(rebind: Any) -> dict[str, str]:
     """Put the repairs into BasicSR, once.
@@ -40,14 +38,20 @@ def apply(rebind: Any) -> dict[str, str]:
 def _drawing(original: Any) -> Any:
     def create_train_val_dataloader(opt: dict[str, Any], logger: logging.Logger) -> tuple[Any, ...]:
         loader, sampler, val_loaders, epochs, iterations = original(opt, logger)
-        if opt["model_type"] not in OURS:
-            return loader, sampler, val_loaders, epochs, iterations
         from basicsr.data import build_dataloader
         from basicsr.utils.registry import MODEL_REGISTRY
 
         from compsrt_plugin.data.draws import DrawnPictures, DrawSampler
+        from compsrt_plugin.data.fingerprint import fingerprint
 
-        MODEL_REGISTRY.get(opt["model_type"]).prepare_pictures(opt, loader.dataset)
+        model = MODEL_REGISTRY.get(opt["model_type"])
+        if not hasattr(model, "prepare_pictures"):  # neither ours nor derived from ours
+            return loader, sampler, val_loaders, epochs, iterations
+        opt["pictures"] = {
+            "train": fingerprint(loader.dataset),
+            **{of.dataset.opt["name"]: fingerprint(of.dataset) for of in val_loaders},
+        }
+        model.prepare_pictures(opt, loader.dataset)
         batch = loader.batch_size * opt["world_size"]
         sampler = DrawSampler(
             len(loader.dataset),

@@ -77,6 +77,7 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
     _check_names(options)
     _check_folders(options["datasets"])
     _check_devices(options["num_gpu"])
+    _settle_seed(options, command)
     with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
         resolved = Path(folder, source.name)
         resolved.write_text(_option_text(source, options, changed=options != given), encoding="utf-8")
@@ -130,6 +131,18 @@ def _check_devices(num_gpu: int | str) -> None:
     found = torch.cuda.device_count()
     if num_gpu != "auto" and int(num_gpu) > found:
         raise CompSRTError(f"num_gpu is {num_gpu}, {found} found", hint="num_gpu: auto takes what is there, 0 the CPU")
+
+
+def _settle_seed(options: dict[str, Any], command: str) -> None:
+    """Give a training of ours without `manual_seed` the seed 0.
+
+    BasicSR draws one in each process, and anew when a run goes on: patches would not be those of one run.
+    """
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    ours = hasattr(MODEL_REGISTRY.get(options["model_type"]), "prepare_pictures")
+    if command == "train" and ours and options.get("manual_seed") is None:
+        options["manual_seed"] = 0
 
 
 def _known(key: str, name: Any, known: Iterable[str]) -> None:

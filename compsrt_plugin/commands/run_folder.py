@@ -20,7 +20,7 @@ from compsrt_plugin.errors import CompSRTError
 NOTHING_OF_WORTH = (".log", ".yml")
 OF_WORTH = ("results.json", "training_states/*", "models/*")  # a report, and what --auto_resume goes on from
 EXPECTED = (CompSRTError, KeyboardInterrupt, SystemExit)  # all else may be a bug, whose log counts
-SIGNALS = ("SIGTERM", "SIGHUP")
+SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 def check_writable(folder: Path) -> None:
@@ -96,17 +96,20 @@ def _restore(folder: Path, was: _Before, keep_logs: bool) -> None:
 
 @contextmanager
 def _signals_as_exits() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise SystemExit(128 + number), so that what is to be tidied up is."""
+    """Let SIGTERM and SIGHUP raise SystemExit(128 + number), so that what is to be tidied up is.
+
+    At the end all handlers are as before, those too that a training set and an error kept it from giving back.
+    """
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     before = {}
     if threading.current_thread() is threading.main_thread():  # Python knows no other way
-        for name in SIGNALS:
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, leave)
+        for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+            before[number] = signal.getsignal(number)
+            if before[number] == signal.SIG_DFL:
+                signal.signal(number, leave)
     try:
         yield
     finally:

@@ -7,11 +7,12 @@ them may be kept: a photograph shrunk is another one to a network, sharper and w
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ from torch import Tensor
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.resize import downscale, imresize, mod_crop
 
+Name = tuple[Any, ...]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class KeptPicture:
     """One picture in all its versions, each uint8 (height, width, 3) in BGR.
 
@@ -30,11 +33,13 @@ class KeptPicture:
         hr: the original.
         lr: low resolution.
         target: what a stronger network makes of `lr`, as large as `hr`, if it is learnt from.
+        name: what it was made from: files as they were, and how they were shrunk.
     """
 
     hr: np.ndarray
     lr: np.ndarray
     target: np.ndarray | None = None
+    name: Name = ()
 
     def crop(self, gt_size: int, scale: int, flip: bool, rotate: bool, name: str) -> dict[str, Tensor]:
         """Return a patch as BasicSR's data set would, with the same draws of Python's generator.
@@ -52,11 +57,17 @@ class KeptPicture:
         return {key: torch.from_numpy(patch) for key, patch in zip(("lq", "gt", "target"), floats)}
 
 
+# Pictures that some data set of this process holds: a run builds several data sets of the same files.
+_held: WeakValueDictionary[Name, KeptPicture] = WeakValueDictionary()
+
+
 def decoded(pairs: Sequence[tuple[Path, Path]]) -> list[KeptPicture]:
-    """Read pictures (HR, LR); CompSRTError for one that is damaged."""
-    with _threads() as executor:  # decoding leaves Python's lock alone
-        pictures = list(executor.map(read_image, [file for pair in pairs for file in pair]))
-    return [KeptPicture(hr, lr) for hr, lr in zip(pictures[::2], pictures[1::2])]
+    """Read pictures (HR, LR), unless another data set holds them already; CompSRTError for one that is damaged."""
+
+    def read(name: Name) -> KeptPicture:
+        return KeptPicture(read_image(Path(name[0])), read_image(Path(name[1])), name=name)
+
+    return _made_once([(*map(str, pair), *(_stamp(file) for file in pair)) for pair in pairs], read)
 
 
 def shrunk(pictures: Sequence[KeptPicture], share: float, scale: int) -> list[KeptPicture]:
@@ -67,13 +78,31 @@ def shrunk(pictures: Sequence[KeptPicture], share: float, scale: int) -> list[Ke
         share: of width and height, above 0 and below 1.
         scale: of LR.
     """
+    whole = {(*picture.name, share, scale): picture for picture in pictures}
 
-    def one(picture: KeptPicture) -> KeptPicture:
-        hr = mod_crop(imresize(picture.hr, share), scale)
-        return KeptPicture(np.ascontiguousarray(hr), downscale(hr, scale))
+    def shrink(name: Name) -> KeptPicture:
+        hr = mod_crop(imresize(whole[name].hr, share), scale)
+        return KeptPicture(np.ascontiguousarray(hr), downscale(hr, scale), name=name)
 
-    with _threads() as executor:
-        return list(executor.map(one, pictures))
+    return _made_once(list(whole), shrink)
+
+
+def _made_once(names: Sequence[Name], make: Callable[[Name], KeptPicture]) -> list[KeptPicture]:
+    """Return the pictures of these names; those that nobody holds are made, several at a time."""
+    found = {name: _held.get(name) for name in names}
+    missing = [name for name, picture in found.items() if picture is None]
+    with _threads() as executor:  # decoding and resizing leave Python's lock alone
+        found |= zip(missing, executor.map(make, missing))
+    _held.update((name, picture) for name, picture in found.items() if picture is not None)
+    return [picture for name in names if (picture := found[name]) is not None]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        stat = file.stat()
+    except OSError:
+        return 0, 0  # reading it will say what is wrong
+    return stat.st_size, stat.st_mtime_ns
 
 
 def with_targets(pictures: Sequence[KeptPicture], targets: Sequence[np.ndarray]) -> list[KeptPicture]:

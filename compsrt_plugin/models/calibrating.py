@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +16,8 @@ from compsrt_plugin.checkpoint.network import round_unquantized, save_network
 from compsrt_plugin.config.recipes import resolve_distill
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.calibration import (
+    CalibrationPatches,
     Pruning,
-    calibration_batches,
     condition_weights,
     equalize_inputs,
     round_weights,
@@ -36,7 +35,7 @@ from compsrt_plugin.models.schedule import checked_train_block
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.quant import freeze
 from compsrt_plugin.quant.bias_correction import BiasCorrection
-from compsrt_plugin.report import Results, Score
+from compsrt_plugin.report import DatasetScores, Results, Score
 
 
 class Stopped(Exception):
@@ -99,17 +98,18 @@ class CalibratingModel(ResumableModel):
         get_root_logger().info(f"Quantization: {self.quant.to_dict()}")
         network: Any = self.net_g.eval()
         network.quantize(self.quant.spec)
-        self.pruning = Pruning(network, self.opt, self.quant.calibration, self.device)
+        patches = self.calibration_patches
+        self.pruning = Pruning(network, self.opt.get("prune"), patches)
         if self.opt["path"].get("resume_state"):
             return
         if self.quant.conditioning is not None:
-            condition_weights(network, self.opt, self.quant.calibration, self.quant.conditioning, self.device)
+            condition_weights(network, patches, self.quant.conditioning)
         if self.quant.equalization:
-            equalize_inputs(network, self.opt, self.quant.calibration, self.device)
+            equalize_inputs(network, patches)
         self.pruning.at(0)
-        search_bounds(network, self.opt, self.quant.calibration, self.device)
+        search_bounds(network, patches)
         if self.quant.rounding == "gptq":
-            round_weights(network, self.opt, self.quant.calibration, self.device)
+            round_weights(network, patches)
         if not self._total:  # bounds are all: the bias is corrected for what the file will hold
             round_unquantized(network)
         if self.bias_correction is not None:
@@ -125,7 +125,7 @@ class CalibratingModel(ResumableModel):
             CompSRTError: see `checked_train_block`.
         """
         self.opt["train"] = checked_train_block(self.opt)
-        self._held_out: dict[str, float] = {}  # data set -> PSNR at the present iteration
+        self._held_out: dict[str, DatasetScores | None] = {}  # at the present iteration; None: it is not there
         for name in named_as_test_sets(self.opt["datasets"]):
             get_root_logger().warning(
                 f"Validation set {name} is a test set: a result chosen by it is not a fair one there"
@@ -143,10 +143,13 @@ class CalibratingModel(ResumableModel):
         assert self.quant is not None
         if not self.quant.bias_correction:
             return None
-        block = self.quant.calibration
-        title = "bias correction"
-        patches = list(calibration_batches(self.opt, block.patches, block.patch_size, self.device, title))
-        return BiasCorrection(self.net_g, self.teacher, patches)
+        return BiasCorrection(self.net_g, self.teacher, list(self.calibration_patches("bias correction")))
+
+    @cached_property
+    def calibration_patches(self) -> CalibrationPatches:
+        """The patches of all that is done before the first iteration, and of pruning."""
+        assert self.quant is not None
+        return CalibrationPatches(self.opt, self.quant.calibration, self.device)
 
     def begin(self) -> None:
         """Make ready what the iterations need: teacher, trained parameters, optimizer, schedule."""
@@ -156,7 +159,9 @@ class CalibratingModel(ResumableModel):
         kind, lr = optim.pop("type"), optim.pop("lr")
         self.optimizer_g = self.get_optimizer(kind, self.training.trained.groups(lr), lr, **optim)
         self.optimizers.append(self.optimizer_g)
-        self.setup_schedulers()
+        schedule = dict(train["scheduler"])
+        self.setup_schedulers()  # takes the type out of the block
+        train["scheduler"] = schedule
         counts = {name: sum(p.numel() for p in of.values()) for name, of in self.training.trained.kinds.items()}
         get_root_logger().info(f"Distillation: {block}; trained: {counts}")
         features = self.training.distillation.features
@@ -205,17 +210,26 @@ class CalibratingModel(ResumableModel):
         except Stopped:
             self.stop()
         name = dataloader.dataset.opt["name"]
-        scores = self.judge.results.datasets.get(name)
-        if scores is None:
+        self._held_out[name] = self.judge.results.datasets.get(name)
+        if len(self._held_out) == len(self.val_sets()):
+            self._offer({name: scores for name, scores in self._held_out.items() if scores is not None})
+            self._held_out = {}
+
+    def _offer(self, held_out: Mapping[str, DatasetScores]) -> None:
+        """Let the present iteration be chosen by the scores of all held-out data sets that are there."""
+        training = self.training
+        if training is None or not held_out:
             return
         if training.iteration == 0:
-            rows = scores.per_image.items()
-            self.before = [*self.before, *((name, image, s.quantized.psnr, s.quantized.ssim) for image, s in rows)]
-        self._held_out[name] = scores.mean.quantized.psnr
-        if len(self._held_out) == len(self.val_sets()):
-            counts = training.iteration >= self.pruning.end
-            training.offer(sum(self._held_out.values()) / len(self._held_out), counts)
-            self._held_out = {}
+            self.before = [
+                (name, image, row.quantized.psnr, row.quantized.ssim)
+                for name, scores in held_out.items()
+                for image, row in scores.per_image.items()
+            ]
+        mean = sum(scores.mean.quantized.psnr for scores in held_out.values()) / len(held_out)
+        training.offer(mean, training.iteration >= self.pruning.end)
+        if self.written == training.iteration:
+            self.write_state()  # or a run that goes on from it would judge the same pictures again
 
     def val_sets(self) -> list[dict[str, Any]]:
         """Return the options of the held-out data sets."""
@@ -229,9 +243,13 @@ class CalibratingModel(ResumableModel):
         due = training.iteration in (0, self._total) or training.iteration % int(val["val_freq"]) == 0
         if not due or training.choice.judged == training.iteration:
             return
-        for dataset in self.val_sets():
-            loader = build_dataloader(build_dataset(copy.deepcopy(dataset)), dataset)
+        for loader in self._held_out_loaders:
             self.validation(loader, training.iteration, None, False)
+
+    @cached_property
+    def _held_out_loaders(self) -> list[Any]:
+        """Loaders of the held-out data sets; built once, since every picture is read to see whether it is sound."""
+        return [build_dataloader(build_dataset(dataset), dataset) for dataset in self.val_sets()]
 
     def between_pictures(self) -> None:
         """Raise `Stopped` if a signal came; several processes wait for the end of a step, to stop together."""
@@ -279,7 +297,7 @@ class CalibratingModel(ResumableModel):
 
     def _header(self) -> Mapping[str, Any]:
         assert self.quant is not None
-        identity, training = self.identity(), self.training
+        identity, training = self.identity, self.training
         iterations = training.iteration if training else 0
         return {
             "arch": identity["network_g"],
@@ -295,6 +313,7 @@ class CalibratingModel(ResumableModel):
                 "equalization": self.quant.equalization,
                 "bias_correction": self.quant.bias_correction,
                 "iterations": iterations,
+                **({"changed": list(self.changed)} if self.changed else {}),
                 "chosen": training.choice.provenance(iterations) if training else None,
                 "teacher_sha256": identity["teacher"],
                 "calibration": self.opt["datasets"]["train"]["name"],

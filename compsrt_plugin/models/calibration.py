@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,53 +24,54 @@ from compsrt_plugin.quant.equalization import equalize
 from compsrt_plugin.quant.rounding import round_compensated
 
 
-def calibration_batches(
-    opt: dict[str, Any], patches: int, patch_size: int, device: torch.device, title: str = "bound search"
-) -> Iterator[Tensor]:
-    """Yield low-resolution patches (1, 3, patch_size, patch_size) in 0..1, with a progress bar.
+class CalibrationPatches:
+    """Low-resolution training patches on which a network is prepared: each call yields the same ones.
 
     Pictures are taken in turn from a fixed shuffle and cropped by BasicSR's data set at random; both follow
-    `manual_seed`, and the random state of the run is left as it was.
+    `manual_seed`, and the random state of the run is left as it was. The data set is built once, at first use.
 
     Args:
         opt: BasicSR's parsed options with `datasets.train`.
-        patches: how many.
-        patch_size: width and height in low-resolution pixels.
+        block: how many patches, and their width and height in low-resolution pixels.
         device: where the patches go.
-        title: of the progress bar.
     """
-    dataset_opt = copy.deepcopy(opt["datasets"]["train"])
-    dataset_opt["gt_size"] = patch_size * opt["scale"]
-    dataset = build_dataset(dataset_opt)
-    state = random.getstate()
-    random.seed(opt["manual_seed"])
-    order = random.sample(range(len(dataset)), len(dataset))
-    inner = random.getstate()
-    random.setstate(state)
-    for number in tqdm(range(patches), desc=title, unit="patch"):
-        # The caller runs between two patches; its random state must neither disturb ours nor be disturbed.
+
+    def __init__(self, opt: Mapping[str, Any], block: CalibrationBlock, device: torch.device) -> None:
+        self.opt, self.block, self.device = opt, block, device
+
+    @cached_property
+    def _dataset(self) -> Any:
+        dataset_opt = copy.deepcopy(self.opt["datasets"]["train"])
+        dataset_opt["gt_size"] = self.block.patch_size * self.opt["scale"]
+        return build_dataset(dataset_opt)
+
+    def __call__(self, title: str) -> Iterator[Tensor]:
+        """Yield patches (1, 3, patch_size, patch_size) in 0..1, with a progress bar of this title."""
+        dataset = self._dataset
         state = random.getstate()
-        random.setstate(inner)
-        patch = dataset[order[number % len(order)]]["lq"]
+        random.seed(self.opt["manual_seed"])
+        order = random.sample(range(len(dataset)), len(dataset))
         inner = random.getstate()
         random.setstate(state)
-        yield patch.unsqueeze(0).to(device)
+        for number in tqdm(range(self.block.patches), desc=title, unit="patch"):
+            # The caller runs between two patches; its random state must neither disturb ours nor be disturbed.
+            state = random.getstate()
+            random.setstate(inner)
+            patch = dataset[order[number % len(order)]]["lq"]
+            inner = random.getstate()
+            random.setstate(state)
+            yield patch.unsqueeze(0).to(self.device)
 
 
-def condition_weights(
-    network: nn.Module, opt: dict[str, Any], block: CalibrationBlock, tolerance: float, device: torch.device
-) -> None:
+def condition_weights(network: nn.Module, patches: CalibrationPatches, tolerance: float) -> None:
     """Change the weights of all quantized linear layers to ones with lower condition numbers, as `quant.conditioning`.
 
     Args:
         network: the quantized network, quantizers off.
-        opt: BasicSR's parsed options with `datasets.train`.
-        block: the patches on which a layer's outputs are to stay.
+        patches: on which a layer's outputs are to stay.
         tolerance: by which share of their norm they may move.
-        device: where the patches go.
     """
-    batches = calibration_batches(opt, block.patches, block.patch_size, device, "conditioning")
-    statistics = gather_statistics(network, batches)
+    statistics, device = gather_statistics(network, patches("conditioning")), patches.device
     layers = {name: layer for name, layer in quantized_layers(network) if name in statistics}
     shapes: dict[torch.Size, list[str]] = {}
     for name, layer in layers.items():
@@ -92,39 +94,34 @@ def condition_weights(
     )
 
 
-def equalize_inputs(network: Any, opt: dict[str, Any], block: CalibrationBlock, device: torch.device) -> None:
+def equalize_inputs(network: Any, patches: CalibrationPatches) -> None:
     """Shift and scale the inputs of linear layers where a norm takes that in, as `quant.equalization`.
 
     Args:
         network: the quantized network, quantizers off, with its `window_size`.
-        opt: BasicSR's parsed options with `datasets.train`.
-        block: the patches that say what channels look like.
-        device: where the patches go.
+        patches: that say what channels look like.
     """
-    patches = list(calibration_batches(opt, block.patches, block.patch_size, device, "equalization"))
+    batches = list(patches("equalization"))
     less = network.window_size  # another size; of a network that takes any size, one that it must pad for itself
-    smaller = patches[0][..., : max(less, block.patch_size - less), : max(less, block.patch_size - less)]
-    found = equalize(network, patches, [patches[0], smaller])
+    side = max(less, patches.block.patch_size - less)
+    found = equalize(network, batches, [batches[0], batches[0][..., :side, :side]])
     get_root_logger().info(f"Inputs of linear layers shifted and scaled by {len(found)} norms before them")
 
 
-def search_bounds(network: nn.Module, opt: dict[str, Any], block: CalibrationBlock, device: torch.device) -> None:
+def search_bounds(network: nn.Module, patches: CalibrationPatches) -> None:
     """Search the bounds of every quantizer on patches of the train data set, and switch the quantizers on."""
-    calibrate(network, calibration_batches(opt, block.patches, block.patch_size, device))
+    calibrate(network, patches("bound search"))
     get_root_logger().info(f"Bounds of {sum(1 for _ in named_quantizers(network))} quantizers searched")
 
 
-def round_weights(network: nn.Module, opt: dict[str, Any], block: CalibrationBlock, device: torch.device) -> None:
+def round_weights(network: nn.Module, patches: CalibrationPatches) -> None:
     """Round the weights of all quantized linear layers so that errors make up for each other, as `quant.rounding`.
 
     Args:
         network: the quantized network, its bounds searched.
-        opt: BasicSR's parsed options with `datasets.train`.
-        block: the patches whose inputs say which errors count.
-        device: where the patches go.
+        patches: whose inputs say which errors count.
     """
-    batches = calibration_batches(opt, block.patches, block.patch_size, device, "rounding")
-    statistics = gather_statistics(network, batches)
+    statistics = gather_statistics(network, patches("rounding"))
     changed = total = 0
     for name, layer in quantized_layers(network):
         if isinstance(layer, QuantLinear) and layer.weight_quantizer.spec.codes == "strict":
@@ -140,9 +137,8 @@ class Pruning:
 
     Args:
         network: the quantized network.
-        opt: BasicSR's parsed options.
-        calibration: patches for the hooks that look at a layer's inputs.
-        device: where the patches go.
+        options: the option file's `prune:`, or None.
+        patches: for the hooks that look at a layer's inputs.
 
     Attributes:
         end: the iteration from which everything is pruned that will be; 0 without a gradual schedule.
@@ -151,11 +147,9 @@ class Pruning:
         CompSRTError: a gradual schedule without a ratio to grow.
     """
 
-    def __init__(
-        self, network: nn.Module, opt: dict[str, Any], calibration: CalibrationBlock, device: torch.device
-    ) -> None:
-        self.network, self.opt, self.calibration, self.device = network, opt, calibration, device
-        self.block = None if opt.get("prune") is None else PruneBlock.from_dict(opt["prune"])
+    def __init__(self, network: nn.Module, options: Mapping[str, Any] | None, patches: CalibrationPatches) -> None:
+        self.network, self.patches = network, patches
+        self.block = None if options is None else PruneBlock.from_dict(options)
         block = self.block or PruneBlock()
         self.schedule = pruning.Schedule(block.start, block.end, block.every, block.curve)
         self.end = block.end
@@ -175,7 +169,7 @@ class Pruning:
             scope=block.scope,
             options=block.options,
             compensate=block.compensate,
-            batches=calibration_batches(self.opt, self.calibration.patches, self.calibration.patch_size, self.device),
+            batches=self.patches("pruning"),
         )
         mean = sum(shares.values()) / len(shares)
         get_root_logger().info(f"Pruned by {block.hook}: {mean:.1%} of the weights of {len(shares)} linear layers")

@@ -27,7 +27,7 @@ from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import PADDINGS, Network, Tile, choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.models.calibrating import CalibratingModel
-from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
+from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, counted, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.models.processes import own_share, share_scores
 from compsrt_plugin.models.sources import differences, find_files, open_packed
@@ -222,10 +222,13 @@ class CompSRTModel(CalibratingModel):
         name = dataloader.dataset.opt["name"]
         if self.is_train and not (self.finished and self.sets_tested):
             self.judge = self._new_judge()
-        first = self.opt["rank"] == 0
-        for index, data in enumerate(
-            tqdm(own_share(dataloader), desc=name, unit="image", leave=False, disable=None if first else True)
-        ):
+        first, share = self.opt["rank"] == 0, own_share(dataloader)
+        if first and len(dataloader):
+            count = len(dataloader)
+            get_root_logger().info(
+                f"Judging {name}, {count} picture{'s' * (count > 1)}, {self._occasion(current_iter)}"
+            )
+        for index, data in enumerate(counted(share, name, shown=first)):
             self.between_pictures()
             lq, gt = data["lq"].to(self.device), data["gt"]
             image, lq_name = Path(data["gt_path"][0]).stem, Path(data["lq_path"][0]).stem
@@ -248,6 +251,11 @@ class CompSRTModel(CalibratingModel):
             raise CompSRTError("none of the data sets is there, nothing was tested", hint="see the warnings above")
         if self.sets_tested == len(self._judged_sets()) and self.judge.results.datasets and first:
             self._report()
+
+    def _occasion(self, current_iter: Any) -> str:
+        if not self.choosing:
+            return "for the report"
+        return f"after iteration {current_iter}" if current_iter else "before the first iteration"
 
     def _judged_sets(self) -> list[dict[str, Any]]:
         """Return the data sets that are judged: of a test all, of a training those held out."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-ADDED_BY_BASICSR = {"is_train", "dist", "rank", "world_size", "auto_resume", "resume_iter", "root_path"}
+ADDED_BY_BASICSR = {"is_train", "dist", "rank", "world_size", "auto_resume", "resume_iter", "root_path", "pictures"}
 ADDED_TO_PATHS = {"experiments_root", "models", "training_states", "log", "visualization", "resume_state"}
 ADDED_TO_DATASETS = {"phase", "scale"}
 
@@ -28,15 +28,15 @@ def option_text(opt: Mapping[str, Any]) -> str:
         phase: {key: value for key, value in dataset.items() if key not in ADDED_TO_DATASETS}
         for phase, dataset in opt["datasets"].items()
     }
-    return yaml.safe_dump(_plain(own), sort_keys=False, width=120)
+    return yaml.safe_dump(plain(own), sort_keys=False, width=120)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return YAML's own types, with absolute paths cut to their last part."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, os.PathLike) or (isinstance(value, str) and os.path.isabs(os.path.expanduser(value))):
         return os.path.basename(os.path.normpath(value))
     return value

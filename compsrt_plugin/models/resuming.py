@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 
 from compsrt_plugin.config.recipes import QuantOptions
-from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.models.agreement import Change, changes, settings
 from compsrt_plugin.models.progress import Progress
 from compsrt_plugin.models.state import write_state
 from compsrt_plugin.models.training import Training
@@ -30,6 +31,8 @@ class ResumableModel(SRModel):
         training: the iterations; None where there are none (`total_iter: 0`), and in a test.
         progress: its bar, from the first iteration on.
         before: data set, picture, its PSNR and SSIM before the first iteration.
+        changed: what was changed in the options at which iteration, in order.
+        written: the iteration of the last state written; -1 before there is one.
     """
 
     quant: QuantOptions | None
@@ -37,6 +40,8 @@ class ResumableModel(SRModel):
     training: Training | None = None
     progress: Progress | None = None
     before: Sequence[tuple[str, str, float, float | None]] = ()
+    changed: Sequence[Change] = ()
+    written = -1
 
     def begin(self) -> None:
         """Make `training`, `optimizers` and `schedulers` from the network as it is."""
@@ -46,14 +51,14 @@ class ResumableModel(SRModel):
         """Take over a state that `save` wrote.
 
         Raises:
-            CompSRTError: it was written with another teacher, network or quantization.
+            CompSRTError: it was written with another teacher, network, quantization, pictures or way of training.
         """
-        for name, ours in self.identity().items():
-            if resume_state.get("identity", {}).get(name) != ours:
-                raise CompSRTError(
-                    f"the state {self.opt['path']['resume_state']} was written with another {name}",
-                    hint="resume with the option file it was started with, or start anew without --auto_resume",
-                )
+        found = changes(resume_state, self.identity, str(self.opt["path"]["resume_state"]))
+        for change in found:
+            get_root_logger().info(
+                "From iteration {iteration} on {key} is {is}, instead of {was} before".format(**change)
+            )
+        self.changed = [*resume_state["changed"], *found]
         network, values = self.net_g, resume_state["network"]
         for _, layer in quantized_layers(network):
             layer.weight_mask = None  # the state has the masks of its iteration
@@ -66,12 +71,21 @@ class ResumableModel(SRModel):
         super().resume_training({**resume_state, "schedulers": kept})
         self.training.restore(resume_state)
         self.before = [tuple(row) for row in resume_state["before"]]
+        self.written = self.training.iteration
 
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """Return what a state must have in common with the run that goes on from it."""
+        """What a state must have in common with the run that goes on from it, apart from what `changes` allows.
+
+        It is made once: files may be replaced while a run goes on, and a teacher may be large.
+        """
+        return {**self.own_identity(), **settings(self.opt)}
+
+    def own_identity(self) -> dict[str, Any]:
+        """Return the model's own part of `identity`; `teacher` is the SHA-256 of a file."""
         assert self.quant is not None
         return {
-            "teacher": hashlib.sha256(Path(self.teacher_source).read_bytes()).hexdigest(),
+            "teacher": sha256(self.teacher_source),
             "network_g": {k: v for k, v in self.opt["network_g"].items() if k != "quant"},
             "quant": self.quant.to_dict(),
             "prune": self.opt.get("prune"),
@@ -98,6 +112,7 @@ class ResumableModel(SRModel):
             CompSRTError: the disk is full or refuses; earlier states are as they were.
         """
         assert self.training is not None
+        self.written = self.training.iteration
         if self.opt["rank"] != 0:
             return
         plain = (int, float, list)
@@ -105,7 +120,8 @@ class ResumableModel(SRModel):
             "iter": self.training.iteration,
             "epoch": 0,  # of BasicSR's loop, which has but one: draws are numbered through
             "self_contained": True,
-            "identity": self.identity(),
+            "identity": self.identity,
+            "changed": list(self.changed),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [
                 {k: v for k, v in schedule.state_dict().items() if isinstance(v, plain)} for schedule in self.schedulers
@@ -114,3 +130,8 @@ class ResumableModel(SRModel):
             **self.training.state(),
         }
         write_state(Path(self.opt["path"]["training_states"]), self.training.iteration, state)
+
+
+def sha256(path: str | None) -> str | None:
+    """Return the SHA-256 of a file; None without one."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None

@@ -16,7 +16,9 @@ KEPT = 2  # one more than needed, should the newest lie on a damaged disk
 
 
 def write_state(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
-    """Write `ITERATION.state`, then remove all but the newest `KEPT` states.
+    """Write `ITERATION.state`, then remove all but the newest `KEPT` states up to it.
+
+    Later ones are of a run that was given up, since this one went on from a state before them.
 
     Args:
         folder: `experiments/NAME/training_states`.
@@ -34,8 +36,10 @@ def write_state(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
     torch.save(state, content)  # in memory: torch reports a full disk in words of its own
     with atomic_file(path, hint="free some space and go on with --auto_resume: the last good state is kept") as file:
         file.write(content.getbuffer())
-    for old in states(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    found = states(folder)
+    place = found.index(path) + 1
+    for other in [*found[: max(0, place - KEPT)], *found[place:]]:
+        other.unlink(missing_ok=True)
     for left_over in folder.glob(".part-*"):  # of a process that was killed while it wrote
         left_over.unlink(missing_ok=True)
     return path

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import safetensors.torch
@@ -23,10 +21,11 @@ from compsrt_plugin.config.schema import CalibrationBlock, DistillBlock
 from compsrt_plugin.data.kept_pictures import with_targets
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
-from compsrt_plugin.models.calibration import Pruning
+from compsrt_plugin.models.calibration import CalibrationPatches, Pruning
 from compsrt_plugin.models.compsrt_model import CompSRTModel
 from compsrt_plugin.models.networks import versions
 from compsrt_plugin.models.processes import take_from_first
+from compsrt_plugin.models.resuming import sha256
 from compsrt_plugin.models.stronger import read_stronger, whole_pictures
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.report import Results
@@ -89,7 +88,7 @@ class CompSRTTeacherModel(CompSRTModel):
         if not once:
             return
         source = opt["path"].get("pretrain_network_teacher")
-        if not source or dataset.kept is None:
+        if not source or getattr(dataset, "kept", None) is None:
             raise CompSRTError(
                 "train.teacher_once is true",
                 allowed="with path.pretrain_network_teacher and keep_in_memory: true in datasets.train",
@@ -132,7 +131,8 @@ class CompSRTTeacherModel(CompSRTModel):
         choice(lambda: PRECISIONS)("train.precision", train.setdefault("precision", "fp32"))
         flag()("train.compile", train.setdefault("compile", False))
         flag()("train.teacher_once", train.setdefault("teacher_once", False))
-        self.pruning = Pruning(self.net_g.eval(), self.opt, CalibrationBlock(), self.device)
+        patches = CalibrationPatches(self.opt, CalibrationBlock(), self.device)
+        self.pruning = Pruning(self.net_g.eval(), None, patches)
         take_from_first(list(self.net_g.parameters()))  # at random in each process
         if self._total and not self.opt["path"].get("resume_state"):
             self.begin()
@@ -157,22 +157,20 @@ class CompSRTTeacherModel(CompSRTModel):
         compiled: Any = torch.compile(network) if train["compile"] else network
         return MixedPrecision(compiled, self.device.type) if train["precision"] == "bf16" else compiled
 
-    def identity(self) -> dict[str, Any]:
-        """Return what a state must have in common with the run that goes on from it."""
-        start = self.opt["path"].get("pretrain_network_g")
+    def own_identity(self) -> dict[str, Any]:
+        """Return the model's own part of `identity`; `start` and `teacher` are the SHA-256 of files."""
         return {
-            "start": _sha256(start),
-            "teacher": _sha256(self.teacher_source),
+            "start": sha256(self.opt["path"].get("pretrain_network_g")),
+            "teacher": sha256(self.teacher_source),
             "network_g": copy.deepcopy(self.opt["network_g"]),
             "distill": self.opt.get("distill"),
-            "teacher_once": self.opt["train"].get("teacher_once"),
         }
 
     def write_result(self) -> None:
         """Write the weights, if this is the first process."""
         if self.opt["rank"] != 0:
             return
-        training, identity = self.training, self.identity()
+        training, identity = self.training, self.identity
         iterations = training.iteration if training else 0
         provenance = {
             "name": self.opt["name"],
@@ -184,6 +182,8 @@ class CompSRTTeacherModel(CompSRTModel):
             "seed": self.opt["manual_seed"],
             "versions": versions(),
         }
+        if self.changed:
+            provenance["changed"] = list(self.changed)
         state = {name: value.detach().cpu().contiguous() for name, value in self.net_g.state_dict().items()}
         # One entry: safetensors keeps no order among several, and the same run is to give the same bytes.
         content = safetensors.torch.save(state, {"provenance": json.dumps(provenance, sort_keys=True)})
@@ -210,7 +210,3 @@ class MixedPrecision(nn.Module):
         """As the network's, output in float32."""
         with torch.autocast(self.device, torch.bfloat16):
             return self.network(x).float()
-
-
-def _sha256(path: str | None) -> str | None:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None

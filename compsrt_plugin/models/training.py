@@ -98,7 +98,7 @@ class Training:
 
     def _check(self, loss: float, lq: Tensor) -> None:
         iteration = self.iteration + 1
-        hint = "the last good state is kept: lower train.optim_g.lr and start anew, or go on from it with --auto_resume"
+        hint = "lower train.optim_g.lr and start anew; the last good state is kept"
         if not math.isfinite(loss):
             layer = first_not_finite(self.student, lq)
             where = f"first layer whose output is not finite: {layer}" if layer else "every layer's output is finite"

@@ -12,6 +12,7 @@ from basicsr.utils.misc import mkdir_and_rename
 import compsrt_plugin
 from compsrt_plugin.commands.run_folder import check_writable, keeps_earlier_results
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.models.stopping import StopRequest
 
 compsrt_plugin.register()
 ERRORS = [CompSRTError("x"), KeyError("x"), KeyboardInterrupt(), OSError(28, "No space left on device")]
@@ -72,6 +73,14 @@ def test_earlier_results_are_back_in_place_after_a_signal(earlier: Path, number:
     assert stop.value.code == 128 + number
     assert content(earlier.parent) == {"run[1]/results.json"}
     assert signal.getsignal(number) == before
+
+
+def test_a_failed_training_gives_ctrl_c_back(earlier: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyError), keeps_earlier_results([earlier]):
+        StopRequest().listen()
+        raise KeyError("x")
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_earlier_results_are_back_in_place_where_no_new_folder_could_be_made(earlier: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +12,11 @@ import pytest
 import torch
 
 from compsrt_plugin.checkpoint import read_packed
-from compsrt_plugin.cli import main
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.quant.bias_correction import BiasCorrection
 
 from . import tiny_run
+from .running import disturbed, packed, sha256, states, train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,30 +34,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) 
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def train(folder: Path, *flags: str, **changes: Any) -> int:
-    return main(["train", "-opt", str(tiny_run.write_options(folder, **changes)), *flags])
-
-
-def packed(folder: Path) -> Path:
-    return folder / "experiments" / "tiny" / "models" / "tiny.safetensors"
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def stop_in(iteration: int, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send this process a signal in the middle of an iteration."""
-    step = Training.step
-
-    def stopped(self: Training, *args: Any) -> dict[str, float]:
-        if self.iteration + 1 == iteration:
-            os.kill(os.getpid(), number)
-        return step(self, *args)
-
-    monkeypatch.setattr(Training, "step", stopped)
 
 
 def test_the_file_says_how_it_was_made_and_chosen(folder: Path):
@@ -143,18 +117,14 @@ def test_without_a_validation_set_the_last_iteration_is_the_result(folder: Path)
     assert read_packed(packed(folder)).header["provenance"]["chosen"]["by"] == "last iteration"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
-    number: int, code: int, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(number: int, folder: Path, capsys: pytest.CaptureFixture[str]):
     changes = {"logger__save_checkpoint_freq": 100, "train__ema_decay": 0.5}
     assert train(folder, **changes) == 0
     wanted = sha256(packed(folder))
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patched, pytest.raises(SystemExit) as stop:
-        stop_in(3, number, patched)
+    with disturbed(3, number):
         train(folder, **changes)
-    assert stop.value.code == code
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
     assert "after iteration 3; the same command with --auto_resume goes on from there" in capsys.readouterr().err
     assert train(folder, "--auto_resume", **changes) == 0
@@ -162,9 +132,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(
 
 
 @pytest.mark.parametrize("recipe", ["compsrt", "plus"])
-def test_a_pruned_run_with_trained_weights_goes_on_to_the_same_bits(
-    recipe: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_pruned_run_with_trained_weights_goes_on_to_the_same_bits(recipe: str, folder: Path):
     changes = {
         "quant__recipe": recipe,
         "prune": {"hook": "magnitude", "ratio": 0.4, "end": 4, "every": 2},
@@ -174,21 +142,10 @@ def test_a_pruned_run_with_trained_weights_goes_on_to_the_same_bits(
     header = read_packed(packed(folder)).header["provenance"]
     assert header["chosen"]["iteration"] == 6, "the only one judged after the last pruning step"
     wanted = sha256(packed(folder))
-    with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        stop_in(5, signal.SIGTERM, patched)
+    with disturbed(5, signal.SIGTERM):
         train(folder, **changes)
     assert train(folder, "--auto_resume", **changes) == 0
     assert sha256(packed(folder)) == wanted
-
-
-def test_a_state_of_another_quantization_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        stop_in(2, signal.SIGTERM, patched)
-        train(folder)
-    assert train(folder, "--auto_resume", quant__bits=3) == 2
-    assert "was written with another quant; resume with the option file it was started with" in capsys.readouterr().err
 
 
 def test_a_validation_set_named_as_a_test_set_gets_one_warning(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -210,16 +167,4 @@ def test_a_broken_loss_is_one_line_and_the_last_good_state_stays(
     monkeypatch.setattr(Training, "step", broken)
     assert train(folder) == 2
     assert "iteration 4: the loss is nan; first layer whose output is not finite: conv_first" in capsys.readouterr().err
-    states = sorted((folder / "experiments" / "tiny" / "training_states").glob("*.state"))
-    assert [path.name for path in states] == ["0.state", "2.state"]
-
-
-def test_a_finished_run_can_be_made_longer(folder: Path):
-    schedule = {"type": "CosineAnnealingRestartLR", "periods": [4]}
-    assert train(folder, train__total_iter=4, train__scheduler=schedule) == 0
-    rates = {"train__total_iter": 8, "train__scheduler": {**schedule, "periods": [8]}}
-    assert train(folder, "--auto_resume", **rates) == 0
-    provenance = read_packed(packed(folder)).header["provenance"]
-    assert provenance["iterations"] == 8
-    log = "".join(path.read_text() for path in sorted((folder / "experiments" / "tiny").glob("train_*.log")))
-    assert "iter:       6, lr:(3.087e-03" in log, "the longer run's rate there: 5 eighths of a cosine from 0.01"
+    assert states(folder) == ["0.state", "2.state"]

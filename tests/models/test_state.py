@@ -20,6 +20,13 @@ def test_only_the_newest_two_stay_by_number_not_by_name(tmp_path: Path):
     assert [path.name for path in states(tmp_path)] == ["9.state", "10.state"]
 
 
+def test_states_of_a_run_that_was_given_up_do_not_outlive_the_one_that_went_on_before_them(tmp_path: Path):
+    for iteration in (2, 4, 6):
+        torch.save({}, tmp_path / f"{iteration}.state")
+    write_state(tmp_path, 3, {"iter": 3})
+    assert [path.name for path in states(tmp_path)] == ["2.state", "3.state"]
+
+
 def test_what_a_killed_process_left_half_written_goes(tmp_path: Path):
     (tmp_path / ".part-123-abcd").write_bytes(b"half")
     write_state(tmp_path, 1, {})
