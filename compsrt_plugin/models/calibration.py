@@ -71,7 +71,7 @@ def condition_weights(network: nn.Module, patches: CalibrationPatches, tolerance
         patches: on which a layer's outputs are to stay.
         tolerance: by which share of their norm they may move.
     """
-    statistics, device = gather_statistics(network, patches("conditioning")), patches.device
+    statistics = gather_statistics(network, patches("conditioning"))
     layers = {name: layer for name, layer in quantized_layers(network) if name in statistics}
     shapes: dict[torch.Size, list[str]] = {}
     for name, layer in layers.items():
