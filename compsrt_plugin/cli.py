@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
@@ -46,6 +47,7 @@ basicsr COMMAND --help tells more. Pictures, tables and logs go to ./results, ne
 
 # what a user can cause and cure: said in one line
 USER_OS_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+BASICSR_NOT_WRITTEN = "Failed in writing images."  # all that BasicSR's own models say of a full disk
 
 
 class Command(Protocol):
@@ -73,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after `basicsr`; by default those of the command line.
     """
+    _write_any_text()
     try:
         return dispatch(list(sys.argv[1:] if argv is None else argv))
     except CompSRTError as error:
@@ -81,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write("basicsr: interrupted\n")
         return 130
     except OSError as error:
+        if str(error) == BASICSR_NOT_WRITTEN:
+            return _complain("a picture could not be written; free some space, or choose a folder you may write to")
         if error.errno not in USER_OS_ERRORS:
             raise
         place = f": {error.filename}" if error.filename else ""
@@ -128,6 +133,12 @@ def dispatch(argv: list[str]) -> int:
 
     with own_code(args.code):
         return command.run(args)
+
+
+def _write_any_text() -> None:
+    """Let stdout escape characters that its encoding lacks, as stderr does, instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(line: str) -> int:

@@ -102,9 +102,14 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
         (CompSRTError("a is b"), 2, "basicsr: error: a is b\n"),
         (KeyboardInterrupt(), 130, "basicsr: interrupted\n"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "basicsr: error: No space left on device; .*\n"),
+        (
+            OSError("Failed in writing images."),
+            2,
+            "basicsr: error: a picture could not be written; free some space.*\n",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "basicsr: error: Permission denied: /x; .*\n"),
     ],
-    ids=["mistake", "interrupted", "disk full", "no permission"],
+    ids=["mistake", "interrupted", "disk full", "BasicSR's picture", "no permission"],
 )
 def test_what_a_user_can_cause_is_one_line(
     error: BaseException,

@@ -6,8 +6,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compsrt_plugin.errors import CompSRTError
+
+if TYPE_CHECKING:
+    from compsrt_plugin.inference import Tile
 
 DESCRIPTION = """\
 Enlarge pictures with a quantized network: the one that comes with the package, or your own (--model).
@@ -67,13 +71,12 @@ def run(args: argparse.Namespace) -> int:
     from compsrt_plugin.upscaling.jobs import list_jobs
     from compsrt_plugin.upscaling.network import find_network
 
-    jobs = list_jobs(args.inputs, Path(args.out).expanduser(), f".{args.format}" if args.format else None)
+    jobs = list_jobs(args.inputs, args.out, f".{args.format}" if args.format else None)
     for flag, value in (("--threads", args.threads), ("--tile", args.tile)):
         if value is not None and value < 1:
             raise CompSRTError(f"{flag} is {value}", allowed="1 or more")
     path = find_network(args.scale, args.bits, args.model)
 
-    from compsrt_plugin.inference import Tile
     from compsrt_plugin.report.results import count_of
     from compsrt_plugin.upscaling.network import network_for
     from compsrt_plugin.upscaling.run import run_jobs
@@ -83,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
     threads = args.threads
     if threads is None and share.local_count > 1:
         threads = max(1, (os.cpu_count() or 1) // share.local_count)
-    tile = None if args.tile is None else Tile(args.tile, min(OVERLAP, (args.tile - 1) // 4))
     network = network_for(path, threads)
+    tile = None if args.tile is None else _tile(args.tile, network.window)
     for what, asked, found in (("-s", args.scale, network.scale), ("--bits", args.bits, network.bits)):
         if asked is not None and asked != found:
             raise CompSRTError(f"{what} is {asked}, but {path} has {found}", hint=f"leave {what} out")
@@ -105,6 +108,19 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
     share.everyones(None)  # not before the summary is out
     return 1 if total[0].failures else 0
+
+
+def _tile(size: int, window: int) -> Tile:
+    """Return the tile of `--tile`; raises CompSRTError for one that holds no whole window besides its overlap."""
+    from compsrt_plugin.inference import Tile, check_tile
+
+    tile = Tile(size, min(OVERLAP, (size - 1) // 4))
+    try:
+        check_tile(tile, window)
+    except CompSRTError as error:
+        allowed = f"{2 * window} or more: the network's windows have {window} pixels"
+        raise CompSRTError(f"--tile is {size}", allowed=allowed) from error
+    return tile
 
 
 def _say(line: str) -> None:

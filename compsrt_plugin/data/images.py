@@ -77,6 +77,7 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         CompSRTError: the file cannot be read, is empty, or has no header of a picture.
     """
+    refuse_special(path)
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -120,12 +121,22 @@ def picture_bytes(path: Path) -> bytes:
         CompSRTError: it cannot be read, or is empty.
     """
     try:
+        if not path.is_file() and path.exists() and not path.is_dir():
+            raise CompSRTError(
+                f"cannot read the picture {path}: it is not a regular file"
+            )  # a pipe would be waited for
         content = path.read_bytes()
     except OSError as error:
         raise CompSRTError(f"cannot read the picture {path}: {error.strerror or error}") from error
     if not content:
         raise CompSRTError(f"the picture {path} is empty (0 bytes)", hint="copy it again or remove it")
     return content
+
+
+def refuse_special(path: Path) -> None:
+    """Raise CompSRTError for a pipe or a device: to open one would wait, or never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CompSRTError(f"cannot read the picture {path}: it is not a regular file")
 
 
 def damaged_picture(path: Path, error: Exception) -> CompSRTError:

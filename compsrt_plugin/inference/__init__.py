@@ -1,5 +1,6 @@
 """Running a network on pictures of any size: padding to whole windows, tiles, and what the memory allows."""
 
+from compsrt_plugin.inference.grid import check_tile
 from compsrt_plugin.inference.memory import choose_tile
 from compsrt_plugin.inference.padding import PADDINGS, mirrored_indices, pad_to_windows
 from compsrt_plugin.inference.tiles import Box, Network, Progress, Tile, super_resolve, tiles_of
@@ -10,6 +11,7 @@ __all__ = [
     "Network",
     "Progress",
     "Tile",
+    "check_tile",
     "choose_tile",
     "mirrored_indices",
     "pad_to_windows",

@@ -63,13 +63,9 @@ def spans(length: int, padded: int, window: int, tile: Tile) -> list[Span]:
     """
     if tile.size >= padded:
         return [Span(0, padded, 0, length)]
+    check_tile(tile, window)
     shared = shared_pixels(tile.overlap, window)
     most = tile.size // window * window - shared  # between the starts of two neighbours
-    if most < window:
-        raise CompSRTError(
-            f"tile.size is {tile.size} with tile.overlap {tile.overlap}",
-            allowed=f"sizes from {shared + window} at this overlap: the network's windows have {window} pixels",
-        )
     number = -(-(padded - shared) // most)
     step = -(-(padded - shared) // (number * window)) * window
     size = step + shared
@@ -78,6 +74,16 @@ def spans(length: int, padded: int, window: int, tile: Tile) -> list[Span]:
     cut = [Span(start, start + size, first, last) for start, first, last in zip(starts, cuts, cuts[1:])]
     # a last tile of nothing but padding keeps nothing
     return [Span(s.start, s.end, s.first, min(s.last, length)) for s in cut if s.first < min(s.last, length)]
+
+
+def check_tile(tile: Tile, window: int) -> None:
+    """Raise CompSRTError for a tile that holds no whole window besides its overlap."""
+    least = shared_pixels(tile.overlap, window) + window
+    if tile.size // window * window < least:
+        raise CompSRTError(
+            f"tile.size is {tile.size} with tile.overlap {tile.overlap}",
+            allowed=f"sizes from {least} at this overlap: the network's windows have {window} pixels",
+        )
 
 
 def shared_pixels(overlap: int, window: int) -> int:

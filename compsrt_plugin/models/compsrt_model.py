@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
-from basicsr.utils import get_root_logger, imwrite
+from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -22,10 +22,11 @@ from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import TileBlock
+from compsrt_plugin.data.images import write_image
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference import PADDINGS, Network, Tile, choose_tile, pad_to_windows, super_resolve
+from compsrt_plugin.inference import PADDINGS, Network, Tile, check_tile, choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.models.calibrating import CalibratingModel
 from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, counted, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
@@ -94,6 +95,8 @@ class CompSRTModel(CalibratingModel):
             opt["network_g"] = check_network(opt["network_g"], scale, param_key=opt["path"]["param_key_g"])
         self._teacher: nn.Module | None = None
         super().__init__(opt)
+        if self.tile is not None:
+            check_tile(self.tile, self.get_bare_model(self.net_g).window_size)
         if not self.is_train:
             self.judge = self._new_judge()
         self.sets_tested = 0
@@ -239,7 +242,7 @@ class CompSRTModel(CalibratingModel):
             if save_img:
                 suffix = self.opt["val"].get("suffix") or current_iter
                 folder = Path(self.opt["path"]["visualization"]) / name
-                imwrite(pictures["quantized"], str(folder / f"{lq_name}_{suffix}.png"))
+                write_image(folder / f"{lq_name}_{suffix}.png", pictures["quantized"])
                 if name == PICTURED:
                     self.judge.save_comparison(folder / f"{image}_comparison.png", name, image, pictures, gt)
         share_scores(self.judge.results, name)

@@ -21,7 +21,6 @@ from compsrt_plugin.upscaling.picture import Picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 SEVERAL_ALLOWED = "MPO"  # what Pillow makes of a phone's JPEG with a smaller one behind it; the first counts
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 ALLOWED = "PNG, JPEG, WebP or TIFF with one picture, grey or RGB, 8 or 16 bits, with or without alpha"
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # a TIFF's tags
 PNG_GREY_ALPHA = 4  # colour type, in the byte behind the depth

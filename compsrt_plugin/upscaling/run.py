@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from compsrt_plugin.data.images import image_size
@@ -16,14 +19,21 @@ from compsrt_plugin.data.journal import Journal
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError, write_whole
 from compsrt_plugin.inference import Tile
+from compsrt_plugin.inference.memory import GIB, free_memory
 from compsrt_plugin.upscaling.enlarge import enlarge
+from compsrt_plugin.upscaling.formats import KINDS
 from compsrt_plugin.upscaling.jobs import Job
 from compsrt_plugin.upscaling.network import OpenNetwork
 from compsrt_plugin.upscaling.reading import read_picture
-from compsrt_plugin.upscaling.writing import KINDS, check_fits, encode
+from compsrt_plugin.upscaling.writing import check_fits, encode
 
-RECIPE = 1  # counts up when the same source and settings give other pixels: results made before are then made again
+RECIPE = 2  # counts up when the same source and settings give other pixels: results made before are then made again
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total:.2f} MP [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+
+# what ails the name or size of one result alone: a name too long or of characters that the file system does not
+# have, a file where a folder should be, a file larger than the file system holds
+OF_ONE_RESULT = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG}
+FLOAT_BYTES = 12  # of an enlarged pixel, before it is rounded
 
 
 @dataclass
@@ -85,7 +95,8 @@ def run_jobs(
         show_progress: on a terminal.
 
     Raises:
-        UnwritableError: nothing can be written there; the next picture would fail as well.
+        UnwritableError: nothing can be written there; the next picture would fail as well. Nothing else that one
+            picture does ends the run.
     """
     summary, journal = Summary(), Journal(root)
     todo: list[tuple[Job, list[Any], float]] = []
@@ -111,11 +122,12 @@ def run_jobs(
                 summary.megapixels += _do(job, network, tile, bar, megapixels)
                 journal.add(_place(job, root), made_from)
                 summary.made += 1
-            except UnwritableError:
-                raise
-            except CompSRTError as error:
-                summary.failures.append(str(error))
-                bar.write(f"basicsr upscale: {error}", file=sys.stderr)
+            except Exception as error:
+                if isinstance(error, UnwritableError) and not _of_one_result(error):
+                    raise
+                line = str(error) if isinstance(error, CompSRTError) else _fault_of_ours(job.source, error)
+                summary.failures.append(line)
+                bar.write(f"basicsr upscale: {line}", file=sys.stderr)
             finally:
                 summary.seconds = time.perf_counter() - start
             bar.update(before + megapixels - bar.n)
@@ -137,9 +149,10 @@ def _do(job: Job, network: OpenNetwork, tile: Tile | None, bar: tqdm[Any], megap
     picture = read_picture(job.source)
     kind = KINDS[job.target.suffix.lower()]
     height, width = (side * network.scale for side in picture.size)
-    samples = picture.samples()
+    sample_bytes = picture.samples().nbytes * network.scale**2
     try:
-        check_fits(kind, height, width, picture.alpha is not None, samples.nbytes * network.scale**2)
+        check_fits(kind, height, width, picture.alpha is not None, sample_bytes)
+        _check_memory(height, width, sample_bytes)
         made = enlarge(picture, network.run, scale=network.scale, window=network.window, tile=tile, progress=counted)
         content = encode(made, kind)
     except CompSRTError as error:
@@ -153,6 +166,30 @@ def _do(job: Job, network: OpenNetwork, tile: Tile | None, bar: tqdm[Any], megap
         ) from error
     write_whole(job.target, content, sync=False)
     return height * width / 1e6
+
+
+def _check_memory(height: int, width: int, sample_bytes: int) -> None:
+    """Refuse what cannot fit, since the system may end a process that takes more memory than there is."""
+    needed, free = height * width * FLOAT_BYTES + sample_bytes, free_memory(torch.device("cpu"))
+    if needed > free:
+        raise CompSRTError(
+            f"the result, {width} x {height} pixels, takes {needed / GIB:.1f} GiB of memory",
+            allowed=f"the {free / GIB:.1f} GiB that are free",
+            hint="cut the picture into parts, or take a smaller scale (-s 2)",
+        )
+
+
+def _of_one_result(error: UnwritableError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in OF_ONE_RESULT
+
+
+def _fault_of_ours(source: Path, error: Exception) -> str:
+    """Return the line for an error that no one foresaw; it says where it happened, for whoever reports it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "compsrt_plugin" in Path(frame.filename).parts] or frames
+    place = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}"
+    said = " ".join(str(error).split())
+    return f"{source}: not made, by a fault of this program: {type(error).__name__}: {said} ({place}); please report it"
 
 
 def _made_from(source: Path, network: OpenNetwork, tile: Tile | None) -> list[Any]:

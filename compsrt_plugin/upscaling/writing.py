@@ -17,7 +17,6 @@ from compsrt_plugin.upscaling.picture import Picture
 from compsrt_plugin.upscaling.png import encode_png
 from compsrt_plugin.upscaling.tiff import LARGEST_BYTES, encode_tiff
 
-KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP", ".tif": "TIFF", ".tiff": "TIFF"}
 LONGEST_SIDE = {"JPEG": 65_500, "WebP": 16_383}  # pixels; libjpeg's and the format's own limits
 OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
@@ -30,7 +29,7 @@ def check_fits(kind: str, height: int, width: int, alpha: bool, sample_bytes: in
     """Check that a format can hold a picture before it is made.
 
     Args:
-        kind: a value of `KINDS`.
+        kind: a value of `formats.KINDS`.
         height, width: in pixels.
         alpha: whether it has alpha.
         sample_bytes: of all samples together.
@@ -58,7 +57,7 @@ def encode(picture: Picture, kind: str) -> bytes:
 
     Args:
         picture: what to write; JPEG and WebP hold it in 8 bits, each sample the nearest.
-        kind: a value of `KINDS`. JPEG has quality 95 with full colour resolution, the others lose nothing.
+        kind: a value of `formats.KINDS`. JPEG has quality 95 with full colour resolution, the others lose nothing.
 
     Raises:
         CompSRTError: the EXIF data are longer than a JPEG can hold.

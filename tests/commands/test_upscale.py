@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -75,6 +76,9 @@ def test_without_the_engine_that_is_said_once(here: Path, no_engine: None, capsy
         (["in", "-o", "out", "--model", "net.safetensors", "-s", "2"], "-s is 2, but net.safetensors has 4"),
         (["in", "-o", "out", "--model", "net.safetensors", "--bits", "2"], "--bits is 2, but net.safetensors has 3"),
         (["in", "-o", "out", "--tile", "0"], "--tile is 0; allowed: 1 or more"),
+        (["in", "-o", "out", "--tile", "8"], "--tile is 8; allowed: 16 or more: the network's windows have 8 pixels"),
+        (["in", "-o", "out", "--tile", "15"], "--tile is 15; allowed: 16 or more"),
+        (["in/a.png", "-o", "x.bmp"], "-o x.bmp: no .bmp files can be written"),
         (["in", "-o", "out", "-s", "5"], "argument -s/--scale: invalid choice"),
         (["in"], "the following arguments are required: -o"),
     ],
@@ -106,6 +110,20 @@ def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]):
     assert main(["upscale", "--help"]) == 0
     text = capsys.readouterr().out
     assert text.count("\n  basicsr upscale ") >= 4 and "torchrun" in text and "exit code: 0" in text
+
+
+def test_the_smallest_tile_that_is_allowed_works(here: Path):
+    assert main(["upscale", "in", "-o", "out", "--model", "net.safetensors", "--tile", "16"]) == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_path_that_stdout_cannot_encode_is_escaped(here: Path, encoding: str):
+    name = os.fsdecode(b"\xe2\x82\xac \xff")  # a euro sign, and a byte that is no UTF-8
+    command = ["-m", "compsrt_plugin", "upscale", "in/a.png", "-o", name, "--model", "net.safetensors"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, *command], capture_output=True, check=False, timeout=300, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b": 1 made" in done.stdout and Path(name, "a.png").is_file()
 
 
 def test_processes_share_the_work_and_wait_for_the_last_although_one_has_a_bad_file(here: Path):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,29 @@ def test_tiles_hardly_change_the_scores_and_are_recorded(large: Place) -> None:
         assert tiled["datasets"]["Mine"][method] != whole["datasets"]["Mine"][method]  # it was cut indeed
         psnr = [scores["datasets"]["Mine"][method]["psnr"] for scores in (whole, tiled)]
         assert psnr[0] == pytest.approx(psnr[1], abs=0.1)
+
+
+def test_a_tile_without_a_whole_window_is_refused_before_the_first_picture(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("compsrt_plugin.models.judge.Judge.judge", lambda *_: pytest.fail("a picture was begun"))
+    assert place.run("test", "--force_yml", "tile:size=8", "tile:overlap=1") == 2
+    assert "tile.size is 8 with tile.overlap 1; allowed: sizes from 16" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_while_output_pictures_are_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = os.replace
+
+    def full(part: str, target: Path) -> None:
+        if str(target).endswith(".png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(part, target)
+
+    monkeypatch.setattr("compsrt_plugin.files.os.replace", full)
+    assert place.run("test", "--force_yml", "val:save_img=true") == 2
+    assert re.search(r"basicsr: error: cannot write .*\.png: No space left on device", capsys.readouterr().err)
 
 
 def test_pictures_are_cut_by_themselves_where_memory_would_not_suffice(

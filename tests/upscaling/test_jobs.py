@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def targets(*inputs: str, out: str = "out", suffix: str | None = None) -> list[str]:
-    return [f"{job.source}>{job.target}" for job in list_jobs(inputs, Path(out), suffix).jobs]
+    return [f"{job.source}>{job.target}" for job in list_jobs(inputs, out, suffix).jobs]
 
 
 def test_a_folder_gives_its_own_pictures_and_counts_the_rest():
@@ -70,6 +70,39 @@ def test_one_picture_may_be_given_a_name_and_with_it_another_format():
     assert targets("one.webp", out="folder.png") == ["one.webp>folder.png/one.webp"]
 
 
+def test_a_folder_may_end_like_a_file_if_that_is_meant():
+    assert targets("in/a.png", out="x.bmp/") == ["in/a.png>x.bmp/a.png"]
+    assert list_jobs(["in/a.png"], "x.png/").jobs[0].target == Path("x.png/a.png")
+    assert targets("in", out="large.v2")[0] == "in/a.png>large.v2/a.png"
+    Path("x.gif").mkdir()
+    assert targets("in/a.png", out="x.gif") == ["in/a.png>x.gif/a.png"]
+
+
+@pytest.mark.parametrize("name", ["p.jfif", "p.jpe", "p.JPE"])
+def test_all_endings_of_a_jpeg_are_known(name: str):
+    Path(f"in/deep/{name}").touch()
+    assert f"in/deep/{name}>out/{name}" in targets("in/deep")
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"),
+    [
+        (b"\x89PNG\r\n\x1a\n", ".png"),
+        (b"\xff\xd8\xff\xe0", ".jpg"),
+        (b"RIFF\0\0\0\0WEBP", ".webp"),
+        (b"II*\0", ".tif"),
+        (b"MM\0+", ".tif"),
+        (b"GIF89a", ""),
+        (b"", ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["p", "p.png.download", "p.dat"])
+def test_a_picture_with_no_or_another_ending_gets_that_of_its_content(content: bytes, ending: str, name: str):
+    Path(name).write_bytes(content)
+    assert targets(name) == [f"{name}>out/{name}{ending}"]
+    assert targets(name, suffix=".png") == [f"{name}>out/{Path(name).stem}.png"]
+
+
 def test_a_format_changes_every_ending():
     assert targets("in", suffix=".png") == ["in/a.png>out/a.png", "in/b.JPG>out/b.png"]
 
@@ -91,11 +124,24 @@ def test_the_same_file_named_twice_is_one_job():
         (["in"], "in", None, "in/a.png would replace in/a.png"),
         (["in/a.png"], "./in/../in/a.png", None, "would replace in/a.png"),
         (["in/a.png", "in/deep/er/a.png"], "out", None, "would both become out/a.png"),
+        (["in/a.png"], "x.bmp", None, "-o x.bmp: no .bmp files can be written; allowed: a folder, or for one picture"),
+        (["in/*.png"], "x.gif", None, "-o x.gif: no .gif files can be written"),
+        (["in/a.png"], "x.pngg", None, "-o x.pngg: no .pngg files can be written"),
+        (["in/a.png"], "deep/x.JP2", None, "no .JP2 files can be written"),
+        (["in"], "x.bmp", None, "-o x.bmp: no .bmp files can be written"),
+        (["in/a.png", "one.webp"], "x.pdf", None, "-o x.pdf: no .pdf files can be written"),
+        (["pipe.png"], "out", None, "pipe.png is neither a file nor a folder"),
+        (["nowhere.png"], "out", None, "nowhere.png is a link that leads nowhere"),
+        (["circle.png"], "out", None, "circle.png is a link that leads nowhere"),
+        (["n" * 300], "out", None, "File name too long"),
     ],
 )
 def test_a_mistake_is_named_before_anything_is_made(inputs, out, suffix, says):
+    os.mkfifo("pipe.png")
+    Path("nowhere.png").symlink_to("none.png")
+    Path("circle.png").symlink_to("circle.png")
     with pytest.raises(CompSRTError) as caught:
-        list_jobs(inputs, Path(out), suffix)
+        list_jobs(inputs, out, suffix)
     assert says in str(caught.value)
 
 

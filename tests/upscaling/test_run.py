@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -98,21 +99,84 @@ def test_memory_that_does_not_suffice_fails_one_picture_alone(pictures: Path):
     assert counts(summary) == (0, 0, 3) and "--tile" in summary.failures[0]
 
 
-def test_a_bug_is_not_taken_for_a_bad_file(pictures: Path):
-    def broken(x: Tensor) -> Tensor:
-        raise RuntimeError("shapes do not match")
+def test_a_fault_of_ours_ends_one_picture_and_is_named_as_ours(pictures: Path):
+    calls = []
 
-    with pytest.raises(RuntimeError, match="shapes"):
-        go(pictures, replace(NETWORK, run=broken))
+    def broken_once(x: Tensor) -> Tensor:
+        calls.append(x)
+        if len(calls) == 1:
+            raise RuntimeError("shapes do not\nmatch")
+        return repeat(x)
+
+    summary = go(pictures, replace(NETWORK, run=broken_once))
+    assert counts(summary) == (2, 0, 1)
+    assert "a.png: not made, by a fault of this program: RuntimeError: shapes do not match (" in summary.failures[0]
+
+
+@pytest.mark.parametrize("step", ["read_picture", "enlarge", "encode", "check_fits", "write_whole"])
+@pytest.mark.parametrize("error", [KeyError(".jfif"), OSError(5, "Input/output error"), AssertionError(), ValueError])
+def test_nothing_that_one_picture_does_ends_the_run(pictures: Path, monkeypatch: pytest.MonkeyPatch, step, error):
+    real, calls = getattr(run_module, step), []
+
+    def fails_once(*args, **how):
+        calls.append(args)
+        if len(calls) == 2:
+            raise error
+        return real(*args, **how)
+
+    monkeypatch.setattr(run_module, step, fails_once)
+    summary = go(pictures)
+    assert counts(summary) == (2, 0, 1) and "b.jpg: not made" in summary.failures[0]
+    assert counts(go(pictures)) == (1, 2, 0)
 
 
 def test_a_full_disk_ends_the_run(pictures: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(*_: object, **__: object) -> None:
-        raise UnwritableError("cannot write: no space")
+    real, calls = os.replace, []
 
-    monkeypatch.setattr(run_module, "write_whole", full)
-    with pytest.raises(UnwritableError):
+    def full(part: str, target: str) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(part, target)
+
+    monkeypatch.setattr("compsrt_plugin.files.os.replace", full)
+    with pytest.raises(UnwritableError, match=r"cannot write .*b\.jpg: No space left on device"):
         go(pictures)
+    assert [p.name for p in (pictures.parent / "out").iterdir() if p.name != ".compsrt_made.jsonl"] == ["a.png"]
+    assert counts(go(pictures)) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.EFBIG, errno.EILSEQ])
+def test_a_name_or_size_that_the_disk_does_not_take_fails_one_picture_alone(pictures: Path, monkeypatch, number: int):
+    real = os.replace
+
+    def picky(part: str, target: Path) -> None:
+        if Path(target).name == "b.jpg":
+            raise OSError(number, os.strerror(number))
+        real(part, target)
+
+    monkeypatch.setattr("compsrt_plugin.files.os.replace", picky)
+    summary = go(pictures)
+    assert counts(summary) == (2, 0, 1) and os.strerror(number) in summary.failures[0]
+
+
+def test_a_result_larger_than_the_memory_is_refused_before_it_is_begun(pictures: Path, monkeypatch):
+    monkeypatch.setattr(run_module, "free_memory", lambda _: 9 * 11 * 4 * (12 + 3) - 1)
+    summary = go(pictures, replace(NETWORK, run=lambda x: pytest.fail("begun")))
+    assert counts(summary) == (0, 0, 3) and "22 x 18 pixels, takes 0.0 GiB of memory" in summary.failures[0]
+    monkeypatch.setattr(run_module, "free_memory", lambda _: 9 * 11 * 4 * (12 + 3))
+    assert counts(go(pictures)) == (3, 0, 0)
+
+
+def test_links_that_lead_nowhere_and_pipes_are_named_and_the_rest_is_made(pictures: Path):
+    (pictures / "d.png").symlink_to("none.png")
+    (pictures / "e.png").symlink_to("e.png")
+    os.mkfifo(pictures / "f.png")
+    (pictures / "g.png").mkdir()
+    summary = go(pictures)
+    assert counts(summary) == (3, 0, 3)
+    for name, says in (("d.png", "No such file"), ("e.png", "symbolic links"), ("f.png", "not a regular file")):
+        assert any(name in line and says in line for line in summary.failures), (name, summary.failures)
 
 
 def test_sources_are_left_as_they_are(pictures: Path):
