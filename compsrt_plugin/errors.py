@@ -18,11 +18,16 @@ class CompSRTError(Exception):
         allowed: what would have been accepted.
         hint: the next step.
 
+    torch hands an error of a data loader's worker on as one of the same type with the worker's traceback for its text;
+    the text's last line is what was said.
+
     >>> str(CompSRTError("quant.bits is 9", allowed="2 to 8", hint="set quant.bits: 3"))
     'quant.bits is 9; allowed: 2 to 8; set quant.bits: 3'
     """
 
     def __init__(self, what: str, *, allowed: str | None = None, hint: str | None = None) -> None:
+        if what.startswith("Caught ") and "\nOriginal Traceback" in what:
+            what = what.rstrip().splitlines()[-1].partition(": ")[2]
         parts = [what]
         if allowed:
             parts.append(f"allowed: {allowed}")

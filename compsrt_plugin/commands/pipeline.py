@@ -74,10 +74,17 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
     from compsrt_plugin import register
 
     register()
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    from compsrt_plugin.data.basicsr_sets import check_basicsr_sets
+
     _check_names(options)
-    _check_folders(options["datasets"])
+    ours = hasattr(MODEL_REGISTRY.get(options["model_type"]), "prepare_pictures")
+    check_basicsr_sets(options, ours=ours)
     _check_devices(options["num_gpu"])
-    _settle_seed(options, command)
+    if command == "train" and ours and options.get("manual_seed") is None:
+        # BasicSR draws one in each process, and anew when a run goes on: patches would not be those of one run
+        options["manual_seed"] = 0
     with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
         resolved = Path(folder, source.name)
         resolved.write_text(_option_text(source, options, changed=options != given), encoding="utf-8")
@@ -116,33 +123,12 @@ def _check_names(options: Mapping[str, Any]) -> None:
         _known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY.keys())
 
 
-def _check_folders(datasets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Look for the folders of BasicSR's own data sets, which fail on a missing one; ours leave a test set out."""
-    for phase, dataset in datasets.items():
-        for key, folder in dataset.items():
-            given = key.startswith("dataroot") and folder is not None and dataset["type"] != "CompSRTPairedDataset"
-            if given and not Path(str(folder)).expanduser().is_dir():
-                raise CompSRTError(f"datasets.{phase}.{key} {folder} is not a folder", hint="check the path")
-
-
 def _check_devices(num_gpu: int | str) -> None:
     import torch
 
     found = torch.cuda.device_count()
     if num_gpu != "auto" and int(num_gpu) > found:
         raise CompSRTError(f"num_gpu is {num_gpu}, {found} found", hint="num_gpu: auto takes what is there, 0 the CPU")
-
-
-def _settle_seed(options: dict[str, Any], command: str) -> None:
-    """Give a training of ours without `manual_seed` the seed 0.
-
-    BasicSR draws one in each process, and anew when a run goes on: patches would not be those of one run.
-    """
-    from basicsr.utils.registry import MODEL_REGISTRY
-
-    ours = hasattr(MODEL_REGISTRY.get(options["model_type"]), "prepare_pictures")
-    if command == "train" and ours and options.get("manual_seed") is None:
-        options["manual_seed"] = 0
 
 
 def _known(key: str, name: Any, known: Iterable[str]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from compsrt_plugin.data.images import SUFFIXES, image_size, read_image
 from compsrt_plugin.errors import CompSRTError, nearest
@@ -22,6 +23,17 @@ def smallest_lr(scale: int) -> int:
     5
     """
     return math.ceil((SSIM_WINDOW + 2 * scale) / scale)
+
+
+def crop_side(options: Mapping[str, Any]) -> int:
+    """Return the side of a training crop in LR pixels; CompSRTError without a usable `gt_size`."""
+    side, scale = options.get("gt_size"), options["scale"]
+    if not isinstance(side, int) or isinstance(side, bool) or side < scale:
+        raise CompSRTError(
+            f"gt_size of data set {options['name']} is {side!r}",
+            allowed="the side of training crops, in HR pixels",
+        )
+    return side // scale
 
 
 def check_pairs(
@@ -58,13 +70,7 @@ def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool,
     def check(pair: tuple[Path, Path]) -> None:
         hr, lr = pair
         hr_size, lr_size = ((read_image(p).shape[:2] if decode else image_size(p)) for p in pair)
-        _check_sizes(hr, hr_size, lr, lr_size, scale, exact)
-        if min(lr_size) < min_lr:
-            raise CompSRTError(
-                f"the LR picture {lr} is too small ({_pixels(lr_size)})",
-                allowed=f"at least {min_lr}×{min_lr}, for {'training crops' if exact else 'SSIM'} at x{scale}",
-                hint=f"remove it and {hr}" + (", or lower gt_size (for bounds: patch_size)" if exact else ""),
-            )
+        check_sizes(hr, hr_size, lr, lr_size, scale, min_lr=min_lr, exact=exact)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as executor:  # decoding leaves Python's lock alone
         try:
@@ -74,7 +80,27 @@ def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool,
             executor.shutdown(cancel_futures=True)
 
 
-def _check_sizes(
+def check_sizes(
+    hr: Path,
+    hr_size: tuple[int, ...],
+    lr: Path,
+    lr_size: tuple[int, ...],
+    scale: int,
+    *,
+    min_lr: int,
+    exact: bool,
+) -> None:
+    """Check the sizes (height, width) of one pair; other arguments and errors as in `check_pairs`."""
+    _check_match(hr, hr_size, lr, lr_size, scale, exact)
+    if min(lr_size) < min_lr:
+        raise CompSRTError(
+            f"the LR picture {lr} is too small ({_pixels(lr_size)})",
+            allowed=f"at least {min_lr}×{min_lr}, for {'training crops' if exact else 'SSIM'} at x{scale}",
+            hint=f"remove it and {hr}" + (", or lower gt_size (for bounds: patch_size)" if exact else ""),
+        )
+
+
+def _check_match(
     hr: Path, hr_size: tuple[int, ...], lr: Path, lr_size: tuple[int, ...], scale: int, exact: bool
 ) -> None:
     spare = 1 if exact else math.lcm(scale, COMMON_CROP)
@@ -101,7 +127,7 @@ def _pixels(size: Sequence[int]) -> str:
 
 def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[tuple[Path, Path]]:
     """Pair the files of both folders by name; raises CompSRTError for one that is left over."""
-    hr_files, lr_files = _visible_files(hr_dir), _visible_files(lr_dir)
+    hr_files, lr_files = visible_files(hr_dir), visible_files(lr_dir)
     rule = f"the HR file's name in filename_tmpl {filename_tmpl!r}, with the HR file's ending"
     pairs = {}
     for hr in hr_files.values():
@@ -121,7 +147,7 @@ def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[
     return list(pairs.values())
 
 
-def _visible_files(folder: Path) -> dict[str, Path]:
+def visible_files(folder: Path) -> dict[str, Path]:
     """Return name → file of all that BasicSR would take for a picture, sorted; raises CompSRTError."""
     try:
         files = {p.name: p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and p.is_file()}

@@ -13,15 +13,15 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.checks import number
-from compsrt_plugin.data.checks import check_files, check_pairs, smallest_lr
+from compsrt_plugin.data.basicsr_sets import BACKENDS
+from compsrt_plugin.data.checks import check_files, check_pairs, crop_side, smallest_lr
+from compsrt_plugin.data.databases import check_databases
 from compsrt_plugin.data.embedded import SUBSETS
-from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.kept_pictures import KeptPicture, decoded, shrunk
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 HOLDOUT_SHARE = 0.1
-BACKENDS = ("disk", "lmdb", "memcached")
 
 
 @register_once(DATASET_REGISTRY)
@@ -51,6 +51,8 @@ class CompSRTPairedDataset(PairedImageDataset):
             other; a training set that is not there.
     """
 
+    finds_its_folders = True
+
     def __init__(self, opt: Mapping[str, Any]) -> None:
         options: dict[str, Any] = {**opt, "io_backend": dict(opt.get("io_backend") or {"type": "disk"})}
         backend = options["io_backend"].get("type")
@@ -69,7 +71,7 @@ class CompSRTPairedDataset(PairedImageDataset):
         options.update(dataroot_gt=str(roots.hr), dataroot_lq=str(roots.lr), filename_tmpl=roots.filename_tmpl)
         limits: dict[str, Any] = {
             "decode": not training,
-            "min_lr": _crop_side(options) if training else smallest_lr(options["scale"]),
+            "min_lr": crop_side(options) if training else smallest_lr(options["scale"]),
             "exact": training,
         }
         by_list = options.get("meta_info_file") is not None
@@ -80,6 +82,10 @@ class CompSRTPairedDataset(PairedImageDataset):
                 if roots.made_from is None:
                     raise
                 raise CompSRTError(f"{error}; they were made from {roots.made_from}: change them there") from error
+        if backend == "lmdb":
+            databases = {"dataroot_gt": roots.hr, "dataroot_lq": roots.lr}
+            limits.pop("decode")
+            check_databases(databases, f"data set {options['name']}", options["scale"], **limits)
         try:
             super().__init__(options)
         except (OSError, ValueError, AssertionError) as error:
@@ -105,13 +111,7 @@ class CompSRTPairedDataset(PairedImageDataset):
                 opt["gt_size"], opt["scale"], opt["use_hflip"], opt["use_rot"], paths["gt_path"]
             )
             return {**patches, **paths}
-        try:
-            return self._centre(super().__getitem__(index))
-        except Exception:
-            if self._on_disk:
-                for key in ("gt_path", "lq_path"):
-                    read_image(Path(self.paths[index][key]))  # knows better what is wrong with the file
-            raise
+        return self._centre(super().__getitem__(index))
 
     def _centre(self, pair: dict[str, Any]) -> dict[str, Any]:
         """Cut a pair that is judged to its middle."""
@@ -152,17 +152,6 @@ class CompSRTPairedDataset(PairedImageDataset):
                 )
             self.paths += [pair for pair, _ in fitting]
             self.kept += [picture for _, picture in fitting]
-
-
-def _crop_side(options: Mapping[str, Any]) -> int:
-    """Return the side of a training crop in LR pixels."""
-    side = options.get("gt_size")
-    if not isinstance(side, int) or side < options["scale"]:
-        raise CompSRTError(
-            f"gt_size of data set {options['name']} is {side!r}",
-            allowed="the side of training crops, in HR pixels",
-        )
-    return side // options["scale"]
 
 
 def _centre_side(options: Mapping[str, Any]) -> int | None:

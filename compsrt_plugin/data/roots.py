@@ -57,11 +57,7 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
         raise CompSRTError(f"the scale of data set {name} is {scale!r}", allowed="a whole number from 1 on")
     hr, lr = opt.get("dataroot_gt"), opt.get("dataroot_lq")
     if hr is None and lr is not None:
-        raise CompSRTError(
-            f"data set {name} has a dataroot_lq but no dataroot_gt",
-            allowed="both, dataroot_gt alone, or neither",
-            hint="pairs are needed: give the HR folder too",
-        )
+        raise no_originals(f"data set {name}", lr)
     if hr is not None and lr is not None:
         folders = _folder(name, "dataroot_gt", hr), _folder(name, "dataroot_lq", lr)
         return Roots(*folders, opt.get("filename_tmpl") or "{}")
@@ -78,6 +74,20 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
         divided = which == "calibration" and subset is not None
         return Roots(*embedded_pairs(which, scale, subset), f"{{}}x{scale}", divided=divided)
     return _by_name(name, scale, opt.get("filename_tmpl") or f"{{}}x{scale}")
+
+
+def no_originals(dataset: str, lr: Any) -> CompSRTError:
+    """Return what to raise where there is nothing to judge pictures by, or to train on.
+
+    Args:
+        dataset: what to call the data set.
+        lr: its folder of LR pictures.
+    """
+    return CompSRTError(
+        f"{dataset} has a dataroot_lq but no dataroot_gt: there are no originals",
+        allowed="both folders, or dataroot_gt alone (LR pictures are then made)",
+        hint=f"to enlarge pictures without judging them: basicsr upscale {lr} -o FOLDER",
+    )
 
 
 def _folder(name: str, key: str, given: Any) -> Path:

@@ -1,0 +1,108 @@
+"""What BasicSR 1.4.2's data sets need: pictures in one order, LMDBs opened once, one line for what cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compsrt_plugin.errors import CompSRTError
+
+
+def apply(rebind: Any) -> dict[str, str]:
+    """Put the repairs into BasicSR, once.
+
+    Args:
+        rebind: `compat`'s function (original, repaired) that replaces one in every module that imported it.
+
+    Returns:
+        Repair -> one line for `basicsr doctor`.
+    """
+    from basicsr import data
+    from basicsr.data import data_util
+    from basicsr.utils.file_client import LmdbBackend
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    if getattr(data.build_dataset, "repaired", False):
+        return {}
+    for _, kind in DATASET_REGISTRY:
+        if _is_basicsrs(kind):
+            kind.__getitem__ = _reading(kind.__getitem__)
+    rebind(data_util.paired_paths_from_folder, _sorting(data_util.paired_paths_from_folder))
+    rebind(data.build_dataset, _building(data.build_dataset))
+    LmdbBackend.__init__ = _open_once
+    return {
+        "data sets": "BasicSR's data sets do not name a picture that they cannot use, and take them in any order",
+        "lmdb": "BasicSR opens an LMDB once for each data set, which lmdb refuses: they share it",
+    }
+
+
+def _open_once(self: Any, db_paths: Any, client_keys: Any = "default", **_: Any) -> None:
+    """Take the place of `LmdbBackend.__init__`; what BasicSR lets one set of lmdb is what it takes by default."""
+    from compsrt_plugin.data.databases import open_database
+
+    keys = [client_keys] if isinstance(client_keys, str) else client_keys
+    self.db_paths = [str(path) for path in ([db_paths] if isinstance(db_paths, str) else db_paths)]
+    self._client = {key: open_database(Path(path)) for key, path in zip(keys, self.db_paths)}
+
+
+def _is_basicsrs(kind: Any) -> bool:
+    return kind.__module__.split(".")[0] == "basicsr"
+
+
+def _sorting(original: Any) -> Any:
+    def paired_paths_from_folder(*args: Any) -> list[dict[str, str]]:
+        return sorted(original(*args), key=lambda pair: pair["gt_path"])
+
+    return paired_paths_from_folder
+
+
+def _building(original: Any) -> Any:
+    def build_dataset(dataset_opt: dict[str, Any]) -> Any:
+        from basicsr.utils.registry import DATASET_REGISTRY
+
+        try:
+            return original(dataset_opt)
+        except CompSRTError:
+            raise
+        except Exception as error:
+            if not _is_basicsrs(DATASET_REGISTRY.get(dataset_opt["type"])):
+                raise  # of a user's own code the traceback is wanted
+            raise CompSRTError(f"data set {dataset_opt['name']}: {_reason(error)}") from error
+
+    build_dataset.repaired = True  # pyright: ignore[reportFunctionMemberAccess]
+    return build_dataset
+
+
+def _reading(original: Any) -> Any:
+    def __getitem__(self: Any, index: int) -> Any:
+        try:
+            return original(self, index)
+        except CompSRTError:
+            raise
+        except Exception as error:
+            raise _unusable(self, index, error) from error
+
+    return __getitem__
+
+
+def _unusable(dataset: Any, index: int, error: Exception) -> CompSRTError:
+    """Return what to raise for an entry of a data set that BasicSR stumbled over."""
+    from compsrt_plugin.data.images import read_image
+
+    entry = dataset.paths[index] if hasattr(dataset, "paths") else f"entry {index}"
+    files = [str(part) for part in (entry.values() if isinstance(entry, Mapping) else [entry])]
+    in_database = "db_paths" in (getattr(dataset, "io_backend_opt", None) or {})
+    try:
+        for file in files if hasattr(dataset, "paths") and not in_database else ():
+            read_image(Path(file))
+    except CompSRTError as found:
+        return found
+    told = ", ".join(dict.fromkeys(files))
+    return CompSRTError(f"data set {dataset.opt.get('name')}: {told} cannot be used ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no key {error}"
+    return str(error) or type(error).__name__
