@@ -46,6 +46,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=PYTHONS["REQUIRES"],
+    py_modules=["compsrt_plugin_startup"],
     packages=[
         *find_packages(include=["compsrt_plugin", "compsrt_plugin.*"]),
         "compsrt_plugin.archs",
@@ -86,5 +87,9 @@ setup(
         "onnx": ONNX,
         "zoo": ZOO,
     },
-    entry_points={"console_scripts": ["basicsr=compsrt_plugin.cli:main"]},
+    entry_points={
+        "console_scripts": ["basicsr=compsrt_plugin.cli:main"],
+        # called at the end of `import torch`: `from basicsr…` then works before `import compsrt_plugin` too
+        "torch.backends": ["compsrt_plugin=compsrt_plugin_startup:repair_torchvision"],
+    },
 )

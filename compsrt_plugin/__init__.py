@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-from compsrt_plugin import compat
+from compsrt_plugin import compat, source_folder
 
 __version__ = "0.1.0"
 
@@ -34,4 +34,5 @@ def register() -> None:
         importlib.import_module(module)
 
 
+source_folder.find_beside()
 compat.on_basicsr_import(register)

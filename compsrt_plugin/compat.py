@@ -1,7 +1,8 @@
 """What BasicSR 1.4.2 needs on today's torch and torchvision, and the check for a wrong `basicsr`.
 
-Each repair acts only where the fault is there. Two come before `import basicsr` (it cannot be imported
-otherwise), three after it; `apply()` does all of them in that order, and doing it twice changes nothing.
+Each repair acts only where the fault is there. Two come before `import basicsr`, which fails otherwise
+(`compsrt_plugin_startup`), the others after it; `apply()` does all of them in that order, and doing it twice changes
+nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ WANTED_NAMES = {
 }
 
 _in_force: dict[str, str] = {}  # repair -> one line for `basicsr doctor`
-_kept_alive: list[Any] = []  # operator declarations, which go when their object goes
 _waiting: list[Callable[[], None]] = []  # callbacks of an import that `check_basicsr` is in the middle of
 _checking = False
 
@@ -61,7 +61,9 @@ def apply() -> None:
 
 def repairs_in_force() -> list[str]:
     """Return one line per repair that `apply()` found necessary in this process."""
-    return list(_in_force.values())
+    import compsrt_plugin_startup
+
+    return [*compsrt_plugin_startup.in_force.values(), *_in_force.values()]
 
 
 def on_basicsr_import(callback: Callable[[], None]) -> None:
@@ -141,7 +143,7 @@ def _way_out(place: str) -> str:
     install = f"pip install basicsr=={WANTED_VERSION}"
     if "site-packages" not in place and "dist-packages" not in place:
         return f"take {Path(place).parent} off the Python path (or start from another folder), then {install}"
-    owners = getattr(importlib.metadata, "packages_distributions", dict)().get("basicsr", ["basicsr"])
+    owners = importlib.metadata.packages_distributions().get("basicsr", ["basicsr"])
     return f"pip uninstall -y {' '.join(sorted(set(owners)))}, then {install}"
 
 
@@ -177,50 +179,11 @@ class _ImportHook(importlib.abc.MetaPathFinder):
 
 def _prepare_import() -> None:
     """Do the repairs without which `import basicsr` fails."""
-    _define_missing_torchvision_ops()
-    _alias_functional_tensor()
+    import compsrt_plugin_startup  # not above: in a source folder it is found only after that has been prepared
+
+    compsrt_plugin_startup.repair_torchvision()
     # BasicSR's SwinIR builds its index with torch.meshgrid as it was meant to; the user can do nothing about it.
     warnings.filterwarnings("ignore", message=r"torch\.meshgrid: in an upcoming release")
-
-
-def _define_missing_torchvision_ops() -> None:
-    """Declare `torchvision::nms` and `qnms` where torchvision's own extension cannot be loaded.
-
-    A CUDA build of torchvision beside a CPU build of torch does not load its extension, quietly, and then
-    fails on the operators that should have been in it. We load the extension first, as torchvision does: if
-    that works there is nothing to repair, and if it does not, names without code are enough, since no SR
-    network suppresses boxes.
-    """
-    if "torchvision" in sys.modules or "torchvision::nms" in _in_force:
-        return
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        return
-    import torch
-
-    # several names: `_C.so`, `_C.cpython-311-x86_64-linux-gnu.so`, `_C.pyd`
-    extensions = [p for p in Path(spec.origin).parent.glob("_C.*") if p.suffix in (".so", ".pyd", ".dylib")]
-    for extension in extensions:
-        try:
-            torch.ops.load_library(str(extension))
-        except OSError:
-            continue
-        return
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _kept_alive.append(library)
-    _in_force["torchvision::nms"] = "torchvision's operators do not load beside this torch: declared empty"
-
-
-def _alias_functional_tensor() -> None:
-    """Give `torchvision.transforms.functional_tensor` back (renamed in 0.17; BasicSR imports it)."""
-    gone = "torchvision.transforms.functional_tensor"
-    if gone in sys.modules or importlib.util.find_spec("torchvision") is None:
-        return
-    if importlib.util.find_spec(gone) is None:
-        sys.modules[gone] = importlib.import_module("torchvision.transforms._functional_tensor")
-        _in_force[gone] = f"{gone} is gone: alias to _functional_tensor"
 
 
 def _rebind(original: Callable[..., Any], repaired: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("compsrt_plugin", "archs", "options", "setup.py", "pyproject.toml", "README.md")
+SOURCES = ("compsrt_plugin", "archs", "options", "compsrt_plugin_startup.py", "setup.py", "pyproject.toml", "README.md")
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.machinery
 import os
 from functools import lru_cache
-from pathlib import Path
 
 from compsrt_plugin.engine import structures
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.source_folder import compiled, how_to_build
 
 LEVEL_VARIABLE = "COMPSRT_ENGINE_LEVEL"
 """Environment variable: use no higher level of instructions than this one of `LEVELS`."""
@@ -21,22 +20,17 @@ STAGES = ("transform", "quantize", "products", "scores", "softmax", "map_product
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
     """Return the loaded library, or None where it was not built or is of another version."""
-    found = [
-        path
-        for suffix in importlib.machinery.EXTENSION_SUFFIXES
-        if (path := Path(__file__).with_name(f"_engine{suffix}")).is_file()
-    ]
-    for path in found:
-        try:
-            loaded = ctypes.CDLL(str(path))
-            _declare(loaded)
-        except (OSError, AttributeError):
-            continue
-        sizes = (ctypes.c_int32 * len(structures.IN_ORDER))()
-        loaded.compsrt_sizes(sizes)
-        if list(sizes) == [ctypes.sizeof(kind) for kind in structures.IN_ORDER]:
-            return loaded
-    return None
+    path = compiled("engine", "_engine")
+    if path is None:
+        return None
+    try:
+        loaded = ctypes.CDLL(str(path))
+        _declare(loaded)
+    except (OSError, AttributeError):
+        return None
+    sizes = (ctypes.c_int32 * len(structures.IN_ORDER))()
+    loaded.compsrt_sizes(sizes)
+    return loaded if list(sizes) == [ctypes.sizeof(kind) for kind in structures.IN_ORDER] else None
 
 
 def _declare(loaded: ctypes.CDLL) -> None:
@@ -62,7 +56,7 @@ def level() -> str:
     """
     loaded = library()
     if loaded is None:
-        raise CompSRTError(missing(), hint="install it again where there is a C++ compiler")
+        raise CompSRTError(missing(), hint=how_to_build())
     wanted = os.environ.get(LEVEL_VARIABLE, "")
     if wanted and wanted not in LEVELS:
         raise unknown_name(f"level in {LEVEL_VARIABLE}:", wanted, LEVELS)
@@ -75,4 +69,4 @@ def level() -> str:
 
 def missing() -> str:
     """Return what is said where the extension cannot be used."""
-    return "the engine's compiled extension is missing (the package was installed without a C++ compiler)"
+    return "the engine's compiled extension is missing (built without a C++ compiler, or by another version)"

@@ -8,15 +8,18 @@ loaded already.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
+import logging
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from compsrt_plugin.source_folder import compiled, how_to_build
+
 LANES = 16  # floats in a vector of the kernels
 VECTORS = (1, 2, 4, 8, 16)  # how many of them a row may have
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}  # instruction sets
+COST = "calibration takes 1.6 times as long"
 _TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 3}
 _PARALLEL_FROM = 1 << 15  # elements from which a second thread pays
 
@@ -25,18 +28,28 @@ _P, _I = ctypes.c_void_p, ctypes.c_int
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """Return the compiled library, or None where it was not built."""
-    spec = importlib.util.find_spec("compsrt_plugin.native._kernels")
-    if spec is None or spec.origin is None:
-        return None
+    """Return the compiled library, or None, with a warning, where it was not built or does not load."""
+    path = compiled("native", "_kernels")
     try:
-        found = ctypes.CDLL(spec.origin)
-    except OSError:  # built for another machine
+        if path is None:
+            raise OSError("they were not built")
+        found = ctypes.CDLL(str(path))
+    except OSError as error:  # built for another machine, perhaps
+        logging.getLogger(__name__).warning("no compiled kernels (%s): %s; %s", error, COST, how_to_build())
         return None
     shape = [ctypes.c_int64, _I, _I, _I, _I, _P, _P, _I, _I, ctypes.c_float, _I]
     found.compsrt_fake_quantize.argtypes = [_P, _P, *shape]
     found.compsrt_fake_quantize_backward.argtypes = [_P, _P, _P, _P, _P, _P, *shape]
     return found
+
+
+def level() -> str | None:
+    """Return the instructions that the kernels use, a key of `LEVELS`; None without a library."""
+    found = library()
+    if found is None:
+        return None
+    in_use = found.compsrt_level(max(LEVELS.values()))
+    return next(name for name, number in LEVELS.items() if number == in_use)
 
 
 def vectors_of(width: int, transform: str) -> int | None:
