@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
-import torch
 
 from compsrt_plugin import compat, compat_resume
 from compsrt_plugin.errors import CompSRTError
