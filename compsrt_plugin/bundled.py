@@ -9,6 +9,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from compsrt_plugin.config.files import command_line
 from compsrt_plugin.errors import CompSRTError
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -40,10 +41,11 @@ def checkpoint_path(scale: int, bits: int) -> Path:
     name = f"compsrt_x{scale}_{bits}bit"
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
+        made = f"path:pretrain_network_g=experiments/{name}/models/{name}.safetensors"
         raise CompSRTError(
             f"no checkpoint for x{scale} at {bits} bits comes with the package",
-            hint=f"make it with: basicsr train -opt {name}.yml, then test it with: basicsr test -opt {name}.yml "
-            f"--force_yml path:pretrain_network_g=experiments/{name}/models/{name}.safetensors",
+            hint=f"make it with: {command_line('train', scale, bits)}, "
+            f"then test it with: {command_line('test', scale, bits, made)}",
         )
     return path
 

@@ -65,6 +65,23 @@ def write_whole(path: str | os.PathLike[str], content: bytes, *, sync: bool = Tr
         file.write(content)
 
 
+def check_ending(flag: str, path: str | os.PathLike[str], *allowed: str) -> str:
+    """Return the ending of a file that a flag names, which says what is written; without one, the first allowed.
+
+    Args:
+        flag: that named the file, for the message.
+        path: of the file.
+        allowed: endings that can be written, `.png` and the like.
+
+    Raises:
+        CompSRTError: another ending: what is in a file is what its name says.
+    """
+    ending = Path(path).suffix.lower()
+    if ending and ending not in allowed:
+        raise CompSRTError(f"{flag} {path} ends in {ending}", allowed=" or ".join(allowed))
+    return ending or allowed[0]
+
+
 def cache_root() -> Path:
     """Return the folder for what can be made or fetched again: `$COMPSRT_CACHE`, or one in the user's cache folder.
 

@@ -55,13 +55,15 @@ def run(args: argparse.Namespace) -> int:
                 raise CompSRTError(f"{flag} is {value}", allowed=f"1 to {MOST[flag]}")
 
     from compsrt_plugin.commands.report import parse_size
-    from compsrt_plugin.files import write_whole
+    from compsrt_plugin.files import check_ending, write_whole
     from compsrt_plugin.packed_network import find_packed
     from compsrt_plugin.profiling.measure import profile_network
     from compsrt_plugin.profiling.picture import draw
     from compsrt_plugin.profiling.table import text_table, to_dict
 
     size = parse_size(args.size)
+    if args.out:
+        check_ending("--out", args.out, ".png")
     path = find_packed(args.source)
     profile = profile_network(path, size, args.batch, threads, args.runs, _tell)
     sys.stdout.write((json.dumps(to_dict(profile), indent=2) if args.json else text_table(profile)) + "\n")

@@ -16,7 +16,7 @@ from compsrt_plugin import sensitivity
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.files import write_whole
+from compsrt_plugin.files import check_ending, write_whole
 from compsrt_plugin.packed_network import build, find_packed, open_packed
 from compsrt_plugin.quant import named_quantizers, quantized_layers
 from compsrt_plugin.sizes import Account, account_for, count_products
@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     size = parse_size(args.size)
     if args.sensitivity is not None and args.sensitivity < 1:
         raise CompSRTError(f"--sensitivity is {args.sensitivity}", allowed="how many activations to list, from 1 up")
+    if args.picture:
+        check_ending("--picture", args.picture, ".png")
     path = find_packed(args.source)
     if args.options:
         sys.stdout.write(options_of(path))

@@ -22,6 +22,25 @@ def option_files(command: str) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yml"))}
 
 
+def command_line(command: str, scale: int, bits: int, *forced: str) -> str:
+    """Return the command that trains or tests at this scale and code width, for a hint.
+
+    Args:
+        command: `train` or `test`.
+        scale, bits: of the network; where no installed option file has both, one is changed, or a file of the user's
+            own is meant.
+        forced: further changes, as `--force_yml` takes them.
+    """
+    name, near = f"compsrt_x{scale}_{bits}bit", f"compsrt_x{scale}_4bit"
+    installed = option_files(command)
+    if name not in installed and near in installed:
+        forced = (f"name={name}", f"quant:bits={bits}", *forced)
+        file = f"{near}.yml"
+    else:
+        file = f"{name}.yml" if name in installed else f"YOUR_FILE.yml (scale: {scale}, quant: {{bits: {bits}}})"
+    return " ".join(["basicsr", command, "-opt", file, *(["--force_yml", *forced] if forced else [])])
+
+
 def find_option_file(name_or_path: str, command: str) -> Path:
     """Return the option file meant by the value of `-opt`.
 

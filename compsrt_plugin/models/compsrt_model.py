@@ -33,7 +33,7 @@ from compsrt_plugin.models.networks import check_network, float_bytes, load_full
 from compsrt_plugin.models.processes import own_share, share_scores
 from compsrt_plugin.models.sources import differences, find_files, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
-from compsrt_plugin.report import FileRecord, Method, Results
+from compsrt_plugin.report import FLOAT_BITS, FileRecord, Method, Results
 
 PICTURED = "Demo"  # the data set of which side-by-side pictures are drawn
 BAR_AFTER = 2.0  # seconds after which a picture's tiles get a progress bar
@@ -189,7 +189,7 @@ class CompSRTModel(CalibratingModel):
             )
         if quant is not None and self.teacher_source:
             files["teacher"] = FileRecord.of(self.teacher_source)
-        bits = quant.bits if quant else 32
+        bits = quant.bits if quant else FLOAT_BITS
         conditioning = header.provenance.get("conditioning") if header else quant.conditioning if quant else None
         widths = {q.name: q.spec.bits for _, q in named_quantizers(self.get_bare_model(self.net_g))}
         return Results(
@@ -280,9 +280,10 @@ class CompSRTModel(CalibratingModel):
         if dataset not in self.judge.results.datasets:
             return
         for method, score in self.judge.results.datasets[dataset].mean.by_method().items():
-            get_root_logger().info(f"{dataset}, {method}: {score.to_dict()}")
+            judged = "full precision" if method == "quantized" and self.judge.results.full_precision else method
+            get_root_logger().info(f"{dataset}, {judged}: {score.to_dict()}")
             if tb_logger:
-                tb_logger.add_scalar(f"metrics/{dataset}/{method}/psnr", score.psnr, current_iter)
+                tb_logger.add_scalar(f"metrics/{dataset}/{judged}/psnr", score.psnr, current_iter)
 
     def _count_codes(self, lq: Tensor) -> None:
         top, left = (max(0, (size - COUNTED_PATCH) // 2) for size in lq.shape[2:])

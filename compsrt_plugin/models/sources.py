@@ -57,8 +57,8 @@ def open_packed(path: str, scale: int, bits: int) -> tuple[Packed, Header]:
     if not is_packed(path):
         raise CompSRTError(
             f"{path} is not a packed quantized network, which quant: needs in a test",
-            hint=f"quantize it: basicsr train -opt compsrt_x{scale}_{bits}bit.yml "
-            f"--force_yml path:pretrain_network_g={path}, or test it as it is: --force_yml quant=null",
+            hint=f"quantize it: basicsr train … --force_yml path:pretrain_network_g={path}, "
+            "or test it as it is: --force_yml quant=null",
         )
     packed = read_packed(path)
     header = Header.parse(packed.header, path, packed.state)

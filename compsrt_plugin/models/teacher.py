@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from compsrt_plugin.checkpoint import load_weights, weights_file
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.checks import choice, flag
+from compsrt_plugin.config.files import command_line
 from compsrt_plugin.config.schema import CalibrationBlock, DistillBlock
 from compsrt_plugin.data.kept_pictures import with_targets
 from compsrt_plugin.errors import CompSRTError
@@ -62,11 +63,8 @@ class CompSRTTeacherModel(CompSRTModel):
             if opt.get(block) is not None:
                 raise CompSRTError(f"{opt['model_type']} trains in full precision", hint=f"drop the block {block}:")
         if not opt["is_train"]:
-            raise CompSRTError(
-                f"{opt['model_type']} is for training",
-                hint=f"test with: basicsr test -opt compsrt_x{opt['scale']}_4bit.yml --force_yml quant=null "
-                "path:pretrain_network_g=FILE",
-            )
+            test = command_line("test", opt["scale"], 4, "quant=null", "path:pretrain_network_g=FILE")
+            raise CompSRTError(f"{opt['model_type']} is for training", hint=f"test with: {test}")
         super().__init__(opt)
 
     def find_files(self, opt: dict[str, Any], bits: int | None) -> str:

@@ -6,11 +6,12 @@ Everything shown is made from `Results`, whose JSON form is `results.json`.
 from compsrt_plugin.report.comparison import Panel, comparison_picture, save_comparison
 from compsrt_plugin.report.crop import Box, choose_crop
 from compsrt_plugin.report.panels import panels_for
-from compsrt_plugin.report.results import DatasetScores, FileRecord, ImageScores, Method, Results, Score
+from compsrt_plugin.report.results import FLOAT_BITS, DatasetScores, FileRecord, ImageScores, Method, Results, Score
 from compsrt_plugin.report.results_file import read_results, write_results
 from compsrt_plugin.report.table import markdown_table, text_table, write_markdown
 
 __all__ = [
+    "FLOAT_BITS",
     "Box",
     "DatasetScores",
     "FileRecord",

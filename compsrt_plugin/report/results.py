@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 Method = Literal["bicubic", "teacher", "quantized", "engine"]
+FLOAT_BITS = 32
 METHODS: tuple[Method, ...] = get_args(Method)
 """Who is judged, in the order of every table and picture; only `quantized` is always there."""
 
@@ -178,7 +179,7 @@ class Results:
     Attributes:
         name: the run's name, for example `compsrt_x4_3bit`.
         scale: upscaling factor.
-        bits: the nominal width of the quantizers.
+        bits: the nominal width of the quantizers; `FLOAT_BITS` of a network without any.
         bytes: size on disk of the packed checkpoint.
         float_bytes: size on disk of the same network in full precision.
         padding: how the LR picture is padded to whole windows (`reflect`, `flip`, …).
@@ -241,6 +242,11 @@ class Results:
         return [name for name, n in self.distinct_codes.items() if n > 2 ** self.other_bits.get(name, self.bits)]
 
     @property
+    def full_precision(self) -> bool:
+        """Whether the network that was judged has no quantizers."""
+        return self.bits == FLOAT_BITS
+
+    @property
     def bit_label(self) -> str:
         """What may be said of the width: a plain "3-bit" only where no quantizer can or did use more codes.
 
@@ -249,6 +255,8 @@ class Results:
         >>> Results("run", 4, 3, 1, 6, "reflect", {}, "paper", "compsrt-paper", False, {"q": 24}).bit_label
         'nominal 3-bit, up to 24 codes'
         """
+        if self.full_precision:
+            return "full precision"
         label = f"{self.bits}-bit"
         if self.codes != "strict" or self.over_limit:
             most = self.max_distinct_codes
@@ -259,6 +267,8 @@ class Results:
     @property
     def short_label(self) -> str:
         """`bit_label` without the quantizers that are meant to be wider, for a caption."""
+        if self.full_precision:
+            return "Full precision"
         return f"{self.bits}-bit" if self.codes == "strict" and not self.over_limit else self.bit_label
 
     def to_dict(self) -> dict[str, Any]:

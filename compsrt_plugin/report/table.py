@@ -15,6 +15,7 @@ TERMINAL_WIDTH = 100
 """No line of the text table is wider, in characters."""
 
 _HEADINGS = ("data set", "images", "bicubic", "teacher", "quantized", "difference")
+_FULL_PRECISION = ("data set", "images", "bicubic", "full precision")  # there is no teacher to compare with
 _ENGINE = "engine"  # one more column where it was run
 
 
@@ -22,6 +23,7 @@ def text_table(results: Results) -> str:
     """Return the results as aligned plain columns, at most `TERMINAL_WIDTH` wide, without a final newline.
 
     One row per data set: PSNR in dB / SSIM of bicubic, teacher and quantized, then quantized less teacher.
+    Of a network without quantizers, bicubic and the network.
     A test with `--engine` has its figures in one more column: the same network, run in integers.
     Below, what one must know to read the numbers: width, codes, size, recipe, padding, metrics.
     Data set names that would not fit are cut; the Markdown has them whole.
@@ -84,17 +86,24 @@ def _title(results: Results) -> str:
 
 
 def _headings(results: Results) -> tuple[str, ...]:
+    if results.full_precision:
+        return _FULL_PRECISION
     by_engine = any(scores.mean.engine is not None for scores in results.datasets.values())
     return (*_HEADINGS, _ENGINE) if by_engine else _HEADINGS
 
 
 def _rows(results: Results) -> list[tuple[str, ...]]:
     if not results.datasets:
-        return [("(no data set was tested)", *[""] * (len(_HEADINGS) - 1))]
-    return [(name, str(len(scores.per_image)), *_cells(scores.mean)) for name, scores in results.datasets.items()]
+        return [("(no data set was tested)", *[""] * (len(_headings(results)) - 1))]
+    return [
+        (name, str(len(scores.per_image)), *_cells(scores.mean, results.full_precision))
+        for name, scores in results.datasets.items()
+    ]
 
 
-def _cells(mean: ImageScores) -> list[str]:
+def _cells(mean: ImageScores, full_precision: bool) -> list[str]:
+    if full_precision:
+        return [_score_cell(mean.bicubic), _score_cell(mean.quantized)]
     scores = (mean.bicubic, mean.teacher, mean.quantized)
     cells = [*map(_score_cell, scores), _difference_cell(mean.quantized, mean.teacher)]
     return cells if mean.engine is None else [*cells, _score_cell(mean.engine)]
@@ -123,6 +132,9 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
+    shared = [("padding", results.padding), ("metrics", _metrics_fact(results.metrics))]
+    if results.full_precision:
+        return [("bits", "full precision, no quantizers"), ("size", f"{results.bytes:,} bytes on disk"), *shared]
     weights = "trained" if results.weights_trained else "frozen"
     weights = "changed (conditioned)" if "conditioning" in results.extra else weights
     return [
@@ -134,8 +146,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
             f"({results.float_bytes:,} bytes, {results.float_bytes / results.bytes:.2f}x)",
         ),
         ("recipe", f"{results.recipe}, {results.codes} codes, weights {weights}"),
-        ("padding", results.padding),
-        ("metrics", _metrics_fact(results.metrics)),
+        *shared,
     ]
 
 

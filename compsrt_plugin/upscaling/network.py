@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from compsrt_plugin import bundled
+from compsrt_plugin.config.files import command_line
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import Network
@@ -64,7 +65,8 @@ def find_network(scale: int | None, bits: int | None, model: str | None) -> Path
     raise CompSRTError(
         f"no network for x{scale} at {bits} bits comes with the package",
         allowed=", ".join(f"-s {s} --bits {b}" for s, b in bundled_networks()) or "--model FILE",
-        hint=f"make it with: basicsr train -opt {name}.yml, then give --model experiments/{name}/models/{path.name}",
+        hint=f"make it with: {command_line('train', scale, bits)}, "
+        f"then give --model experiments/{name}/models/{path.name}",
     )
 
 

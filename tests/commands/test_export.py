@@ -9,7 +9,8 @@ import torch
 from small_networks import ARCH, save, small_network
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.checkpoint import read_packed, write_packed
+from compsrt_plugin.checkpoint import load_weights, read_packed, write_packed
+from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, FileKind, file_kind
 from compsrt_plugin.cli import main
 from compsrt_plugin.quant import Mode, named_quantizers, quantized_layers
 
@@ -64,6 +65,18 @@ def test_a_packed_file_exported_anew_holds_the_same_and_is_no_larger(tmp_path: P
     assert "packed, 3 bits, x4" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["net.pth", "NET.PT", "net.safetensors", "net"])
+def test_dense_weights_are_of_the_kind_that_the_name_says(tmp_path: Path, name: str):
+    source = save(tmp_path / "packed.safetensors", small_network())
+    assert main(["export", str(source), "--dense", "--out", str(tmp_path / name)]) == 0
+    assert main(["export", str(source), "--dense", "--out", str(tmp_path / "other.pth")]) == 0
+    with open(tmp_path / name, "rb") as file:
+        kind = file_kind(file.read(HEAD_BYTES))
+    assert kind is (FileKind.SAFETENSORS if name.endswith(".safetensors") else FileKind.TORCH_ZIP)
+    found, expected = load_weights(tmp_path / name), load_weights(tmp_path / "other.pth")
+    assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in expected)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -75,6 +88,9 @@ def test_a_packed_file_exported_anew_holds_the_same_and_is_no_larger(tmp_path: P
         (["net.safetensors", "--onnx", "./net.safetensors"], "--onnx is the file to export"),
         (["net.safetensors", "--onnx", "x", "--dense"], "--dense and --onnx are given"),
         (["-opt", "compsrt_x9_3bit.yml", "--out", "x"], "no option file 'compsrt_x9_3bit.yml'"),
+        (["net.safetensors", "--out", "x.pth"], "--out x.pth ends in .pth; allowed: .safetensors"),
+        (["net.safetensors", "--onnx", "x.pth"], "--onnx x.pth ends in .pth; allowed: .onnx"),
+        (["net.safetensors", "--dense", "--out", "x.onnx"], "x.onnx ends in .onnx; allowed: .pth or .pt or .saf"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, monkeypatch, capsys, argv, message):

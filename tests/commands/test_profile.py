@@ -117,6 +117,7 @@ def test_a_picture_shows_the_stages(files, alone, tmp_path: Path, capsys: pytest
         (["net.safetensors", "--batch", "0"], "--batch is 0; allowed: 1 to 256"),
         (["net.safetensors", "--threads", "2", "999"], "--threads is 999"),
         (["net.safetensors", "--runs", "0"], "--runs is 0"),
+        (["net.safetensors", "--out", "stages.jpg"], "--out stages.jpg ends in .jpg; allowed: .png"),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, monkeypatch, capsys, argv: list[str], says: str):

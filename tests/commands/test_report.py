@@ -104,6 +104,7 @@ def test_a_picture_shows_where_the_bytes_go(tmp_path: Path, capsys):
         (["net.safetensors", "--size", "0x64"], "--size is '0x64'"),
         (["net.safetensors", "--size", "99999x64"], "--size is '99999x64'"),
         (["net.safetensors", "--picture", "net.safetensors/x.png"], "cannot write"),
+        (["net.safetensors", "--picture", "where.pdf"], "--picture where.pdf ends in .pdf; allowed: .png"),
         (["spoilt.safetensors"], "spoilt.safetensors is damaged"),
     ],
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from compsrt_plugin.config.files import find_option_file, option_files
+from compsrt_plugin.bundled import checkpoint_path
+from compsrt_plugin.config.files import command_line, find_option_file, option_files
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.upscaling.network import find_network
 
 
 def test_nine_files_are_installed_for_each_command_and_three_teachers() -> None:
@@ -36,3 +39,17 @@ def test_a_miss_lists_the_nearest_names_first() -> None:
 def test_a_folder_is_no_option_file(tmp_path: Path) -> None:
     with pytest.raises(CompSRTError, match="is a folder"):
         find_option_file(str(tmp_path), "test")
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 4, 7, 8])
+def test_hints_name_no_option_file_that_does_not_exist(scale: int, bits: int) -> None:
+    hints = [command_line(command, scale, bits, "quant=null") for command in ("train", "test")]
+    for find in (lambda: checkpoint_path(scale, bits), lambda: find_network(scale, bits, None)):
+        try:
+            find()
+        except CompSRTError as error:
+            hints.append(str(error))
+    for command, name in re.findall(r"basicsr (train|test) -opt (\S+?)(?:,|\s|$)", " ".join(hints)):
+        assert name == "YOUR_FILE.yml" or name.removesuffix(".yml") in option_files(command)
+    assert (scale in (2, 3, 4)) != any("YOUR_FILE" in hint for hint in hints)

@@ -29,6 +29,12 @@ def test_a_nominal_width_is_called_nominal_in_the_caption_too(make_results):
     assert panels[0].name == "nominal 3-bit, up to 24 codes"
 
 
+def test_a_network_without_quantizers_is_called_full_precision(make_results):
+    panels = panels_for(make_results(bits=32), "Set5", "baby", {"quantized": PICTURE}, PICTURE)
+
+    assert panels[0].name == "Full precision"
+
+
 def test_a_picture_of_an_unknown_method_is_refused(results):
     with pytest.raises(ValueError, match="student"):
         panels_for(results, "Set5", "baby", {"student": PICTURE}, PICTURE)

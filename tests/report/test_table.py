@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from compsrt_plugin.report import Score, markdown_table, text_table, write_markdown
+from compsrt_plugin.report import FLOAT_BITS, Score, markdown_table, text_table, write_markdown
 from compsrt_plugin.report.table import TERMINAL_WIDTH, format_bytes, format_psnr
 
 
@@ -33,6 +33,17 @@ def test_the_footer_says_what_one_must_know_to_read_the_numbers(results):
         "PSNR (dB) / SSIM on the Y channel, 4 px border left out",
     ):
         assert fact in table
+
+
+def test_a_network_without_quantizers_is_called_by_its_name(make_results):
+    results = make_results(bits=FLOAT_BITS, recipe="none", distinct_codes={}, bytes=4_123_456)
+
+    for table in (text_table(results), markdown_table(results)):
+        assert "full precision" in table and "4,123,456 bytes on disk" in table
+        for wrong in ("quantized", "difference", "codes", "4294967296", "32-bit", "recipe", "of the float file"):
+            assert wrong not in table
+    row = next(line for line in text_table(results).splitlines() if line.startswith("Set5"))
+    assert cells(row) == ["Set5", "2", "28.50 / 0.8100", "31.75 / 0.8900"]
 
 
 def test_trained_weights_are_called_trained(make_results):
