@@ -9,7 +9,7 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from compsrt_plugin.config.files import find_option_file
 from compsrt_plugin.config.force_yml import apply_force_yml
 from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.errors import CompSRTError, unknown_class
+from compsrt_plugin.errors import CompSRTError
 
 FOLDERS = {"test": "results", "train": "experiments"}
 SET_BY_LAUNCHER = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}  # what BasicSR reads from the environment
@@ -44,8 +44,17 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_pipeline(args: argparse.Namespace, command: str) -> int:
+Preset = Callable[[int], list[str]]
+"""Scale of an option file to changes of it, as entries for `--force_yml`."""
+
+
+def run_pipeline(args: argparse.Namespace, command: str, preset: Preset | None = None) -> int:
     """Check the options, then run BasicSR's pipeline for `command` in the current folder.
+
+    Args:
+        args: the flags.
+        command: `train` or `test`.
+        preset: what changes the file before `--force_yml` does, which has the last word.
 
     Raises:
         CompSRTError: a mistake in the options, found before anything is written; or one found later (a
@@ -60,6 +69,9 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
     source = find_option_file(args.opt, command)
     options = read_option_file(source)
     given = copy.deepcopy(options)
+    if preset is not None:
+        scale = options.get("scale")
+        apply_force_yml(options, preset(scale if isinstance(scale, int) else 1))
     apply_force_yml(options, args.force_yml)
     check_layout(options, command, source.name)
     if getattr(args, "strict_data", False):
@@ -67,7 +79,6 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
             dataset["strict_data"] = True
     if getattr(args, "engine", False):
         options["val"]["engine"] = True
-    _check_blocks(options)
     root = Path.cwd()
     check_writable(root / FOLDERS[command])
 
@@ -78,7 +89,6 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
 
     from compsrt_plugin.data.basicsr_sets import check_basicsr_sets
 
-    _check_names(options)
     ours = hasattr(MODEL_REGISTRY.get(options["model_type"]), "prepare_pictures")
     check_basicsr_sets(options, ours=ours)
     _check_devices(options["num_gpu"])
@@ -93,48 +103,12 @@ def run_pipeline(args: argparse.Namespace, command: str) -> int:
     return 0
 
 
-def _check_blocks(options: Mapping[str, Any]) -> None:
-    """Check our own blocks; a wrong one raises a CompSRTError that names the key."""
-    from compsrt_plugin.config.recipes import resolve
-    from compsrt_plugin.config.schema import DistillBlock, PruneBlock, TileBlock
-
-    if "quant" in options:
-        resolve(options["quant"])
-    if "distill" in options:
-        DistillBlock.from_dict(options["distill"])
-    if options.get("tile") is not None:
-        TileBlock.from_dict(options["tile"])
-    if options.get("prune") is not None:
-        prune = PruneBlock.from_dict(options["prune"])
-        from compsrt_plugin.pruning import PRUNING_REGISTRY
-
-        _known("prune.hook", prune.hook, PRUNING_REGISTRY.keys())
-
-
-def _check_names(options: Mapping[str, Any]) -> None:
-    """Hold the names in the options against BasicSR's registries, whose own complaint offers no way out."""
-    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
-
-    _known("model_type", options["model_type"], MODEL_REGISTRY.keys())
-    _known("network_g.type", options["network_g"]["type"], ARCH_REGISTRY.keys())
-    for phase, dataset in options["datasets"].items():
-        _known(f"datasets.{phase}.type", dataset["type"], DATASET_REGISTRY.keys())
-    for name, metric in ((options.get("val") or {}).get("metrics") or {}).items():
-        _known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY.keys())
-
-
 def _check_devices(num_gpu: int | str) -> None:
     import torch
 
     found = torch.cuda.device_count()
     if num_gpu != "auto" and int(num_gpu) > found:
         raise CompSRTError(f"num_gpu is {num_gpu}, {found} found", hint="num_gpu: auto takes what is there, 0 the CPU")
-
-
-def _known(key: str, name: Any, known: Iterable[str]) -> None:
-    names = {registered.removesuffix("_basicsr") for registered in known}  # BasicSR looks under both
-    if name not in names:
-        raise unknown_class(f"name in {key}:", name, names)
 
 
 def _option_text(source: Path, options: Mapping[str, Any], changed: bool) -> str:
@@ -165,7 +139,8 @@ def _guarded(folders: list[Path]) -> Iterator[None]:
 def _hand_over(args: argparse.Namespace, command: str, options: Path, root: Path) -> None:
     """Call BasicSR's pipeline, which reads its options from the command line."""
     forced = ["--force_yml", *args.force_yml] if args.force_yml else []
-    told = shlex.join(["basicsr", command, "-opt", args.opt, *forced])
+    preset = ["--preset", args.preset] if getattr(args, "preset", None) else []
+    told = shlex.join(["basicsr", command, "-opt", args.opt, *preset, *forced])
     # BasicSR writes these words beside its results: what was typed is worth more than our temporary file
     argv = [f"{told}  # handed on as:", "-opt", str(options), "--launcher", args.launcher]
     argv += ["--auto_resume"] if args.auto_resume else []

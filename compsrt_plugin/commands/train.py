@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 
 from compsrt_plugin.commands.pipeline import add_pipeline_arguments, run_pipeline
-from compsrt_plugin.config.files import find_option_file
-from compsrt_plugin.config.reader import read_option_file
 
 QUICK_PATCH = 32  # width and height of training patches, in low-resolution pixels
 
@@ -38,14 +36,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CompSRTError: a mistake in the options; nothing was written.
     """
-    if args.preset == "quick":
-        scale = read_option_file(find_option_file(args.opt, "train")).get("scale", 1)
-        args.force_yml = [*quick_schedule(scale), *args.force_yml]  # what the user says comes last, and holds
-    return run_pipeline(args, "train")
+    return run_pipeline(args, "train", quick_schedule if args.preset == "quick" else None)
 
 
 def quick_schedule(scale: int) -> list[str]:
-    """Return what `--preset quick` changes, as entries for `--force_yml`."""
+    """Return what `--preset quick` changes in a file of this scale, as entries for `--force_yml`."""
     return [
         "quant:calibration:patches=8",
         f"datasets:train:gt_size={QUICK_PATCH * scale}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -36,6 +37,17 @@ def number(low: float, below: float = math.inf, *, above: bool = False) -> Check
     return check
 
 
+def count(low: int) -> Check:
+    """A whole number from `low` on, which may be written as a float: 5e3."""
+
+    def check(key: str, value: Any) -> None:
+        right = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not right or value != int(value) or value < low:
+            raise CompSRTError(f"{key} is {value!r}", allowed=f"whole numbers from {low}")
+
+    return check
+
+
 def flag() -> Check:
     """True or false."""
 
@@ -63,6 +75,44 @@ def choice(names: Callable[[], Iterable[str]]) -> Check:
         known = list(names())
         if not isinstance(value, str) or value not in known:
             raise unknown_name(f"{key}:", value, known)
+
+    return check
+
+
+def anything() -> Check:
+    """Every value: someone else checks it, or nothing can be said about it."""
+    return lambda key, value: None
+
+
+def list_of(inner: Check, length: int | None = None) -> Check:
+    """A list of what `inner` allows, not empty, with `length` entries if that is given."""
+    allowed = f"a list of {length} values" if length else "a list of one value or more"
+
+    def check(key: str, value: Any) -> None:
+        if not isinstance(value, (list, tuple)) or not value or (length is not None and len(value) != length):
+            raise CompSRTError(f"{key} is {value!r}", allowed=allowed)
+        for number, part in enumerate(value):
+            inner(f"{key}[{number}]", part)
+
+    return check
+
+
+def file_name(most: int) -> Check:
+    """Text that becomes part of a file's name: no separators, at most `most` bytes."""
+
+    def check(key: str, value: Any) -> None:
+        text()(key, value)
+        if value in (".", "..") or not value.isprintable() or set(value) & set("/\\"):
+            raise CompSRTError(f"{key} is {value!r}", allowed="a plain name: it becomes a folder's or a file's")
+        try:
+            size = len(os.fsencode(value))
+        except UnicodeEncodeError as error:
+            hint = "take another name, or start with PYTHONUTF8=1"
+            raise CompSRTError(f"{key} {value!r} cannot be a file's name in this locale", hint=hint) from error
+        if size > most:
+            raise CompSRTError(
+                f"{key} has {size} bytes", allowed=f"up to {most}: names of files and folders are made of it"
+            )
 
     return check
 

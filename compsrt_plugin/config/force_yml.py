@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Iterable
 from typing import Any
 
+from compsrt_plugin.config.following import follow
 from compsrt_plugin.config.reader import read_yaml
+from compsrt_plugin.config.tables import FILE, OUR_BLOCKS
 from compsrt_plugin.errors import CompSRTError, nearest, unknown_name
-
-OUR_BLOCKS = ("quant", "prune", "distill", "tile")  # may be left out of a file, so they can be created
-BASICSR_KEYS = ("dist_params", "manual_seed", "model_type", "name", "num_gpu", "scale")
 
 
 def apply_force_yml(options: dict[str, Any], entries: Iterable[str]) -> None:
     """Change `options` in place by entries such as `quant:bits=2` or `val:save_img=false`.
 
-    A new key may be set in any block that is there, and at any depth in ours. As in BasicSR, `none` means
-    nothing (null), except in our blocks, where it is a name (`transform: none`).
+    A new key may be set in any block that is there, and at any depth in ours, which a file may leave out. As in
+    BasicSR, `none` means nothing (null), except in our blocks, where it is a name (`transform: none`). What follows
+    from another scale or other bits follows, and is told in one line: see `following`.
 
     Raises:
         CompSRTError: an entry without `=`, a value that is not YAML, or a block that does not exist; names
             the entry and the nearest block.
     """
+    original, forced = copy.deepcopy(options), []
     for entry in entries:
         path, equals, text = entry.partition("=")
         keys = [key.strip() for key in path.split(":")]
         if not equals or not all(keys):
             raise CompSRTError(f"--force_yml {entry!r}", allowed="block:key=value, as in quant:bits=3")
-        known = {*options, *OUR_BLOCKS, *BASICSR_KEYS}
+        known = {*options, *(name for table in FILE.values() for name in table)}
         if keys[0] not in known:
             raise unknown_name(f"key in --force_yml {entry!r}:", keys[0], known)
         ours = keys[0] in OUR_BLOCKS
@@ -35,6 +38,13 @@ def apply_force_yml(options: dict[str, Any], entries: Iterable[str]) -> None:
         if isinstance(value, str) and value.lower() == "none" and not ours:
             value = None
         _block(options, keys[:-1], entry, create=ours)[keys[-1]] = value
+        forced.append(tuple(keys))
+    changes = follow(options, original, forced)
+    if changes:
+        # before BasicSR's logger is set up; what it says goes to standard error
+        logging.getLogger("basicsr").warning(
+            "--force_yml changes scale or bits, and with them these: %s", ", ".join(changes)
+        )
 
 
 def _block(options: dict[str, Any], keys: list[str], entry: str, create: bool) -> dict[str, Any]:

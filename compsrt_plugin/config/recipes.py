@@ -184,7 +184,7 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
     overrides = {pattern: dict(fields) for pattern, fields in values["overrides"].items()}
     for pattern, fields in block.overrides.items():
         # re-inserted, since of two patterns that match, the later one wins
-        overrides[pattern] = {**overrides.pop(pattern, {}), **fields}
+        overrides[pattern] = {**overrides.pop(pattern, {}), **(fields or {})}
     weight = {**values["weight"], "bits": block.bits, **block.weight.given()}
     weight.setdefault("aligned_zero_point", pruned and weight["codes"] == "strict")
     spec = NetworkSpec.from_dict(

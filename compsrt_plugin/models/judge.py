@@ -13,7 +13,9 @@ from basicsr.utils import get_root_logger, tensor2img
 from torch import Tensor
 from tqdm import tqdm
 
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.config.keys import block_of
+from compsrt_plugin.config.tables import METRICS
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.report import (
     Method,
     Results,
@@ -24,9 +26,6 @@ from compsrt_plugin.report import (
     write_markdown,
     write_results,
 )
-
-REPORTED = ("psnr", "ssim")
-ARGUMENTS = ("type", "better", "crop_border", "input_order", "test_y_channel")
 
 Upscaler = Callable[[Tensor], Tensor]
 """Takes a picture (1, 3, h, w) in 0..1, gives (1, 3, h * scale, w * scale)."""
@@ -115,25 +114,13 @@ def check_metrics(metrics: Any) -> None:
     Raises:
         CompSRTError: no psnr, a metric that is not reported, or arguments that do not fit it.
     """
-    allowed = "a block with psnr and, if wanted, ssim"
-    if not isinstance(metrics, Mapping):
-        raise CompSRTError(f"val.metrics is {metrics!r}", allowed=allowed)
+    block_of(METRICS)("val.metrics", metrics)
     picture = np.zeros((32, 32, 3), np.uint8)
     for name, metric in metrics.items():
-        if name not in REPORTED:
-            raise unknown_name("metric in val.metrics:", name, REPORTED)
-        border = metric.get("crop_border") if isinstance(metric, Mapping) else None
-        if not isinstance(border, int) or isinstance(border, bool) or not 0 <= border <= 8:
-            raise CompSRTError(f"val.metrics.{name}.crop_border is {border!r}", allowed="0 to 8, the scale as a rule")
-        for key in metric:
-            if key not in ARGUMENTS:
-                raise unknown_name(f"key in val.metrics.{name}:", key, ARGUMENTS)
         try:
             calculate_metric({"img": picture, "img2": picture}, dict(metric))
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise CompSRTError(f"val.metrics.{name}: {error}", hint="see the installed option files") from error
-    if "psnr" not in metrics:
-        raise CompSRTError("val.metrics has no psnr", allowed=allowed)
 
 
 def to_image(tensor: Tensor) -> np.ndarray:

@@ -6,12 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from compsrt_plugin.config.checks import number, optional
-from compsrt_plugin.errors import CompSRTError, unknown_name
-
-OPTIMIZERS = ("Adam",)  # those that BasicSR 1.4.2 knows
-COSINE = "CosineAnnealingRestartLR"
-SCHEDULERS = ("MultiStepLR", "MultiStepRestartLR", COSINE)
+from compsrt_plugin.config import tables
+from compsrt_plugin.errors import CompSRTError
 
 
 def checked_train_block(opt: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,16 +25,11 @@ def checked_train_block(opt: Mapping[str, Any]) -> dict[str, Any]:
     train = copy.deepcopy(dict(opt["train"]))
     if not int(train["total_iter"]):
         return train
-    for key, known in (("optim_g", OPTIMIZERS), ("scheduler", SCHEDULERS)):
-        block = train.get(key)
-        if not isinstance(block, Mapping):
-            raise CompSRTError(f"train.{key} is {block!r}", allowed="a block with a type", hint="see the train files")
-        if block.get("type") not in known:
-            raise unknown_name(f"train.{key}.type:", str(block.get("type")), known)
-    number(0, above=True)("train.optim_g.lr", train["optim_g"].get("lr"))
-    optional(number(0, below=1))("train.ema_decay", train.get("ema_decay"))
+    tables.OPTIMIZER("train.optim_g", train.get("optim_g"))
+    tables.scheduler("train.scheduler", train.get("scheduler"))
+    tables.EMA_DECAY("train.ema_decay", train.get("ema_decay"))
     schedule = train["scheduler"]
-    if schedule["type"] == COSINE:
+    if schedule["type"] == tables.COSINE:
         schedule.setdefault("periods", [int(train["total_iter"])])
         if sum(schedule["periods"]) < int(train["total_iter"]) - 1:
             raise CompSRTError(

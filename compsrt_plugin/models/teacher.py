@@ -19,6 +19,7 @@ from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.checks import choice, flag
 from compsrt_plugin.config.files import command_line
 from compsrt_plugin.config.schema import CalibrationBlock, DistillBlock
+from compsrt_plugin.config.tables import PRECISIONS
 from compsrt_plugin.data.kept_pictures import with_targets
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
@@ -30,8 +31,6 @@ from compsrt_plugin.models.resuming import sha256
 from compsrt_plugin.models.stronger import read_stronger, whole_pictures
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.report import Results
-
-PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 @register_once(MODEL_REGISTRY)

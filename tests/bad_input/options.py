@@ -35,7 +35,7 @@ def two_scales(at: Place) -> None:
     at.train["datasets"]["train"].update(dataroot_lq=None, gt_size=24)
 
 
-@bad(r"unknown metric in val\.metrics: 'psnrr'; allowed: psnr, ssim; did you mean 'psnr'")
+@bad(r"unknown key in val\.metrics: 'psnrr'; allowed: psnr, ssim; did you mean 'psnr'")
 def metric_misspelt(at: Place) -> None:
     at.test["val"]["metrics"]["psnrr"] = at.test["val"]["metrics"].pop("psnr")
 
@@ -50,7 +50,7 @@ def metric_without_a_block(at: Place) -> None:
     at.test["val"]["metrics"]["psnr"] = "calculate_psnr"
 
 
-@bad(r"val\.padding is 'zero'; allowed: reflect, flip")
+@bad(r"unknown val\.padding: 'zero'; allowed: flip, reflect")
 def padding_unknown(at: Place) -> None:
     at.test["val"]["padding"] = "zero"
 
