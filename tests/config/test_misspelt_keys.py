@@ -154,7 +154,7 @@ def test_in_basicsrs_own_classes_a_misspelt_key_is_a_warning(block: str, basicsr
     ("entry", "says"),
     [
         ("train:pixel_opt:weight=2", r"train\.pixel_opt does not fit L1Loss: .*'weight'"),
-        ("train:pixel_opt:type=L1", r"train\.pixel_opt\.type: 'L1'.*did you mean 'L1Loss'"),
+        ("train:pixel_opt:type=L1Los", r"train\.pixel_opt\.type: 'L1Los'.*did you mean 'L1Loss'"),
         ("train:optim_g:type=SGD", r"train\.optim_g\.type: 'SGD'; allowed: Adam"),
         ("network_g:num_blocks=3", r"network_g does not fit MSRResNet: .*'num_blocks'"),
         ("datasets:train:use_hflip=~", r"datasets\.train\.use_hflip is None"),
