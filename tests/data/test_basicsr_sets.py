@@ -235,7 +235,8 @@ def test_a_picture_damaged_behind_its_header_is_named_when_training_reads_it(
     paired.train["network_g"] = {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 4}
     paired.train["train"]["pixel_opt"] = {"type": "L1Loss", "loss_weight": 1.0, "reduction": "mean"}
     paired.train["path"] = {"pretrain_network_g": None}
-    paired.train.pop("quant")
+    for block in ("quant", "distill"):
+        paired.train.pop(block)
     assert paired.run("train") == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("basicsr: error: the picture LR/a0x4.png is damaged"), line
