@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
-import os
 import signal
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor
 from pathlib import Path
 
+from compsrt_plugin import threads
 from compsrt_plugin.errors import CompSRTError
 
 DESCRIPTION = """\
@@ -45,6 +45,7 @@ exit code: 0; 2 if a picture could not be used (each is named; the others are ma
 SMALLEST_SCALE, LARGEST_SCALE = 2, 8
 MOST_WORKERS = 4  # the default; more rarely helps, the disk being the limit
 PICTURES_PER_WORKER = 16  # fewer do not repay the start of a process
+POOL_THREADS = 2  # that a pool of processes has beside them, to hand out work and to take results
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,11 +118,13 @@ def _scales(given: list[int]) -> tuple[int, ...]:
 
 def _executor(workers: int | None, pictures: int) -> Executor | None:
     """Return a pool of processes, or None where this process alone is as fast."""
-    if workers is not None and workers < 1:
-        raise CompSRTError(f"--workers is {workers}", allowed="1 or more")
     if workers is None:
-        workers = min(os.cpu_count() or 1, MOST_WORKERS, math.ceil(pictures / PICTURES_PER_WORKER))
-    if workers == 1:
+        workers = min(threads.cores(), MOST_WORKERS, math.ceil(pictures / PICTURES_PER_WORKER))
+    asked = threads.checked("--workers", workers)
+    workers = threads.startable(asked + POOL_THREADS) - POOL_THREADS  # a limit on threads is one on processes
+    if workers < asked:
+        threads.warn(asked, max(1, workers))
+    if workers <= 1:
         return None
     # spawn: the one way that works on every system, and with threads that were started before
     return ProcessPoolExecutor(

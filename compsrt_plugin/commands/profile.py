@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.threads import checked, cores, startable
 
-MOST = {"--batch": 256, "--threads": 256, "--runs": 10_000}
+MOST = {"--batch": 256, "--runs": 10_000}
 
 EXAMPLES = """\
 examples:
@@ -48,8 +49,11 @@ def run(args: argparse.Namespace) -> int:
         CompSRTError: no such file, a damaged one, or a number out of range.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # before torch is imported, or its profiler tells of each start
-    threads = args.threads or sorted({1, os.cpu_count() or 1})
-    for flag, values in (("--batch", args.batch), ("--threads", threads), ("--runs", [args.runs])):
+    threads = [checked("--threads", count) for count in args.threads or sorted({1, startable(cores())})]
+    if startable(max(threads)) < max(threads):
+        found = f"--threads is {max(threads)}, and the system starts {startable(max(threads))}"
+        raise CompSRTError(found, hint="raise its limit on processes and threads, or ask for fewer")
+    for flag, values in (("--batch", args.batch), ("--runs", [args.runs])):
         for value in values:
             if not 1 <= value <= MOST[flag]:
                 raise CompSRTError(f"{flag} is {value}", allowed=f"1 to {MOST[flag]}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.threads import checked, cores
 
 if TYPE_CHECKING:
     from compsrt_plugin.inference import Tile
@@ -72,9 +72,10 @@ def run(args: argparse.Namespace) -> int:
     from compsrt_plugin.upscaling.network import find_network
 
     jobs = list_jobs(args.inputs, args.out, f".{args.format}" if args.format else None)
-    for flag, value in (("--threads", args.threads), ("--tile", args.tile)):
-        if value is not None and value < 1:
-            raise CompSRTError(f"{flag} is {value}", allowed="1 or more")
+    if args.threads is not None:
+        checked("--threads", args.threads)
+    if args.tile is not None and args.tile < 1:
+        raise CompSRTError(f"--tile is {args.tile}", allowed="1 or more")
     path = find_network(args.scale, args.bits, args.model)
 
     from compsrt_plugin.report.results import count_of
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     share = Share.from_environment()
     threads = args.threads
     if threads is None and share.local_count > 1:
-        threads = max(1, (os.cpu_count() or 1) // share.local_count)
+        threads = max(1, cores() // share.local_count)
     network = network_for(path, threads)
     tile = None if args.tile is None else _tile(args.tile, network.window)
     for what, asked, found in (("-s", args.scale, network.scale), ("--bits", args.bits, network.bits)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from compsrt_plugin import threads
 from compsrt_plugin.data.images import pictures_in
 from compsrt_plugin.data.prepare import RECIPE, Layout, make_pictures
 from compsrt_plugin.errors import CompSRTError
@@ -55,7 +55,7 @@ def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: i
     layout = Layout(folder, (scale,), hr_copy=True, max_side=max_side)
     # Threads, not processes: decoding, encoding and resizing leave Python's lock alone, and a data set may be
     # built where a new process cannot start (a train.py without a main guard).
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as executor:
+    with threads.executor(4) as executor:
         summary = make_pictures(sources, layout, executor=executor, title=f"{label}: pairs for x{scale}")
     if summary.errors:
         others = f" (and {len(summary.errors) - 1} more pictures failed)" if len(summary.errors) > 1 else ""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from compsrt_plugin import threads
 from compsrt_plugin.data.images import SUFFIXES, image_size, read_image
 from compsrt_plugin.errors import CompSRTError, nearest
 
@@ -72,7 +71,7 @@ def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool,
         hr_size, lr_size = ((read_image(p).shape[:2] if decode else image_size(p)) for p in pair)
         check_sizes(hr, hr_size, lr, lr_size, scale, min_lr=min_lr, exact=exact)
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as executor:  # decoding leaves Python's lock alone
+    with threads.executor(4) as executor:  # decoding leaves Python's lock alone
         try:
             for _ in executor.map(check, pairs):
                 pass

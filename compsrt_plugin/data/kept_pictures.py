@@ -6,9 +6,7 @@ them may be kept: a photograph shrunk is another one to a network, sharper and w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import torch
 from basicsr.data.transforms import augment, paired_random_crop
 from torch import Tensor
 
+from compsrt_plugin import threads
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.resize import downscale, imresize, mod_crop
 
@@ -91,7 +90,7 @@ def _made_once(names: Sequence[Name], make: Callable[[Name], KeptPicture]) -> li
     """Return the pictures of these names; those that nobody holds are made, several at a time."""
     found = {name: _held.get(name) for name in names}
     missing = [name for name, picture in found.items() if picture is None]
-    with _threads() as executor:  # decoding and resizing leave Python's lock alone
+    with threads.executor(8) as executor:  # decoding and resizing leave Python's lock alone
         found |= zip(missing, executor.map(make, missing))
     _held.update((name, picture) for name, picture in found.items() if picture is not None)
     return [picture for name in names if (picture := found[name]) is not None]
@@ -108,7 +107,3 @@ def _stamp(file: Path) -> tuple[int, int]:
 def with_targets(pictures: Sequence[KeptPicture], targets: Sequence[np.ndarray]) -> list[KeptPicture]:
     """Return the pictures with what a stronger network makes of each."""
     return [replace(picture, target=target) for picture, target in zip(pictures, targets)]
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(8, os.cpu_count() or 1))

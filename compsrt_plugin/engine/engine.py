@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from compsrt_plugin.engine.describe import IN_ONE, blocks_of, check_network, describe_network
 from compsrt_plugin.engine.library import STAGES, level, library, missing
 from compsrt_plugin.errors import CompSRTError
-
-MOST_THREADS = 256
+from compsrt_plugin.threads import checked, cores, warn
 
 
 def engine_available() -> bool:
@@ -42,7 +41,8 @@ class Engine:
 
     Args:
         packed_network: a `PackedNetwork`, or the network rebuilt from a packed file.
-        threads: how many to compute with; None: one per core this process may use.
+        threads: how many to compute with; None: one per core this process may use. The attribute of that name is
+            how many there are: fewer, with a warning, where the system starts no more.
         profile: whether `stage_times` shall know something.
 
     Raises:
@@ -53,7 +53,7 @@ class Engine:
         self.level = level()
         network = _module(packed_network)
         check_network(network)
-        self.threads = _threads(threads)
+        self.threads = cores() if threads is None else checked("threads", threads)
         self.profile = profile
         self.window_size: int = blocks_of(network)[0].window_size
         self.scale: int = network.upscale if network.upsampler else 1
@@ -73,7 +73,11 @@ class Engine:
         self._handle = loaded.compsrt_create(ctypes.addressof(self._described), self.level.encode(), self.threads)
         self._process = os.getpid()
         if not self._handle:
-            raise CompSRTError(f"the engine got no memory or no {self.threads} threads", hint="use fewer threads")
+            raise CompSRTError(f"the engine got no memory for {self.threads} threads", hint="use fewer threads")
+        started = loaded.compsrt_threads(self._handle)
+        if started < self.threads:
+            warn(self.threads, started)
+            self.threads = started
         loaded.compsrt_profile(self._handle, int(self.profile))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -133,14 +137,6 @@ def _module(packed_network: Any) -> Any:
     if not isinstance(found, nn.Module):
         raise CompSRTError(f"the engine got {type(packed_network).__name__}", allowed="a network or a PackedNetwork")
     return found
-
-
-def _threads(threads: int | None) -> int:
-    if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-        raise CompSRTError(f"threads is {threads!r}", allowed=f"whole numbers 1 to {MOST_THREADS}")
-    return threads
 
 
 def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:

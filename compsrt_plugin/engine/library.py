@@ -39,6 +39,7 @@ def _declare(loaded: ctypes.CDLL) -> None:
         ("level", ctypes.c_char_p, [ctypes.c_char_p]),
         ("sizes", None, [ctypes.POINTER(ctypes.c_int32)]),
         ("create", pointer, [pointer, ctypes.c_char_p, number]),
+        ("threads", number, [pointer]),
         ("run", number, [pointer, pointer, pointer, number, number]),
         ("profile", None, [pointer, number]),
         ("times", None, [pointer, ctypes.POINTER(ctypes.c_double)]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from compsrt_plugin.quant.layers import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
 from compsrt_plugin.quant.row_bounds import search_rows
 from compsrt_plugin.quant.samples import Samples
+from compsrt_plugin.threads import executor
 
 MOST_AT_ONCE = 4  # batches in flight while observing; each holds one forward pass's memory
 
@@ -86,7 +87,7 @@ def _run_side_by_side(network: nn.Module, batches: Iterable[Tensor]) -> Iterator
 
     torch.set_num_threads(max(1, threads // workers))
     try:
-        with ThreadPoolExecutor(workers) as pool:
+        with executor(workers) as pool:
             running: deque[Future[None]] = deque()
             for batch in batches:
                 running.append(pool.submit(run, batch))

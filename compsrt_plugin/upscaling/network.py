@@ -12,10 +12,11 @@ import torch
 
 from compsrt_plugin import bundled
 from compsrt_plugin.config.files import command_line
-from compsrt_plugin.engine import Engine
+from compsrt_plugin.engine import Engine, unsupported_reason
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import Network
 from compsrt_plugin.packed_network import find_packed, open_packed
+from compsrt_plugin.threads import checked, startable, warn
 
 DEFAULT_SCALE, DEFAULT_BITS = 4, 3
 CHANNELS = 3
@@ -85,8 +86,10 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
         engine: `never` runs the simulated network.
 
     Raises:
-        CompSRTError: the file cannot be read, or its network does not take RGB.
+        CompSRTError: the file cannot be read, its network does not take RGB, or `threads` is out of range.
     """
+    if threads is not None:
+        checked("threads", threads)
     source = open_packed(path)
     channels = source.header.arch.get("in_chans", CHANNELS)
     if channels != CHANNELS:
@@ -94,14 +97,16 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
     why_not = ""
     run: Network | None = None
     if engine == "auto":
-        try:
+        why_not = unsupported_reason(source) or ""
+        if not why_not:
             run = Engine(source, threads=threads)
-        except CompSRTError as error:
-            why_not = str(error)
     by_engine = run is not None
     if run is None:
         if threads is not None:
-            torch.set_num_threads(threads)
+            found = startable(threads)
+            if found < threads:
+                warn(threads, found)
+            torch.set_num_threads(found)
         run = source.network
     return OpenNetwork(
         run=run,

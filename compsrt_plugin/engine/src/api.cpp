@@ -26,7 +26,7 @@ EXPORT void compsrt_sizes(int32_t* sizes) {
     for (size_t size : found) *sizes++ = (int32_t)size;
 }
 
-// Null if there is not enough memory or no thread to be had.
+// Null if there is not enough memory. With fewer threads than asked for where the system starts no more.
 EXPORT void* compsrt_create(const compsrt::Network* network, const char* level, int threads) {
     try {
         return new Engine(*network, compsrt::kernels_of(level), threads);
@@ -34,6 +34,9 @@ EXPORT void* compsrt_create(const compsrt::Network* network, const char* level, 
         return nullptr;
     }
 }
+
+// How many threads there are, that of the caller included.
+EXPORT int compsrt_threads(void* engine) { return ((Engine*)engine)->threads(); }
 
 EXPORT int compsrt_run(void* engine, const float* in, float* out, int h, int w) {
     try {

@@ -80,7 +80,7 @@ void Engine::Cells::reserve(size_t count) {
 }
 
 Engine::Engine(const Network& network, const Kernels* kernels, int threads)
-    : network_(network), kernels_(kernels), pool_(threads), scratch_(threads), first_(pack(*network.first, kernels->conv_rows)) {
+    : network_(network), kernels_(kernels), pool_(threads), scratch_(pool_.threads()), first_(pack(*network.first, kernels->conv_rows)) {
     for (Scratch& s : scratch_) s.allocate(network);
     if (network.upsample) upsample_ = pack(*network.upsample, kernels->conv_rows);
     for (int g = 0; g < network.groups; g++) {

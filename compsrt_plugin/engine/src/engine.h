@@ -19,6 +19,7 @@ class Engine {
     // or features [channels][h][w] of a network without `upsample`.
     void run(const float* in, float* out, int h, int w);
 
+    int threads() const { return pool_.threads(); }
     void profile(bool on);
     // Seconds per stage since the last call, summed over threads.
     void take_times(double* seconds);

@@ -1,5 +1,7 @@
 #include "pool.h"
 
+#include <system_error>
+
 namespace compsrt {
 
 // A round is a few milliseconds and the next follows at once: waking a thread that sleeps would cost more than waiting.
@@ -14,7 +16,11 @@ static void pause_briefly() {
 }
 
 Pool::Pool(int threads) {
-    for (int thread = 1; thread < threads; thread++) workers_.emplace_back([this, thread] { serve(thread); });
+    workers_.reserve(threads - 1);  // then nothing but the start itself can fail
+    try {
+        for (int thread = 1; thread < threads; thread++) workers_.emplace_back([this, thread] { serve(thread); });
+    } catch (const std::system_error&) {
+    }
 }
 
 Pool::~Pool() {

@@ -10,6 +10,7 @@ namespace compsrt {
 
 class Pool {
    public:
+    // Fewer threads where the system starts no more.
     explicit Pool(int threads);
     ~Pool();
     Pool(const Pool&) = delete;
