@@ -100,7 +100,7 @@ def test_it_refuses_to_overwrite_the_hr_pictures_by_cropped_ones(tmp_path, hr):
     ("words", "said"),
     [
         (["--scales", 1], "--scales has 1; allowed: 2 to 8"),
-        (["--scales", 4, "--workers", 0], "--workers is 0; allowed: 1 or more"),
+        (["--scales", 4, "--workers", 0], "--workers is 0; allowed: whole numbers 1 to 256"),
         (["--scales", 4, "--hr", "nowhere"], "cannot read the picture folder nowhere"),
         (["--scales", 4, "--out", os.devnull], "cannot write /dev/null/LR_bicubic"),
     ],

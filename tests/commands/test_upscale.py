@@ -16,16 +16,13 @@ from small_networks import save, small_network
 
 from compsrt_plugin import bundled
 from compsrt_plugin.cli import main
-from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.engine import engine_available
 from compsrt_plugin.upscaling import network
 
 
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise CompSRTError("no engine in this test")
-
-    monkeypatch.setattr(network, "Engine", refuse)
+    monkeypatch.setattr(network, "unsupported_reason", lambda source: "no engine in this test")
 
 
 @pytest.fixture
@@ -65,6 +62,25 @@ def test_a_bad_file_shows_in_the_summary_and_the_exit_code(here: Path, capsys: p
 def test_without_the_engine_that_is_said_once(here: Path, no_engine: None, capsys: pytest.CaptureFixture[str]):
     assert main(["upscale", "in", "-o", "out", "--model", "net.safetensors"]) == 0
     assert capsys.readouterr().err.count("the simulated network runs") == 1
+
+
+@pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
+def test_a_level_that_does_not_exist_is_a_mistake_and_no_reason_to_go_without_the_engine(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COMPSRT_ENGINE_LEVEL", "avx1024")
+    assert main(["upscale", "in", "-o", "out", "--model", "net.safetensors"]) == 2
+    assert "avx1024" in capsys.readouterr().err and not Path("out").exists()
+
+
+def test_threads_of_the_simulated_network_are_those_that_can_be_started(
+    here: Path, no_engine: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(network, "startable", lambda threads: 2)
+    told: list[int] = []
+    monkeypatch.setattr(network.torch, "set_num_threads", told.append)
+    assert main(["upscale", "in", "-o", "out", "--model", "net.safetensors", "--threads", "8"]) == 0
+    assert told == [2]
 
 
 @pytest.mark.parametrize(
