@@ -83,7 +83,7 @@ setup(
         "tqdm",  # progress bars
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "pyright", *ONNX, *ZOO],
+        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", *ONNX, *ZOO],
         "onnx": ONNX,
         "zoo": ZOO,
     },
