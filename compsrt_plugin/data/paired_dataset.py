@@ -18,6 +18,7 @@ from compsrt_plugin.data.checks import check_files, check_pairs, crop_side, smal
 from compsrt_plugin.data.databases import check_databases
 from compsrt_plugin.data.embedded import SUBSETS
 from compsrt_plugin.data.kept_pictures import KeptPicture, decoded, shrunk
+from compsrt_plugin.data.names import PictureNames
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
@@ -93,7 +94,9 @@ class CompSRTPairedDataset(PairedImageDataset):
         if self._on_disk and by_list:
             pairs = [(Path(p["gt_path"]), Path(p["lq_path"])) for p in self.paths]
             check_files(pairs, options["scale"], **limits)
-        self.paths.sort(key=_name)
+        self.paths.sort(key=lambda pair: (_name(pair), pair["gt_path"]))
+        if not training:
+            PictureNames(self)  # two of one name would be found hours later
         if options.get("subset") is not None and not roots.divided:
             self.paths = _subset(self.paths, options["subset"], options["name"])
         self._centre_side = _centre_side(options)

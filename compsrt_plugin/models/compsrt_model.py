@@ -23,6 +23,7 @@ from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.data.images import write_image
+from compsrt_plugin.data.names import PictureNames
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
@@ -231,20 +232,23 @@ class CompSRTModel(CalibratingModel):
             get_root_logger().info(
                 f"Judging {name}, {count} picture{'s' * (count > 1)}, {self._occasion(current_iter)}"
             )
+        names, suffix = PictureNames(dataloader.dataset), self.opt["val"].get("suffix") or current_iter
+        if save_img:
+            names.check_written(suffix)
         for index, data in enumerate(counted(share, name, shown=first)):
             self.between_pictures()
             lq, gt = data["lq"].to(self.device), data["gt"]
-            image, lq_name = Path(data["gt_path"][0]).stem, Path(data["lq_path"][0]).stem
+            hr_path, image = data["gt_path"][0], names.of(data["gt_path"][0])
             self.net_g.eval()
             if index == 0 and first and self.quant is not None and not self.choosing:
                 self._count_codes(lq)
             pictures = self.judge.judge(name, image, lq, gt)
             if save_img:
-                suffix = self.opt["val"].get("suffix") or current_iter
                 folder = Path(self.opt["path"]["visualization"]) / name
-                write_image(folder / f"{lq_name}_{suffix}.png", pictures["quantized"])
+                write_image(folder / names.written(data["lq_path"][0], suffix), pictures["quantized"])
                 if name == PICTURED:
-                    self.judge.save_comparison(folder / f"{image}_comparison.png", name, image, pictures, gt)
+                    comparison = folder / names.written(hr_path, "comparison")
+                    self.judge.save_comparison(comparison, name, image, pictures, gt)
         share_scores(self.judge.results, name)
         if self.choosing:
             self._log_scores(name, current_iter, tb_logger)

@@ -72,7 +72,7 @@ class Judge:
 
         Args:
             dataset: name of the data set.
-            image: name of the picture.
+            image: name of the picture in results.
             lq: (1, 3, h, w) in 0..1, RGB.
             gt: (1, 3, h * scale, w * scale) in 0..1, RGB.
 
@@ -96,7 +96,7 @@ class Judge:
         """Draw what `judge` returned beside the original, zoomed, with PSNR and file sizes, as a PNG file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         panels = panels_for(self.results, dataset, image, dict(pictures), to_image(gt))
-        save_comparison(path, panels, title=f"{image.capitalize()}, enlarged {self.results.scale} times")
+        save_comparison(path, panels, title=f"{Path(image).stem.capitalize()}, enlarged {self.results.scale} times")
 
     def write(self, folder: Path) -> str:
         """Write `results.json` and `results.md` into `folder` and return the table for the terminal."""

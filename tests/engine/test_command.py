@@ -17,7 +17,7 @@ def test_both_figures_are_in_table_and_files(place: Place, capsys: pytest.Captur
     assert place.run("test", "--engine") == 0
     scores = json.loads(Path("results/run/results.json").read_text())["datasets"]["Mine"]
     assert abs(scores["engine"]["psnr"] - scores["quantized"]["psnr"]) < 0.005
-    assert scores["per_image"]["p"]["engine"] == scores["engine"]
+    assert scores["per_image"]["p.png"]["engine"] == scores["engine"]
     assert "| engine |" in Path("results/run/results.md").read_text()
     assert "engine" in capsys.readouterr().out
 
