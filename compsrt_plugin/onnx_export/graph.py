@@ -16,12 +16,10 @@ from torch import Tensor
 
 from compsrt_plugin.checkpoint import pack_bits
 
-# opset -> the IR version that came with it; the lower one is understood by more tools
-IR_VERSIONS = {21: 10, 25: 13}
-OPSET, OPSET_2BIT = IR_VERSIONS
-# (type, bits, signed), narrow to wide; what is narrower than a byte is packed, lowest bits first
+OPSET, IR_VERSION = 21, 10  # the first whose DequantizeLinear takes 4-bit codes, and the IR version that came with it
+# (type, bits, signed), narrow to wide; what is narrower than a byte is packed, lowest bits first. ONNX has 2-bit types
+# from opset 25 on, but OpenVINO 2026.4 refuses them.
 CODE_TYPES = (
-    (TensorProto.UINT2, 2, False),
     (TensorProto.UINT4, 4, False),
     (TensorProto.INT4, 4, True),
     (TensorProto.UINT8, 8, False),
@@ -31,14 +29,9 @@ CODE_TYPES = (
 
 
 class Graph:
-    """An ONNX graph under construction; values go by their names.
+    """An ONNX graph under construction; values go by their names."""
 
-    Args:
-        opset: 21, the first whose DequantizeLinear takes 4-bit codes, or 25, which has 2-bit ones.
-    """
-
-    def __init__(self, opset: int) -> None:
-        self.opset = opset
+    def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._known: dict[Any, str] = {}
@@ -79,7 +72,7 @@ class Graph:
         return self._store(np.ascontiguousarray(values.cpu().numpy(), dtype=np.int32), "indices")
 
     def codes(self, values: Tensor, name: str) -> str:
-        """Store integers of any shape in the narrowest type that holds them all and that the opset has.
+        """Store integers of any shape in the narrowest type of `CODE_TYPES` that holds them all.
 
         Raises:
             ValueError: more than 16 bits are needed.
@@ -117,17 +110,18 @@ class Graph:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", self.opset)],
-            ir_version=IR_VERSIONS[self.opset],
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
             producer_name="compsrt_plugin",
         )
         helper.set_model_props(model, about)
         return model
 
-    def _narrowest(self, low: int, high: int) -> tuple[int, int]:
+    @staticmethod
+    def _narrowest(low: int, high: int) -> tuple[int, int]:
         for kind, bits, signed in CODE_TYPES:
             bottom = -(1 << bits - 1) if signed else 0
-            if (bits > 2 or self.opset >= OPSET_2BIT) and bottom <= low and high < bottom + (1 << bits):
+            if bottom <= low and high < bottom + (1 << bits):
                 return kind, bits
         raise ValueError(f"codes from {low} to {high}; 16 bits are the most")
 

@@ -8,10 +8,10 @@ from basicsr.archs.swinir_arch import RSTB, SwinIR, SwinTransformerBlock
 from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.onnx_export.graph import OPSET, OPSET_2BIT, Graph
+from compsrt_plugin.onnx_export.graph import Graph
 from compsrt_plugin.onnx_export.quantized import apply, convolution, linear, product
 from compsrt_plugin.onnx_export.windows import Size, crop, pad_to_windows, windows
-from compsrt_plugin.quant import QuantConv2d, quantized_layers
+from compsrt_plugin.quant import QuantConv2d
 
 INPUT, OUTPUT = "lq", "sr"
 BATCH, PADDED = "batch", ("padded_height", "padded_width")  # names of dynamic axes
@@ -38,10 +38,9 @@ def swinir_model(network: Any, about: dict[str, str]) -> Any:
             "this network works at one picture size only (ape, or img_size below window_size)",
             allowed="ape: false and img_size of at least window_size for ONNX",
         )
-    two_bits = any(layer.stored_bits() <= 2 for _, layer in quantized_layers(network))
     first: Any = network.conv_first
     channels = first.weight_shape[1] if isinstance(first, QuantConv2d) else first.in_channels
-    graph = Graph(OPSET_2BIT if two_bits else OPSET)
+    graph = Graph()
     picture, before, size = pad_to_windows(graph, INPUT, network.window_size)
     graph.shaped(picture, BATCH, channels, *PADDED)
     x = graph.op("Sub", picture, graph.constant(network.mean))
