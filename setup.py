@@ -23,7 +23,7 @@ ZOO = [
     "spandrel_extra_arches",  # those whose licences differ, SRFormer among them
 ]
 ONNX = [
-    "onnx>=1.20",  # `export --onnx`: the first version with 2-bit types
+    "onnx>=1.20",  # `export --onnx`: writes 4-bit integers
     "onnxruntime",  # runs what was exported
 ]
 
