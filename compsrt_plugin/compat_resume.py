@@ -45,9 +45,33 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
             Path(opt["path"][key]).mkdir(parents=True, exist_ok=True)
     if state.get("self_contained"):  # no second file holds the network, so BasicSR need not be told of one
         opt["resume_iter"] = state["iter"]
+        _check_ours(opt)
     else:
         check_resume(opt, state["iter"])
+        _check_networks(opt)
     return state
+
+
+def _check_ours(opt: Mapping[str, Any]) -> None:
+    """Raise CompSRTError if a model of another kind is to go on from a state of ours."""
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    if not hasattr(MODEL_REGISTRY.get(opt["model_type"]), "prepare_pictures"):
+        raise CompSRTError(
+            f"path.resume_state: {opt['path']['resume_state']} is not of a {opt['model_type']}",
+            hint="resume with the option file it was started with, or start anew without --auto_resume",
+        )
+
+
+def _check_networks(opt: Mapping[str, Any]) -> None:
+    """Raise CompSRTError if a network is missing that BasicSR saved beside the state."""
+    for key, path in opt["path"].items():
+        own = key.startswith("pretrain_network") and path and Path(path).parent == Path(opt["path"]["models"])
+        if own and not Path(path).is_file():
+            raise CompSRTError(
+                f"path.resume_state: {opt['path']['resume_state']} needs {path}, which is not there",
+                hint="resume from another state, or start anew without --auto_resume",
+            )
 
 
 def _newest_sound(found: list[Path]) -> tuple[Path, dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from test_compat import pristine
 
+import compsrt_plugin
 from compsrt_plugin import compat, compat_resume
 from compsrt_plugin.errors import CompSRTError
 
@@ -17,10 +18,12 @@ from compsrt_plugin.errors import CompSRTError
 @pytest.fixture(scope="module", autouse=True)
 def repaired_basicsr() -> None:
     compat.apply()
+    compsrt_plugin.register()
 
 
 def resume_options(folder: Path, **path: str) -> dict:
-    return {"auto_resume": not path, "path": {"training_states": str(folder), "models": str(folder), **path}}
+    paths = {"training_states": str(folder), "models": str(folder), **path}
+    return {"auto_resume": not path, "model_type": "CompSRTModel", "path": paths}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the fault is on machines without CUDA")
@@ -131,6 +134,20 @@ def test_a_run_that_goes_on_from_anothers_state_has_its_folders(two_states: list
     options["path"] |= {"experiments_root": str(tmp_path / "new"), "models": str(tmp_path / "new" / "models")}
     assert compat_resume.load_resume_state(options) is not None
     assert (tmp_path / "new" / "models").is_dir()
+
+
+def test_another_model_does_not_go_on_from_a_state_of_ours(two_states: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(CompSRTError, match=r"4\.state is not of a SRModel; resume with the option file"):
+        compat_resume.load_resume_state({**resume_options(tmp_path), "model_type": "SRModel"})
+
+
+def test_a_network_that_basicsr_saved_beside_its_state_has_to_be_there(tmp_path: Path) -> None:
+    torch.save({"iter": 5, "epoch": 0}, tmp_path / "5.state")
+    options = {**resume_options(tmp_path), "model_type": "SRModel", "network_g": {}}
+    with pytest.raises(CompSRTError, match=r"5\.state needs .*net_g_5\.pth, which is not there"):
+        compat_resume.load_resume_state(options)
+    torch.save({}, tmp_path / "net_g_5.pth")
+    assert compat_resume.load_resume_state(options) is not None
 
 
 @pytest.mark.parametrize("content", [[1], {"epoch": 1}, {"iter": "two"}], ids=["list", "no iter", "iter is text"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compsrt_plugin import threads
-from compsrt_plugin.data.images import SUFFIXES, image_size, read_image
+from compsrt_plugin.data.images import SUFFIXES, image_size, read_image, stamp
 from compsrt_plugin.errors import CompSRTError, nearest
 
 SSIM_WINDOW = 11  # pixels; BasicSR's SSIM keeps only places where the whole window fits
@@ -68,7 +69,7 @@ def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool,
 
     def check(pair: tuple[Path, Path]) -> None:
         hr, lr = pair
-        hr_size, lr_size = ((read_image(p).shape[:2] if decode else image_size(p)) for p in pair)
+        hr_size, lr_size = (_size(p, stamp(p), decode) for p in pair)
         check_sizes(hr, hr_size, lr, lr_size, scale, min_lr=min_lr, exact=exact)
 
     with threads.executor(4) as executor:  # decoding leaves Python's lock alone
@@ -77,6 +78,12 @@ def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool,
                 pass
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+@functools.lru_cache(maxsize=2**17)
+def _size(path: Path, _as_it_is: Any, decode: bool) -> tuple[int, ...]:
+    """Return (height, width); once for each file as it is, since a run builds several data sets of the same files."""
+    return read_image(path).shape[:2] if decode else image_size(path)
 
 
 def check_sizes(

@@ -93,6 +93,15 @@ def image_size(path: Path) -> tuple[int, int]:
         raise damaged_picture(path, error) from error
 
 
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written anew: its length and time; None if it cannot be read."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
 def write_image(path: Path, image: np.ndarray) -> int:
     """Write a PNG that is either whole or not there; makes its folder where needed.
 

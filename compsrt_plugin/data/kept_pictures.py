@@ -18,7 +18,7 @@ from basicsr.data.transforms import augment, paired_random_crop
 from torch import Tensor
 
 from compsrt_plugin import threads
-from compsrt_plugin.data.images import read_image
+from compsrt_plugin.data.images import read_image, stamp
 from compsrt_plugin.data.resize import downscale, imresize, mod_crop
 
 Name = tuple[Any, ...]
@@ -66,7 +66,7 @@ def decoded(pairs: Sequence[tuple[Path, Path]]) -> list[KeptPicture]:
     def read(name: Name) -> KeptPicture:
         return KeptPicture(read_image(Path(name[0])), read_image(Path(name[1])), name=name)
 
-    return _made_once([(*map(str, pair), *(_stamp(file) for file in pair)) for pair in pairs], read)
+    return _made_once([(*map(str, pair), *map(stamp, pair)) for pair in pairs], read)
 
 
 def shrunk(pictures: Sequence[KeptPicture], share: float, scale: int) -> list[KeptPicture]:
@@ -77,13 +77,14 @@ def shrunk(pictures: Sequence[KeptPicture], share: float, scale: int) -> list[Ke
         share: of width and height, above 0 and below 1.
         scale: of LR.
     """
-    whole = {(*picture.name, share, scale): picture for picture in pictures}
+    names = [(*picture.name, share, scale) for picture in pictures]
+    whole = dict(zip(names, pictures))
 
     def shrink(name: Name) -> KeptPicture:
         hr = mod_crop(imresize(whole[name].hr, share), scale)
         return KeptPicture(np.ascontiguousarray(hr), downscale(hr, scale), name=name)
 
-    return _made_once(list(whole), shrink)
+    return _made_once(names, shrink)
 
 
 def _made_once(names: Sequence[Name], make: Callable[[Name], KeptPicture]) -> list[KeptPicture]:
@@ -94,14 +95,6 @@ def _made_once(names: Sequence[Name], make: Callable[[Name], KeptPicture]) -> li
         found |= zip(missing, executor.map(make, missing))
     _held.update((name, picture) for name, picture in found.items() if picture is not None)
     return [picture for name in names if (picture := found[name]) is not None]
-
-
-def _stamp(file: Path) -> tuple[int, int]:
-    try:
-        stat = file.stat()
-    except OSError:
-        return 0, 0  # reading it will say what is wrong
-    return stat.st_size, stat.st_mtime_ns
 
 
 def with_targets(pictures: Sequence[KeptPicture], targets: Sequence[np.ndarray]) -> list[KeptPicture]:

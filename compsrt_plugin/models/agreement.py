@@ -35,6 +35,7 @@ def settings(opt: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "scale": opt["scale"],
         "manual_seed": opt["manual_seed"],
+        "tile": plain(opt.get("tile")),
         "images a batch": opt["datasets"]["train"]["batch_size_per_gpu"] * processes,
         "pictures": dict(opt.get("pictures") or {}),
         "train": plain(opt["train"]),

@@ -13,6 +13,7 @@ import yaml
 
 import compsrt_plugin
 from compsrt_plugin.cli import main
+from compsrt_plugin.commands.run_lock import run_lock
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.errors import CompSRTError
 
@@ -161,3 +162,14 @@ def test_a_mistake_found_late_leaves_the_earlier_results_as_they_were(
     monkeypatch.setattr(sys.modules["basicsr.test"], "test_pipeline", fail)
     assert main(["test", "-opt", "compsrt_x4_3bit"]) == 2
     assert [path.name for path in (tmp_path / "results").rglob("*")] == ["compsrt_x4_3bit", "results.json"]
+
+
+def test_a_second_run_of_a_name_is_refused_while_the_first_goes_on(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run_lock(tmp_path / "results" / "compsrt_x4_3bit"):
+        assert main(["test", "-opt", "compsrt_x4_3bit"]) == 2
+        assert "another run writes to" in capsys.readouterr().err
+        assert not pipeline.argv
+        assert main(["test", "-opt", "compsrt_x4_3bit", "--force_yml", "name=other"]) == 0
+    assert main(["test", "-opt", "compsrt_x4_3bit"]) == 0

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from sample_pictures import random_picture, save
 
+from compsrt_plugin.data import checks
 from compsrt_plugin.data.checks import check_pairs, smallest_lr
+from compsrt_plugin.data.images import read_image
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -137,3 +139,17 @@ def test_missing_and_empty_folders_are_named(make_set, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "cannot read the picture folder" in complaint((hr, tmp_path / "none"))
     assert f"no pictures in {tmp_path / 'empty'}" in complaint((hr, tmp_path / "empty"))
+
+
+def test_a_picture_is_read_once_however_many_data_sets_are_made_of_it(make_set, monkeypatch):
+    read = []
+    monkeypatch.setattr(checks, "read_image", lambda path: [read.append(path), read_image(path)][1])
+    hr, lr = make_set()
+    for _ in range(3):
+        check((hr, lr))
+    assert len(read) == 6
+    save(hr / "p0.png", random_picture(64, 64, 5))
+    check((hr, lr))
+    assert len(read) == 7, "what was written anew is read anew"
+    (hr / "p0.png").write_bytes(b"x")
+    assert "is not a picture" in complaint((hr, lr))

@@ -336,3 +336,13 @@ def test_smaller_versions_that_cannot_be_had_are_refused(make_set, changes, said
     given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
     with pytest.raises(CompSRTError, match=said):
         CompSRTPairedDataset(training(**given, **changes))
+
+
+def test_a_picture_that_is_listed_twice_is_kept_twice(make_set, tmp_path):
+    hr, lr = make_set(count=2)
+    (tmp_path / "list.txt").write_text("p0.png\np1.png\np0.png\n")
+    given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
+    listed = {"meta_info_file": str(tmp_path / "list.txt"), "keep_in_memory": True, "shrunk": [0.75]}
+    dataset = CompSRTPairedDataset(training(**given, **listed))
+    assert [len(dataset.paths), len(dataset.kept)] == [6, 6]
+    assert dataset.kept[0] is dataset.kept[1] and dataset.kept[3] is dataset.kept[4]
