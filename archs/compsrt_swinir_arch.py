@@ -21,6 +21,7 @@ from compsrt_plugin.quant import (
     register_adapter,
     weighted_sum,
 )
+from compsrt_plugin.quant.own_parameters import left_alone
 
 PARTS = ("q", "k", "v")
 OPERANDS = ("q", "k", "v", "map")
@@ -190,7 +191,9 @@ class QuantWindowAttention(nn.Module):
 
 
 @register_adapter(WindowAttention)
-def quantize_window_attention(module: nn.Module, name: str, spec: NetworkSpec) -> QuantWindowAttention:
+def quantize_window_attention(module: nn.Module, name: str, spec: NetworkSpec) -> QuantWindowAttention | None:
     """Rule for BasicSR's window attention."""
     assert isinstance(module, WindowAttention)
+    if left_alone(module.qkv, f"{name}.qkv"):
+        return None
     return QuantWindowAttention(module, name, spec)

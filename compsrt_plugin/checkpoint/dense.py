@@ -26,8 +26,9 @@ def dense_state(network: nn.Module) -> dict[str, Tensor]:
         Tensors by name, on the CPU.
     """
     state: dict[str, Tensor] = {}
-    skipped = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, Quantizer))
-    layers = {name: module for name, module in network.named_modules() if isinstance(module, QuantizedLayer)}
+    places = list(network.named_modules(remove_duplicate=False))  # a layer may stand at several
+    skipped = tuple(f"{name}." for name, module in places if isinstance(module, Quantizer))
+    layers = {name: module for name, module in places if isinstance(module, QuantizedLayer)}
     for name, layer in layers.items():
         columns = layer.weight_shape[1:].numel()
         with torch.no_grad():

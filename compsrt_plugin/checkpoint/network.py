@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from compsrt_plugin.checkpoint.format import Packed, write_packed
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant import Mode, freeze, named_quantizers, quantized_layers, set_mode
+from compsrt_plugin.quant import Mode, QuantizedLayer, freeze, named_quantizers, quantized_layers, set_mode
 
 POSITION_TABLE = "relative_position_bias_table"
 # Measured on held-out pictures to change nothing (`benchmarks/rounding.py`, `docs/packed_file.md`).
@@ -77,8 +77,13 @@ def save_network(path: str | Path, network: nn.Module, header: Mapping[str, Any]
         CompSRTError: if the file cannot be written.
     """
     freeze(network)
+    repeated = tuple(f"{name}." for name in _other_places(network))
     code_bits = {f"{name}.weight_codes": layer.stored_bits() for name, layer in quantized_layers(network)}
-    state = {name: _smallest(value.detach().cpu()) for name, value in network.state_dict().items()}
+    state = {
+        name: _smallest(value.detach().cpu())
+        for name, value in network.state_dict().items()
+        if not name.startswith(repeated)
+    }
     return write_packed(path, state, code_bits, dict(header), masks_of(network))
 
 
@@ -89,6 +94,14 @@ def masks_of(network: nn.Module) -> dict[str, str]:
         for name, layer in quantized_layers(network)
         if layer.weight_mask is not None
     }
+
+
+def _other_places(network: nn.Module) -> dict[str, str]:
+    """Return each further name of a quantized layer that stands at several places -> its first, which files have."""
+    first: dict[nn.Module, str] = {}
+    places = network.named_modules(remove_duplicate=False)
+    names = {name: first.setdefault(module, name) for name, module in places if isinstance(module, QuantizedLayer)}
+    return {name: other for name, other in names.items() if name != other}
 
 
 def _smallest(value: Tensor) -> Tensor:
@@ -114,7 +127,9 @@ def load_packed_state(network: nn.Module, packed: Packed, source: str | Path) ->
         layer.prepare_frozen(
             has_offset=f"{name}.weight_offset" in packed.state, has_mask=f"{name}.weight_mask" in packed.state
         )
-    expected = network.state_dict()
+    others = _other_places(network)
+    repeated = tuple(f"{name}." for name in others)
+    expected = {name: value for name, value in network.state_dict().items() if not name.startswith(repeated)}
     missing, extra = expected.keys() - packed.state.keys(), packed.state.keys() - expected.keys()
     wrong = [name for name in expected.keys() & packed.state.keys() if expected[name].shape != packed.state[name].shape]
     if missing or extra or wrong:
@@ -134,5 +149,8 @@ def load_packed_state(network: nn.Module, packed: Packed, source: str | Path) ->
             f"{source}: {len(odd)} of its tensors hold NaN, infinity or the wrong kind of number (first: {min(odd)})",
             hint="make the file again with basicsr train",
         )
-    network.load_state_dict({name: value.to(expected[name].dtype) for name, value in packed.state.items()})
+    state = {name: value.to(expected[name].dtype) for name, value in packed.state.items()}
+    for name, first in others.items():
+        state |= {name + k.removeprefix(first): v for k, v in state.items() if k.startswith(f"{first}.")}
+    network.load_state_dict(state)
     set_mode(network, Mode.ON)

@@ -18,6 +18,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import check_ending, write_whole
 from compsrt_plugin.onnx_export import export_onnx
 from compsrt_plugin.packed_network import PackedNetwork, find_packed, open_packed
+from compsrt_plugin.quant.own_parameters import fold_computed
 
 EXAMPLES = """\
 examples:
@@ -112,5 +113,6 @@ def plain_state(source: PackedNetwork) -> dict[str, torch.Tensor]:
 
         arch = source.header.arch
         plain = build_base(arch["base"], arch["upscale"], SizeRule.from_dict(arch["size"])).network
+        fold_computed(plain)
         return {**plain.state_dict(), **state}
     return state

@@ -15,6 +15,7 @@ from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed_network import PackedNetwork
 from compsrt_plugin.profiling.stages import stage_times
+from compsrt_plugin.quant.own_parameters import fold_computed
 
 Call = Callable[[], object]
 TIMES = 3  # instrumented calls, of which the median counts
@@ -118,6 +119,7 @@ def full_precision(source: PackedNetwork) -> nn.Module:
 
     arguments: dict[str, Any] = {k: v for k, v in source.header.arch.items() if k not in ("type", "quant")}
     network: nn.Module = ARCH_REGISTRY.get(source.header.arch["type"])(**arguments)
+    fold_computed(network)
     network.load_state_dict(dense_state(source.network), strict=False)
     return network.eval().requires_grad_(False)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Mode, QuantLinear, named_quantizers, quantized_layers, set_mode
+from compsrt_plugin.quant.surgery import evaluating
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,10 @@ def gather_statistics(network: nn.Module, batches: Iterable[Tensor]) -> dict[str
         return layer.register_forward_pre_hook(add)
 
     modes = [(quantizer, quantizer.mode) for _, quantizer in named_quantizers(network)]
-    training = network.training
     handles = [watch(name, layer) for name, layer in layers.items()]
     try:
-        set_mode(network.eval(), Mode.OFF)
-        with torch.no_grad():
+        set_mode(network, Mode.OFF)
+        with evaluating(network), torch.no_grad():
             for batch in batches:
                 network(batch)
     finally:
@@ -64,7 +64,6 @@ def gather_statistics(network: nn.Module, batches: Iterable[Tensor]) -> dict[str
             handle.remove()
         for quantizer, mode in modes:
             quantizer.mode = mode
-        network.train(training)
     for name in layers:
         if name not in sums:
             raise CompSRTError(f"no value reached {name} while pruning", hint="give at least one calibration patch")

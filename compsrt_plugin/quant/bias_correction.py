@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin.quant.surgery import evaluating
+
 LAYERS = (nn.Linear, nn.Conv2d)  # of the full-precision network
 
 
@@ -63,8 +65,8 @@ def _order(network: nn.Module, patch: Tensor) -> list[str]:
         for name, module in network.named_modules()
         if isinstance(module, LAYERS)
     ]
-    with _finally_removed(handles), torch.no_grad():
-        network.eval()(patch)
+    with _finally_removed(handles), evaluating(network), torch.no_grad():
+        network(patch)
     return names
 
 
@@ -78,11 +80,9 @@ def _mean_output(network: nn.Module, name: str, patches: Sequence[Tensor]) -> Te
         axis = -1 if output.shape[-1] == channels and output.dim() != 4 else 1
         sums.append(output.movedim(axis, -1).flatten(0, -2).double().mean(0))
 
-    training = network.training
-    with _finally_removed([layer.register_forward_hook(add)]), torch.no_grad():
+    with _finally_removed([layer.register_forward_hook(add)]), evaluating(network), torch.no_grad():
         for patch in patches:
-            network.eval()(patch)
-    network.train(training)
+            network(patch)
     return torch.stack(sums).mean(0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 
 import torch
@@ -16,8 +16,10 @@ from compsrt_plugin.quant.layers import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
 from compsrt_plugin.quant.row_bounds import search_rows
 from compsrt_plugin.quant.samples import Samples
+from compsrt_plugin.quant.surgery import evaluating
 from compsrt_plugin.threads import executor
 
+Bound = float | Tensor
 MOST_AT_ONCE = 4  # batches in flight while observing; each holds one forward pass's memory
 
 
@@ -33,33 +35,64 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         batches: inputs of the network, one forward pass each.
 
     Raises:
-        CompSRTError: if there is no batch, a search is unknown, or a layer's values are not finite.
+        CompSRTError: if there is no batch, a search is unknown, a layer's values are not finite, or the network is
+            not converted, or frozen. After this or any other error its bounds and modes are as before.
     """
     activations = activation_quantizers(network)
-    for name, quantizer in named_quantizers(network):
-        if quantizer.spec.search not in BOUND_SEARCHES:
-            raise unknown_name(f"bound search for {name}", quantizer.spec.search, BOUND_SEARCHES)
-    training = network.training
-    network.eval()
-    observe(network, batches)
-    with torch.no_grad():
-        for _, layer in quantized_layers(network):
-            layer.weight_shift = None
-            layer.weight_quantizer.set_bounds(*weight_bounds(layer))
-        found: dict[tuple[Samples, str, int], tuple[float, float]] = {}  # q, k and v share their samples
-        for name, quantizer in activations.items():
-            samples, search, bits = gathered(name, quantizer), quantizer.spec.search, quantizer.spec.bits
-            if (samples, search, bits) not in found:
-                found[samples, search, bits] = BOUND_SEARCHES[search](samples, bits)
-            quantizer.set_bounds(*found[samples, search, bits])
+    _check(network)
+    before = [(quantizer, quantizer.mode) for _, quantizer in named_quantizers(network)]
+    try:
+        with evaluating(network):
+            observe(network, batches)
+        found = _search(network, activations)
+    except BaseException:
+        for quantizer, mode in before:
+            quantizer.mode = mode
+        raise
+    finally:
         for quantizer in activations.values():
             quantizer.samples = None
+    for _, layer in quantized_layers(network):
+        layer.weight_shift = None
+    for quantizer, bounds in found.items():
+        quantizer.set_bounds(*bounds)
     set_mode(network, Mode.ON)
-    network.train(training)
+
+
+def _check(network: nn.Module) -> None:
+    quantizers = dict(named_quantizers(network))
+    if not quantizers:
+        raise CompSRTError(
+            f"{type(network).__name__} has no quantizers", hint="convert it first: convert(network, spec)"
+        )
+    for name, quantizer in quantizers.items():
+        if quantizer.spec.search not in BOUND_SEARCHES:
+            raise unknown_name(f"bound search for {name}", quantizer.spec.search, BOUND_SEARCHES)
+    for name, layer in quantized_layers(network):
+        if layer.frozen:
+            raise CompSRTError(f"the weight of {name} is frozen to codes", allowed="a network that is not frozen")
+
+
+def _search(network: nn.Module, activations: Mapping[str, Quantizer]) -> dict[Quantizer, tuple[Bound, Bound]]:
+    """Return the bounds of every quantizer; nothing is set yet, so that an error leaves those of before."""
+    bounds: dict[Quantizer, tuple[Bound, Bound]] = {}
+    searched: dict[tuple[Samples, str, int], tuple[float, float]] = {}  # q, k and v share their samples
+    with torch.no_grad():
+        for _, layer in quantized_layers(network):
+            bounds[layer.weight_quantizer] = weight_bounds(layer)
+        for name, quantizer in activations.items():
+            samples, search, bits = gathered(name, quantizer), quantizer.spec.search, quantizer.spec.bits
+            if (samples, search, bits) not in searched:
+                searched[samples, search, bits] = BOUND_SEARCHES[search](samples, bits)
+            bounds[quantizer] = searched[samples, search, bits]
+    return bounds
 
 
 def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Run the full-precision network over the batches and leave each activation quantizer its `samples`."""
+    """Run the full-precision network over the batches and leave each activation quantizer its `samples`.
+
+    The caller takes these away, and puts the modes back.
+    """
     activations = activation_quantizers(network)
     set_mode(network, Mode.OFF)
     for quantizer in activations.values():
@@ -141,19 +174,18 @@ def distinct_codes(network: nn.Module, batches: Iterable[Tensor] = ()) -> dict[s
     Returns:
         Quantizer name -> number of distinct codes (a per-channel weight: the most in one row).
     """
-    counts: dict[str, int] = {}
     activations = activation_quantizers(network)
-    for quantizer in activations.values():
-        quantizer.codes_seen = set()
-    with torch.no_grad():
-        for batch in batches:
-            network(batch)
-        for name, layer in quantized_layers(network):
-            counts[f"{name}.weight"] = _distinct_weight_codes(layer)
-    for name, quantizer in activations.items():
-        counts[name] = len(quantizer.codes_seen or ())
-        quantizer.codes_seen = None
-    return counts
+    try:
+        for quantizer in activations.values():
+            quantizer.codes_seen = set()
+        with torch.no_grad(), evaluating(network):
+            for batch in batches:
+                network(batch)
+            counts = {f"{name}.weight": _distinct_weight_codes(layer) for name, layer in quantized_layers(network)}
+        return counts | {name: len(quantizer.codes_seen or ()) for name, quantizer in activations.items()}
+    finally:
+        for quantizer in activations.values():
+            quantizer.codes_seen = None
 
 
 def _distinct_weight_codes(layer: QuantizedLayer) -> int:

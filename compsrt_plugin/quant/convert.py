@@ -8,6 +8,7 @@ products its code computes, and which layers are better kept: see `interception_
 
 from __future__ import annotations
 
+import fnmatch
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -19,8 +20,15 @@ from compsrt_plugin.quant.interception import intercept
 from compsrt_plugin.quant.interception_discovery import Discovery
 from compsrt_plugin.quant.interception_linears import FunctionalLinear, functional_linear, let_read, move_weight
 from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
+from compsrt_plugin.quant.own_parameters import fold_computed, left_alone, plain_type
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec
+from compsrt_plugin.quant.surgery import (
+    refuse_converted,
+    replace_in_attributes,
+    take_over_hooks,
+    whole_or_not_at_all,
+)
 
 Adapter = Callable[[nn.Module, str, NetworkSpec], "nn.Module | None"]
 ADAPTERS: dict[type[nn.Module], Adapter] = {}
@@ -49,7 +57,7 @@ def quantize_linear(module: nn.Module, name: str, spec: NetworkSpec) -> QuantLin
     assert isinstance(module, nn.Linear)
     weight = spec.resolve("weight", name, f"{name}.weight")
     activation = spec.resolve("activation", name, f"{name}.input")
-    if weight is None or activation is None:
+    if weight is None or activation is None or left_alone(module, name):
         return None
     return QuantLinear(module, weight, activation)
 
@@ -59,7 +67,7 @@ def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2
     """Rule for convolutions with zero padding, as in all SR networks here: weight, and input where the spec says so."""
     assert isinstance(module, nn.Conv2d)
     weight = spec.resolve("conv", name, f"{name}.weight")
-    if weight is None or module.padding_mode != "zeros":
+    if weight is None or module.padding_mode != "zeros" or left_alone(module, name):
         return None
     return QuantConv2d(module, weight, spec.resolve("conv_input", name, f"{name}.input"))
 
@@ -68,13 +76,18 @@ def quantize_pointwise(module: nn.Conv2d, name: str, spec: NetworkSpec) -> Quant
     """Rule for 1x1 convolutions of foreign networks, which are linear layers: weight and input, or neither."""
     weight = spec.resolve("weight", name, f"{name}.weight")
     activation = spec.resolve("activation", name, f"{name}.input")
-    return None if weight is None or activation is None else QuantPointwise(module, weight, activation)
+    if weight is None or activation is None or left_alone(module, name):
+        return None
+    return QuantPointwise(module, weight, activation)
 
 
 def convert(
     network: nn.Module, spec: NetworkSpec, found: Discovery | None = None, may_miss: Collection[str] = ()
 ) -> nn.Module:
     """Swap the layers of `network`, in place, for quantized ones; their quantizers are off.
+
+    A module that stands at several places, or in a plain list, is swapped at all of them for one; it goes by the
+    name of the first. What a weight is computed from is folded into it, see `own_parameters`.
 
     Args:
         network: any module; parameters are shared with the new layers, so values loaded before stay.
@@ -88,7 +101,8 @@ def convert(
         The network (a new module only if `network` itself is one of the layers to swap).
 
     Raises:
-        CompSRTError: if an override's pattern matches nothing in the network, or nothing can be quantized.
+        CompSRTError: if the network is converted already, an override's pattern matches nothing in it, or nothing
+            can be quantized. The network is as it was then.
 
     >>> import torch
     >>> from torch import nn
@@ -104,9 +118,19 @@ def convert(
     >>> max(distinct_codes(network, batches).values()) <= 2**3
     True
     """
+    refuse_converted(network)
     spec.matched.clear()
+    with whole_or_not_at_all(network):
+        return _converted(network, spec, found, may_miss)
+
+
+def _converted(network: nn.Module, spec: NetworkSpec, found: Discovery | None, may_miss: Collection[str]) -> nn.Module:
+    fold_computed(network)
     before = dict(network.named_modules())
-    network = _convert(network, "", spec, found)
+    places = [name for name, _ in network.named_modules(remove_duplicate=False)]
+    done: dict[nn.Module, nn.Module] = {}
+    network = _convert(network, "", spec, found, done)
+    replace_in_attributes(network, {old: new for old, new in done.items() if new is not old})
     if found is not None:
         after = dict(network.named_modules())
         own_code = {name: module for name, module in after.items() if before.get(name) is module}  # no adapter's
@@ -116,10 +140,7 @@ def convert(
         _convert_weights(after, own_code, spec, found)
     for pattern in spec.overrides:
         if pattern not in spec.matched and pattern not in may_miss:
-            raise CompSRTError(
-                f"override {pattern!r} matches no layer of {type(network).__name__}",
-                hint="list the names with: for name, _ in named_quantizers(network)",
-            )
+            raise _matches_nothing(pattern, network, [name for name in places if name not in before])
     quantizers = dict(named_quantizers(network))
     if not quantizers:
         raise CompSRTError(
@@ -131,24 +152,63 @@ def convert(
     return network
 
 
-def _convert(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery | None) -> nn.Module:
-    if found is not None and name in found.keep and not spec.names(name):
-        return module
-    adapter = ADAPTERS.get(type(module))
+def _matches_nothing(pattern: str, network: nn.Module, others: Collection[str]) -> CompSRTError:
+    """Return the error for an override; `others` are second names of modules that stand at several places."""
+    tensors = ("", ".weight", ".input")
+    second = next((name for name in others if any(fnmatch.fnmatchcase(name + of, pattern) for of in tensors)), None)
+    if second is not None:
+        first = _first_name(network, second)
+        return CompSRTError(
+            f"override {pattern!r} names {second}, which is the same module as {first}",
+            hint=f"one module has one spec: name {first}",
+        )
+    return CompSRTError(
+        f"override {pattern!r} matches no layer of {type(network).__name__}",
+        hint="list the names with: for name, _ in named_quantizers(network)",
+    )
+
+
+def _first_name(network: nn.Module, name: str) -> str:
+    module = network.get_submodule(name)
+    return next(first for first, other in network.named_modules() if other is module)
+
+
+def _convert(
+    module: nn.Module, name: str, spec: NetworkSpec, found: Discovery | None, done: dict[nn.Module, nn.Module]
+) -> nn.Module:
+    """Return what stands in a module's place; `done` holds that of every module met before."""
+    if module not in done:
+        replacement = _replacement(module, name, spec, found)
+        done[module] = module if replacement is None else replacement
+        if replacement is None and not _kept(name, spec, found):
+            for child_name, child in list(module._modules.items()):
+                new = child and _convert(child, f"{name}.{child_name}".lstrip("."), spec, found, done)
+                if new is not child:
+                    setattr(module, child_name, new)
+    return done[module]
+
+
+def _kept(name: str, spec: NetworkSpec, found: Discovery | None) -> bool:
+    return found is not None and name in found.keep and not spec.names(name)
+
+
+def _replacement(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery | None) -> nn.Module | None:
+    """Return the quantized module for one, None where it is left as it is."""
+    if _kept(name, spec, found):
+        return None
+    module_class = plain_type(module)
+    adapter = ADAPTERS.get(module_class)
     in_trunk = found is not None and name in found.trunk and spec.trunk_pointwise == "conv"
     if found is not None and name in found.linears:
         replacement = functional_linear(module, found.linears[name], spec)
-    elif found is not None and type(module) is nn.Conv2d and _is_pointwise(module) and not in_trunk:
+    elif found is not None and isinstance(module, nn.Conv2d) and _is_pointwise(module) and not in_trunk:
         replacement = quantize_pointwise(module, name, spec)
     else:
         replacement = adapter(module, name, spec) if adapter else None
     if replacement is not None:
-        return replacement.train(module.training)
-    for child_name, child in module.named_children():
-        new = _convert(child, f"{name}.{child_name}".lstrip("."), spec, found)
-        if new is not child:
-            setattr(module, child_name, new)
-    return module
+        take_over_hooks(replacement, module)
+        replacement.train(module.training)
+    return replacement
 
 
 def _example_near(network: nn.Module, name: str) -> Tensor | None:
@@ -188,7 +248,7 @@ def _convert_weights(
 
 def _is_pointwise(conv: nn.Conv2d) -> bool:
     plain = conv.stride == (1, 1) and conv.padding in ((0, 0), 0, "valid", "same") and conv.groups == 1
-    return plain and conv.kernel_size == (1, 1) and conv.in_channels >= NARROW
+    return plain and plain_type(conv) is nn.Conv2d and conv.kernel_size == (1, 1) and conv.in_channels >= NARROW
 
 
 def named_quantizers(network: nn.Module) -> Iterator[tuple[str, Quantizer]]:

@@ -33,6 +33,7 @@ from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set
 from compsrt_plugin.quant.interception_linears import FunctionalLinear
 from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.quantizer import Mode
+from compsrt_plugin.quant.surgery import evaluating
 
 TRIAL = 8.0  # times, how far a trial scales channels up or down
 SAME = 1e-4  # of the largest output, how far a trial may move it
@@ -84,14 +85,11 @@ def equalize(network: nn.Module, batches: Iterable[Tensor], pictures: Sequence[T
     Returns:
         The names of the norms that were changed.
     """
-    training = network.training
-    with _switched_off(network), torch.no_grad():
-        network.eval()
+    with _switched_off(network), evaluating(network), torch.no_grad():
         found = find_fed(network, pictures)
         moments = _moments(network, found, batches)
         for one in found:
             one.fold(*best(one, *moments[one.name]))
-    network.train(training)
     return [one.name for one in found]
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.interception_products import MATMULS, PRODUCTS, call_with, operands
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, product, share_domain, weighted_sum
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
+from compsrt_plugin.quant.surgery import Made, makes_classes
 
 MOST_TRANSFORMED = 4096
 """Longest axis that is transformed; the matrix of this order takes 64 MiB."""
@@ -130,10 +130,9 @@ def _is_off(quantizer: Quantizer | None) -> bool:
     return quantizer is None or quantizer.mode is Mode.OFF
 
 
-@cache
-def _intercepting(module_class: type[nn.Module]) -> type[nn.Module]:
-    body = {"__module__": module_class.__module__, "__doc__": module_class.__doc__}
-    return type(module_class.__name__, (Intercepting, module_class), body)
+@makes_classes
+def _intercepting(_module_class: type[nn.Module]) -> Made:
+    return (Intercepting,), {}
 
 
 class _Interception(TorchFunctionMode):

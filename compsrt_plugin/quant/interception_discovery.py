@@ -23,6 +23,8 @@ from compsrt_plugin.quant.interception import MOST_TRANSFORMED, Operand, Site
 from compsrt_plugin.quant.interception_linears import LinearSite
 from compsrt_plugin.quant.interception_probe import DATA, LAYER, MAP, Call, Pass, Use, run
 from compsrt_plugin.quant.interception_products import SDPA, Axes
+from compsrt_plugin.quant.own_parameters import plain_type
+from compsrt_plugin.quant.surgery import refuse_converted
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
         pictures: two inputs that differ in height and width.
 
     Raises:
-        CompSRTError: its code computes different products for different sizes.
+        CompSRTError: its code computes different products for different sizes, or it is converted already.
     """
+    refuse_converted(network)
     first = run(network, pictures[0])
     second = run(network, pictures[1]) if first.calls else first  # the second tells of products alone
     same = [(call.module, call.index) for call in first.calls] == [(call.module, call.index) for call in second.calls]
@@ -164,8 +167,8 @@ def _kept(network: nn.Module, found: Pass, linears: Mapping[str, LinearSite]) ->
             keep[name] = "depth-wise convolution"
         elif f"{name}.weight".lstrip(".") in parameters:
             continue
-        elif type(module) not in (nn.Linear, nn.Conv2d) or getattr(module, "padding_mode", "zeros") != "zeros":
-            keep[name] = f"no rule for {type(module).__name__}"
+        elif plain_type(module) not in (nn.Linear, nn.Conv2d) or getattr(module, "padding_mode", "zeros") != "zeros":
+            keep[name] = f"no rule for {plain_type(module).__name__}"
         elif name not in found.layers:
             keep[name] = "not called: unused, or its weight is read by code around it"
         else:

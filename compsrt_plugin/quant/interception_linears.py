@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from compsrt_plugin.quant.interception_products import LINEAR, linear_arguments
 from compsrt_plugin.quant.layers import QuantizedLayer, QuantLinear
 from compsrt_plugin.quant.quantizer import Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
+from compsrt_plugin.quant.surgery import Made, makes_classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,16 +176,14 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-@cache
-def _reading(module_class: type[nn.Module]) -> type[nn.Module]:
-    body = {"__module__": module_class.__module__, "__doc__": module_class.__doc__}
-    return type(module_class.__name__, (Reading, module_class), body)
+@makes_classes
+def _reading(_module_class: type[nn.Module]) -> Made:
+    return (Reading,), {}
 
 
-@cache
-def _showing(module_class: type[nn.Module], parameter: str, child: str) -> type[nn.Module]:
+@makes_classes
+def _showing(_module_class: type[nn.Module], parameter: str, child: str) -> Made:
     def weight(module: nn.Module) -> Any:
         return module._modules[child].weight  # type: ignore[union-attr]
 
-    body = {"__module__": module_class.__module__, "__doc__": module_class.__doc__, parameter: property(weight)}
-    return type(module_class.__name__, (module_class,), body)
+    return (), {parameter: property(weight)}

@@ -30,6 +30,8 @@ from compsrt_plugin.quant.interception_products import (
     operands,
 )
 from compsrt_plugin.quant.interception_trunk import ACTIVATIONS, TrunkConvolutions, without_trunk
+from compsrt_plugin.quant.own_parameters import plain_type
+from compsrt_plugin.quant.surgery import evaluating
 
 DATA, LAYER, MAP = "data", "layer", "map"
 LAYERS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "bilinear")
@@ -123,7 +125,6 @@ def run(network: nn.Module, picture: Tensor) -> Pass:
     found = Pass()
     frames: list[_Frame] = []
     handles: list[RemovableHandle] = []
-    training = network.training
 
     def watch(name: str, module: nn.Module) -> None:
         def enter(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -140,13 +141,12 @@ def run(network: nn.Module, picture: Tensor) -> Pass:
 
     with ExitStack() as stack:
         stack.callback(lambda: [handle.remove() for handle in handles])
-        stack.callback(network.train, training)
+        stack.enter_context(evaluating(network))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(torch.no_grad())
         for name, module in network.named_modules():
             watch(name, module)
         _mark(picture := picture.clone(), frozenset([DATA]))
-        network.eval()
         with _Marking(found, frames, _names(network, found), len(picture)):
             found.output = tuple(network(picture).shape)
     return found
@@ -202,7 +202,7 @@ class _Marking(TorchFunctionMode):
 
     def _note_parameters(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Note which parameters code reads for itself, and what for."""
-        if not self.frames or type(self.frames[-1].module) is nn.Linear:
+        if not self.frames or plain_type(self.frames[-1].module) is nn.Linear:
             return  # such a layer reads its own
         frame = self.frames[-1]
         x, weight = linear_arguments(*args, **kwargs)[:2] if func is LINEAR else (None, None)

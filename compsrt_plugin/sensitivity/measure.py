@@ -15,6 +15,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import pad_to_windows
 from compsrt_plugin.packed_network import PackedNetwork
 from compsrt_plugin.quant import Mode, activation_quantizers
+from compsrt_plugin.quant.surgery import evaluating
 
 PIECE = 32  # low-resolution pixels of a side; the network runs on all pieces once for each activation
 
@@ -73,8 +74,7 @@ def measure(network: nn.Module, lq: Tensor, pictures: str, progress: Progress = 
     """
     quantizers = activation_quantizers(network)
     before = {name: quantizer.mode for name, quantizer in quantizers.items()}
-    training, threads = network.training, torch.get_num_threads()
-    network.eval()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads bring little here, and wait long for each other where a core is busy
 
     def output(on: set[str]) -> Tensor:
@@ -83,7 +83,7 @@ def measure(network: nn.Module, lq: Tensor, pictures: str, progress: Progress = 
         return network(lq)
 
     try:
-        with torch.no_grad():
+        with evaluating(network), torch.no_grad():
             exact = output(set())
 
             def error(on: set[str]) -> float:
@@ -94,7 +94,6 @@ def measure(network: nn.Module, lq: Tensor, pictures: str, progress: Progress = 
     finally:
         for name, quantizer in quantizers.items():
             quantizer.mode = before[name]
-        network.train(training)
         torch.set_num_threads(threads)
     return Sensitivity(tuple(sorted(found, key=lambda one: -one.error)), together, pictures)
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from compsrt_plugin.config.checks import flag, whole
 from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.quant.surgery import evaluating
 
 MULTIPLES = (1, 8, 16, 2, 4, 32, 64, 3, 6, 7, 12, 24, 48)  # tried in this order: what attention windows are
 TRIED = 50  # pixels, about: as many as a network with windows of 16 needs for more than two of them
@@ -117,14 +118,11 @@ def _picture(network: nn.Module, channels: int, height: int, width: int) -> Tens
 
 def _try(network: nn.Module, channels: int, height: int, width: int) -> tuple[int, str]:
     """Return the scale at which the network enlarges such a picture, 0 if it does not, and what it said."""
-    training = network.training
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            shape = network.eval()(_picture(network, channels, height, width)).shape
+        with evaluating(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            shape = network(_picture(network, channels, height, width)).shape
     except Exception as error:  # foreign code may raise anything when a size does not suit it
         return 0, (str(error).strip().split("\n")[0] or type(error).__name__)[:120]
-    finally:
-        network.train(training)
     scale = shape[-2] // height if len(shape) == 4 else 0
     if scale and tuple(shape[-2:]) == (height * scale, width * scale):
         return scale, ""
