@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
-from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant.interception_identity import (
+    Kind,
+    kind_of,
+    refuse_recomputed,
+    telling_apart,
+    wrong_kind,
+    wrong_number,
+)
 from compsrt_plugin.quant.interception_products import MATMULS, PRODUCTS, call_with, operands
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, product, share_domain, weighted_sum
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
@@ -61,11 +68,11 @@ class Site:
     """One product in a module's own code.
 
     Attributes:
-        attention: whether it is a call of `scaled_dot_product_attention`.
+        kind: what it is known by in a forward pass.
         operands: two, of attention four (q, k, map, v); none where the product is left as it is.
     """
 
-    attention: bool
+    kind: Kind
     operands: tuple[Operand, ...]
 
 
@@ -79,13 +86,21 @@ class Intercepting(nn.Module):
     sites: tuple[Site, ...]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the module's own forward pass."""
+        """Run the module's own forward pass.
+
+        Raises:
+            CompSRTError: its code computes other products than at conversion, or computes them in a way that will
+                be repeated without their quantizers.
+        """
         idle = all(_is_off(quantizer) for site in self.sites for quantizer in quantizers_of(self, site))
         # Idle within a module that watches for its own products, it must keep these from that one.
         if idle and not isinstance(_get_current_function_mode(), _Interception):
             return super().forward(*args, **kwargs)
-        with _Interception(self):
-            return super().forward(*args, **kwargs)
+        with _Interception(self) as products:
+            output = super().forward(*args, **kwargs)
+        if not idle and products.count < len(self.sites):
+            raise wrong_number(self, f"{products.count} products, fewer", len(self.sites))
+        return output
 
 
 def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: NetworkSpec, like: Tensor | None) -> None:
@@ -110,7 +125,8 @@ def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: Network
                 host = getattr(host, group)
             quantizer = None if chosen is None else Quantizer(operand.spec_for(chosen), like=like)
             setattr(host, f"{last}_quantizer", quantizer)
-    module.__dict__["sites"] = tuple(sites)
+    kinds = telling_apart([site.kind for site in sites])
+    module.__dict__["sites"] = tuple(dataclasses.replace(site, kind=kind) for site, kind in zip(sites, kinds))
     module.__class__ = _intercepting(type(module))
 
 
@@ -142,16 +158,14 @@ class _Interception(TorchFunctionMode):
         super().__init__()
         self.module = module
         self.count = 0
+        self.grad = torch.is_grad_enabled()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func not in PRODUCTS:
             return func(*args, **kwargs)
         if self.count == len(self.module.sites):
-            raise CompSRTError(
-                f"{type(self.module).__name__} computes more than the {self.count} products it had at conversion",
-                hint="its code depends on the picture: keep the module with an override, or write an adapter",
-            )
+            raise wrong_number(self.module, "more", self.count)
         site = self.module.sites[self.count]
         self.count += 1
         # Neither the product nor what quantizes it is any concern of a module around this one.
@@ -159,7 +173,11 @@ class _Interception(TorchFunctionMode):
             quantizers = quantizers_of(self.module, site)
             if all(_is_off(quantizer) for quantizer in quantizers):
                 return func(*args, **kwargs)
-            if site.attention:
+            kind = kind_of(func, args, operands(func, args, kwargs), placed=bool(site.kind.place))
+            if not site.kind.is_of(kind):
+                raise wrong_kind(self.module, self.count - 1, kind, site.kind)
+            refuse_recomputed(f"{type(self.module).__name__} computes {kind}", self.grad)
+            if site.kind.attention:
                 return _attention(quantizers, *args, **kwargs)
             return _product(site, quantizers, func, args, kwargs)
 

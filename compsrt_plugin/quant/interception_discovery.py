@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.interception import MOST_TRANSFORMED, Operand, Site
+from compsrt_plugin.quant.interception_identity import Kind
 from compsrt_plugin.quant.interception_linears import LinearSite
 from compsrt_plugin.quant.interception_probe import DATA, LAYER, MAP, Call, Pass, Use, run
 from compsrt_plugin.quant.interception_products import SDPA, Axes
@@ -75,7 +76,7 @@ def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
         why = _why_not(one)
         if why:
             left_alone.append(f"{one.module or type(network).__name__}: {why}")
-            sites[one.module].append(Site(one.func is SDPA, ()))
+            sites[one.module].append(Site(_kind(one, other), ()))
             continue
         sites[one.module].append(_site(one, other, numbers))
     computed = (name or type(network).__name__ for name in sorted(first.computed))
@@ -123,7 +124,7 @@ def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
         keys = one.shapes[1][-2] == other.shapes[1][-2] <= MOST_TRANSFORMED
         qk = [Operand(f"{before}{name}", -1, True, fixed=True) for name in ("q", "k")]
         mapped = Operand(f"{after}map", -1, True, fixed=keys, sums_to_one=True)
-        return Site(True, (*qk, mapped, Operand(f"{after}v", -1, False, fixed=True)))
+        return Site(_kind(one, other), (*qk, mapped, Operand(f"{after}v", -1, False, fixed=True)))
     assert isinstance(one.axes, Axes)
     prefix = group(kind)
     map_side = 0 if MAP in one.marks[0] else 1
@@ -142,7 +143,11 @@ def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
                 break
         else:
             found.append(Operand(f"{prefix}{name}", -1, False, fixed=False))
-    return Site(False, (found[0], found[1]))
+    return Site(_kind(one, other), (found[0], found[1]))
+
+
+def _kind(one: Call, other: Call) -> Kind:
+    return one.kind.with_other_picture(other.kind)
 
 
 def _linears(network: nn.Module, found: Pass) -> Iterator[LinearSite]:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from compsrt_plugin.quant.interception_identity import refuse_recomputed
 from compsrt_plugin.quant.interception_products import LINEAR, linear_arguments
 from compsrt_plugin.quant.layers import QuantizedLayer, QuantLinear
 from compsrt_plugin.quant.quantizer import Quantizer
@@ -126,6 +127,7 @@ class _Linears(TorchFunctionMode):
     def __init__(self, layers: Sequence[FunctionalLinear]) -> None:
         super().__init__()
         self.layers = layers
+        self.grad = torch.is_grad_enabled()
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -133,6 +135,7 @@ class _Linears(TorchFunctionMode):
             x, weight, bias = linear_arguments(*args, **kwargs)
             for layer in self.layers:
                 if layer.weight is weight:
+                    refuse_recomputed("a weight that code reads is multiplied", self.grad)
                     return layer(x, bias)
         return func(*args, **kwargs)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from compsrt_plugin.quant.interception_identity import Kind, kind_of
 from compsrt_plugin.quant.interception_products import (
     LINEAR,
     PRODUCTS,
@@ -51,6 +52,7 @@ class Call:
         axes: where they meet; a text says why that cannot be used; None for attention.
         macs: multiply-adds; 0 where unknown.
         marks: of its operands.
+        kind: what it is known by.
         to_softmax: whether its result reaches a softmax.
         sums_to_one: which operand's rows sum to 1 along the axis that is contracted, if one does.
     """
@@ -62,6 +64,7 @@ class Call:
     axes: Axes | str | None
     macs: int
     marks: list[frozenset[str | int]]
+    kind: Kind
     to_softmax: bool = False
     sums_to_one: int | None = None
 
@@ -226,7 +229,7 @@ class _Marking(TorchFunctionMode):
         frame.products += 1
         given = [x for x in operands(func, args, kwargs) if isinstance(x, Tensor)]
         shapes, marks = [x.shape for x in given], [marks_of(x) for x in given]
-        call = Call(frame.name, frame.products - 1, func, shapes, None, 0, marks)
+        call = Call(frame.name, frame.products - 1, func, shapes, None, 0, marks, kind_of(func, args, given))
         if func is SDPA:
             q, k, v = shapes
             call.macs = q[:-1].numel() * k[-2] * (q[-1] + v[-1])

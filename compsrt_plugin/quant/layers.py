@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -136,8 +137,19 @@ class QuantizedLayer(nn.Module):
             self._kept = (self.weight_mask, found[0], found[1])
         return self._kept[1:]
 
+    def _take_layout(self, names: Collection[str], prefix: str) -> None:
+        """Become frozen where a state holds codes, and trainable again where it holds a weight."""
+        if f"{prefix}weight_codes" in names and not self.frozen:
+            self.prepare_frozen(f"{prefix}weight_offset" in names, f"{prefix}weight_mask" in names)
+        elif f"{prefix}weight" in names and self.frozen:
+            vars(self).pop("weight", None)  # a stand-in
+            like = self.weight_quantizer.lower
+            self.weight = nn.Parameter(like.new_empty(self.weight_shape))
+            self.weight_codes = self.weight_mask = self.weight_offset = None
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         self._decoded = self._kept = None
+        self._take_layout(state_dict.keys(), prefix)
         if self.weight is not None and not self.frozen:
             # A training state brings its mask and its shift with it.
             for name in ("weight_mask", "weight_shift"):

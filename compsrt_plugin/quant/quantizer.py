@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 
 from compsrt_plugin import native
 from compsrt_plugin.errors import CompSRTError
@@ -168,6 +170,14 @@ class Quantizer(nn.Module):
         except ValueError as error:
             raise CompSRTError(f"calibration, {self.name}: {error}") from error
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Load the bounds; where they have been searched (they are not all 0) the quantizer is on, else off."""
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        bounds = [state_dict.get(f"{prefix}{name}") for name in ("lower", "upper")]
+        known = [bound for bound in bounds if bound is not None and holds_values(bound)]
+        if known:
+            self.mode = Mode.ON if any(bool(bound.any()) for bound in known) else Mode.OFF
+
     def forward(self, x: Tensor) -> Tensor:
         """Take x (..., d) to the domain, fake-quantize it and come back: (..., d); x itself unless on."""
         if self.mode is Mode.OBSERVE:
@@ -188,6 +198,11 @@ class Quantizer(nn.Module):
         """Return x (..., d) as an operand of `fused`, in this quantizer's domain or, if `invert`, taken back."""
         grid = (*self.scale_and_zero_point(), self.spec.levels - 1)
         return fused.Operand(x, *grid, self.spec.transform, invert, self.per_token)
+
+
+def holds_values(x: Tensor) -> bool:
+    """Tell whether a tensor has values, other than on the meta device or in a trace."""
+    return not x.is_meta and not isinstance(x, FakeTensor)
 
 
 def magnitude(x: Tensor) -> Tensor:

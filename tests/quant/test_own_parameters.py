@@ -68,7 +68,7 @@ def test_a_computed_weight_becomes_a_parameter_and_nothing_changes(form: str):
 @forms
 def test_it_is_found_by_probing_too(form: str):
     plain = network(form)
-    student = convert(plain, SPEC, discover(plain, [X, X[:5]]))
+    student = convert(plain, SPEC, discover(plain, [X[None], X[None, :5]]))
     assert {name for name, _ in named_quantizers(student)} == {"0.weight", "0.input", "2.weight", "2.input"}
 
 

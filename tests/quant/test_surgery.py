@@ -182,6 +182,6 @@ def test_a_spawned_process_gets_the_network():
     results = context.Queue()
     process = context.Process(target=output, args=(network, X, results))
     process.start()
-    found = results.get(timeout=120)
+    found = results.get(timeout=600)
     process.join()
     assert torch.equal(torch.from_numpy(found), network(X).detach())
