@@ -36,20 +36,18 @@ class Switched(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.way == "another order":
             return self.gate(self.attend(x))
-        if self.way == "a branch skipped" or (self.way == "eval alone" and self.training):
-            return self.attend(x)
+        if self.way == "another letter" and self.training:
+            x = torch.einsum("bnd,bme->bnd", self.q(x), self.k(x))
+        elif self.way == "other axes":
+            x = x @ (self.q(x).mT @ self.k(x))
+        elif self.way != "a branch skipped" and (self.way != "eval alone" or not self.training):
+            x = self.gate(x)
         if self.way == "the last skipped":
-            return self.gate(x)
-        if self.way == "one more":
-            return self.attend(self.gate(x)) @ x.mT
+            return x
         if self.way == "another kind":
-            return F.scaled_dot_product_attention(self.q(x), self.k(x), self.gate(x))
-        if self.way == "other axes":
-            return self.attend((self.q(x).mT @ self.k(x)).mT @ x.mT).mT
-        if self.way == "another letter":
-            x = torch.einsum("bnd,bme->bnd", self.q(x), self.k(x)) if self.training else self.gate(x)
-            return self.attend(x)
-        return self.attend(self.gate(x))
+            return F.scaled_dot_product_attention(self.q(x), self.k(x), x)
+        x = self.attend(x)
+        return x @ x.mT if self.way == "one more" else x
 
 
 WRONG = {
@@ -82,8 +80,7 @@ def test_code_that_goes_another_way_than_at_conversion_is_refused(way: str):
     network(X)
     set_mode(network, Mode.OFF)
     network[0].way = way
-    if way != "another letter":
-        network(X)  # nothing is quantized, so nothing can be wrong
+    network(X)  # nothing is quantized, so nothing can be wrong
 
 
 @pytest.mark.parametrize("way", ["a branch skipped", "another order"])
@@ -153,6 +150,7 @@ class Again(torch.autograd.Function):
 
 
 def recomputed(mode: str | None, what: str) -> nn.Module:
+    torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(8, 8), Recomputed(mode, what))
     convert(network, SPEC, discover(network, [X, X[:, :4]]))
     calibrate(network, [X])
