@@ -1,5 +1,6 @@
 # make demo   install into .venv (once) and run the main job
 # make test   same environment, the whole test suite
+# make sanitize   the tests of the compiled parts under sanitizers (GCC)
 # make lint   ruff and pyright
 # make clean  remove the environment and what runs leave behind
 
@@ -7,13 +8,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test sanitize lint clean
 
 demo: .venv/installed
 	$(BIN)/basicsr test -opt compsrt_x4_3bit.yml
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+sanitize: .venv/installed
+	.ci/sanitize
 
 lint: .venv/installed
 	$(BIN)/ruff check .

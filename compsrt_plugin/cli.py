@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
-from compsrt_plugin import threads
+from compsrt_plugin import allocator, threads
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 # name -> what it does; its code is compsrt_plugin.commands.NAME, imported only when asked for
@@ -111,6 +111,7 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
+    allocator.keep_freed_memory()
     threads.fit_to_system()
     command = cast(Command, importlib.import_module(f"compsrt_plugin.commands.{name}"))
     parser = Parser(

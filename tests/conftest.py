@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from compiled_parts import *  # noqa: F403  its hooks
 
 import compsrt_plugin  # noqa: F401  so that any test may import basicsr first: this repairs what its import needs
 

@@ -209,7 +209,7 @@ def test_threads_change_nothing(threads: int) -> None:
 
 def test_levels_of_instructions_agree() -> None:
     if len(LEVELS_HERE) < 2:
-        pytest.skip("one level here")
+        pytest.skip("this processor has no other level")
     made, x = network(), picture(24, 24)
     results = []
     for name in LEVELS_HERE:

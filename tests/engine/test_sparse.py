@@ -49,7 +49,7 @@ def test_three_of_four_are_too_many() -> None:
 def avx2(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = library()
     if not engine_available() or loaded is None or not loaded.compsrt_level(b"avx2"):
-        pytest.skip("no AVX2 here")
+        pytest.skip("this processor has no AVX2")
     monkeypatch.setenv(LEVEL_VARIABLE, "avx2")
 
 
