@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from compsrt_plugin import compat_data, compat_resume, compat_training
+from compsrt_plugin import compat_archs, compat_data, compat_resume, compat_training
 from compsrt_plugin.errors import CompSRTError
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -55,6 +55,7 @@ def apply() -> None:
     _keep_the_log_file()
     _in_force.update(compat_training.apply(_rebind))
     _in_force.update(compat_data.apply(_rebind))
+    _in_force.update(compat_archs.apply())
     while _waiting:
         _waiting.pop()()
 

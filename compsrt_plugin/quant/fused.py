@@ -84,7 +84,8 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        of_left, of_right = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+        saved = ctx.saved_tensors  # once: a checkpoint computes them again at each look
+        of_left, of_right = saved[:3], saved[3:]
         wants_right = any(ctx.needs_input_grad[3:6])
         right = _quantized(of_right, ctx.right)
         wanted = grad @ (right if ctx.transposed else right.transpose(-2, -1))
