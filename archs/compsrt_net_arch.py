@@ -27,6 +27,7 @@ from compsrt_plugin.quant import (
     quantized_layers,
 )
 from compsrt_plugin.quant.interception_linears import show_weight
+from compsrt_plugin.quant.surgery import refuse_converted, refuse_replicas
 from compsrt_plugin.zoo import SizeRule, build_base, spandrel_files
 from compsrt_plugin.zoo.base import channels_of
 
@@ -95,6 +96,9 @@ class CompSRTNet(nn.Module):
             return dict(arguments)
         return cls(**arguments).arch
 
+    def _replicate_for_data_parallel(self) -> Any:
+        raise refuse_replicas("CompSRTNet, which shares its parts with the network it wraps")
+
     def train(self, mode: bool = True) -> CompSRTNet:
         """Set training mode, in the wrapped network's root too."""
         for part in getattr(self, "base", ()):  # not there yet while torch initializes
@@ -110,6 +114,7 @@ class CompSRTNet(nn.Module):
 
     def quantize(self, spec: NetworkSpec) -> None:
         """Swap the layers for quantized ones; the parameters' values stay, the quantizers are off."""
+        refuse_converted(self)
         found = self._discover()
         recipes = {pattern for recipe in RECIPES.values() for pattern in recipe.values["overrides"]}
         convert(self, spec, found, may_miss=recipes)

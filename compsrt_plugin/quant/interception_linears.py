@@ -25,7 +25,7 @@ from compsrt_plugin.quant.interception_products import LINEAR, linear_arguments
 from compsrt_plugin.quant.layers import QuantizedLayer, QuantLinear
 from compsrt_plugin.quant.quantizer import Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
-from compsrt_plugin.quant.surgery import Made, makes_classes
+from compsrt_plugin.quant.surgery import Made, makes_classes, refuse_replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +114,9 @@ class Reading(nn.Module):
     """
 
     linears: tuple[FunctionalLinear, ...]
+
+    def _replicate_for_data_parallel(self) -> Any:
+        raise refuse_replicas(f"{type(self).__name__}, whose code reads weights of other modules")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the module's own forward pass."""

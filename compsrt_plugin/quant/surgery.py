@@ -97,6 +97,15 @@ def _other(item: Any, replaced: Mapping[nn.Module, nn.Module]) -> Any:
     return replaced.get(item, item) if isinstance(item, nn.Module) else item
 
 
+def refuse_replicas(what: str) -> CompSRTError:
+    """Return the error for `torch.nn.DataParallel` on what holds modules that are not its children."""
+    return CompSRTError(
+        f"DataParallel cannot copy {what}",
+        allowed="one process a GPU",
+        hint="torchrun and --launcher pytorch, or DistributedDataParallel",
+    )
+
+
 class MadeHere:
     """First base of a class made at run time from another: its instances pickle as that one and the way it was made."""
 
