@@ -1,7 +1,7 @@
 """The `basicsr` command: one table of subcommands, one way to end.
 
 Exit codes: 0 done; 1 `doctor` found that the main job cannot run; 2 a mistake in what was given, told in one
-line; 130 interrupted. Anything else is a bug of ours and shows its traceback.
+line; 130 interrupted; 141 the reader of the output left. Anything else is a bug of ours and shows its traceback.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
 from compsrt_plugin import allocator, threads
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.terminal import drop_output, prepare_streams, reader_is_gone
 
 # name -> what it does; its code is compsrt_plugin.commands.NAME, imported only when asked for
 COMMANDS = {
@@ -49,6 +49,7 @@ basicsr COMMAND --help tells more. Pictures, tables and logs go to ./results, ne
 # what a user can cause and cure: said in one line
 USER_OS_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 BASICSR_NOT_WRITTEN = "Failed in writing images."  # all that BasicSR's own models say of a full disk
+READER_GONE = 141  # as a shell has it for a program that SIGPIPE ended
 
 
 class Command(Protocol):
@@ -76,15 +77,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the words after `basicsr`; by default those of the command line.
     """
-    _write_any_text()
+    prepare_streams()
     try:
-        return dispatch(list(sys.argv[1:] if argv is None else argv))
+        code = dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
     except CompSRTError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
         sys.stderr.write("basicsr: interrupted\n")
         return 130
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and reader_is_gone():
+            drop_output()
+            return READER_GONE
         if str(error) == BASICSR_NOT_WRITTEN:
             return _complain("a picture could not be written; free some space, or choose a folder you may write to")
         if error.errno not in USER_OS_ERRORS:
@@ -138,13 +144,8 @@ def dispatch(argv: list[str]) -> int:
         return command.run(args)
 
 
-def _write_any_text() -> None:
-    """Let stdout escape characters that its encoding lacks, as stderr does, instead of failing."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
 def _complain(line: str) -> int:
+    drop_output()
     # a progress bar that stands half-way would share its line with the error
     for bar in list(getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())):
         bar.close()

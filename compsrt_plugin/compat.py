@@ -53,6 +53,7 @@ def apply() -> None:
     _silence_missing_tensorboard()
     _resume_on_any_device()
     _keep_the_log_file()
+    _count_the_last_iteration()
     _in_force.update(compat_training.apply(_rebind))
     _in_force.update(compat_data.apply(_rebind))
     _in_force.update(compat_archs.apply())
@@ -256,13 +257,13 @@ def _keep_the_log_file() -> None:
     def get_root_logger(
         logger_name: str = "basicsr", log_level: int = logging.INFO, log_file: str | None = None
     ) -> logging.Logger:
-        late = logger_name in basicsr_logger.initialized_logger
-        logger = original(logger_name, log_level, log_file)
-        if late and log_file is not None and get_dist_info()[0] == 0:
+        logger = original(logger_name, log_level)
+        if log_file is not None and get_dist_info()[0] == 0:
             for handler in [h for h in logger.handlers if isinstance(h, logging.FileHandler)]:
                 logger.removeHandler(handler)  # one run, one log: the second run has its own file
                 handler.close()
-            handler = logging.FileHandler(log_file, "w")
+            # in UTF-8 whatever the locale, and escaped where a file's name is no Unicode
+            handler = logging.FileHandler(log_file, "w", encoding="utf-8", errors="backslashreplace")
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
             handler.setLevel(log_level)
             logger.addHandler(handler)
@@ -272,3 +273,23 @@ def _keep_the_log_file() -> None:
     get_root_logger.repaired = True  # pyright: ignore[reportFunctionMemberAccess]
     _rebind(original, get_root_logger)
     _in_force["logger"] = "BasicSR's logger ignores a log file named after its first use: it is added"
+
+
+def _count_the_last_iteration() -> None:
+    """Let BasicSR's `eta` be the time of the iterations that are left: it leaves the last one out.
+
+    At the end that made it "-1 day, 23:59:58".
+    """
+    from basicsr.utils.logger import MessageLogger
+
+    original = MessageLogger.__init__
+    if getattr(original, "repaired", False):
+        return
+
+    def __init__(self: Any, opt: Any, start_iter: int = 1, tb_logger: Any = None) -> None:
+        original(self, opt, start_iter, tb_logger)
+        self.max_iters += 1
+
+    __init__.repaired = True  # pyright: ignore[reportFunctionMemberAccess]
+    MessageLogger.__init__ = __init__
+    _in_force["eta"] = "BasicSR's eta leaves one iteration out and ends below zero: it is counted"

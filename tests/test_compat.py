@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -86,6 +87,29 @@ def test_a_second_run_logs_to_its_own_file_only(tmp_path: Path) -> None:
         get_root_logger("test_two_runs", log_file=str(tmp_path / f"{run}.log")).info(run)
     assert "second" not in (tmp_path / "first.log").read_text()
     assert "second" in (tmp_path / "second.log").read_text()
+
+
+def test_the_log_takes_any_text_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from basicsr.utils.logger import get_root_logger
+
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ascii")
+    get_root_logger("test_text", log_file=str(tmp_path / "run.log")).info("−0.11 dB, caf\udce9.png")
+    assert "−0.11 dB, caf\\udce9.png" in (tmp_path / "run.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_the_time_left_is_never_below_zero(repaired: bool) -> None:
+    from basicsr.utils import logger
+
+    module, lines = logger if repaired else pristine("basicsr.utils.logger"), []
+    opt = {"name": "x", "logger": {"print_freq": 1, "use_tb_logger": False}, "train": {"total_iter": 5}}
+    messages = module.MessageLogger(opt, start_iter=1)
+    messages.logger = types.SimpleNamespace(info=lines.append)
+    for iteration in (4, 5):
+        messages.start_time = time.time() - 2 * iteration  # two seconds an iteration
+        messages({"epoch": 0, "iter": iteration, "lrs": [1e-3], "time": 2.0, "data_time": 0.1})
+    wanted = ["0:00:02", "0:00:00"] if repaired else ["0:00:00", "-1 day, 23:59:58"]
+    assert [line.split("eta: ")[1].split(", time")[0] for line in lines] == wanted
 
 
 def test_repairs_reach_every_module_that_imported_the_function() -> None:

@@ -12,11 +12,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from compsrt_plugin.checkpoint.inputs import HEAD_BYTES, open_input
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import CACHE_VARIABLE, atomic_file, cache_root
+from compsrt_plugin.terminal import progress
 
 _CHUNK = 1 << 16
 _BY_HAND = "check the address and the network, or download the file by hand and give its path"
@@ -54,13 +53,13 @@ def fetch(
     hint = f"free some space, or set {CACHE_VARIABLE} to a folder that can be written"
     with _connect(url, timeout) as answer, atomic_file(path, hint=hint) as file:
         digest = hashlib.sha256()
-        with tqdm(total=answer.length, desc=name, unit="B", unit_scale=True, leave=False, disable=None) as progress:
+        with progress(total=answer.length, desc=name, unit="B", unit_scale=True, leave=False) as bar:
             for i, chunk in enumerate(_chunks(answer, url)):
                 if i == 0:
                     check_head(chunk[:HEAD_BYTES])
                 file.write(chunk)
                 digest.update(chunk)
-                progress.update(len(chunk))
+                bar.update(len(chunk))
         check_sha256(url, digest.hexdigest(), sha256)
     return path
 

@@ -10,8 +10,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from compsrt_plugin import sensitivity
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.checkpoint.header import Header
@@ -22,6 +20,7 @@ from compsrt_plugin.quant import named_quantizers, quantized_layers
 from compsrt_plugin.sizes import Account, account_for, count_products
 from compsrt_plugin.sizes.picture import draw
 from compsrt_plugin.sizes.table import text_table
+from compsrt_plugin.terminal import progress
 
 LARGEST = 1 << 16  # pixels of a side: counts of anything larger mean nothing
 
@@ -70,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(options_of(path))
         return 0
     if args.sensitivity is not None:
-        found = sensitivity.measure_embedded(open_packed(path), partial(tqdm, desc="sensitivity", unit="activation"))
+        found = sensitivity.measure_embedded(
+            open_packed(path), partial(progress, desc="sensitivity", unit="activations")
+        )
         if args.json:
             sys.stdout.write(json.dumps(sensitivity.to_dict(found), indent=2) + "\n")
         else:

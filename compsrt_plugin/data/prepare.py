@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from compsrt_plugin.data.images import read_image, write_image
 from compsrt_plugin.data.journal import Journal
 from compsrt_plugin.data.resize import imresize, mod_crop
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError
+from compsrt_plugin.terminal import progress
 
 RECIPE = 1  # raise it when the same source no longer gives the same pictures
 
@@ -117,7 +117,7 @@ def make_pictures(
             jobs.append(Job(source, layout.out, missing, layout.max_side))
     if not jobs:
         return summary
-    with tqdm(total=len(jobs), desc=title, unit="picture", disable=None) as bar:
+    with progress(total=len(jobs), desc=title, unit="pictures") as bar:
         for job, error in _run(jobs, executor):
             bar.update()
             if error is not None:

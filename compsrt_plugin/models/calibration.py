@@ -12,7 +12,6 @@ import torch
 from basicsr.data import build_dataset
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from compsrt_plugin import pruning
 from compsrt_plugin.config.schema import CalibrationBlock, PruneBlock
@@ -22,6 +21,7 @@ from compsrt_plugin.quant import QuantLinear, calibrate, named_quantizers, quant
 from compsrt_plugin.quant.conditioning import condition
 from compsrt_plugin.quant.equalization import equalize
 from compsrt_plugin.quant.rounding import round_compensated
+from compsrt_plugin.terminal import progress
 
 
 class CalibrationPatches:
@@ -53,7 +53,7 @@ class CalibrationPatches:
         order = random.sample(range(len(dataset)), len(dataset))
         inner = random.getstate()
         random.setstate(state)
-        for number in tqdm(range(self.block.patches), desc=title, unit="patch"):
+        for number in progress(range(self.block.patches), desc=title, unit="patches"):
             # The caller runs between two patches; its random state must neither disturb ours nor be disturbed.
             state = random.getstate()
             random.setstate(inner)

@@ -29,12 +29,13 @@ from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import PADDINGS, Network, Tile, check_tile, choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.models.calibrating import CalibratingModel
-from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, counted, to_image
+from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.models.processes import own_share, share_scores
 from compsrt_plugin.models.sources import differences, find_files, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Method, Results
+from compsrt_plugin.terminal import progress
 
 PICTURED = "Demo"  # the data set of which side-by-side pictures are drawn
 BAR_AFTER = 2.0  # seconds after which a picture's tiles get a progress bar
@@ -156,8 +157,8 @@ class CompSRTModel(CalibratingModel):
         tile = self.tile or choose_tile(judged, lq.shape[2:], scale=scale, window=window, device=lq.device)
         if max(lq.shape[2:]) > tile.size:
             self.tiled = tile
-        shown = None if self.opt["rank"] == 0 else True  # None: on a terminal
-        bar = partial(tqdm, desc="tiles", unit="tile", leave=False, delay=BAR_AFTER, disable=shown)
+        first = self.opt["rank"] == 0
+        bar = partial(progress, shown=first, desc="tiles", unit="tiles", leave=False, delay=BAR_AFTER)
         return super_resolve(network, lq, scale=scale, window=window, padding=self.padding, tile=tile, progress=bar)
 
     def test(self) -> None:
@@ -235,7 +236,7 @@ class CompSRTModel(CalibratingModel):
         names, suffix = PictureNames(dataloader.dataset), self.opt["val"].get("suffix") or current_iter
         if save_img:
             names.check_written(suffix)
-        for index, data in enumerate(counted(share, name, shown=first)):
+        for index, data in enumerate(progress(share, shown=first, desc=name, unit="images", leave=False)):
             self.between_pictures()
             lq, gt = data["lq"].to(self.device), data["gt"]
             hr_path, image = data["gt_path"][0], names.of(data["gt_path"][0])

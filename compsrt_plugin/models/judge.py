@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from basicsr.metrics import calculate_metric
-from basicsr.utils import get_root_logger, tensor2img
+from basicsr.utils import tensor2img
 from torch import Tensor
-from tqdm import tqdm
 
 from compsrt_plugin.config.keys import block_of
 from compsrt_plugin.config.tables import METRICS
@@ -29,28 +27,6 @@ from compsrt_plugin.report import (
 
 Upscaler = Callable[[Tensor], Tensor]
 """Takes a picture (1, 3, h, w) in 0..1, gives (1, 3, h * scale, w * scale)."""
-
-
-LINE_EVERY = 30.0  # seconds between two lines of the log where there is no bar
-
-
-def counted(pictures: Any, name: str, *, shown: bool) -> Iterator[Any]:
-    """Yield the pictures of a data set, with a bar on a terminal and a line now and then where output is a file.
-
-    Args:
-        pictures: a loader; its length is known.
-        name: of the data set.
-        shown: false in all processes but the first.
-    """
-    bar = tqdm(pictures, desc=name, unit="image", leave=False, disable=None if shown else True)
-    began = told = time.monotonic()
-    for done, picture in enumerate(bar):
-        now = time.monotonic()
-        if shown and bar.disable and now - told >= LINE_EVERY:
-            left = (now - began) / done * (len(pictures) - done)
-            get_root_logger().info(f"{name}: {done} of {len(pictures)} pictures judged, about {left:.0f} s left")
-            told = now
-        yield picture
 
 
 class Judge:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor
-from tqdm import tqdm
 
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.terminal import progress
 
 if TYPE_CHECKING:
     from compsrt_plugin.zoo.spandrel_files import SpandrelFile
@@ -65,7 +65,7 @@ def whole_pictures(stronger: SpandrelFile, pictures: Sequence[np.ndarray], devic
         uint8 (h * scale, w * scale, 3), BGR, in the same order.
     """
     network, made = stronger.network.to(device), [np.empty(0, np.uint8)] * len(pictures)
-    with tqdm(total=len(pictures), desc="stronger network", unit="image", leave=False) as bar, torch.no_grad():
+    with progress(total=len(pictures), desc="stronger network", unit="images", leave=False) as bar, torch.no_grad():
         for chunk in _of_one_size(pictures):
             batch = torch.from_numpy(np.stack([pictures[index] for index in chunk])).to(device)
             lq = batch.flip(-1).permute(0, 3, 1, 2).float() / 255

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from compsrt_plugin.data.images import image_size
 from compsrt_plugin.data.journal import Journal
@@ -20,6 +19,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError, write_whole
 from compsrt_plugin.inference import Tile
 from compsrt_plugin.inference.memory import GIB, free_memory
+from compsrt_plugin.terminal import progress
 from compsrt_plugin.upscaling.enlarge import enlarge
 from compsrt_plugin.upscaling.formats import KINDS
 from compsrt_plugin.upscaling.jobs import Job
@@ -112,9 +112,7 @@ def run_jobs(
             todo.append((job, made_from, _megapixels(job.source, network.scale)))
     start = time.perf_counter()
     total = sum(megapixels for _, _, megapixels in todo)
-    with tqdm(
-        total=total, unit="MP", bar_format=BAR, disable=None if show_progress else True, dynamic_ncols=True
-    ) as bar:
+    with progress(shown=show_progress, total=total, unit="MP", bar_format=BAR, dynamic_ncols=True) as bar:
         for job, made_from, megapixels in todo:
             bar.set_description(job.source.name)
             before = bar.n
@@ -134,7 +132,7 @@ def run_jobs(
     return summary
 
 
-def _do(job: Job, network: OpenNetwork, tile: Tile | None, bar: tqdm[Any], megapixels: float) -> float:
+def _do(job: Job, network: OpenNetwork, tile: Tile | None, bar: Any, megapixels: float) -> float:
     """Make one picture and return its megapixels; `megapixels` of the bar are shared out over its tiles.
 
     Raises:
