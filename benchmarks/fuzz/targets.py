@@ -79,7 +79,7 @@ def options(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {"packed": packed, "weights": weights, "options": options}
 
 
-class _expected:  # noqa: N801  (reads as a statement)
+class _expected:
     """Swallow a CompSRTError of one line, and errors of kinds that the caller of an inner function handles."""
 
     def __init__(self, *kinds: type[Exception]) -> None:
