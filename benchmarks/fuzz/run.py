@@ -5,7 +5,7 @@
     python benchmarks/fuzz/run.py --seconds 3600 --target options
 
 Exits with 1 if a reader failed otherwise than by one line, hung, or took too much memory: the input that did it lies in
-`--out`. Where atheris is not installed it says so and exits with 0; with COMPSRT_COMPILED=required, as CI has it, with 1.
+`--out`. Where atheris is not installed it says so and exits with 0; where COMPSRT_COMPILED=required, as in CI, with 1.
 """
 
 from __future__ import annotations

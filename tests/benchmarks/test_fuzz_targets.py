@@ -54,7 +54,9 @@ def test_a_reader_that_fails_otherwise_is_noticed(
     assert not isinstance(caught.value, CompSRTError)
 
 
-@pytest.mark.parametrize(("environment", "code"), [({}, 0), ({"COMPSRT_COMPILED": "required"}, 1)], ids=["at home", "in CI"])
+@pytest.mark.parametrize(
+    ("environment", "code"), [({}, 0), ({"COMPSRT_COMPILED": "required"}, 1)], ids=["at home", "in CI"]
+)
 def test_without_atheris_it_is_skipped_but_not_in_ci(environment: dict[str, str], code: int, tmp_path: Path):
     hidden = "import importlib.util, runpy, sys; find = importlib.util.find_spec\n"
     hidden += "importlib.util.find_spec = lambda name, *a: None if name == 'atheris' else find(name, *a)\n"
