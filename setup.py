@@ -84,6 +84,7 @@ setup(
         "scipy",  # sparse matrices of the bicubic resize; BasicSR needs it too
         "scikit-image>=0.19",  # the embedded photographs lie inside its wheel
         "pillow>=10.1",  # captions of the comparison pictures
+        "tifffile",  # the tags of TIFF pictures; scikit-image needs it too
         "tqdm",  # progress bars
     ],
     extras_require={

@@ -9,11 +9,16 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from compsrt_plugin.data.formats.jpeg import with_end
+from compsrt_plugin.data.formats.kinds import kind_of
+from compsrt_plugin.data.formats.limits import quiet_and_any_size
+from compsrt_plugin.data.formats.png import chunks_of
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 ALLOWED = "8- or 16-bit PNG, JPEG, BMP, TIFF, WebP or PPM, grey or colour, with or without alpha"
+ROUNDING = 2  # grey levels by which decoders may differ
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -48,27 +53,67 @@ def read_image(path: Path) -> np.ndarray:
         uint8, (height, width, 3), channels blue, green, red.
 
     Raises:
-        CompSRTError: the file cannot be read, is empty, damaged, or not a picture.
+        CompSRTError: the file cannot be read, is empty, damaged, not a picture, or a TIFF that OpenCV shows wrongly.
     """
     content = picture_bytes(path)
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.format == "PNG":
-                image.verify()  # checksums of all chunks, without inflating them
-            else:
+        with quiet_and_any_size():
+            content = _sound(content)
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except Exception as error:  # the parsers raise whatever they stumble over
+        raise damaged_picture(path, error) from error
+    kind = kind_of(content)
+    if kind == "TIFF":
+        _check_tiff(path, content, image)
+    if image is None and kind is not None:
+        raise CompSRTError(
+            f"{path} is a {kind} that OpenCV, by which BasicSR reads, cannot decode", hint="convert it to an 8-bit PNG"
+        )
+    if image is None:
+        raise no_picture(path, content, ALLOWED)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _sound(content: bytes) -> bytes:
+    """Return a file's content, a JPEG's with an end marker; whatever error for a file that is cut short or damaged."""
+    kind = kind_of(content)
+    if kind == "PNG":
+        chunks_of(content)  # checksums, without inflating; what goes with the pixels may be damaged
+        return content
+    if kind == "JPEG":
+        content = with_end(content)
+    if kind != "TIFF":
+        try:
+            with Image.open(io.BytesIO(content)) as image:
                 image.draft("L", (1, 1))  # a JPEG's data are then read to the end, but cheaply
                 image.load()
-    except UnidentifiedImageError:
-        pass  # OpenCV knows kinds that Pillow does not (16-bit colour TIFF) and has the last word below
-    except Exception as error:  # Pillow's parsers raise whatever they stumble over
-        raise damaged_picture(path, error) from error
+        except UnidentifiedImageError:
+            pass  # OpenCV knows kinds that Pillow does not, and has the last word
+    return content
+
+
+def _check_tiff(path: Path, content: bytes, seen: np.ndarray | None) -> None:
+    """Hold what OpenCV makes of a TIFF against its tags: it knows neither planes nor what alpha means."""
+    from compsrt_plugin.data.formats.tiff import read_tiff, turned  # tifffile is slow to import
+
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
+        with quiet_and_any_size():
+            picture = read_tiff(content, path)
+    except CompSRTError:
+        raise
+    except Exception as error:  # as in read_image
         raise damaged_picture(path, error) from error
-    if image is None:
-        raise _no_picture(path)
-    return np.asarray(image, dtype=np.uint8)
+    if seen is None:
+        return
+    colour = turned(picture.colour, picture.orientation)[..., ::-1]
+    levels = colour if colour.dtype == np.uint8 else colour >> 8
+    alike = seen.shape[:2] == levels.shape[:2] and np.abs(seen - levels.astype(np.int16)).max() <= ROUNDING
+    if not picture.lossless or alike:
+        return
+    raise CompSRTError(
+        f"{path} is a TIFF that OpenCV, by which BasicSR reads, shows otherwise than its tags say",
+        hint="convert it to PNG",
+    )
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -77,20 +122,18 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         CompSRTError: the file cannot be read, is empty, or has no header of a picture.
     """
-    refuse_special(path)
     try:
-        with Image.open(path) as image:
+        refuse_special(path)
+        with quiet_and_any_size(), Image.open(path) as image:
             width, height = image.size
-            turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            has_tags = "exif" in image.info or image.format == "TIFF"
+            turned = has_tags and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
             return (width, height) if turned else (height, width)
-    except UnidentifiedImageError:
+    except CompSRTError:
+        raise
+    except Exception:  # as in read_image, which has other ways to read a header and says better what is wrong
         height, width = read_image(path).shape[:2]
         return height, width
-    except OSError as error:
-        picture_bytes(path)  # says better what is wrong if the file itself cannot be read
-        raise damaged_picture(path, error) from error
-    except Exception as error:  # as in read_image
-        raise damaged_picture(path, error) from error
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
@@ -138,7 +181,7 @@ def picture_bytes(path: Path) -> bytes:
     except OSError as error:
         raise CompSRTError(f"cannot read the picture {path}: {error.strerror or error}") from error
     if not content:
-        raise CompSRTError(f"the picture {path} is empty (0 bytes)", hint="copy it again or remove it")
+        raise CompSRTError(f"the picture {path} is empty (0 bytes)", hint="copy it again from where it came from")
     return content
 
 
@@ -150,8 +193,14 @@ def refuse_special(path: Path) -> None:
 
 def damaged_picture(path: Path, error: Exception) -> CompSRTError:
     """Return what to raise for a picture whose decoder stumbled over `error`."""
-    return CompSRTError(f"the picture {path} is damaged ({error})", hint="copy it again or remove it")
+    return CompSRTError(f"the picture {path} is damaged ({error})", hint="copy it again from where it came from")
 
 
-def _no_picture(path: Path) -> CompSRTError:
-    return CompSRTError(f"{path} is not a picture", allowed=ALLOWED, hint="remove it from this folder")
+def no_picture(path: Path, content: bytes, allowed: str) -> CompSRTError:
+    """Return what to raise for a file of no known kind; if Pillow knows it, that is named."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            what = f"a picture of the kind {image.format}"
+    except Exception:  # as in read_image
+        what = "not a picture"
+    return CompSRTError(f"{path} is {what}", allowed=allowed)

@@ -6,16 +6,18 @@ orientation stays, since the pixels stay as they lie.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
 
+from compsrt_plugin.data.formats.limits import quiet_and_any_size
+
 PREFIX = b"Exif\x00\x00"  # of JPEG; other formats hold the data alone
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 SHORT, LONG = 3, 4
-ORIENTATION = 0x0112
 WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)  # in the first directory, in the one of EXIF
 # What a TIFF's own tags tell about the picture, not about how its samples are laid out: description, make, model,
 # orientation, resolution, software, date, artist, computer, white point, primaries, copyright.
@@ -29,12 +31,8 @@ def resized(exif: bytes, height: int, width: int) -> bytes:
         exif: from the byte order mark on; damaged data come back as they are.
         height, width: in pixels.
     """
-    return _changed(exif, {**dict.fromkeys(WIDTH_TAGS, width), **dict.fromkeys(HEIGHT_TAGS, height)})
-
-
-def upright(tiff: bytes) -> bytes:
-    """Return a TIFF file whose pixels count as upright: Pillow and OpenCV would turn them, each in its own way."""
-    return _changed(tiff, {ORIENTATION: 1})
+    numbers = {**dict.fromkeys(WIDTH_TAGS, width), **dict.fromkeys(HEIGHT_TAGS, height)}
+    return _changed(exif, numbers)
 
 
 def _changed(data: bytes, numbers: Mapping[int, int]) -> bytes:
@@ -75,9 +73,26 @@ def _change_directory(data: bytearray, order: str, start: int, numbers: Mapping[
 def exif_of(image: Image.Image) -> bytes | None:
     """Return the EXIF data of an opened picture, from the byte order mark on; None if it has none."""
     raw = image.info.get("exif")
-    if image.format != "TIFF" and isinstance(raw, bytes) and raw:
+    if isinstance(raw, bytes) and raw:
         return raw.removeprefix(PREFIX)
-    found = image.getexif()  # also reads what older programs put into PNG texts, and an orientation in XMP
+    return _describing(image.getexif())  # also what older programs put into PNG texts, and an orientation in XMP
+
+
+def exif_of_tiff(content: bytes, directory: int) -> bytes | None:
+    """Return what a TIFF's tags tell about its picture; None if nothing.
+
+    Args:
+        content: of the file.
+        directory: where the tags of the picture start.
+    """
+    found = Image.Exif()
+    found.endian = "<" if content[:1] == b"I" else ">"
+    found.bigtiff = content[2:4] in (b"+\0", b"\0+")
+    found.load_from_fp(io.BytesIO(content), directory)
+    return _describing(found)
+
+
+def _describing(found: Image.Exif) -> bytes | None:
     kept = Image.Exif()
     for tag in DESCRIBING:
         if tag in found:
@@ -93,7 +108,8 @@ def exif_of(image: Image.Image) -> bytes | None:
 def tiff_tags(exif: bytes) -> dict[int, Any]:
     """Return tag -> value for a TIFF's first directory; the EXIF and GPS directories as dicts."""
     found = Image.Exif()
-    found.load(exif)
+    with quiet_and_any_size():  # damaged data are the caller's to name
+        found.load(exif)
     tags: dict[int, Any] = {tag: found[tag] for tag in DESCRIBING if tag in found}
     for directory in (EXIF_DIRECTORY, GPS_DIRECTORY):
         entries = dict(found.get_ifd(directory))

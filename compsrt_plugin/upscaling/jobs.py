@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compsrt_plugin.data.formats.kinds import ALLOWED_ENDINGS, ENDINGS, KINDS, kind_of_file
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.upscaling.formats import ALLOWED_ENDINGS, ENDINGS, KINDS, kind_of_file
 from compsrt_plugin.upscaling.patterns import fixed_part, has_magic, matching
 
 

@@ -6,6 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from compsrt_plugin.data.formats.png import Chunk
+
+# of a PNG: what its sample values mean, the latter two to which display they were fitted; and the bytes that say so
+COLOUR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"mDCV": 24, b"cLLI": 8}
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -16,12 +21,16 @@ class Picture:
         alpha: (height, width) of the same type, 0 is transparent; None without.
         icc: the colour profile, as it is in the file.
         exif: EXIF data from their byte order mark on, as they are in the file; of a TIFF the tags that describe.
+        colour_chunks: of a PNG, those of `COLOUR_CHUNKS`.
+        notes: what was left out or supposed, a line each.
     """
 
     colour: np.ndarray
     alpha: np.ndarray | None = None
     icc: bytes | None = None
     exif: bytes | None = None
+    colour_chunks: tuple[Chunk, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,6 +57,10 @@ class Picture:
             return self
         icc = None if self.icc is not None and self.icc[16:20] == b"GRAY" else self.icc
         return replace(self, colour=self.colour.repeat(3, 2), icc=icc)
+
+    def noting(self, note: str) -> Picture:
+        """Return the picture with one more note."""
+        return replace(self, notes=(*self.notes, note))
 
     def in_8_bits(self) -> Picture:
         """Return the picture with uint8 samples, each the nearest."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from compsrt_plugin.data.formats.png import Chunk, assembled
 from compsrt_plugin.upscaling.picture import Picture
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 SUB, UP = 1, 2  # filter types: difference to the pixel on the left, to the one above
 ROWS = 256  # filtered and compressed at a time
@@ -20,17 +20,13 @@ def encode_png(picture: Picture) -> bytes:
     """Return a PNG file of a picture with uint16 samples; nothing is lost."""
     height, width = picture.size
     header = struct.pack(">LLBBBBB", width, height, 16, COLOUR_TYPES[picture.mode], 0, 0, 0)
-    parts = [SIGNATURE, _chunk(b"IHDR", header)]
+    chunks = [Chunk(b"IHDR", header)]
     if picture.icc is not None:
-        parts.append(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
+        chunks.append(Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
     if picture.exif is not None:
-        parts.append(_chunk(b"eXIf", picture.exif))
-    parts += [_chunk(b"IDAT", piece) for piece in _compressed(picture.samples())]
-    return b"".join([*parts, _chunk(b"IEND", b"")])
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">L", len(content)) + name + content + struct.pack(">L", zlib.crc32(name + content))
+        chunks.append(Chunk(b"eXIf", picture.exif))
+    chunks += [Chunk(b"IDAT", piece) for piece in _compressed(picture.samples())]
+    return assembled(chunks, (chunk.name for chunk in chunks))
 
 
 def _compressed(samples: np.ndarray) -> Iterator[bytes]:

@@ -1,116 +1,178 @@
 """Read a picture file with all that must outlive the enlargement: depth, alpha, grey, colour profile, EXIF.
 
-Pillow reads everything except colour in 16 bits, which it would cut to 8; that OpenCV reads, and the rest of such a
-file Pillow again.
+A file is taken for what its first bytes say, whatever its ending. Pixels and what goes with them are read apart, so
+that damaged EXIF data cost themselves and not the picture.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from compsrt_plugin.data.images import damaged_picture, picture_bytes
+from compsrt_plugin.data.formats.jpeg import with_end
+from compsrt_plugin.data.formats.kinds import kind_of
+from compsrt_plugin.data.formats.limits import quiet_and_any_size
+from compsrt_plugin.data.formats.png import PIXELS, Chunk, assembled, chunks_of, frames_of
+from compsrt_plugin.data.images import damaged_picture, no_picture, picture_bytes
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.upscaling.exif import exif_of, upright
-from compsrt_plugin.upscaling.picture import Picture
+from compsrt_plugin.upscaling.exif import PREFIX, exif_of, exif_of_tiff
+from compsrt_plugin.upscaling.picture import COLOUR_CHUNKS, Picture
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
-SEVERAL_ALLOWED = "MPO"  # what Pillow makes of a phone's JPEG with a smaller one behind it; the first counts
-ALLOWED = "PNG, JPEG, WebP or TIFF with one picture, grey or RGB, 8 or 16 bits, with or without alpha"
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # a TIFF's tags
-PNG_GREY_ALPHA = 4  # colour type, in the byte behind the depth
+ALLOWED = "PNG, JPEG, WebP or TIFF with one picture, grey or RGB, with or without alpha"
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types of a PNG
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # where older programs put EXIF data
 
 
 def read_picture(path: Path) -> Picture:
     """Read a picture, its pixels as they lie.
 
-    A palette becomes RGB, black and white becomes grey in 8 bits; a colour that is marked as transparent becomes
-    alpha.
+    A palette becomes RGB, less than 8 bits become 8 and 9 to 15 become 16; a colour that is marked as transparent
+    becomes alpha. What had to be left out stands in the picture's notes.
 
     Raises:
         CompSRTError: the file cannot be read, is damaged, or of a kind that is not handled (CMYK, several frames).
     """
     content = picture_bytes(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures, and of odd EXIF data
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                exif = exif_of(image) if image.format == "TIFF" else None  # while it still says how it was turned
-            with Image.open(io.BytesIO(upright(content)), formats=FORMATS) as image:
-                frames = getattr(image, "n_frames", 1)
-                if frames > 1 and image.format != SEVERAL_ALLOWED:
-                    raise CompSRTError(f"{path} holds {frames} pictures", allowed=ALLOWED)
-                image.load()  # to the end, so that a file cut short is found
-                colour, alpha = _samples(image, content, path)
-                return Picture(colour, alpha, image.info.get("icc_profile") or None, exif or exif_of(image))
+        kind = kind_of(content)
+        if kind is None:
+            raise no_picture(path, content, ALLOWED)
+        with quiet_and_any_size():
+            return READERS[kind](content, path)
     except CompSRTError:
         raise
-    except UnidentifiedImageError as error:
-        raise CompSRTError(f"{path} is not a picture that can be read", allowed=ALLOWED) from error
     except MemoryError as error:
         raise CompSRTError(f"the picture {path} does not fit into memory") from error
-    except Exception as error:  # Pillow's parsers raise whatever they stumble over
+    except Exception as error:  # the parsers raise whatever they stumble over
         raise damaged_picture(path, error) from error
 
 
-def _samples(image: Image.Image, content: bytes, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return colour (h, w, 1 or 3) and alpha (h, w) of a loaded picture."""
-    wide = _is_16_bit(image, content)
-    if wide and image.mode in ("LA", "RGB", "RGBA"):
-        return _wide_colour(image, content)
-    if image.mode.startswith("I"):
-        if not wide:
-            raise CompSRTError(f"{path} has 32 bits per sample", allowed=ALLOWED)
-        grey = np.asarray(image).astype(np.uint16)[..., None]
-        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:
-            grey = 65535 - grey  # white is 0; Pillow turns it round in 8 bits alone
-        return grey, _keyed_alpha(grey, image.info.get("transparency"))
-    if image.mode not in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"):
-        raise CompSRTError(f"{path} is {image.mode}", allowed=ALLOWED, hint="convert it first")
-    transparent = image.has_transparency_data
-    grey = image.mode in ("1", "L", "LA", "La")
-    wanted = ("L" if grey else "RGB") + ("A" if transparent else "")
-    samples = np.asarray(image if image.mode == wanted else _converted(image, wanted))
-    samples = samples.reshape(*samples.shape[:2], -1)
-    return (samples[..., :-1], samples[..., -1]) if transparent else (samples, None)
+def _read_png(content: bytes, path: Path) -> Picture:
+    chunks = chunks_of(content)
+    if chunks[0].name != b"IHDR":
+        what = "in Apple's own variant of PNG" if chunks[0].name == b"CgBI" else "without a header"
+        raise CompSRTError(f"{path} is {what}", allowed=ALLOWED, hint="convert it first")
+    if frames_of(chunks) > 1:
+        raise CompSRTError(f"{path} holds {frames_of(chunks)} pictures", allowed=ALLOWED)
+    first = {chunk.name: chunk.data for chunk in reversed(chunks)}
+    colour, alpha = _png_samples(chunks, first)
+    notes: list[str] = []
+    icc = _or_note(lambda: _profile_in(first.get(b"iCCP")), "its colour profile is", notes)
+    exif = first.get(b"eXIf")
+    if exif is None and any(chunk.name in TEXTS for chunk in chunks):
+        exif = _or_note(lambda: _exif_in_texts(chunks), "EXIF data in its texts are", notes)
+    tags = [Chunk(name, first[name]) for name in COLOUR_CHUNKS if name in first]
+    if any(len(tag.data) != COLOUR_CHUNKS[tag.name] for tag in tags):
+        notes.append("a colour chunk of the wrong length is left out")
+    kept = tuple(tag for tag in tags if len(tag.data) == COLOUR_CHUNKS[tag.name])
+    return Picture(colour, alpha, icc, exif and exif.removeprefix(PREFIX), kept, tuple(notes))
 
 
-def _converted(image: Image.Image, wanted: str) -> Image.Image:
-    if image.mode == "La":  # Pillow takes this one back to LA alone
-        return image.convert("LA").convert(wanted)
-    if image.mode == "RGBa":
-        return image.convert("RGBA").convert(wanted)
-    return image.convert(wanted)
+def _png_samples(chunks: list[Chunk], first: dict[bytes, bytes]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return colour (h, w, 1 or 3) and alpha (h, w)."""
+    depth, kind = struct.unpack_from(">BB", first[b"IHDR"], 8)
+    key = first.get(b"tRNS") if kind in (GREY, RGB) else None
+    bare = assembled(chunks, [name for name in PIXELS if name != b"tRNS" or kind == PALETTE])
+    with Image.open(io.BytesIO(bare), formats=("PNG",)) as image:
+        image.load()  # to the end, so that a file cut short is found
+        if depth == 16 and kind != GREY:
+            samples = _by_opencv(bare, grey=kind == GREY_ALPHA)
+        elif kind == PALETTE:
+            samples = np.asarray(image.convert("RGBA" if key is None and "transparency" in image.info else "RGB"))
+        else:
+            samples = np.asarray(image.convert("L") if image.mode == "1" else image)
+    samples = samples.astype(np.uint16 if depth == 16 else np.uint8, copy=False).reshape(*samples.shape[:2], -1)
+    if samples.shape[2] in (2, 4):
+        return np.ascontiguousarray(samples[..., :-1]), np.ascontiguousarray(samples[..., -1])
+    if key is None:
+        return samples, None
+    top, full = (1 << depth) - 1, int(np.iinfo(samples.dtype).max)
+    numbers = np.frombuffer(key[: 2 * samples.shape[2]], ">u2").astype(np.uint32) & top
+    seen = (samples != (numbers * full // top).astype(samples.dtype)).any(2)
+    return samples, seen.astype(samples.dtype) * samples.dtype.type(full)
 
 
-def _is_16_bit(image: Image.Image, content: bytes) -> bool:
-    if image.format == "PNG":
-        return content[24] == 16  # the header chunk comes first, its depth after width and height
-    depths = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
-    return image.format == "TIFF" and max(depths) == 16
-
-
-def _wide_colour(image: Image.Image, content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    samples = cv2.imdecode(np.frombuffer(upright(content), np.uint8), cv2.IMREAD_UNCHANGED)
-    if samples is None or samples.dtype != np.uint16 or samples.shape[:2] != (image.height, image.width):
+def _by_opencv(content: bytes, *, grey: bool) -> np.ndarray:
+    """Return colour of 16 bits, which Pillow would cut to 8."""
+    samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint16:
         raise ValueError("its 16-bit samples cannot be decoded")
+    if grey:
+        return samples[..., 2:]  # OpenCV repeats grey three times
+    return samples[..., [2, 1, 0, 3][: samples.shape[2]]]
+
+
+def _profile_in(chunk: bytes | None) -> bytes | None:
+    return None if chunk is None else zlib.decompress(chunk[chunk.index(b"\0") + 2 :])
+
+
+def _exif_in_texts(chunks: list[Chunk]) -> bytes | None:
+    texts = [chunk for chunk in chunks if chunk.name in TEXTS]
+    header, *rest = (chunk for chunk in chunks if chunk.name not in TEXTS)
+    described = assembled([header, *texts, *rest], (b"IHDR", b"PLTE", b"IDAT", *TEXTS))
+    with Image.open(io.BytesIO(described), formats=("PNG",)) as image:
+        return exif_of(image)
+
+
+def _read_jpeg(content: bytes, path: Path) -> Picture:
+    notes: list[str] = []
+    # not Image.open, which would look for more pictures behind the first, as a phone writes them
+    with JpegImageFile(io.BytesIO(with_end(content))) as image:
+        image.load()
+        icc = image.info.get("icc_profile")
+        if not icc and any(name == "APP2" and data.startswith(b"ICC_PROFILE\0") for name, data in image.applist):
+            notes.append("its colour profile is damaged and left out")
+        return _by_pillow(image, path, icc, notes)
+
+
+def _read_webp(content: bytes, path: Path) -> Picture:
+    with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise CompSRTError(f"{path} holds {frames} pictures", allowed=ALLOWED)
+        image.load()
+        return _by_pillow(image, path, image.info.get("icc_profile"), [])
+
+
+def _by_pillow(image: Image.Image, path: Path, icc: bytes | None, notes: list[str]) -> Picture:
+    if image.mode not in ("L", "RGB", "RGBA"):
+        raise CompSRTError(f"{path} is {image.mode}", allowed=ALLOWED, hint="convert it first")
+    samples = np.asarray(image)
     samples = samples.reshape(*samples.shape[:2], -1)
-    channels = samples.shape[2]
-    alpha = samples[..., 3] if channels == 4 else samples[..., 1] if channels == 2 else None
-    if image.format == "PNG" and content[25] == PNG_GREY_ALPHA:
-        return samples[..., :1], alpha  # OpenCV repeats grey three times
-    colour = np.ascontiguousarray(samples[..., 2::-1])
-    return colour, _keyed_alpha(colour, image.info.get("transparency")) if alpha is None else alpha
+    alpha = samples[..., 3] if samples.shape[2] == 4 else None
+    exif = _or_note(lambda: exif_of(image), "its EXIF data are", notes)
+    return Picture(samples[..., :3], alpha, icc or None, exif, notes=tuple(notes))
 
 
-def _keyed_alpha(colour: np.ndarray, key: object) -> np.ndarray | None:
-    """Return alpha where one colour of a PNG is marked as transparent."""
-    if not isinstance(key, (int, tuple)):
+def _read_tiff(content: bytes, path: Path) -> Picture:
+    from compsrt_plugin.data.formats.tiff import read_tiff  # tifffile is slow to import
+
+    found = read_tiff(content, path)
+    notes = list(found.notes)
+    exif = _or_note(lambda: exif_of_tiff(content, found.directory), "its EXIF data are", notes)
+    return Picture(found.colour, found.alpha, found.icc, exif, notes=tuple(notes))
+
+
+READERS: dict[str, Callable[[bytes, Path], Picture]] = {
+    "PNG": _read_png,
+    "JPEG": _read_jpeg,
+    "WebP": _read_webp,
+    "TIFF": _read_tiff,
+}
+
+
+def _or_note(read: Callable[[], bytes | None], what: str, notes: list[str]) -> bytes | None:
+    """Return what was read; note it where it is damaged, since the pixels are sound."""
+    try:
+        return read()
+    except Exception:  # as above
+        notes.append(f"{what} damaged and left out")
         return None
-    seen = (colour != np.array(key, np.uint16)).any(2)
-    return seen.astype(np.uint16) * np.uint16(65535)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from compsrt_plugin.data.formats.kinds import KINDS
 from compsrt_plugin.data.images import image_size
 from compsrt_plugin.data.journal import Journal
 from compsrt_plugin.errors import CompSRTError
@@ -21,11 +22,10 @@ from compsrt_plugin.inference import Tile
 from compsrt_plugin.inference.memory import GIB, free_memory
 from compsrt_plugin.terminal import progress
 from compsrt_plugin.upscaling.enlarge import enlarge
-from compsrt_plugin.upscaling.formats import KINDS
 from compsrt_plugin.upscaling.jobs import Job
 from compsrt_plugin.upscaling.network import OpenNetwork
 from compsrt_plugin.upscaling.reading import read_picture
-from compsrt_plugin.upscaling.writing import check_fits, encode
+from compsrt_plugin.upscaling.writing import check_fits, encode, fitted
 
 RECIPE = 2  # counts up when the same source and settings give other pixels: results made before are then made again
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.2f}/{total:.2f} MP [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
@@ -152,6 +152,7 @@ def _do(job: Job, network: OpenNetwork, tile: Tile | None, bar: Any, megapixels:
         check_fits(kind, height, width, picture.alpha is not None, sample_bytes)
         _check_memory(height, width, sample_bytes)
         made = enlarge(picture, network.run, scale=network.scale, window=network.window, tile=tile, progress=counted)
+        made = fitted(made, kind)
         content = encode(made, kind)
     except CompSRTError as error:
         raise CompSRTError(f"{job.source}: {error}") from error
@@ -163,6 +164,8 @@ def _do(job: Job, network: OpenNetwork, tile: Tile | None, bar: Any, megapixels:
             hint="give smaller tiles: --tile 128",
         ) from error
     write_whole(job.target, content, sync=False)
+    for note in made.notes:
+        bar.write(f"basicsr upscale: {job.source}: {note}", file=sys.stderr)
     return height * width / 1e6
 
 

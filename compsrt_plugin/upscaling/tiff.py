@@ -22,8 +22,6 @@ DEFLATE, DIFFERENCES, UNASSOCIATED_ALPHA = 8, 2, 2
 
 def encode_tiff(picture: Picture) -> bytes:
     """Return a TIFF file of a picture of at most `LARGEST_BYTES`; nothing is lost."""
-    if picture.mode == "LA" and picture.top > 255:
-        picture = picture.in_colour()  # Pillow does not open grey with alpha in 16 bits
     samples = picture.samples()
     height, width, channels = samples.shape
     differences = samples.copy()

@@ -7,12 +7,15 @@ in 16 bits and what goes with it.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 
+from compsrt_plugin.data.formats.png import with_chunks
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.upscaling.exif import PREFIX
+from compsrt_plugin.upscaling.exif import PREFIX, tiff_tags
+from compsrt_plugin.upscaling.icc import colours_of, profile_for
 from compsrt_plugin.upscaling.picture import Picture
 from compsrt_plugin.upscaling.png import encode_png
 from compsrt_plugin.upscaling.tiff import LARGEST_BYTES, encode_tiff
@@ -29,7 +32,7 @@ def check_fits(kind: str, height: int, width: int, alpha: bool, sample_bytes: in
     """Check that a format can hold a picture before it is made.
 
     Args:
-        kind: a value of `formats.KINDS`.
+        kind: a value of `kinds.KINDS`.
         height, width: in pixels.
         alpha: whether it has alpha.
         sample_bytes: of all samples together.
@@ -52,23 +55,61 @@ def check_fits(kind: str, height: int, width: int, alpha: bool, sample_bytes: in
         )
 
 
+def fitted(picture: Picture, kind: str) -> Picture:
+    """Return what a format can hold of a picture: JPEG and WebP 8 bits, WebP no grey, only PNG PNG's colour chunks.
+
+    Those become an ICC profile that says the same; what none can say is left out and noted, as are EXIF data too
+    damaged for a TIFF, which has them as tags.
+
+    Args:
+        picture: what is to be written.
+        kind: a value of `kinds.KINDS`.
+    """
+    if kind in ("JPEG", "WebP"):
+        picture = picture.in_8_bits()
+    if kind == "WebP" or (kind == "TIFF" and picture.mode == "LA" and picture.top > 255):
+        picture = picture.in_colour()  # of TIFFs Pillow does not open grey with alpha in 16 bits
+    if kind != "PNG" and picture.colour_chunks:
+        picture = _with_profile(picture)
+    if kind == "TIFF" and picture.exif is not None:
+        try:
+            tiff_tags(picture.exif)
+        except Exception:  # Pillow's parser raises whatever it stumbles over
+            picture = replace(picture, exif=None).noting("its EXIF data are damaged and left out")
+    return picture
+
+
+def _with_profile(picture: Picture) -> Picture:
+    """Return the picture with a profile in place of a PNG's colour chunks; a profile of its own comes first."""
+    chunks = {chunk.name: chunk.data for chunk in picture.colour_chunks}
+    bare = replace(picture, colour_chunks=())
+    if picture.icc is not None:
+        return bare
+    colours = colours_of(chunks)
+    if colours is None:
+        names = ", ".join(name.decode() for name in chunks)
+        return bare.noting(f"no profile can say what its colour chunks say: {names} left out, which --format png keeps")
+    return replace(bare, icc=profile_for(colours, grey=picture.colour.shape[2] == 1))
+
+
 def encode(picture: Picture, kind: str) -> bytes:
     """Return the bytes of a file.
 
     Args:
-        picture: what to write; JPEG and WebP hold it in 8 bits, each sample the nearest.
-        kind: a value of `formats.KINDS`. JPEG has quality 95 with full colour resolution, the others lose nothing.
+        picture: what to write; `fitted` says what is kept.
+        kind: a value of `kinds.KINDS`. JPEG has quality 95 with full colour resolution, the others lose nothing.
 
     Raises:
         CompSRTError: the EXIF data are longer than a JPEG can hold.
     """
+    picture = fitted(picture, kind)
     if kind == "TIFF":
         return encode_tiff(picture)
-    if kind == "PNG" and picture.top > 255:
-        return encode_png(picture)
-    picture = picture.in_8_bits()
-    if kind == "WebP":
-        picture = picture.in_colour()
+    content = encode_png(picture) if picture.top > 255 else _by_pillow(picture, kind)
+    return with_chunks(content, picture.colour_chunks) if kind == "PNG" else content
+
+
+def _by_pillow(picture: Picture, kind: str) -> bytes:
     samples = picture.samples()
     image = Image.fromarray(samples[..., 0] if picture.mode == "L" else samples, picture.mode)
     extra: dict[str, Any] = dict(OPTIONS[kind])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from compsrt_plugin.data.formats.png import Chunk, chunks_of
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.upscaling.exif import resized
 from compsrt_plugin.upscaling.picture import Picture
 from compsrt_plugin.upscaling.reading import read_picture
-from compsrt_plugin.upscaling.writing import check_fits, encode
+from compsrt_plugin.upscaling.writing import check_fits, encode, fitted
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ORIENTATION, MAKE, EXIF, GPS, TAKEN, WIDTH, HEIGHT = 0x0112, 0x010F, 0x8769, 0x8825, 0x9003, 0xA002, 0xA003
@@ -159,9 +161,9 @@ def write(image: Image.Image, path: Path, **how: object) -> Path:
     ("make", "says"),
     [
         (lambda p: write(Image.new("CMYK", (4, 4)), p / "a.jpg"), "is CMYK"),
-        (lambda p: write(Image.new("F", (4, 4)), p / "a.tif"), "is F"),
-        (lambda p: write(Image.new("I", (4, 4)), p / "a.tif"), "32 bits per sample"),
-        (lambda p: write(Image.new("L", (4, 4)), p / "a.bmp"), "not a picture that can be read"),
+        (lambda p: write(Image.new("F", (4, 4)), p / "a.tif"), "has floating-point samples of 32 bits"),
+        (lambda p: write(Image.new("I", (4, 4)), p / "a.tif"), "has signed integer samples of 32 bits"),
+        (lambda p: write(Image.new("L", (4, 4)), p / "a.bmp"), "is a picture of the kind BMP"),
         (
             lambda p: write(Image.new("L", (4, 4)), p / "a.webp", save_all=True, append_images=[SECOND]),
             "holds 2 pictures",
@@ -172,6 +174,83 @@ def write(image: Image.Image, path: Path, **how: object) -> Path:
 def test_what_is_not_handled_is_named(tmp_path: Path, make, says: str):
     with pytest.raises(CompSRTError, match=says):
         read_picture(make(tmp_path))
+
+
+CHROMA = struct.pack(">8L", 31270, 32900, 73470, 26530, 11500, 82600, 15700, 1800)
+CHUNKS = {
+    b"gAMA": struct.pack(">L", 100_000),
+    b"cHRM": CHROMA,
+    b"sRGB": b"\0",
+    b"cICP": bytes([12, 13, 0, 1]),
+    b"mDCV": bytes(24),
+    b"cLLI": bytes(8),
+}
+
+
+def tagged(names: Sequence[bytes], picture: Picture) -> bytes:
+    return encode(replace(picture, colour_chunks=tuple(Chunk(name, CHUNKS[name]) for name in names)), "PNG")
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_colour_chunks_stay_from_png_to_png(tmp_path: Path, depth: int, mode: str):
+    content = tagged(list(CHUNKS), noise(mode, depth))
+    (tmp_path / "p.png").write_bytes(content)
+    picture = read_picture(tmp_path / "p.png")
+    assert {chunk.name: chunk.data for chunk in picture.colour_chunks} == CHUNKS and picture.notes == ()
+    again = [(chunk.name, chunk.data) for chunk in chunks_of(encode(picture, "PNG"))]
+    assert all(again.count(item) == 1 for item in CHUNKS.items())
+    names = [name for name, _ in again]
+    assert max(map(names.index, CHUNKS)) < names.index(b"IDAT")
+    with Image.open(io.BytesIO(content)) as seen:  # Pillow finds them where they belong
+        assert seen.info["gamma"] == 1.0 and seen.info["srgb"] == 0 and len(seen.info["chromaticity"]) == 8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WebP", "TIFF"])
+@pytest.mark.parametrize(("names", "grey"), [([b"gAMA", b"cHRM"], 188), ([b"sRGB", b"gAMA"], 128), ([b"cICP"], 128)])
+def test_elsewhere_a_profile_says_what_colour_chunks_say(tmp_path: Path, kind: str, names: list[bytes], grey: int):
+    (tmp_path / "p.png").write_bytes(tagged(names, Picture(np.full((2, 2, 3), 128, np.uint8))))
+    made = fitted(read_picture(tmp_path / "p.png"), kind)
+    assert made.colour_chunks == () and made.notes == ()
+    (tmp_path / "q").write_bytes(encode(made, kind))
+    back = read_picture(tmp_path / "q")
+    assert back.icc is not None
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(back.icc))
+    shown = ImageCms.profileToProfile(Image.new("RGB", (1, 1), (128,) * 3), profile, ImageCms.createProfile("sRGB"))
+    assert shown is not None
+    assert np.abs(np.asarray(shown)[0, 0].astype(int) - grey).max() <= 1
+
+
+def test_a_profile_of_its_own_comes_before_colour_chunks(tmp_path: Path):
+    (tmp_path / "p.png").write_bytes(tagged([b"gAMA", b"cICP"], replace(noise("RGB", 8), icc=ICC)))
+    assert fitted(read_picture(tmp_path / "p.png"), "JPEG").icc == ICC
+
+
+@pytest.mark.parametrize(
+    "data", [bytes([9, 16, 0, 1]), bytes([9, 18, 0, 1]), bytes([1, 13, 1, 1]), bytes([1, 13, 0, 0])]
+)
+def test_colour_chunks_that_no_profile_can_say_are_noted(data: bytes):
+    made = fitted(Picture(np.zeros((2, 2, 3), np.uint8), colour_chunks=(Chunk(b"cICP", data),)), "TIFF")
+    assert made.icc is None and len(made.notes) == 1
+    assert "cICP left out, which --format png keeps" in made.notes[0]
+
+
+def test_a_grey_picture_gets_a_profile_of_grey_or_of_colour_as_it_is_written():
+    grey = Picture(np.zeros((2, 2, 1), np.uint8), colour_chunks=(Chunk(b"gAMA", CHUNKS[b"gAMA"]),))
+    spaces = {kind: (fitted(grey, kind).icc or b"")[16:20] for kind in ("JPEG", "TIFF", "WebP")}
+    assert spaces == {"JPEG": b"GRAY", "TIFF": b"GRAY", "WebP": b"RGB "}
+
+
+@pytest.mark.parametrize("exif", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"nonsense", exif_data()[:30], b"\0" * 40])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "TIFF"])
+def test_damaged_exif_data_never_cost_the_picture(tmp_path: Path, kind: str, exif: bytes):
+    picture = replace(noise("RGB", 8), exif=exif)
+    (tmp_path / "p").write_bytes(encode(picture, kind))
+    back = read_picture(tmp_path / "p")
+    assert back.size == picture.size
+    if kind != "TIFF":  # of which the data become tags
+        assert back.exif == exif
+    assert len(fitted(picture, kind).notes) <= (kind == "TIFF")
 
 
 @pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.webp", "p.tif"])

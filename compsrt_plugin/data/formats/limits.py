@@ -1,0 +1,40 @@
+"""What Pillow and OpenCV do by themselves while a picture is read, and should not: refuse large ones, and talk."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections.abc import Iterator
+
+import cv2
+from PIL import Image
+
+_lock = threading.Lock()
+_readers = 0
+_before: tuple[int | None, int] = (None, 0)
+
+
+@contextlib.contextmanager
+def quiet_and_any_size() -> Iterator[None]:
+    """Let Pillow open pictures of any size, photographs of 200 megapixels among them, and neither library print.
+
+    What does not fit into memory is a MemoryError as ever. Threads may overlap; the last one puts both back.
+    """
+    global _readers, _before
+    with _lock:
+        if _readers == 0:
+            _before = Image.MAX_IMAGE_PIXELS, cv2.utils.logging.getLogLevel()
+            Image.MAX_IMAGE_PIXELS = None
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _readers += 1
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if _readers == 0:
+                Image.MAX_IMAGE_PIXELS = _before[0]
+                cv2.utils.logging.setLogLevel(_before[1])
