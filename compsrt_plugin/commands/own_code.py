@@ -48,6 +48,7 @@ def own_code(files: list[str]) -> Iterator[None]:
     try:
         for path, (name, _) in zip(paths, named):
             _add(path, name, registries)
+        _refuse_second_names(dict(zip(paths, (name for name, _ in named))), set(sys.modules) - modules)
         yield
     finally:
         for registry, content in zip(registries, before):
@@ -129,6 +130,15 @@ def _import(path: Path, name: str) -> ModuleType:
     except (Exception, SystemExit) as error:  # the user's own code may raise anything
         said = (str(error).strip().split("\n")[0] or "without a word")[:160]
         raise CompSRTError(f"--code {path} fails when it is run: {type(error).__name__}: {said}") from error
+
+
+def _refuse_second_names(names: dict[Path, str], loaded: set[str]) -> None:
+    """Refuse a file that another one imported under a second name: its classes would be there twice, and not equal."""
+    for other in sorted(loaded - set(names.values())):
+        file = getattr(sys.modules[other], "__file__", None)
+        name = names.get(Path(file).resolve()) if file else None
+        if name is not None:
+            raise CompSRTError(f"--code {file} is imported as {other} too", hint=f"import it as {name}")
 
 
 def _loaded_from(roots: list[Path], names: set[str]) -> list[str]:

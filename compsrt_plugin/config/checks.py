@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.errors import CompSRTError, unknown_class, unknown_name
 
 Check = Callable[[str, Any], None]  # (dotted key, value); raises CompSRTError
 
@@ -68,13 +68,14 @@ def text() -> Check:
     return check
 
 
-def choice(names: Callable[[], Iterable[str]]) -> Check:
-    """One of the names that `names()` returns at the time of the check."""
+def choice(names: Callable[[], Iterable[str]], own: bool = False) -> Check:
+    """One of the names that `names()` returns at the time of the check; `own` where a user's code may add to them."""
+    unknown = unknown_class if own else unknown_name
 
     def check(key: str, value: Any) -> None:
         known = list(names())
         if not isinstance(value, str) or value not in known:
-            raise unknown_name(f"{key}:", value, known)
+            raise unknown(f"{key}:", value, known)
 
     return check
 

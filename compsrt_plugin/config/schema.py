@@ -79,7 +79,7 @@ class TensorBlock(Block):
     bits: int | None = option(None, optional(whole(MIN_BITS, MAX_BITS)))
     transform: str | None = option(None, optional(choice(lambda: TRANSFORMS)))
     granularity: str | None = option(None, optional(choice(lambda: GRANULARITIES)))
-    search: str | None = option(None, optional(choice(_bound_searches)))
+    search: str | None = option(None, optional(choice(_bound_searches, own=True)))
     scalar_decomposition: bool | None = option(None, optional(flag()))
     codes: str | None = option(None, optional(choice(lambda: CODES)))
     aligned_zero_point: bool | None = option(None, optional(flag()))

@@ -92,7 +92,7 @@ def _prune(_key: str, value: Any) -> None:
     from compsrt_plugin.config.schema import PruneBlock
     from compsrt_plugin.pruning import PRUNING_REGISTRY
 
-    choice(lambda: [name for name, _ in PRUNING_REGISTRY])("prune.hook", PruneBlock.from_dict(value).hook)
+    choice(lambda: [name for name, _ in PRUNING_REGISTRY], own=True)("prune.hook", PruneBlock.from_dict(value).hook)
 
 
 def _distill(_key: str, value: Any) -> None:

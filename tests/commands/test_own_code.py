@@ -109,6 +109,19 @@ def test_a_file_in_a_package_imports_its_neighbours_by_either_name():
     assert not any(name.split(".")[0] == "package" for name in sys.modules)
 
 
+def test_a_file_that_is_imported_under_a_second_name_is_refused(monkeypatch: pytest.MonkeyPatch):
+    write("package/__init__.py", "")
+    write("package/own_net.py", NETWORK)
+    write("adapter.py", "from own_net import OwnNet\n\n\nclass Adapter(OwnNet):\n    pass\n")
+    monkeypatch.syspath_prepend("package")
+    with (
+        pytest.raises(CompSRTError, match=r"own_net\.py is imported as own_net too; import it as package\.own_net"),
+        own_code(["package/own_net.py", "adapter.py"]),
+    ):
+        pass
+    assert "own_net" not in sys.modules or sys.modules.pop("own_net")
+
+
 def test_a_file_outside_a_package_imports_its_neighbour():
     write("side/helper_of_own_net.py", "WIDTH = 3\n")
     write("side/own_net.py", "from helper_of_own_net import WIDTH\n" + NETWORK)
