@@ -1,6 +1,7 @@
 # make demo   install into .venv (once) and run the main job
 # make test   same environment, the whole test suite
 # make sanitize   the tests of the compiled parts under sanitizers (GCC)
+# make fuzz       a minute of fuzzing guided by coverage: packed files, weights, option files
 # make lint   ruff and pyright
 # make clean  remove the environment and what runs leave behind
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test sanitize lint clean
+.PHONY: demo test sanitize fuzz lint clean
 
 demo: .venv/installed
 	$(BIN)/basicsr test -opt compsrt_x4_3bit.yml
@@ -18,6 +19,9 @@ test: .venv/installed
 
 sanitize: .venv/installed
 	.ci/sanitize
+
+fuzz: .venv/installed
+	$(BIN)/python benchmarks/fuzz/run.py --seconds 60
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -31,6 +31,8 @@ ONNX = [
     "onnxruntime",  # runs what was exported
 ]
 
+FUZZING = "atheris; platform_system == 'Linux' and platform_machine == 'x86_64'"  # benchmarks/fuzz; no other wheels
+
 # the engine: one file per level of instructions, chosen at run time
 ENGINE = Extension(
     "compsrt_plugin.engine._engine",
@@ -88,7 +90,7 @@ setup(
         "tqdm",  # progress bars
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", *ONNX, *ZOO],
+        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", FUZZING, *ONNX, *ZOO],
         "onnx": ONNX,
         "zoo": ZOO,
     },
