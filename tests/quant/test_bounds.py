@@ -215,3 +215,19 @@ def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="'dobi' is registered already"):
         register_bound_search("dobi")(BOUND_SEARCHES["minmax"])
     assert before == BOUND_SEARCHES
+
+
+def test_a_search_is_not_asked_about_a_constant_tensor(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("compsrt_plugin.quant.bounds.BOUND_SEARCHES", {})
+
+    @register_bound_search("never")
+    def never(samples: Samples, bits: int) -> tuple[float, float]:
+        raise AssertionError("asked")
+
+    samples = Samples()
+    samples.add(torch.full((4, 4), 3.0))
+    lower, upper = never(samples, 4)
+    assert lower == 3.0 < upper
+    samples.add(torch.full((1, 1), 4.0))
+    with pytest.raises(AssertionError, match="asked"):
+        never(samples, 4)

@@ -113,3 +113,13 @@ def test_a_packed_file_brings_the_transform_back(transform: str, tmp_path):
     picture = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         assert torch.equal(again(picture), network(picture))
+
+
+@pytest.mark.parametrize("transform", FORWARD_AND_INVERSE)
+def test_vectors_lie_along_the_last_axis_however_many_axes_there_are(transform: str):
+    forward, inverse = FORWARD_AND_INVERSE[transform]
+    x = torch.rand(2, 3, 5, 12, dtype=torch.float64).softmax(-1)
+    there = forward(x)
+    assert torch.allclose(there.flatten(0, -2), forward(x.flatten(0, -2)))
+    back = inverse(there, 12)
+    assert back.shape == x.shape and torch.allclose(back, x)
