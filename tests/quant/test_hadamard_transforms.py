@@ -123,3 +123,21 @@ def test_vectors_lie_along_the_last_axis_however_many_axes_there_are(transform: 
     assert torch.allclose(there.flatten(0, -2), forward(x.flatten(0, -2)))
     back = inverse(there, 12)
     assert back.shape == x.shape and torch.allclose(back, x)
+
+
+@pytest.mark.parametrize(
+    ("transform", "width", "order"),
+    [("hadamard_signed", 12, 16), ("hadamard_exact", 12, 12), ("hadamard_exact", 10, 16), ("hadamard_block", 12, 12)],
+)
+def test_the_width_of_the_domain_follows_from_the_transform(transform: str, width: int, order: int):
+    assert rotation(transform, width, CPU, torch.float32).shape == (width, order)
+    assert FORWARD_AND_INVERSE[transform][0](torch.ones(1, width)).shape == (1, order)
+
+
+def test_a_transform_that_is_padded_anyway_is_not_logged(basicsr_log: pytest.LogCaptureFixture):
+    rotation.cache_clear()
+    with basicsr_log.at_level(logging.INFO, logger="basicsr"):
+        for transform in ("hadamard_signed", "hadamard_block"):
+            rotation(transform, 90, CPU, torch.float64)
+        rotation("hadamard_exact", 12, CPU, torch.float64)
+    assert not basicsr_log.records
