@@ -112,3 +112,30 @@ def test_weights_train_on_from_their_codes():
     round_compensated(layer, gram_of(layer))
     layer(inputs(50)).square().sum().backward()
     assert layer.weight.grad is not None and float(layer.weight.grad.abs().sum()) > 0
+
+
+def one_at_a_time(weight: Tensor, layer: QuantLinear, gram: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the codes as the paper derives them: the inverse taken anew for the columns that are left."""
+    scale, zero_point = (part.detach().double() for part in layer.weight_quantizer.scale_and_zero_point())
+    hessian = gram + 0.01 * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
+    left, codes = weight.clone() if mask is None else weight * mask, torch.zeros_like(weight)
+    rest = gram.diagonal().argsort(descending=True, stable=True)
+    while len(rest):
+        column, inverse = left[:, rest[:1]], torch.linalg.inv(hessian[rest][:, rest])
+        code = ((column - zero_point) / scale).round().clamp(0, layer.weight_quantizer.spec.levels - 1)
+        value = (scale * code + zero_point) * (1 if mask is None else mask[:, rest[:1]])
+        codes[:, rest[:1]] = code
+        left[:, rest] -= (column - value) * inverse[0] / inverse[0, 0]
+        rest = rest[1:]
+    return codes
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_codes_are_those_of_the_derivation_the_column_that_counts_most_first(masked: bool):
+    layer = layer_of()
+    gram = gram_of(layer) * torch.linspace(0.2, 2, 32, dtype=torch.float64).outer(torch.linspace(0.2, 2, 32).double())
+    weight = layer.weight_quantizer.transform(layer.weight_matrix()).detach().double()
+    mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) > 0.3 if masked else None
+    codes = gptq_codes(weight, layer.weight_quantizer, gram, mask)
+    assert torch.equal(codes, one_at_a_time(weight, layer, gram, mask))
+    assert not torch.equal(codes, layer.weight_quantizer.codes(weight))
