@@ -240,3 +240,10 @@ def test_a_picture_damaged_behind_its_header_is_named_when_training_reads_it(
     assert paired.run("train") == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("basicsr: error: the picture LR/a0x4.png is damaged"), line
+
+
+def test_pictures_come_in_one_order_whatever_the_disks(paired: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"HR": ["a1.png", "a0.png"], "LR": ["a1x4.png", "a0x4.png"]}
+    monkeypatch.setattr("basicsr.data.data_util.scandir", lambda folder: iter(names[folder]))
+    dataset = build_dataset({**paired.data, "scale": 4, "phase": "test"})
+    assert [pair["gt_path"] for pair in dataset.paths] == ["HR/a0.png", "HR/a1.png"]
