@@ -69,6 +69,9 @@ class ResumableModel(SRModel):
         # How far a schedule has come is the state's, where it leads the option file's: a run may be made longer.
         kept = [{key: value for key, value in s.items() if key in COUNTERS} for s in resume_state["schedulers"]]
         super().resume_training({**resume_state, "schedulers": kept})
+        for optimizer in self.optimizers:
+            # It has stepped, in another process; torch would warn that the schedule goes ahead of it.
+            optimizer._opt_called = resume_state["iter"] > 0  # pyright: ignore[reportAttributeAccessIssue]
         self.training.restore(resume_state)
         self.before = [tuple(row) for row in resume_state["before"]]
         self.written = self.training.iteration

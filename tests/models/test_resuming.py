@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,15 @@ def test_a_killed_run_whose_newest_state_is_cut_off_ends_with_the_same_bits(fold
     newest.write_bytes(newest.read_bytes()[:-1000])
     assert train(folder, "--auto_resume", **often) == 0
     assert sha256(packed(folder)) == wanted
+
+
+def test_going_on_after_the_first_iteration_warns_of_nothing(folder: Path) -> None:  # noqa: F811
+    often = {**SHORT, "train__total_iter": 2, "logger__save_checkpoint_freq": 1}
+    with disturbed(2):
+        train(folder, **often)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Detected call of")
+        assert train(folder, "--auto_resume", **often) == 0
 
 
 def test_a_run_without_a_seed_goes_on_to_the_same_bits(folder: Path) -> None:  # noqa: F811
