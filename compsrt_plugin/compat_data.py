@@ -20,6 +20,7 @@ def apply(rebind: Any) -> dict[str, str]:
     """
     from basicsr import data
     from basicsr.data import data_util
+    from basicsr.data.prefetch_dataloader import PrefetchGenerator
     from basicsr.utils.file_client import LmdbBackend
     from basicsr.utils.registry import DATASET_REGISTRY
 
@@ -30,11 +31,35 @@ def apply(rebind: Any) -> dict[str, str]:
             kind.__getitem__ = _reading(kind.__getitem__)
     rebind(data_util.paired_paths_from_folder, _sorting(data_util.paired_paths_from_folder))
     rebind(data.build_dataset, _building(data.build_dataset))
-    LmdbBackend.__init__ = _open_once
+    backend: Any = LmdbBackend
+    generator: Any = PrefetchGenerator
+    backend.__init__ = _open_once
+    generator.run, generator.__next__ = _run_to_its_end, _next_or_error
     return {
         "data sets": "BasicSR's data sets do not name a picture that they cannot use, and take them in any order",
+        "prefetching": "BasicSR waits for ever where an error ends the thread that reads ahead: it is raised",
         "lmdb": "BasicSR opens an LMDB once for each data set, which lmdb refuses: they share it",
     }
+
+
+def _run_to_its_end(self: Any) -> None:
+    """Take the place of `PrefetchGenerator.run`: an error of the data set is handed on like a batch."""
+    try:
+        for item in self.generator:
+            self.queue.put(item)
+        self.queue.put(None)
+    except BaseException as error:
+        self.queue.put(error)
+
+
+def _next_or_error(self: Any) -> Any:
+    """Take the place of `PrefetchGenerator.__next__`."""
+    item = self.queue.get()
+    if item is None:
+        raise StopIteration
+    if isinstance(item, BaseException):
+        raise item
+    return item
 
 
 def _open_once(self: Any, db_paths: Any, client_keys: Any = "default", **_: Any) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import contextlib
 import copy
+import locale
 import os
 import shlex
 import sys
@@ -25,6 +28,7 @@ from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
 
 FOLDERS = {"test": "results", "train": "experiments"}
+UTF8_LOCALES = ("C.UTF-8", "en_US.UTF-8", ".UTF-8")  # of Linux, macOS and Windows
 SET_BY_LAUNCHER = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}  # what BasicSR reads from the environment
 
 
@@ -74,6 +78,8 @@ def run_pipeline(args: argparse.Namespace, command: str, preset: Preset | None =
         apply_force_yml(options, preset(scale if isinstance(scale, int) else 1))
     apply_force_yml(options, args.force_yml)
     check_layout(options, command, source.name)
+    if options.get("val") is None and (args.debug or "debug" in options["name"]):
+        options.pop("val", None)  # BasicSR, which then changes val_freq, takes one that is null for a block
     if getattr(args, "strict_data", False):
         for dataset in options["datasets"].values():
             dataset["strict_data"] = True
@@ -91,24 +97,28 @@ def run_pipeline(args: argparse.Namespace, command: str, preset: Preset | None =
 
     ours = hasattr(MODEL_REGISTRY.get(options["model_type"]), "prepare_pictures")
     check_basicsr_sets(options, ours=ours)
-    _check_devices(options["num_gpu"])
+    _check_devices(options)
     if command == "train" and ours and options.get("manual_seed") is None:
         # BasicSR draws one in each process, and anew when a run goes on: patches would not be those of one run
         options["manual_seed"] = 0
     with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
         resolved = Path(folder, source.name)
-        resolved.write_text(_option_text(source, options, changed=options != given), encoding="utf-8")
-        with _guarded(_run_folders(root, options["name"], command, args)):
+        content = _option_text(source, options, changed=options != given)
+        resolved.write_text(content, encoding="utf-8")
+        folders = _run_folders(root, options["name"], command, args)
+        with _text_as_utf8(needed=not content.isascii()), _guarded(folders):
             _hand_over(args, command, resolved, root)
     return 0
 
 
-def _check_devices(num_gpu: int | str) -> None:
+def _check_devices(options: Mapping[str, Any]) -> None:
     import torch
 
-    found = torch.cuda.device_count()
+    num_gpu, found = options["num_gpu"], torch.cuda.device_count()
     if num_gpu != "auto" and int(num_gpu) > found:
         raise CompSRTError(f"num_gpu is {num_gpu}, {found} found", hint="num_gpu: auto takes what is there, 0 the CPU")
+    if options["datasets"].get("train", {}).get("prefetch_mode") == "cuda" and not (found and num_gpu):
+        raise CompSRTError("datasets.train.prefetch_mode is cuda, and there is no GPU", allowed="cpu or null on a CPU")
 
 
 def _option_text(source: Path, options: Mapping[str, Any], changed: bool) -> str:
@@ -125,6 +135,32 @@ def _run_folders(root: Path, name: str, command: str, args: argparse.Namespace) 
         return []
     name = f"debug_{name}" if args.debug and not name.startswith("debug") else name
     return [root / folder / name for folder in (FOLDERS[command], *(["tb_logger"] if command == "train" else []))]
+
+
+@contextmanager
+def _text_as_utf8(needed: bool) -> Iterator[None]:
+    """Within, text files that BasicSR opens are UTF-8, as option files are; it leaves that to the locale.
+
+    Raises:
+        CompSRTError: that is `needed`, and this machine has no such locale.
+    """
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        if codecs.lookup(locale.getpreferredencoding(False)).name != "utf-8":
+            _set_locale_of_utf8(needed)
+        yield
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+
+
+def _set_locale_of_utf8(needed: bool) -> None:
+    for name in UTF8_LOCALES:
+        with contextlib.suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, name)
+            return
+    if needed:
+        found = f"the option file has letters beyond ASCII, the locale's text is {locale.getpreferredencoding(False)}"
+        raise CompSRTError(found, hint="start with PYTHONUTF8=1 in the environment")
 
 
 @contextmanager

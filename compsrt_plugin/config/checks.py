@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -98,6 +99,24 @@ def list_of(inner: Check, length: int | None = None) -> Check:
     return check
 
 
+def path() -> Check:
+    """Text that may be a path: in a locale of another encoding not every text may."""
+
+    def check(key: str, value: Any) -> None:
+        text()(key, value)
+        _encoded(key, value)
+
+    return check
+
+
+def _encoded(key: str, value: str) -> bytes:
+    try:
+        return os.fsencode(value)
+    except UnicodeEncodeError as error:
+        found = f"{key} is {value!r}, which this locale ({sys.getfilesystemencoding()}) has no letters for"
+        raise CompSRTError(found, hint="start with PYTHONUTF8=1 in the environment") from error
+
+
 def file_name(most: int) -> Check:
     """Text that becomes part of a file's name: no separators, at most `most` bytes."""
 
@@ -105,11 +124,7 @@ def file_name(most: int) -> Check:
         text()(key, value)
         if value in (".", "..") or not value.isprintable() or set(value) & set("/\\"):
             raise CompSRTError(f"{key} is {value!r}", allowed="a plain name: it becomes a folder's or a file's")
-        try:
-            size = len(os.fsencode(value))
-        except UnicodeEncodeError as error:
-            hint = "take another name, or start with PYTHONUTF8=1"
-            raise CompSRTError(f"{key} {value!r} cannot be a file's name in this locale", hint=hint) from error
+        size = len(_encoded(key, value))
         if size > most:
             raise CompSRTError(
                 f"{key} has {size} bytes", allowed=f"up to {most}: names of files and folders are made of it"

@@ -105,6 +105,9 @@ def _check_data_set(key: str, dataset: Any, trained: bool, model: Reader) -> Non
         raise CompSRTError(f"{key} has one of mean and std", allowed="both or neither")
     if dataset.get("persistent_workers") and not dataset["num_worker_per_gpu"]:
         raise CompSRTError(f"{key}.persistent_workers is true", allowed="with num_worker_per_gpu from 1 on")
+    if dataset.get("persistent_workers") and dataset.get("prefetch_mode") == "cpu":
+        # BasicSR begins a second pass while a thread still reads the first: with the same workers both hang
+        raise CompSRTError(f"{key} has persistent_workers and prefetch_mode cpu", allowed="one of them")
     if dataset.get("prefetch_mode") == "cuda" and trained and dataset.get("pin_memory") is not True:
         raise CompSRTError(f"{key}.prefetch_mode is cuda", allowed="with pin_memory: true")
 

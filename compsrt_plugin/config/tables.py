@@ -20,6 +20,7 @@ from compsrt_plugin.config.checks import (
     list_of,
     number,
     optional,
+    path,
     text,
     whole,
 )
@@ -126,11 +127,12 @@ NAMES: Table = {"name": Key(text(), needed=True), "type": Key(text(), needed=Tru
 JUDGED_NAMES: Table = {**NAMES, "name": Key(file_name(MOST_BYTES), needed=True)}
 LOADING_TO_JUDGE: Table = {
     "pin_memory": Key(flag()),
-    "prefetch_mode": Key(optional(choice(lambda: ("cpu", "cuda")))),
+    "prefetch_mode": Key(optional(choice(lambda: ("cpu",)))),
     "num_prefetch_queue": Key(whole(1, 1000)),
 }
 LOADING_TO_TRAIN: Table = {
     **LOADING_TO_JUDGE,
+    "prefetch_mode": Key(optional(choice(lambda: ("cpu", "cuda")))),
     "batch_size_per_gpu": Key(whole(1), needed=True),
     "num_worker_per_gpu": Key(whole(0), needed=True),
     "dataset_enlarge_ratio": Key(number(0, below=1e9, above=True)),
@@ -143,10 +145,10 @@ _PICTURES: Table = {
 }
 _PAIRS: Table = {
     **_PICTURES,
-    "dataroot_gt": Key(optional(text())),
-    "dataroot_lq": Key(optional(text())),
+    "dataroot_gt": Key(optional(path())),
+    "dataroot_lq": Key(optional(path())),
     "filename_tmpl": Key(text()),
-    "meta_info_file": Key(optional(text())),
+    "meta_info_file": Key(optional(path())),
     "io_backend": Key(_IO_BACKEND, needed=True),
 }
 _CROPS: Table = {name: Key(flag(), needed=True) for name in ("use_hflip", "use_rot")}
@@ -187,8 +189,8 @@ DATA_SETS: dict[str, Tables] = {
             **JUDGED_NAMES,
             **LOADING_TO_JUDGE,
             **_PICTURES,
-            "dataroot_lq": Key(text(), needed=True),
-            "meta_info_file": Key(text()),
+            "dataroot_lq": Key(path(), needed=True),
+            "meta_info_file": Key(path()),
             "io_backend": Key(_IO_BACKEND, needed=True),
         },
     },
@@ -200,14 +202,14 @@ FOREIGN_SET: Tables = {
 
 # --- path
 _WEIGHTS: Table = {
-    "pretrain_network_g": Key(optional(text())),
+    "pretrain_network_g": Key(optional(path())),
     "strict_load_g": Key(flag()),
     "param_key_g": Key(optional(text())),
 }
-_OUR_WEIGHTS: Table = {**_WEIGHTS, "pretrain_network_teacher": Key(optional(text()))}
-_RESUMED: Table = {"resume_state": Key(optional(text()))}
+_OUR_WEIGHTS: Table = {**_WEIGHTS, "pretrain_network_teacher": Key(optional(path()))}
+_RESUMED: Table = {"resume_state": Key(optional(path()))}
 _OTHER_NETWORKS: Table = {
-    "pretrain_network_d": Key(optional(text())),
+    "pretrain_network_d": Key(optional(path())),
     "strict_load_d": Key(flag()),
     "param_key_d": Key(optional(text())),
     "ignore_resume_networks": Key(optional(anything())),

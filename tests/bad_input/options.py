@@ -83,3 +83,65 @@ def results_that_are_a_file(at: Place) -> None:
 @bad(r"cannot write to .*experiments: .*experiments is not a folder; move it away", "train")
 def experiments_that_are_a_file(at: Place) -> None:
     Path("experiments").write_text("")
+
+
+@bad(r"name has 240 bytes; allowed: up to 200")
+def name_that_no_file_system_takes_with_a_time_behind_it(at: Place) -> None:
+    at.test["name"] = "n" * 240
+
+
+@bad(r"datasets\.test_1\.name is '\.\./out'; allowed: a plain name")
+def data_set_that_would_be_written_elsewhere(at: Place) -> None:
+    at.data["name"] = "../out"
+
+
+@bad(r"datasets\.test_1 and datasets\.test_2 have the same name 'Mine'")
+def two_data_sets_of_one_name(at: Place) -> None:
+    at.test["datasets"]["test_2"] = dict(at.data)
+
+
+@bad(r"has the block quant:, and model_type SRModel does not read it; allowed: model_type: CompSRT", "train")
+def quantization_by_a_model_that_does_not_quantize(at: Place) -> None:
+    at.train["model_type"] = "SRModel"
+    del at.train["distill"]
+
+
+@bad(r"datasets\.test_1\.mean is \[0\.4, 0\.4, 0\.4\]; allowed: nothing")
+def mean_that_would_be_judged(at: Place) -> None:
+    at.data.update(mean=[0.4] * 3, std=[1.0] * 3)
+
+
+@bad(r"datasets\.train\.prefetch_mode is cuda, and there is no GPU; allowed: cpu or null", "train")
+def prefetching_to_no_gpu(at: Place) -> None:
+    at.train["datasets"]["train"].update(prefetch_mode="cuda", pin_memory=True)
+
+
+@bad(r"persistent_workers is true; allowed: with num_worker_per_gpu from 1 on", "train")
+def persistent_workers_without_workers(at: Place) -> None:
+    at.train["datasets"]["train"].update(persistent_workers=True, num_worker_per_gpu=0)
+
+
+@bad(r"datasets\.train has persistent_workers and prefetch_mode cpu; allowed: one of them", "train")
+def two_passes_over_the_same_workers(at: Place) -> None:
+    at.train["datasets"]["train"].update(persistent_workers=True, num_worker_per_gpu=1, prefetch_mode="cpu")
+
+
+@bad(r"train\.scheduler has 2 periods, 1 restart_weights; allowed: as many of each", "train")
+def periods_without_their_weights(at: Place) -> None:
+    at.train["train"]["scheduler"].update(periods=[100, 200], restart_weights=[1])
+
+
+@bad(r"logger\.wandb\.project is 'mine', but wandb is not installed|use_tb_logger is false", "train")
+def wandb_without_what_it_needs(at: Place) -> None:
+    at.train["logger"].update(use_tb_logger=False, wandb={"project": "mine"})
+
+
+@bad(r"manual_seed is 4294967296; allowed: 0 to 4000000000")
+def seed_that_numpy_does_not_take(at: Place) -> None:
+    at.test["manual_seed"] = 2**32
+
+
+@bad(r"the picture LR/px4\.png is damaged", "train")
+def damaged_picture_that_a_thread_reads_ahead(at: Place) -> None:
+    at.lr.write_bytes(at.lr.read_bytes()[:-100])
+    at.train["datasets"]["train"]["prefetch_mode"] = "cpu"

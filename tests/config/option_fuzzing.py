@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
+import yaml
 from places import Place
+
+from compsrt_plugin.cli import main
 
 REMOVED = object()
 VALUES: dict[str, Any] = {
@@ -22,6 +26,7 @@ VALUES: dict[str, Any] = {
     "a list": [1],
     "a mapping": {"a": 1},
 }
+FOLDERS = ("results", "experiments", "tb_logger")
 Case = tuple[str, tuple[str, ...], str]
 """Command, path of a key, name of what becomes of its value."""
 
@@ -79,7 +84,7 @@ def spoil(options: dict[str, Any], path: tuple[str, ...], kind: str) -> None:
         block[path[-1]] = copy.deepcopy(VALUES[kind])
 
 
-def run(case: Case, place: Place, capsys: pytest.CaptureFixture[str] | None = None) -> str:
+def run(case: Case, place: Place) -> str:
     """Run one case in the current folder and return "run", or the line with which it was refused.
 
     Raises:
@@ -89,20 +94,21 @@ def run(case: Case, place: Place, capsys: pytest.CaptureFixture[str] | None = No
     command, path, kind = case
     options = full_options(place)
     spoil(options[command], path, kind)
-    place.test, place.train = options["test"], options["train"]
-    for folder in ("results", "experiments", "tb_logger"):
+    for folder in FOLDERS:
         shutil.rmtree(folder, ignore_errors=True)
-    if capsys is not None:
-        capsys.readouterr()
-    code = place.run(command)
+    forget_logger()
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        Path("options.yml").write_text(yaml.safe_dump(options[command]))
+        code = main([command, "-opt", "options.yml"])
+    lines = [line for line in said.getvalue().splitlines() if line]
+    assert not any("Traceback" in line for line in lines), lines
     if code == 0:
         return "run"
-    lines = [] if capsys is None else [line for line in capsys.readouterr().err.splitlines() if line]
-    assert code == 2 and not Path("results").exists() and not Path("experiments").exists()
-    if capsys is not None:
-        assert sum(line.startswith("basicsr: error: ") for line in lines) == 1, lines
-        assert not any("Traceback" in line for line in lines), lines
-    return lines[-1] if lines else ""
+    errors = [line for line in lines if line.startswith("basicsr: error: ")]
+    assert code == 2 and errors == lines[-1:], lines
+    assert not any(Path(folder).exists() for folder in FOLDERS), "a refused run leaves nothing"
+    return errors[0]
 
 
 def forget_logger() -> None:

@@ -128,3 +128,7 @@ def test_weights_of_pruned_networks_have_aligned_zero_points_unless_told_otherwi
     assert aligned({}, True) and not aligned({}, False)
     assert not aligned({"weight": {"aligned_zero_point": False}}, True)
     assert not aligned({"recipe": "compsrt-paper"}, True)
+
+
+def test_an_override_without_values_changes_nothing() -> None:
+    assert resolve({"overrides": {"*.fc1": None}}).spec == resolve({"overrides": {"*.fc1": {}}}).spec
