@@ -126,8 +126,8 @@ def image_size(path: Path) -> tuple[int, int]:
         refuse_special(path)
         with quiet_and_any_size(), Image.open(path) as image:
             width, height = image.size
-            has_tags = "exif" in image.info or image.format == "TIFF"
-            turned = has_tags and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            # the size of a TIFF comes turned already
+            turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
             return (width, height) if turned else (height, width)
     except CompSRTError:
         raise

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from sample_pictures import random_picture, save
 
@@ -93,6 +96,60 @@ def test_a_missing_file_or_a_folder_is_named(tmp_path, read):
     for path in (tmp_path / "none.png", tmp_path):
         with pytest.raises(CompSRTError, match=f"cannot read the picture {path}"):
             read(path)
+
+
+def tiff(path, samples, **how):
+    tifffile.imwrite(path, samples, **how)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_is_read_where_opencv_shows_what_its_tags_say(tmp_path, orientation, dtype):
+    samples = (PICTURE.astype(np.uint16) * (1 if dtype == np.uint8 else 257)).astype(dtype)
+    tags = [(274, "H", 1, orientation, True)]
+    path = tiff(tmp_path / "p.tif", samples, photometric="rgb", extratags=tags)
+    assert image_size(path) == read_image(path).shape[:2] == ((20, 30) if orientation < 5 else (30, 20))
+
+
+def test_a_tiff_that_opencv_shows_wrongly_is_refused(tmp_path):
+    whole = np.dstack([PICTURE, np.full((20, 30), 128, np.uint8)])
+    path = tiff(tmp_path / "p.tif", whole, photometric="rgb", extrasamples=["unassalpha"])
+    with pytest.raises(CompSRTError, match=r"p\.tif is a TIFF that OpenCV.* shows otherwise .*convert it to PNG"):
+        read_image(path)
+
+
+def test_a_tiff_that_opencv_cannot_decode_is_not_called_damaged(tmp_path, capfd):
+    path = tiff(tmp_path / "p.tif", PICTURE.astype(np.uint16), photometric="rgb", compression="lzma")
+    with pytest.raises(CompSRTError, match=r"p\.tif is a TIFF that OpenCV.* cannot decode; convert it to an 8-bit PNG"):
+        read_image(path)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+def test_damage_beside_the_pixels_does_not_matter(tmp_path, read):
+    path = tmp_path / "p.jpg"
+    content = save(path, PICTURE).read_bytes()
+    size = read(path) if read is image_size else read(path).shape[:2]
+    for changed in (content[:-2], content[:2] + b"\xff\xe1\0\x10Exif\0\0II*\0\xff\xff\xff\xff" + content[2:]):
+        path.write_bytes(changed)
+        assert (read(path) if read is image_size else read(path).shape[:2]) == size
+
+
+@pytest.mark.parametrize("read", [read_image, image_size])
+def test_a_pipe_is_named_instead_of_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "p.png")
+    with pytest.raises(CompSRTError, match=r"p\.png: it is not a regular file"):
+        read(tmp_path / "p.png")
+
+
+def test_no_picture_is_advised_to_be_removed(tmp_path):
+    for number, content in enumerate((b"", b"GIF89a", b"<html>", save(tmp_path / "a.png", PICTURE).read_bytes()[:99])):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(content)
+        with pytest.raises(CompSRTError) as caught:
+            read_image(path)
+        assert "remove" not in str(caught.value)
 
 
 def test_pictures_in_lists_pictures_only_sorted(tmp_path):

@@ -7,16 +7,20 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import Tensor
 
+from compsrt_plugin.data.formats.png import Chunk
 from compsrt_plugin.files import UnwritableError
 from compsrt_plugin.inference import Tile
 from compsrt_plugin.upscaling import run as run_module
 from compsrt_plugin.upscaling.jobs import list_jobs
 from compsrt_plugin.upscaling.network import OpenNetwork
+from compsrt_plugin.upscaling.picture import Picture
 from compsrt_plugin.upscaling.reading import read_picture
 from compsrt_plugin.upscaling.run import Summary, run_jobs
+from compsrt_plugin.upscaling.writing import encode
 
 
 def repeat(x: Tensor) -> Tensor:
@@ -89,6 +93,17 @@ def test_bad_files_are_named_and_do_not_end_the_rest(pictures: Path, capsys: pyt
     err = capsys.readouterr().err
     assert "aa.png is not a picture" in err and "ab.png is damaged" in err
     assert summary.text().endswith(", 2 failed")
+
+
+def test_what_is_left_out_of_a_picture_is_said_once_and_the_picture_is_made(pictures: Path, capsys):
+    tagged = Picture(np.zeros((4, 4, 3), np.uint8), colour_chunks=(Chunk(b"cICP", bytes([9, 16, 0, 1])),))
+    (pictures / "a.png").write_bytes(encode(tagged, "PNG"))
+    out = pictures.parent / "out"
+    for suffix, notes in ((".png", 0), (".tif", 1)):
+        summary = run_jobs(list_jobs([str(pictures / "a.png")], out, suffix).jobs, out, NETWORK)
+        assert counts(summary) == (1, 0, 0)
+        err = capsys.readouterr().err
+        assert err.count("a.png: no profile can say what its colour chunks say: cICP left out") == notes
 
 
 def test_memory_that_does_not_suffice_fails_one_picture_alone(pictures: Path):
