@@ -19,7 +19,6 @@ from compsrt_plugin.checkpoint import Packed
 from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.checkpoint.network import load_packed_state
 from compsrt_plugin.compat import register_once
-from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.data.images import write_image
@@ -32,7 +31,7 @@ from compsrt_plugin.models.calibrating import CalibratingModel
 from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
 from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.models.processes import own_share, share_scores
-from compsrt_plugin.models.sources import differences, find_files, open_packed
+from compsrt_plugin.models.sources import asked_entry, differences, find_files, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Method, Results
 from compsrt_plugin.terminal import progress
@@ -81,7 +80,7 @@ class CompSRTModel(CalibratingModel):
         self.tile = None if block is None else Tile(block.size, block.overlap)  # None: only where memory asks for it
         self.tiled: Tile | None = None  # what the last picture that was cut was cut into
         # BasicSR hands on `params` where none is asked for; `checkpoint.entries` decides then, for all files alike
-        optional(text())("path.param_key_g", opt["path"].setdefault("param_key_g", None))
+        opt["path"]["param_key_g"] = asked_entry(opt)
         scale = opt["scale"]
         bits = None if opt["is_train"] or self.quant is None else self.quant.bits
         self.teacher_source = self.find_files(opt, bits)

@@ -10,6 +10,7 @@ from compsrt_plugin import bundled
 from compsrt_plugin.checkpoint import Packed, is_packed, read_packed, weights_file
 from compsrt_plugin.checkpoint.container import EXPECTED as PACKED
 from compsrt_plugin.checkpoint.header import Header
+from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.networks import check_network
 
@@ -40,6 +41,22 @@ def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, netwo
     if foreign and not teacher and (own is None or not Path(own).expanduser().is_file()):
         return ""
     return str(weights_file(teacher or own or bundled.teacher_path(scale)))
+
+
+def asked_entry(opt: Mapping[str, Any]) -> str | None:
+    """Return the entry of weight files that the options ask for: `path.param_key_g`, or that of `network_g.base`.
+
+    Raises:
+        CompSRTError: no text, or two that differ.
+    """
+    asked, base = opt["path"].get("param_key_g"), opt["network_g"].get("base")
+    optional(text())("path.param_key_g", asked)
+    own = base.get("param_key") if isinstance(base, Mapping) else None
+    if None not in (own, asked) and own != asked:
+        raise CompSRTError(
+            f"network_g.base.param_key is {own}, path.param_key_g is {asked}", hint="leave one of the two out"
+        )
+    return own if asked is None else asked
 
 
 def _own_file(network_g: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor
 
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.models.sources import asked_entry
 from compsrt_plugin.terminal import progress
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def read_stronger(source: str, opt: Mapping[str, Any]) -> SpandrelFile:
     """
     from compsrt_plugin.zoo.spandrel_files import read
 
-    found, scale = read(source, opt["path"].get("param_key_g")), opt["scale"]
+    found, scale = read(source, asked_entry(opt)), opt["scale"]
     if found.scale != scale:
         raise CompSRTError(f"{KEY} is a x{found.scale} network", allowed=f"x{scale}, as `scale` says")
     side = opt["datasets"]["train"]["gt_size"] // scale

@@ -48,10 +48,11 @@ def test_the_teacher_of_a_test_is_the_network_that_a_test_without_quantizers_jud
     assert psnr(place, "teacher", "path:pretrain_network_teacher=both.pth", f"path:param_key_g={other}") != plain
 
 
-def test_a_training_starts_from_the_network_that_it_learns_from(place: Place, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """The weights of student and teacher, where a training would begin; it is broken off there."""
     from compsrt_plugin.models.compsrt_model import CompSRTModel
 
-    entries = two_entries(load_file(place.files["x4"]), "both.pth")
     seen: list[dict[str, torch.Tensor]] = []
 
     def noted(self: CompSRTModel) -> None:
@@ -59,11 +60,31 @@ def test_a_training_starts_from_the_network_that_it_learns_from(place: Place, mo
         raise CompSRTError("seen")
 
     monkeypatch.setattr(CompSRTModel, "init_training_settings", noted)
+    return seen
+
+
+def test_a_training_starts_from_the_network_that_it_learns_from(place: Place, loaded: list[dict[str, torch.Tensor]]):
+    entries = two_entries(load_file(place.files["x4"]), "both.pth")
     place.train["path"].update(pretrain_network_g="both.pth", param_key_g="params")
     assert place.run("train") == 2
-    assert len(seen) == 2
-    for state in seen:
+    assert len(loaded) == 2
+    for state in loaded:
         assert all(torch.equal(state[name], entries["params"][name]) for name in entries["params"])
+
+
+def test_the_entry_may_stand_beside_the_file_that_describes_the_network(
+    place: Place, loaded: list[dict[str, torch.Tensor]], capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("spandrel")
+    write_stronger("whole.pth", scale=4)
+    entries = two_entries(torch.load("whole.pth", weights_only=True)["params"], "both.pth")
+    place.train["network_g"] = {"type": "CompSRTNet", "base": {"file": "both.pth", "param_key": "params"}}
+    place.train["path"]["pretrain_network_g"] = None
+    assert place.run("train") == 2
+    name = "conv_first.weight"
+    assert [torch.equal(state[name], entries["params"][name]) for state in loaded] == [True, True]
+    assert place.run("train", "--force_yml", "path:param_key_g=params_ema") == 2
+    assert "base.param_key is params, path.param_key_g is params_ema; leave one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -75,7 +96,7 @@ def test_a_file_that_spandrel_reads_gives_the_same_entry_to_all(key: str):
     network = CompSRTNet(base=arch["base"], upscale=4, size=arch["size"])
     load_full_precision(network, "both.pth", key)
     opt: dict[str, Any] = {
-        "scale": 4, "path": {"param_key_g": key}, "datasets": {"train": {"gt_size": 64}}, "train": {},
+        "scale": 4, "path": {"param_key_g": key}, "network_g": {}, "datasets": {"train": {"gt_size": 64}}, "train": {},
     }  # fmt: skip
     named = CompSRTNet(base={"file": "both.pth", "param_key": key})
     for found in (network, named, read_stronger("both.pth", opt).network):

@@ -48,7 +48,13 @@ def pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
 def test_patches_that_it_does_not_take_are_refused_with_the_next_size(patch, wanted, monkeypatch):
     file = SimpleNamespace(network=Nearest(), scale=4, size=SizeRule(8, 16), block={"class": "Nearest"})
     monkeypatch.setattr(spandrel_files, "read", lambda *_: file)
-    opt: dict[str, Any] = {"scale": 4, "path": {}, "datasets": {"train": {"gt_size": patch}}, "train": {}}
+    opt: dict[str, Any] = {
+        "scale": 4,
+        "path": {},
+        "network_g": {},
+        "datasets": {"train": {"gt_size": patch}},
+        "train": {},
+    }
     with pytest.raises(CompSRTError, match=rf"multiples of 8 pixels from 16 on, .*gt_size: {wanted}$"):
         stronger.read_stronger("file.pth", opt)
 
