@@ -39,7 +39,11 @@ def check_basicsr_sets(options: Mapping[str, Any], *, ours: bool) -> None:
         paired = kind.__name__ in LISTS or getattr(kind, "finds_its_folders", False)
         needs_originals = dataset["phase"] != "train" and (paired or (kind.__name__ == SINGLE and (ours or metrics)))
         lr_alone = dataset.get("dataroot_gt") is None and (basicsrs or dataset.get("dataroot_lq") is not None)
-        if needs_originals and (lr_alone or kind.__name__ == SINGLE):
+        if needs_originals and kind.__name__ == SINGLE and dataset.get("dataroot_gt") is not None:
+            raise CompSRTError(
+                f"{key}.type {SINGLE} reads no originals", allowed=f"CompSRTPairedDataset, {', '.join(LISTS)}"
+            )
+        if needs_originals and lr_alone:
             raise no_originals(f"data set {dataset['name']}", dataset.get("dataroot_lq"))
         if not basicsrs:
             continue

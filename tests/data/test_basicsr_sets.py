@@ -198,6 +198,12 @@ def test_pictures_without_originals_are_for_upscale(ours: bool, paired: Place) -
         check(paired.test, ours=ours)
 
 
+def test_a_set_that_does_not_read_its_originals_is_named(paired: Place) -> None:
+    paired.data["type"] = "SingleImageDataset"
+    with pytest.raises(CompSRTError, match=r"test_1\.type SingleImageDataset reads no originals; allowed: .*Paired"):
+        check(paired.test)
+
+
 def test_another_model_may_enlarge_pictures_without_originals_if_it_does_not_judge_them(paired: Place) -> None:
     paired.data.pop("dataroot_gt")
     paired.data["type"] = "SingleImageDataset"
