@@ -82,6 +82,18 @@ def check_ending(flag: str, path: str | os.PathLike[str], *allowed: str) -> str:
     return ending or allowed[0]
 
 
+def link_to(source: Path, path: Path) -> bool:
+    """Make `path` a symbolic link to a file, whole or not at all; return False where links cannot be made."""
+    part = path.parent / f".part-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.symlink_to(source.resolve())
+        os.replace(part, path)
+    except OSError:
+        return False
+    return True
+
+
 def cache_root() -> Path:
     """Return the folder for what can be made or fetched again: `$COMPSRT_CACHE`, or one in the user's cache folder.
 

@@ -21,10 +21,19 @@ from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.config.write_options import BENCHMARKS
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import cache_root
+from compsrt_plugin.source_folder import how_to_build
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"  # FAIL: `basicsr test -opt compsrt_x4_3bit.yml` cannot run
 DEMO_PICTURES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image's wheel
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+
+# extra -> the packages that it is known by, and who needs it
+EXTRAS = {
+    "onnx": (("onnx", "onnxruntime"), "basicsr export --onnx"),
+    "zoo": (("spandrel", "spandrel_extra_arches"), "network_g.base: {file: …}"),
+    "dev": (("pytest", "ruff", "pyright"), "make test, make lint"),
+}
 
 EXAMPLES = """\
 examples:
@@ -75,6 +84,9 @@ def examine() -> Iterator[Finding]:
     """Look at one part after the other."""
     yield _python()
     yield from _packages()
+    yield from _compiled_parts()
+    yield from _extras()
+    yield _cache()
     yield from _option_files()
     yield from _bundled_files(MANIFEST)
     yield _demo_pictures()
@@ -117,6 +129,43 @@ def _packages() -> Iterator[Finding]:
             memory = torch.cuda.get_device_properties(index).total_memory / 2**30
             yield Finding(OK, "device", f"cuda:{index} {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
     yield Finding(OK, "device", f"CPU, {torch.get_num_threads()} threads")
+
+
+def _compiled_parts() -> Iterator[Finding]:
+    """The kernels and the engine: which instructions they use, or what it costs that they are missing."""
+    try:
+        from compsrt_plugin import native
+        from compsrt_plugin.engine import library as engine
+    except ImportError:
+        return  # torch is missing, which was said
+    kernels = native.level()
+    if kernels is None:
+        yield Finding(WARN, "kernels", f"not built: {native.COST}; {how_to_build()}")
+    else:
+        yield Finding(OK, "kernels", f"built, {kernels} instructions")
+    if engine.library() is None:
+        yield Finding(WARN, "engine", f"not built: {engine.COST}; {how_to_build()}")
+        return
+    try:
+        yield Finding(OK, "engine", f"built, {engine.level()} instructions")
+    except CompSRTError as error:
+        yield Finding(WARN, "engine", str(error))
+
+
+def _extras() -> Iterator[Finding]:
+    """What setup.py lists as extras: whether it is there, and what it is for."""
+    for extra, (packages, use) in EXTRAS.items():
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        if missing:
+            yield Finding(WARN, f"extra {extra}", f"not there, {use} needs it: pip install {' '.join(missing)}")
+        else:
+            yield Finding(OK, f"extra {extra}", f"{', '.join(packages)}: {use}")
+
+
+def _cache() -> Finding:
+    folder = cache_root()
+    size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    return Finding(OK, "cache", f"{size / 1e6:.1f} MB in {folder}; it may be deleted at any time")
 
 
 def _option_files() -> Iterator[Finding]:

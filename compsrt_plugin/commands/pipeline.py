@@ -12,7 +12,7 @@ import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,17 @@ UTF8_LOCALES = ("C.UTF-8", "en_US.UTF-8", ".UTF-8")  # of Linux, macOS and Windo
 SET_BY_LAUNCHER = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}  # what BasicSR reads from the environment
 
 
-def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags that BasicSR's `parse_options` knows, with their meaning there."""
+def add_pipeline_arguments(parser: argparse.ArgumentParser, debug: str) -> None:
+    """Declare the flags that BasicSR's `parse_options` knows, with their meaning there.
+
+    Args:
+        parser: of the subcommand.
+        debug: what `--debug` does in it.
+    """
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file: a path or an installed name")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher")
     parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
-    parser.add_argument("--debug", action="store_true", help="short run, named debug_NAME")
+    parser.add_argument("--debug", action="store_true", help=debug)
     parser.add_argument("--local_rank", type=int, default=0, help="set by the launcher")
     parser.add_argument(
         "--force_yml",
@@ -48,17 +53,17 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-Preset = Callable[[int], list[str]]
+Preset = Callable[[Mapping[str, Any]], list[str]]
 """Scale of an option file to changes of it, as entries for `--force_yml`."""
 
 
-def run_pipeline(args: argparse.Namespace, command: str, preset: Preset | None = None) -> int:
+def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Preset] = ()) -> int:
     """Check the options, then run BasicSR's pipeline for `command` in the current folder.
 
     Args:
         args: the flags.
         command: `train` or `test`.
-        preset: what changes the file before `--force_yml` does, which has the last word.
+        presets: what changes the file, in order, before `--force_yml` does, which has the last word.
 
     Raises:
         CompSRTError: a mistake in the options, found before anything is written; or one found later (a
@@ -73,9 +78,8 @@ def run_pipeline(args: argparse.Namespace, command: str, preset: Preset | None =
     source = find_option_file(args.opt, command)
     options = read_option_file(source)
     given = copy.deepcopy(options)
-    if preset is not None:
-        scale = options.get("scale")
-        apply_force_yml(options, preset(scale if isinstance(scale, int) else 1))
+    for preset in presets:
+        apply_force_yml(options, preset(options))
     apply_force_yml(options, args.force_yml)
     check_layout(options, command, source.name)
     if options.get("val") is None and (args.debug or "debug" in options["name"]):

@@ -23,7 +23,7 @@ results: ./results/NAME (NAME is the option file's `name`; an earlier folder is 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare BasicSR's flags, `--strict-data` and `--engine`."""
-    add_pipeline_arguments(parser)
+    add_pipeline_arguments(parser, debug="write to results/debug_NAME, beside the results of NAME")
     parser.add_argument(
         "--strict-data", action="store_true", help="a data set that is not found is an error, not a warning"
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 from compsrt_plugin.commands.pipeline import add_pipeline_arguments, run_pipeline
 
+DEBUG_ITERATIONS, DEBUG_PATCHES = 16, 2
 QUICK_PATCH = 32  # width and height of training patches, in low-resolution pixels
 
 EXAMPLES = """\
@@ -26,7 +29,7 @@ result: ./experiments/NAME/models/NAME.safetensors, which basicsr test reads
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare BasicSR's flags and `--preset`."""
-    add_pipeline_arguments(parser)
+    add_pipeline_arguments(parser, debug=f"a run of {DEBUG_ITERATIONS} iterations, named debug_NAME")
     parser.add_argument("--preset", choices=["quick"], help="quick: a short schedule, to see everything run")
 
 
@@ -36,14 +39,22 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CompSRTError: a mistake in the options; nothing was written.
     """
-    return run_pipeline(args, "train", quick_schedule if args.preset == "quick" else None)
+    presets = [quick_schedule] if args.preset == "quick" else []
+    return run_pipeline(args, "train", [*presets, debug_schedule] if args.debug else presets)
 
 
-def quick_schedule(scale: int) -> list[str]:
-    """Return what `--preset quick` changes in a file of this scale, as entries for `--force_yml`."""
+def debug_schedule(options: Mapping[str, Any]) -> list[str]:
+    """Return what `--debug` changes, as entries for `--force_yml`; BasicSR itself then judges every 8 iterations."""
+    patches = [f"quant:calibration:patches={DEBUG_PATCHES}"] if "quant" in options else []
+    return [*patches, f"train:total_iter={DEBUG_ITERATIONS}"]
+
+
+def quick_schedule(options: Mapping[str, Any]) -> list[str]:
+    """Return what `--preset quick` changes in an option file, as entries for `--force_yml`."""
+    scale = options.get("scale")
     return [
         "quant:calibration:patches=8",
-        f"datasets:train:gt_size={QUICK_PATCH * scale}",
+        f"datasets:train:gt_size={QUICK_PATCH * (scale if isinstance(scale, int) else 1)}",
         "datasets:train:batch_size_per_gpu=2",
         "train:total_iter=80",
         "train:scheduler={type: CosineAnnealingRestartLR}",  # one period, of total_iter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from compsrt_plugin.files import cache_root
 
 
 def cached_lr(hr_dir: str | os.PathLike[str], scale: int) -> tuple[Path, Path]:
-    """Make LR pictures (and mod-cropped HR pictures, as PNG) of a folder of HR pictures, once.
+    """Make LR pictures of a folder of HR pictures, once, and beside them the HR pictures: links, or PNGs if cropped.
 
     The folder itself is only read. Its path and its pictures' names, sizes and times name the cached copy, so
     a changed folder is prepared anew.
@@ -52,7 +53,7 @@ def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: i
         stat = source.stat()
         digest.update(f"\n{source}/{stat.st_size}/{stat.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     folder = cache_root() / "pairs" / f"{label}-{digest.hexdigest()[:16]}" / f"X{scale}"
-    layout = Layout(folder, (scale,), hr_copy=True, max_side=max_side)
+    layout = Layout(folder, (scale,), hr_copy=True, max_side=max_side, link=True)
     # Threads, not processes: decoding, encoding and resizing leave Python's lock alone, and a data set may be
     # built where a new process cannot start (a train.py without a main guard).
     with threads.executor(4) as executor:
@@ -60,4 +61,10 @@ def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: i
     if summary.errors:
         others = f" (and {len(summary.errors) - 1} more pictures failed)" if len(summary.errors) > 1 else ""
         raise CompSRTError(f"{summary.errors[0]}{others}")
+    if summary.made:
+        size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+        logging.getLogger("basicsr").info(
+            "%s: low-resolution pictures for x%d were made, once; %.1f MB in %s, which may be deleted at any time",
+            label, scale, size / 1e6, folder,
+        )  # fmt: skip
     return layout.hr_dir, layout.lr_dir(scale)

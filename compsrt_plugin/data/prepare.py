@@ -16,7 +16,7 @@ from compsrt_plugin.data.images import read_image, write_image
 from compsrt_plugin.data.journal import Journal
 from compsrt_plugin.data.resize import imresize, mod_crop
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.files import UnwritableError
+from compsrt_plugin.files import UnwritableError, link_to
 from compsrt_plugin.terminal import progress
 
 RECIPE = 1  # raise it when the same source no longer gives the same pictures
@@ -33,12 +33,15 @@ class Layout:
             multiples of all scales together, so that it is exactly `scale` times each of them, which training
             needs. Without it every scale crops for itself, as the benchmarks do.
         max_side: first cut the centre piece of at most this height and width, in pixels; None keeps all.
+        link: make the HR copy a link to its source where nothing is cropped. Its name ends in `.png` all the same:
+            readers go by content.
     """
 
     out: Path
     scales: tuple[int, ...]
     hr_copy: bool = False
     max_side: int | None = None
+    link: bool = False
 
     @property
     def hr_dir(self) -> Path:
@@ -72,6 +75,7 @@ class Job:
     out: Path
     outputs: list[Output]
     max_side: int | None
+    link: bool
 
 
 @dataclass
@@ -114,7 +118,7 @@ def make_pictures(
         missing = [o for o in outputs if not journal.holds(o.place, o.made_from)]
         summary.skipped += len(outputs) - len(missing)
         if missing:
-            jobs.append(Job(source, layout.out, missing, layout.max_side))
+            jobs.append(Job(source, layout.out, missing, layout.max_side, layout.link))
     if not jobs:
         return summary
     with progress(total=len(jobs), desc=title, unit="pictures") as bar:
@@ -179,6 +183,7 @@ def _do(job: Job) -> str | None:
     """Make one job's pictures (in a worker, perhaps); raises UnwritableError, returns any other mistake."""
     try:
         image = read_image(job.source)
+        whole = image.shape
         if job.max_side is not None:
             image = centre_piece(image, job.max_side)
         for output in job.outputs:
@@ -189,8 +194,10 @@ def _do(job: Job) -> str | None:
                     f"the picture {job.source} is too small ({width}×{height} pixels)",
                     allowed=f"at least {output.crop}×{output.crop}",
                 )
-            picture = cropped if output.scale == 1 else imresize(cropped, 1 / output.scale)
-            write_image(job.out / output.place, picture)
+            target = job.out / output.place
+            if job.link and output.scale == 1 and cropped.shape == whole and link_to(job.source, target):
+                continue
+            write_image(target, cropped if output.scale == 1 else imresize(cropped, 1 / output.scale))
     except UnwritableError:
         raise
     except CompSRTError as error:

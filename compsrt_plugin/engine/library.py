@@ -10,6 +10,7 @@ from compsrt_plugin.engine import structures
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.source_folder import compiled, how_to_build
 
+COST = "the simulated network runs instead, ten times as long"
 LEVEL_VARIABLE = "COMPSRT_ENGINE_LEVEL"
 """Environment variable: use no higher level of instructions than this one of `LEVELS`."""
 LEVELS = ("avx512", "avx2", "plain")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ class Profile:
         twins: (way, `NO_MASK` or `NO_TRANSFORM`) -> times, in the same rounds as those of `main`.
         pruned_share: of the codes in the layers that have a mask.
         missing: way or part of the work -> why it is missing.
+        load: processes that ran before the start, mean of a minute; 0 where the system does not say.
+        cores: of the machine.
     """
 
     path: Path
@@ -57,6 +60,8 @@ class Profile:
     twins: dict[tuple[str, str], Timing] = field(default_factory=dict)
     pruned_share: float = 0.0
     missing: dict[str, str] = field(default_factory=dict)
+    load: float = field(default_factory=lambda: os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0)
+    cores: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def main_timing(self, way: str) -> Timing:
         """Return a way's times in the main setting."""

@@ -36,6 +36,8 @@ def text_table(profile: Profile) -> str:
     ]
     blocks.append(_framed([("ms per stage", *stages), *rows]))
     blocks.append(sentences(profile))
+    if found := warnings(profile):
+        blocks.append(found)
     if profile.missing:
         blocks.append([f"{name}: {why}" for name, why in profile.missing.items()])
     return "\n\n".join("\n".join(block) for block in blocks)
@@ -65,6 +67,24 @@ def sentences(profile: Profile) -> list[str]:
             f"{cost['cost_ms']:+.1f} ms ({cost['cost_ms'] / cost['without_ms']:+.1%})."
         )
     return found
+
+
+def warnings(profile: Profile) -> list[str]:
+    """Say where the times are no measure of the network, since something else used the machine."""
+    found = []
+    if profile.load > profile.cores / 2:
+        found.append(f"Warning: {profile.load:.1f} processes ran before the start, on {profile.cores} cores.")
+    apart = [name for name in profile.labels if profile.main_timing(name).scattered]
+    if apart:
+        ways = ", ".join(f"{profile.labels[name]} {_range(profile.main_timing(name))} ms" for name in apart)
+        found.append(f"Warning: the rounds scatter ({ways}).")
+    if found:
+        found.append("Speed-ups do not hold then: a busy machine slows some ways more than others. Measure it at rest.")
+    return found
+
+
+def _range(timing: Timing) -> str:
+    return f"{timing.percentile_ms(5):.1f} to {timing.percentile_ms(95):.1f}"
 
 
 def to_dict(profile: Profile) -> dict[str, Any]:
@@ -102,6 +122,7 @@ def to_dict(profile: Profile) -> dict[str, Any]:
         },
         "pruned_share": profile.pruned_share,
         "missing": profile.missing,
+        "warnings": warnings(profile),
     }
 
 
@@ -148,7 +169,7 @@ def _latency(profile: Profile) -> list[tuple[str, ...]]:
             (
                 label,
                 f"{timing.median_ms:.1f}",
-                f"{times['p5_ms']:.1f} to {times['p95_ms']:.1f}",
+                _range(timing),
                 f"{eager / timing.median_ms:.2f}",
                 f"{times['megapixels_per_second']:.2f}",
                 "-" if peak is None else f"{peak / 1e6:.0f}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WARM_UP = 2  # calls that do not count
+SCATTERED = 1.5  # times the 5th percentile: from there on the 95th says that something else ran too
 PAUSE = 0.01  # seconds before each call: threads of the one before stop waiting for work
 
 
@@ -30,6 +31,11 @@ class Timing:
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile in milliseconds, interpolated."""
         return 1e3 * float(np.percentile(self.seconds, percent))
+
+    @property
+    def scattered(self) -> bool:
+        """Whether the rounds lie so far apart that a median says little of the machine at rest."""
+        return self.percentile_ms(95) > SCATTERED * self.percentile_ms(5)
 
     def above_ms(self, other: Timing) -> float:
         """Return the median over the rounds of how much longer this took than `other` in the same round."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 import compsrt_plugin
+from compsrt_plugin import native
 from compsrt_plugin.cli import main
 from compsrt_plugin.commands import doctor
+from compsrt_plugin.engine import library
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -41,13 +44,59 @@ def test_a_sound_installation_can_run_the_main_job(manifest: Path, capsys: pytes
     assert main(["doctor"]) == 0
     found = lines(capsys)
     assert found["FAIL"] == []
-    assert len(found["warn"]) == 5, "no benchmark is there"
+    assert len([line for line in found["warn"] if "not looked for" in line]) == 5, "no benchmark is there"
     report = "\n".join(found["ok"])
     for part in ("Python", "torch", "torchvision", "BasicSR       1.4.2 at ", "repair", "device", "results"):
         assert part in report
     assert "9 for basicsr test" in report
     assert "net.safetensors, 7 bytes" in report
     assert list(Path.cwd().iterdir()) == []
+
+
+def test_it_says_how_the_compiled_parts_run(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor"])
+    report = capsys.readouterr().out
+    assert re.search(r"kernels +(built, (plain|avx2|avx512) instructions|not built: calibration takes )", report)
+    assert re.search(r"engine +(built, (plain|avx2|avx512) instructions|not built: the simulated )", report)
+
+
+def test_compiled_parts_that_are_missing_are_warned_of_with_their_cost_and_the_way_to_build_them(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(library, "library", lambda: None)
+    assert main(["doctor"]) == 0
+    kernels, engine = lines(capsys)["warn"][:2]
+    assert "kernels" in kernels and "1.6 times as long" in kernels
+    assert "engine" in engine and "ten times as long" in engine
+    assert all("C++ compiler" in line for line in (kernels, engine))
+
+
+def test_an_extra_that_is_missing_is_named_with_its_use(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "EXTRAS", {"onnx": (("onnx", "no_such_package"), "basicsr export --onnx")})
+    assert main(["doctor"]) == 0
+    (line,) = [line for line in lines(capsys)["warn"] if "extra" in line]
+    assert line == "warn extra onnx    not there, basicsr export --onnx needs it: pip install no_such_package"
+
+
+def test_it_knows_every_extra_that_setup_has() -> None:
+    setup = (Path(__file__).resolve().parents[2] / "setup.py").read_text(encoding="utf-8")
+    block = setup.partition("extras_require={")[2].partition("}")[0]
+    assert set(re.findall(r'^ +"(\w+)":', block, re.MULTILINE)) == set(doctor.EXTRAS)
+    for packages, _ in doctor.EXTRAS.values():
+        assert all(f'"{name}' in setup for name in packages)
+
+
+def test_it_says_where_the_cache_is_and_how_large(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "pair.png").write_bytes(bytes(2_500_000))
+    main(["doctor"])
+    assert f"cache         2.5 MB in {tmp_path / 'cache'}; it may be deleted" in "\n".join(lines(capsys)["ok"])
 
 
 def test_json_holds_the_same(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +139,7 @@ def test_no_torch_fails_and_the_rest_is_still_looked_at(
     assert main(["doctor"]) == 1
     found = lines(capsys)
     assert [line.split()[1] for line in found["FAIL"]] == ["torch"]
-    assert len(found["warn"]) == 5
+    assert len([line for line in found["warn"] if "not looked for" in line]) == 5
 
 
 def test_a_broken_option_file_fails(

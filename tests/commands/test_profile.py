@@ -15,6 +15,8 @@ from compsrt_plugin.engine import engine_available
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.profiling import measure, runtimes
 from compsrt_plugin.profiling.stages import STAGES
+from compsrt_plugin.profiling.table import warnings
+from compsrt_plugin.profiling.timing import Timing
 
 QUICK = ["--size", "12x16", "--batch", "2", "1", "--threads", "1", "--runs", "2"]
 
@@ -107,6 +109,20 @@ def test_a_picture_shows_the_stages(files, alone, tmp_path: Path, capsys: pytest
     assert main(["profile", str(files["whole"]), *QUICK, "--out", str(tmp_path / "stages.png")]) == 0
     with Image.open(tmp_path / "stages.png") as picture:
         assert picture.width == 1280 and len(picture.getcolors(1 << 24) or ()) > 8
+
+
+def profile_of(seconds: tuple[float, ...], load: float) -> measure.Profile:
+    found = measure.Profile(Path("x"), 4, 3, (8, 8), 4, (1, 1), labels={"eager": "PyTorch"}, load=load, cores=2)
+    found.timings["eager", (1, 1)] = Timing(seconds)
+    return found
+
+
+def test_a_busy_machine_is_warned_of_and_one_at_rest_is_not():
+    assert warnings(profile_of((0.1, 0.1, 0.1, 0.11), 0.2)) == []
+    scattered = warnings(profile_of((0.1, 0.1, 0.1, 4.9), 0.2))
+    assert scattered[0].startswith("Warning: the rounds scatter (PyTorch 100.0 to ") and "do not hold" in scattered[-1]
+    loaded = warnings(profile_of((0.1, 0.1, 0.1, 0.11), 6.0))
+    assert loaded[0] == "Warning: 6.0 processes ran before the start, on 2 cores."
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_the_quick_preset_shortens_the_schedule_and_gives_way_to_what_is_typed(s
     assert options["val"]["val_freq"] == 7
 
 
+def test_debug_is_a_short_run_and_gives_way_to_what_is_typed(seen: dict[str, Any]) -> None:
+    assert main(["train", "-opt", "compsrt_x4_3bit.yml", "--debug"]) == 0
+    assert seen["options"]["train"]["total_iter"] == 16
+    assert seen["options"]["quant"]["calibration"]["patches"] == 2
+    assert main(["train", "-opt", "swinir_light_x4_teacher.yml", "--debug", "--force_yml", "train:total_iter=9"]) == 0
+    assert seen["options"]["train"]["total_iter"] == 9 and "quant" not in seen["options"]
+
+
 def test_blocks_that_the_file_leaves_out_can_be_set(seen: dict[str, Any]) -> None:
     assert main(["train", "-opt", "compsrt_x4_2bit", "--force_yml", "distill:feature_weight=2"]) == 0
     assert seen["options"]["distill"] == {"feature_weight": 2}

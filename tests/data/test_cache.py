@@ -11,6 +11,7 @@ import pytest
 from sample_pictures import random_picture, save
 
 from compsrt_plugin.data.cache import cached_lr
+from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.resize import downscale, mod_crop
 from compsrt_plugin.errors import CompSRTError
 
@@ -26,6 +27,32 @@ def test_an_hr_folder_becomes_matching_pairs(cache, hr_folder):
         hr, lr = cv2.imread(str(hr_dir / path.name)), cv2.imread(str(lr_dir / f"{path.stem}x4.png"))
         assert np.array_equal(hr, mod_crop(cv2.imread(str(path)), 4))
         assert np.array_equal(lr, downscale(hr, 4))
+
+
+def test_a_picture_that_need_not_be_cropped_is_linked_not_copied(cache, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = cv2.GaussianBlur(random_picture(48, 64), (5, 5), 0)
+    assert cv2.imwrite(str(folder / "whole.jpg"), photo) and cv2.imwrite(str(folder / "odd.jpg"), photo[:47])
+    hr_dir, _ = cached_lr(folder, 4)
+    assert (hr_dir / "whole.png").resolve() == folder / "whole.jpg"
+    assert not (hr_dir / "odd.png").is_symlink()
+    assert np.array_equal(read_image(hr_dir / "whole.png"), read_image(folder / "whole.jpg"))
+    assert read_image(hr_dir / "odd.png").shape == (44, 64, 3)
+
+
+def test_where_links_cannot_be_made_it_is_copied(cache, hr_folder, monkeypatch):
+    monkeypatch.setattr(Path, "symlink_to", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    hr_dir, _ = cached_lr(hr_folder, 4)
+    assert len(list(hr_dir.iterdir())) == 3 and not any(path.is_symlink() for path in hr_dir.iterdir())
+
+
+def test_it_is_said_once_where_they_are_how_large_and_that_they_may_go(cache, hr_folder, basicsr_log):
+    basicsr_log.set_level("INFO", logger="basicsr")
+    for _ in range(2):
+        hr_dir, _ = cached_lr(hr_folder, 4)
+    (record,) = basicsr_log.records
+    assert f"MB in {hr_dir.parent}, which may be deleted at any time" in record.getMessage()
 
 
 def test_the_second_time_nothing_is_made(cache, hr_folder):

@@ -21,3 +21,8 @@ def test_medians_percentiles_and_differences_by_round():
     assert slow.median_ms == pytest.approx(300)
     assert slow.percentile_ms(0) == pytest.approx(200) and slow.percentile_ms(100) == pytest.approx(900)
     assert slow.above_ms(fast) == pytest.approx(100)  # of 100, 800, 100
+
+
+@pytest.mark.parametrize(("seconds", "far"), [((0.10, 0.11, 0.12, 0.14), False), ((0.10, 0.11, 0.12, 0.40), True)])
+def test_rounds_that_lie_far_apart_are_told_from_those_that_do_not(seconds: tuple[float, ...], far: bool):
+    assert Timing(seconds).scattered is far
