@@ -80,6 +80,8 @@ def test_each_formula_is_changed_once_and_what_tests_do_not_hold_lives(script: M
     ]
     tests = [str(tmp_path / "test_mutated.py")]
     assert script.passes(None, None, tests, 60)
+    (tmp_path / "test_skipped.py").write_text("import pytest\n@pytest.mark.skip\ndef test_all(): pass\n")
+    assert not script.passes(None, None, [str(tmp_path / "test_skipped.py")], 60), "what is skipped holds nothing"
     assert script.lives(found["Counter.within"], module, tests, 60)  # nothing tries the limit itself
     assert not script.lives(found["Counter.double"], module, tests, 60)
     assert not script.lives(found["lowest"], module, tests, 60)
