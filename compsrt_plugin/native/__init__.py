@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.source_folder import compiled, how_to_build
 
 LANES = 16  # floats in a vector of the kernels
@@ -52,6 +53,11 @@ def level() -> str | None:
     return next(name for name, number in LEVELS.items() if number == in_use)
 
 
+@torch.compiler.assume_constant_result
+def _is_built() -> bool:
+    return library() is not None
+
+
 def vectors_of(width: int, transform: str) -> int | None:
     """Return how many vectors hold a row, or None where the kernels have no code for it."""
     if transform not in _TRANSFORMS:
@@ -62,15 +68,20 @@ def vectors_of(width: int, transform: str) -> int | None:
     return next((vectors for vectors in VECTORS if vectors >= needed), None)
 
 
-def usable(x: Tensor, transform: str) -> bool:
-    """Tell whether the kernels can quantize rows of x (its last axis)."""
+def usable(x: Tensor, transform: str, *others: Tensor) -> bool:
+    """Tell whether the kernels can quantize rows of x (its last axis) with `others` for scale and zero point."""
     return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
+        all(_is_readable(tensor) for tensor in (x, *others))
         and x.numel() > 0
+        and x.ndim > 0
         and vectors_of(x.shape[-1], transform) is not None
-        and library() is not None
+        and _is_built()
     )
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    """Whether a dense tensor is of the kind that the kernels read and write, once it is contiguous."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 def fake_quantize(
@@ -89,12 +100,10 @@ def fake_quantize(
     Returns:
         (..., m), or (..., d) if nothing is transformed or `invert`.
     """
-    x = x.contiguous()
     width = x.shape[-1]
-    vectors = _vectors(width, transform)
-    width_out = width if invert or transform == "none" else vectors * LANES
+    width_out = width if invert or transform == "none" else _vectors(width, transform) * LANES
     y = x.new_empty(*x.shape[:-1], width_out)
-    _call("compsrt_fake_quantize", [x, y], x, scale, zero_point, top, transform, invert, per_token)
+    _call("compsrt_fake_quantize", [x.contiguous(), y], width, scale, zero_point, top, transform, invert, per_token)
     return y
 
 
@@ -120,25 +129,33 @@ def fake_quantize_backward(
         Tensors of the shapes of x, scale and zero point.
 
     Raises:
+        CompSRTError: a tensor that the kernels cannot read or write.
         MemoryError: none is left for the sums.
     """
     x, grad = x.contiguous(), grad.contiguous()
-    grad_x, grad_scale, grad_zero = torch.empty_like(x), torch.empty_like(scale), torch.empty_like(zero_point)
+    grad_x, grad_scale, grad_zero = (
+        torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (x, scale, zero_point)
+    )
     tensors = [x, grad, grad_x, again, grad_scale, grad_zero]
-    _call("compsrt_fake_quantize_backward", tensors, x, scale, zero_point, top, transform, invert, per_token)
+    width = x.shape[-1]
+    _call("compsrt_fake_quantize_backward", tensors, width, scale, zero_point, top, transform, invert, per_token)
     return grad_x, grad_scale, grad_zero
 
 
 def _vectors(width: int, transform: str) -> int:
     vectors = vectors_of(width, transform)
-    assert vectors is not None, "asked of rows that are not `usable`"
+    if vectors is None:
+        raise CompSRTError(
+            f"the kernels have no code for rows of {width} with transform {transform!r}",
+            hint="call torch.ops.compsrt.fake_quantize, which takes any tensor",
+        )
     return vectors
 
 
 def _call(
     name: str,
     tensors: list[Tensor | None],
-    x: Tensor,
+    width: int,
     scale: Tensor,
     zero_point: Tensor,
     top: int,
@@ -146,15 +163,42 @@ def _call(
     invert: bool,
     per_token: bool,
 ) -> None:
-    found = library()
+    """Call a kernel on rows of `width`; the first of `tensors` is x."""
+    found, vectors = library(), _vectors(width, transform)
     assert found is not None, "asked for without a library"
-    width, per_row = x.shape[-1], scale.numel() > 1
-    rows = x.numel() // width
+    x = tensors[0]
+    assert x is not None
+    rows, per_row = x.numel() // width if width else 0, scale.numel() > 1
+    width_out = width if invert or transform == "none" else vectors * LANES
     scale, zero_point = scale.contiguous(), zero_point.contiguous()
+    grids = rows if per_row else 1
+    sizes = [rows * width, rows * width_out, rows * width, rows * width_out, grids, grids][: len(tensors)]
+    pointers = [_pointer(tensor, size) for tensor, size in zip(tensors, sizes)]
+    grid = (_pointer(scale, grids), _pointer(zero_point, grids), int(per_row), int(per_token), float(top))
+    if not rows:
+        return
     threads = torch.get_num_threads() if x.numel() >= _PARALLEL_FROM else 1
-    pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-    shape = (rows, _vectors(width, transform), width, _TRANSFORMS[transform], int(invert))
-    grid = (scale.data_ptr(), zero_point.data_ptr(), int(per_row), int(per_token), float(top))
+    shape = (rows, vectors, width, _TRANSFORMS[transform], int(invert))
     done = getattr(found, name)(*pointers, *shape, *grid, threads)
     if not done:
         raise MemoryError(f"{name}: no memory for the sums of {rows} rows")
+
+
+def _pointer(tensor: Tensor | None, size: int) -> int | None:
+    """Return where a tensor's values lie; the one place at which every tensor that reaches a kernel is checked.
+
+    Raises:
+        CompSRTError: it does not hold `size` values as the kernels read and write them.
+    """
+    if tensor is None:
+        return None
+    dense = tensor.layout == torch.strided and tensor.is_contiguous()
+    readable = dense and _is_readable(tensor) and not tensor.is_neg()
+    if not readable or tensor.numel() != size or (size and not tensor.data_ptr()):
+        raise CompSRTError(
+            f"a kernel got {type(tensor).__name__} {tuple(tensor.shape)}, {tensor.dtype}, {tensor.layout}, "
+            f"on {tensor.device}",
+            allowed=f"{size:,d} values, torch.float32, contiguous, on cpu",
+            hint="call torch.ops.compsrt.fake_quantize, which takes any tensor",
+        )
+    return tensor.data_ptr()

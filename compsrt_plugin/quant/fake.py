@@ -36,37 +36,67 @@ def dequantize(codes: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     return codes * scale + zero_point
 
 
+def magnitude(x: Tensor) -> Tensor:
+    """Return the largest magnitude of each vector of x (..., m), above 1e-8: (..., 1), without gradient.
+
+    Its gradient would move one element of a token by what quantization does to all others, which is noise.
+
+    Args:
+        x: in float32 or float64; 1e-8 is 0 in half precision.
+    """
+    return x.detach().abs().amax(-1, keepdim=True).clamp_min_(MIN_SCALE)
+
+
+def strict_gradients(
+    grad: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor, top: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of xhat of `strict` codes by x, scale and zero point, which can be differentiated again.
+
+    Args:
+        grad: of xhat.
+        x, scale, zero_point, top: as of `integer_codes`.
+    """
+    t = (x - zero_point).div_(scale)
+    # Not in place: under `torch.vmap` what multiplies may have one more axis than what is multiplied.
+    grad_inside = grad * ((t >= 0) & (t <= top))
+    grad_scale = t.round().clamp_(0, top) * grad - t * grad_inside
+    return grad_inside, grad_scale.sum_to_size(scale.shape), (grad - grad_inside).sum_to_size(zero_point.shape)
+
+
 class StrictFakeQuantize(torch.autograd.Function):
-    """xhat of `strict` codes; differentiable in x, scale and zero point."""
+    """xhat of `strict` codes; differentiable in x, scale and zero point, and so is its backward."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, top: int) -> Tensor:
+    def forward(x: Tensor, scale: Tensor, zero_point: Tensor, top: int) -> Tensor:
         """Quantize x (any shape) with s and Z broadcastable to it; returns x's shape."""
-        ctx.save_for_backward(x, scale, zero_point)
-        ctx.top = top
         # `dequantize` in place: the codes are ours, and the tensor is large enough for memory traffic to count.
         return integer_codes(x, scale, zero_point, top).mul_(scale).add_(zero_point)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        """Recompute t from x, so that only x, already alive for the layer before, is held in between."""
-        (grad,) = grads
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep x, already alive for the layer before, and nothing of its size beside it."""
+        *tensors, ctx.top = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Recompute t from x."""
         x, scale, zero_point = ctx.saved_tensors
-        t = (x - zero_point).div_(scale)
-        grad_inside = grad * ((t >= 0) & (t <= ctx.top))
-        grad_scale = grad_zero = None
-        if ctx.needs_input_grad[1]:
-            residual = t.round().clamp_(0, ctx.top).mul_(grad).sub_(t.mul_(grad_inside))
-            grad_scale = residual.sum_to_size(scale.shape)
-        if ctx.needs_input_grad[2]:
-            grad_zero = (grad - grad_inside).sum_to_size(zero_point.shape)
-        return grad_inside if ctx.needs_input_grad[0] else None, grad_scale, grad_zero, None
+        return (*strict_gradients(grads[0], x, scale, zero_point, ctx.top), None)
 
 
 class _RoundStraightThrough(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor:
         return x.round()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -76,10 +106,15 @@ class _RoundStraightThrough(torch.autograd.Function):
 class _Clip(torch.autograd.Function):
     """clip(x, l, u) whose bounds receive the summed gradient of what they clip."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        ctx.save_for_backward(x, lower, upper)
+    def forward(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
         return torch.minimum(torch.maximum(x, lower), upper)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:

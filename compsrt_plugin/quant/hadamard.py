@@ -8,10 +8,11 @@ the butterfly: at these widths (m <= 512) it is several times faster in torch on
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
+
+from compsrt_plugin.quant.constants import constant
+from compsrt_plugin.quant.precision import without_autocast
 
 
 def padded_width(width: int) -> int:
@@ -23,7 +24,7 @@ def padded_width(width: int) -> int:
     return 1 << (width - 1).bit_length()
 
 
-@lru_cache(maxsize=64)
+@constant(64)
 def hadamard_matrix(order: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return H_m / sqrt(m), shape (order, order): symmetric, orthonormal, its own inverse.
 
@@ -38,17 +39,23 @@ def hadamard_matrix(order: int, device: torch.device, dtype: torch.dtype) -> Ten
     return (matrix / order**0.5).to(device=device, dtype=dtype)
 
 
+def rotated(x: Tensor, matrix: Tensor) -> Tensor:
+    """Return x @ matrix in the dtype of both, autocast or not: codes are told apart by less than autocast keeps."""
+    with without_autocast(x):
+        return x @ matrix
+
+
 def hadamard_transform(x: Tensor) -> Tensor:
     """Transform the last axis: (..., d) -> (..., m), m = `padded_width(d)`; equals pad(x) @ H_m / sqrt(m)."""
-    width = x.shape[-1]
+    width = int(x.shape[-1])  # not a tensor, which it is to `torch.jit.trace`
     matrix = hadamard_matrix(padded_width(width), x.device, x.dtype)
-    return x @ matrix[:width]
+    return rotated(x, matrix.narrow(0, 0, width))
 
 
 def inverse_hadamard_transform(x: Tensor, width: int) -> Tensor:
     """Undo `hadamard_transform` and crop the padding: (..., m) -> (..., width)."""
-    matrix = hadamard_matrix(x.shape[-1], x.device, x.dtype)
-    return x @ matrix[:, :width]
+    matrix = hadamard_matrix(int(x.shape[-1]), x.device, x.dtype)
+    return rotated(x, matrix.narrow(1, 0, int(width)))
 
 
 def softmax_transform(x: Tensor) -> Tensor:
@@ -57,13 +64,13 @@ def softmax_transform(x: Tensor) -> Tensor:
     The first coefficient of such a row is exactly 1 / sqrt(m): it carries nothing, and it alone would stretch
     the range that the codes must cover.
     """
-    width = x.shape[-1]
+    width = int(x.shape[-1])
     matrix = hadamard_matrix(padded_width(width), x.device, x.dtype)
-    return x @ matrix[:width, 1:]
+    return rotated(x, matrix.narrow(0, 0, width).narrow(1, 1, matrix.shape[1] - 1))
 
 
 def inverse_softmax_transform(x: Tensor, width: int) -> Tensor:
     """Undo `softmax_transform`: (..., m - 1) -> (..., width), the known first coefficient put back."""
-    order = x.shape[-1] + 1
+    order = int(x.shape[-1]) + 1
     matrix = hadamard_matrix(order, x.device, x.dtype)
-    return x @ matrix[1:, :width] + 1 / order
+    return rotated(x, matrix.narrow(0, 1, order - 1).narrow(1, 0, int(width))) + 1 / order

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
+
+from compsrt_plugin.quant.constants import constant
 
 # First rows of Williamson's four symmetric circulant matrices, entries 0 … (n − 1) / 2 of n; the others mirror them.
 # Found by search; the first of its kind, of order 92, is Baumert's, Golomb's and Hall's (1962).
@@ -46,7 +48,7 @@ def orders(most: int) -> list[int]:
     return [order for order in range(1, most + 1) if construction(order) is not None]
 
 
-@lru_cache(maxsize=64)
+@constant(64)
 def signs(order: int) -> Tensor:
     """Return the Hadamard matrix of `order`, (order, order) of ±1 in int8; rows and columns are not normalized.
 
@@ -151,7 +153,7 @@ def _squares(p: int, degree: int) -> Tensor:
     """
     q = p**degree
     for tail in itertools.product(range(p), repeat=degree):
-        found = torch.zeros(q, dtype=torch.int8, device="cpu")
+        found = [0] * q  # no tensor: under a `FakeTensorMode` it would hold no values
         element, sign, met = (1,) + (0,) * (degree - 1), 1, 0
         while any(element) and not found[_number(element, p)]:
             found[_number(element, p)] = sign
@@ -159,7 +161,7 @@ def _squares(p: int, degree: int) -> Tensor:
             element = tuple((digit + last * t) % p for digit, t in zip(shifted, tail))
             sign, met = -sign, met + 1
         if met == q - 1:
-            return found
+            return torch.tensor(found, dtype=torch.int8, device="cpu")
     raise AssertionError(f"GF({q}) has a primitive element")
 
 

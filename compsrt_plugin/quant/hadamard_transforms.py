@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from compsrt_plugin.quant.constants import constant
 from compsrt_plugin.quant.hadamard import (
     hadamard_transform,
     inverse_hadamard_transform,
     inverse_softmax_transform,
     padded_width,
+    rotated,
     softmax_transform,
 )
 from compsrt_plugin.quant.hadamard_orders import construction, signs
@@ -49,7 +50,7 @@ def powers_of_two(width: int) -> list[int]:
     return [1 << place for place in reversed(range(width.bit_length())) if width >> place & 1]
 
 
-@lru_cache(maxsize=256)
+@constant(256)
 def rotation(transform: str, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the matrix M of a transform with signs, (width, m): x M transforms, y Mᵀ takes back, M Mᵀ = I.
 
@@ -74,12 +75,23 @@ def rotation(transform: str, width: int, device: torch.device, dtype: torch.dtyp
 
 def _rotated(transform: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, int], Tensor]]:
     def forward(x: Tensor) -> Tensor:
-        return x @ rotation(transform, x.shape[-1], x.device, x.dtype)
+        return rotated(x, rotation(transform, int(x.shape[-1]), x.device, x.dtype))
 
     def inverse(x: Tensor, width: int) -> Tensor:
-        return x @ rotation(transform, width, x.device, x.dtype).T
+        return rotated(x, rotation(transform, int(width), x.device, x.dtype).T)
 
     return forward, inverse
+
+
+def domain_width(transform: str, width: int) -> int:
+    """Return m, how many numbers a transform makes of `width`.
+
+    >>> [domain_width(name, 60) for name in ("none", "hadamard", "hadamard_softmax", "hadamard_exact")]
+    [60, 64, 63, 60]
+    """
+    if transform in ("none", "hadamard_block") or (transform == "hadamard_exact" and construction(width) is not None):
+        return width
+    return padded_width(width) - (transform == "hadamard_softmax")
 
 
 FORWARD_AND_INVERSE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, int], Tensor]]] = {

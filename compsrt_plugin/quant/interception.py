@@ -27,7 +27,8 @@ from compsrt_plugin.quant.interception_identity import (
     wrong_number,
 )
 from compsrt_plugin.quant.interception_products import MATMULS, PRODUCTS, call_with, operands
-from compsrt_plugin.quant.quantizer import Mode, Quantizer, product, share_domain, weighted_sum
+from compsrt_plugin.quant.precision import in_full_precision
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, any_on, product, share_domain, weighted_sum
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 from compsrt_plugin.quant.surgery import Made, makes_classes
 
@@ -193,13 +194,19 @@ def _product(
         if second.axis == -1:
             return weighted_sum(left, right, of_left, of_right)
     together = first.contracted and second.contracted and share_domain(of_left, of_right)
-    quantized = []
-    for operand, quantizer, x in zip(site.operands, quantizers, (left, right)):
-        x = x.movedim(operand.axis, -1)
-        if quantizer is not None:
-            x = quantizer.quantize(quantizer.transform(x)) if together else quantizer(x)
-        quantized.append(x.movedim(-1, operand.axis))
-    return call_with(func, args, *quantized)
+
+    def compute(left: Tensor, right: Tensor) -> Tensor:
+        quantized = []
+        for operand, quantizer, x in zip(site.operands, quantizers, (left, right)):
+            x = x.movedim(operand.axis, -1)
+            if quantizer is not None:
+                x = quantizer.quantize(quantizer.transform(x)) if together else quantizer(x)
+            quantized.append(x.movedim(-1, operand.axis))
+        return call_with(func, args, *quantized)
+
+    if any_on(*quantizers):
+        return in_full_precision(compute, left, right)
+    return compute(left, right)
 
 
 def _attention(

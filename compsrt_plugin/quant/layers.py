@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import fused
+from compsrt_plugin.quant.constants import ordinary
+from compsrt_plugin.quant.precision import in_full_precision
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, share_domain
 from compsrt_plugin.quant.spec import QuantSpec
 
@@ -46,7 +48,7 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("weight_mask", None)
         self.register_buffer("weight_shift", None)
         self.register_buffer("weight_offset", None)
-        self._decoded: Tensor | None = None
+        self._decoded: tuple[list[_Identity], Tensor] | None = None  # what it was made from, and the weight
         self._kept: tuple[Tensor, Tensor | None, Tensor | None] | None = None
 
     @property
@@ -70,17 +72,24 @@ class QuantizedLayer(nn.Module):
         return matrix if self.weight_shift is None else matrix + self.weight_shift
 
     def quantized_matrix(self) -> Tensor:
-        """Return the quantized weight in the weight quantizer's domain, (rows, m)."""
+        """Return the quantized weight in the weight quantizer's domain, (rows, m), in float32 at least."""
         if self.weight_codes is None:
             matrix = self.weight_quantizer.quantize(self.transformed_matrix())
             return matrix if self.weight_mask is None else matrix * self.weight_mask
-        if self._decoded is None or self._decoded.device != self.weight_codes.device:
-            codes = self.weight_codes.to(torch.float32)
-            if self.weight_offset is not None:
-                codes = codes + self.weight_offset
-            decoded = self.weight_quantizer.decode(codes).detach()
-            self._decoded = decoded if self.weight_mask is None else decoded * self.weight_mask
-        return self._decoded
+        if not ordinary():
+            return self._decode(self.weight_codes)
+        parts = (self.weight_codes, self.weight_offset, self.weight_mask, *self.weight_quantizer.parameters())
+        made_from = [_identity(part) for part in parts if part is not None]
+        if self._decoded is None or not _same(self._decoded[0], made_from):
+            with torch.inference_mode(False):
+                self._decoded = made_from, self._decode(self.weight_codes)
+        return self._decoded[1]
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        with torch.no_grad():
+            values = codes if self.weight_offset is None else codes + self.weight_offset
+            decoded = self.weight_quantizer.decode(values)
+            return decoded if self.weight_mask is None else decoded * self.weight_mask
 
     def freeze(self) -> None:
         """Replace the weight by its integer codes; what the layer computes stays the same to the bit.
@@ -129,6 +138,8 @@ class QuantizedLayer(nn.Module):
         """Return which rows and which columns are not pruned as a whole, as indices; None where all stay."""
         if self.weight_mask is None:
             return None, None
+        if not ordinary():
+            return None, None  # how many stay cannot be known from a tensor without values
         if self._kept is None or self._kept[0] is not self.weight_mask:
             found = []
             for dim in (1, 0):
@@ -157,6 +168,21 @@ class QuantizedLayer(nn.Module):
                 if getattr(self, name) is None and given is not None:
                     setattr(self, name, torch.ones_like(given, device=self.weight.device))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+_Identity = tuple[Tensor, torch.dtype, torch.device, int]
+
+
+def _identity(tensor: Tensor) -> _Identity:
+    """Return what changes when other values are put into a tensor, or it is moved or cast in place."""
+    version = 0 if tensor.is_inference() else tensor._version  # torch counts no versions of inference tensors
+    return tensor, tensor.dtype, tensor.device, version
+
+
+def _same(before: list[_Identity], now: list[_Identity]) -> bool:
+    if len(before) != len(now):
+        return False
+    return all(a[0] is b[0] and a[1:] == b[1:] for a, b in zip(before, now))
 
 
 class QuantLinear(QuantizedLayer):
@@ -193,6 +219,10 @@ class QuantLinear(QuantizedLayer):
         input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
         if self.weight is not None and not self.frozen and weight_quantizer.mode is not Mode.ON:
             return F.linear(input_quantizer(x), self.weight, bias)
+        return in_full_precision(self._quantized, x, *(() if bias is None else (bias,)))
+
+    def _quantized(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
             if self.kept() == (None, None) and input_quantizer.fuses(x, invert=False):
@@ -266,10 +296,16 @@ class QuantConv2d(QuantizedLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in_channels, h, w) to (b, out_channels, h', w')."""
-        weight = self.weight
-        if weight is None or self.weight_quantizer.mode is Mode.ON:
-            columns = self.weight_shape[1:].numel()
-            weight = self.weight_quantizer.inverse(self.quantized_matrix(), columns).view(self.weight_shape)
+        if self.weight is not None and self.weight_quantizer.mode is not Mode.ON:
+            return self._convolved(x, self.weight, self.bias)
+        return in_full_precision(self._quantized, x, *(() if self.bias is None else (self.bias,)))
+
+    def _quantized(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        columns = self.weight_shape[1:].numel()
+        weight = self.weight_quantizer.inverse(self.quantized_matrix(), columns).view(self.weight_shape)
+        return self._convolved(x, weight, bias)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.input_quantizer is not None:
             x = self.input_quantizer(x)
-        return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)

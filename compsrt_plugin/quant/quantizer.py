@@ -9,22 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
-from compsrt_plugin import native
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant import fused
+from compsrt_plugin.quant import fused, operators
 from compsrt_plugin.quant.fake import (
     MIN_SCALE,
     StrictFakeQuantize,
     dequantize,
     integer_codes,
+    magnitude,
     paper_codes,
     paper_fake_quantize,
 )
 from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
+from compsrt_plugin.quant.precision import in_full_precision, widened
 from compsrt_plugin.quant.samples import Samples
 from compsrt_plugin.quant.spec import QuantSpec
 
 ZERO_POINT_STEPS = 4  # of an aligned zero point in one scale
+MOST_COUNTED = 1 << 16  # width of the range of codes that are counted one by one: 512 KiB
 
 
 class Mode(Enum):
@@ -92,9 +94,12 @@ class Quantizer(nn.Module):
                 self.beta.zero_()
 
     def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
-        """Return s = (u - l) / (2^bits - 1) + alpha, kept above 1e-8, and Z = l + beta, aligned if the spec says so."""
-        scale = (self.upper - self.lower) / (self.spec.levels - 1)
-        zero_point = self.lower
+        """Return s = (u - l) / (2^bits - 1) + alpha, kept above 1e-8, and Z = l + beta, aligned if the spec says so.
+
+        They have float32 at least: 1e-8 is 0 in half precision.
+        """
+        zero_point = widened(self.lower)
+        scale = (widened(self.upper) - zero_point) / (self.spec.levels - 1)
         if self.alpha is not None and self.beta is not None:
             scale, zero_point = scale + self.alpha, zero_point + self.beta
         scale = scale.clamp_min(MIN_SCALE)
@@ -105,30 +110,32 @@ class Quantizer(nn.Module):
         return scale, zero_point
 
     def transform(self, x: Tensor) -> Tensor:
-        """Take x (..., d) to the quantizer's domain: (..., m), m = d without a transform."""
-        return FORWARD_AND_INVERSE[self.spec.transform][0](x)
+        """Take x (..., d) to the quantizer's domain: (..., m), m = d without a transform; in float32 at least."""
+        return FORWARD_AND_INVERSE[self.spec.transform][0](widened(x))
 
     def inverse(self, x: Tensor, width: int) -> Tensor:
         """Take (..., m) back to (..., width)."""
         return FORWARD_AND_INVERSE[self.spec.transform][1](x, width)
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Fake-quantize x, already in the quantizer's domain; same shape."""
+        """Fake-quantize x, already in the quantizer's domain; same shape, in float32 at least."""
+        x = widened(x)
         if self.codes_seen is not None:
             self.codes_seen |= distinct_values(self.codes(x.detach()))
         scale, zero_point = self.scale_and_zero_point()
         if self.spec.codes == "paper":
-            return paper_fake_quantize(x, self.lower, self.upper, scale, zero_point)
-        if native.usable(x, "none"):
+            return paper_fake_quantize(x, widened(self.lower), widened(self.upper), scale, zero_point)
+        if operators.fit(x, "none"):
             operand = fused.Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token)
             return fused.fake_quantize(operand)
         return StrictFakeQuantize.apply(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
 
     def codes(self, x: Tensor) -> Tensor:
         """Return the integers r of x (in the quantizer's domain) as a floating tensor of the same shape."""
+        x = widened(x)
         scale, zero_point = self.scale_and_zero_point()
         if self.spec.codes == "paper":
-            return paper_codes(x, self.lower, self.upper, scale, zero_point)
+            return paper_codes(x, widened(self.lower), widened(self.upper), scale, zero_point)
         return integer_codes(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
 
     @property
@@ -145,7 +152,8 @@ class Quantizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the values s r + Z of integer codes, in the quantizer's domain."""
-        return dequantize(codes.to(self.lower.dtype), *self.scale_and_zero_point())
+        scale, zero_point = self.scale_and_zero_point()
+        return dequantize(codes.to(scale.dtype), scale, zero_point)
 
     def gathers_alike(self, other: Quantizer) -> bool:
         """Whether both gather the same values for their bound searches where both see the same tensor."""
@@ -184,15 +192,16 @@ class Quantizer(nn.Module):
             self.observe(x)
         if self.mode is not Mode.ON:
             return x
-        if self.fuses(x, invert=True):
-            return fused.fake_quantize(self.operand(x, invert=True))
-        return self.inverse(self.quantize(self.transform(x)), x.shape[-1])
+        wide = widened(x)
+        if self.fuses(wide, invert=True):
+            return fused.fake_quantize(self.operand(wide, invert=True)).to(x.dtype)
+        return self.inverse(self.quantize(self.transform(wide)), x.shape[-1]).to(x.dtype)
 
     def fuses(self, x: Tensor, invert: bool) -> bool:
         """Tell whether `operand(x, invert)` can be had in one pass; not while codes are counted."""
         complete = invert or self.spec.transform != "hadamard_softmax"
         countless = self.spec.codes == "strict" and self.codes_seen is None
-        return complete and countless and native.usable(x, self.spec.transform)
+        return complete and countless and operators.fit(x, self.spec.transform)
 
     def operand(self, x: Tensor, invert: bool) -> fused.Operand:
         """Return x (..., d) as an operand of `fused`, in this quantizer's domain or, if `invert`, taken back."""
@@ -205,19 +214,15 @@ def holds_values(x: Tensor) -> bool:
     return not x.is_meta and not isinstance(x, FakeTensor)
 
 
-def magnitude(x: Tensor) -> Tensor:
-    """Return the largest magnitude of each vector of x (..., m), above 1e-8: (..., 1), without gradient.
-
-    Its gradient would move one element of a token by what quantization does to all others, which is noise.
-    """
-    return x.detach().abs().amax(-1, keepdim=True).clamp_min_(MIN_SCALE)
-
-
 def distinct_values(codes: Tensor) -> set[int]:
-    """Return the distinct values of integer-valued `codes`; counting beats the sort of `torch.unique`."""
+    """Return the distinct values of integer-valued `codes`."""
+    if codes.numel() == 0:
+        return set()
     codes = codes.to(torch.int64).flatten()
-    lowest = codes.min()
-    return set((torch.bincount(codes - lowest).nonzero().flatten() + lowest).tolist())
+    lowest, highest = (int(bound) for bound in torch.aminmax(codes))
+    if highest - lowest > MOST_COUNTED:  # a collapsed alpha of `paper` codes spreads them over 10^8
+        return set(codes.unique().tolist())
+    return set((torch.bincount(codes - lowest).nonzero().flatten() + lowest).tolist())  # beats the sort of `unique`
 
 
 def apply_quantizer(quantizer: Quantizer | None, x: Tensor) -> Tensor:
@@ -251,14 +256,20 @@ def product(left: Tensor, right: Tensor, left_quantizer: Quantizer | None, right
     Returns:
         (..., n, m).
     """
-    if share_domain(left_quantizer, right_quantizer):
-        assert left_quantizer is not None and right_quantizer is not None
-        if left_quantizer.fuses(left, False) and right_quantizer.fuses(right, False):
-            return fused.product(left_quantizer.operand(left, False), right_quantizer.operand(right, False), True)
-        left = left_quantizer.quantize(left_quantizer.transform(left))
-        right = right_quantizer.quantize(right_quantizer.transform(right))
-        return left @ right.transpose(-2, -1)
-    return apply_quantizer(left_quantizer, left) @ apply_quantizer(right_quantizer, right).transpose(-2, -1)
+    if not any_on(left_quantizer, right_quantizer):
+        return apply_quantizer(left_quantizer, left) @ apply_quantizer(right_quantizer, right).transpose(-2, -1)
+
+    def compute(left: Tensor, right: Tensor) -> Tensor:
+        if share_domain(left_quantizer, right_quantizer):
+            assert left_quantizer is not None and right_quantizer is not None
+            if left_quantizer.fuses(left, False) and right_quantizer.fuses(right, False):
+                return fused.product(left_quantizer.operand(left, False), right_quantizer.operand(right, False), True)
+            left = left_quantizer.quantize(left_quantizer.transform(left))
+            right = right_quantizer.quantize(right_quantizer.transform(right))
+            return left @ right.transpose(-2, -1)
+        return apply_quantizer(left_quantizer, left) @ apply_quantizer(right_quantizer, right).transpose(-2, -1)
+
+    return in_full_precision(compute, left, right)
 
 
 def weighted_sum(
@@ -274,8 +285,20 @@ def weighted_sum(
     Returns:
         (..., n, d).
     """
-    if weight_quantizer is not None and value_quantizer is not None:
-        on = weight_quantizer.mode is value_quantizer.mode is Mode.ON
-        if on and weight_quantizer.fuses(weights, True) and value_quantizer.fuses(values, True):
-            return fused.product(weight_quantizer.operand(weights, True), value_quantizer.operand(values, True), False)
-    return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)
+    if not any_on(weight_quantizer, value_quantizer):
+        return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)
+
+    def compute(weights: Tensor, values: Tensor) -> Tensor:
+        if weight_quantizer is not None and value_quantizer is not None:
+            on = weight_quantizer.mode is value_quantizer.mode is Mode.ON
+            if on and weight_quantizer.fuses(weights, True) and value_quantizer.fuses(values, True):
+                operands = weight_quantizer.operand(weights, True), value_quantizer.operand(values, True)
+                return fused.product(*operands, False)
+        return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)
+
+    return in_full_precision(compute, weights, values)
+
+
+def any_on(*quantizers: Quantizer | None) -> bool:
+    """Whether one of them quantizes; if not, a product is the full-precision network's, autocast and all."""
+    return any(quantizer is not None and quantizer.mode is Mode.ON for quantizer in quantizers)

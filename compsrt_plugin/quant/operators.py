@@ -1,0 +1,149 @@
+"""Fake quantization between two transforms as operators of torch's: `torch.ops.compsrt.fake_quantize`.
+
+Torch then knows of the compiled kernels what it must: shapes for tracers and fake tensors, gradients, which device and
+dtype they are for. On CPUs in float32 they run; anything else takes the same arithmetic in torch.
+
+    fake_quantize            xhat of x, taken to a transform's domain before, and back after it if asked
+    fake_quantize_backward   its gradients, which make everything again from x; only where the kernels can run
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from compsrt_plugin import native
+from compsrt_plugin.quant.fake import StrictFakeQuantize, magnitude, strict_gradients
+from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE, domain_width
+
+_ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
+_TAGS = (torch.Tag.pt2_compliant_tag,)
+
+_library = torch.library.Library("compsrt", "FRAGMENT")
+_library.define(f"fake_quantize({_ARGUMENTS}) -> Tensor", tags=_TAGS)
+_library.define(
+    f"fake_quantize_backward(Tensor grad, {_ARGUMENTS}, bool again) -> (Tensor, Tensor, Tensor, Tensor)", tags=_TAGS
+)
+
+fake_quantize = torch.ops.compsrt.fake_quantize.default
+fake_quantize_backward = torch.ops.compsrt.fake_quantize_backward.default
+
+
+def fit(x: Tensor, transform: str) -> bool:
+    """Tell whether x shall go through the operators; torch's own operations are what other devices are good at.
+
+    Where a graph of torch's operations is recorded, for ONNX or TorchScript, an operator of ours would be a stranger.
+    """
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return not (tracing or torch.onnx.is_in_onnx_export()) and native.usable(x, transform)
+
+
+def in_torch(
+    x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
+) -> Tensor:
+    """Return what `fake_quantize` returns, in torch's own operations; arguments as of `native.fake_quantize`."""
+    forward, inverse = FORWARD_AND_INVERSE[transform]
+    values = forward(x)
+    if per_token:
+        unit = magnitude(values)
+        scale, zero_point = scale * unit, zero_point * unit
+    quantized = StrictFakeQuantize.apply(values, scale, zero_point, top)
+    return inverse(quantized, x.shape[-1]) if invert else quantized
+
+
+def _forward(
+    x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
+) -> Tensor:
+    run = native.fake_quantize if native.usable(x, transform, scale, zero_point) else in_torch
+    return run(x, scale, zero_point, top, transform, invert, per_token).contiguous()
+
+
+def _shape(
+    x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
+) -> Tensor:
+    width = x.shape[-1]
+    return x.new_empty(*x.shape[:-1], width if invert else domain_width(transform, int(width)))
+
+
+def _backward(
+    grad: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    top: int,
+    transform: str,
+    invert: bool,
+    per_token: bool,
+    again: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    output = torch.empty_like(grad, memory_format=torch.contiguous_format) if again else None
+    found = native.fake_quantize_backward(grad, x, scale, zero_point, top, transform, invert, per_token, output)
+    return (*found, x.new_empty(0) if output is None else output)
+
+
+def _shapes_of_gradients(
+    grad: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor, *how: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    again = grad.shape if how[-1] else (0,)
+    of_scale, of_zero = scale.new_empty(scale.shape), zero_point.new_empty(zero_point.shape)
+    return x.new_empty(x.shape), of_scale, of_zero, x.new_empty(again)
+
+
+def gradients(
+    grad: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor, *how: Any, again: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return the gradients of `fake_quantize` by x, scale and zero point; called from a backward pass.
+
+    They can be differentiated in their turn where torch asks for it (`create_graph=True`): they then come from torch's
+    own operations, as everywhere where the kernels do not fit.
+
+    Args:
+        grad: of the output, and of its shape.
+        x, scale, zero_point, *how: what `fake_quantize` was given.
+        again: whether the output is wanted too.
+
+    Returns:
+        Gradients of the shapes of x, scale and zero point, and the output or None.
+    """
+    grad = grad.to(x.dtype)
+    if torch.is_grad_enabled() or not native.usable(x, how[1], scale, zero_point):
+        found = _gradients_in_torch(grad, x, scale, zero_point, *how)
+        return (*found, in_torch(x, scale, zero_point, *how) if again else None)
+    *found, output = fake_quantize_backward(grad, x, scale, zero_point, *how, again)
+    return (*found, output if again else None)
+
+
+def _gradients_in_torch(
+    grad: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    forward, inverse = FORWARD_AND_INVERSE[transform]
+    values = forward(x)
+    unit = magnitude(values) if per_token else 1.0
+    grad = forward(grad) if invert else grad  # each of the two matrices is the other's transpose
+    of_values, of_scale, of_zero = strict_gradients(grad, values, scale * unit, zero_point * unit, top)
+    constant = inverse(torch.zeros_like(values), x.shape[-1])  # what an inverse adds has no part in a gradient
+    return (
+        inverse(of_values, x.shape[-1]) - constant,
+        (of_scale * unit).sum_to_size(scale.shape),
+        (of_zero * unit).sum_to_size(zero_point.shape),
+    )
+
+
+def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep for `differentiate` what `fake_quantize` was given."""
+    x, scale, zero_point, *ctx.how = inputs
+    ctx.save_for_backward(x, scale, zero_point)
+
+
+def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradients of `fake_quantize` by each of its arguments."""
+    return (*gradients(grad, *ctx.saved_tensors, *ctx.how)[:3], None, None, None, None)
+
+
+_library.impl("fake_quantize", _forward, "CompositeExplicitAutograd")
+_library.impl("fake_quantize_backward", _backward, "CPU")
+torch.library.register_fake("compsrt::fake_quantize", _shape, lib=_library)
+torch.library.register_fake("compsrt::fake_quantize_backward", _shapes_of_gradients, lib=_library)
+torch.library.register_autograd("compsrt::fake_quantize", differentiate, setup_context=keep, lib=_library)
