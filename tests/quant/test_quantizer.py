@@ -80,3 +80,18 @@ def test_bounds_of_tokens_are_searched_in_their_units():
     found = network[0].input_quantizer
     assert max(-found.lower.item(), found.upper.item()) == pytest.approx(1)
     assert found.upper.item() - found.lower.item() <= 2
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_values_beyond_the_bounds_get_the_outermost_codes(bits: int, compiled: bool, monkeypatch: pytest.MonkeyPatch):
+    if not compiled:
+        monkeypatch.setattr("compsrt_plugin.native.usable", lambda *_: False)
+    quantizer = Quantizer(QuantSpec(bits, "none"))
+    quantizer.set_bounds(-1.0, 1.0)
+    quantizer.mode = Mode.ON
+    x = torch.tensor([[-50.0, -1.0, 1.0, 50.0]])
+    outermost = torch.tensor([[-1.0, -1.0, 1.0, 1.0]])
+    for found in (quantizer.quantize(x), quantizer(x), quantizer.decode(quantizer.codes(x))):
+        torch.testing.assert_close(found.detach(), outermost)
+    assert quantizer.codes(x).tolist() == [[0, 0, 2**bits - 1, 2**bits - 1]]
