@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from compsrt_plugin.engine.fold import describe_linear
 from compsrt_plugin.packed_network import open_packed
 
 from .levels import LEVELS_HERE, forced
-from .networks import distance, in_double, network, picture, picture_for
+from .networks import assert_same_pixels, distance, in_double, network, picture, picture_for, turned
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
 
@@ -25,21 +24,8 @@ def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return forced(request.param, monkeypatch)
 
 
-NEAR = 2e-3  # see `distance`
-
-
-def is_near(made: Any, x: torch.Tensor) -> bool:
-    """The engine is the simulated network, or no further from it than twice what that is in double precision."""
-    with torch.no_grad():
-        wanted = made(x)
-    found = distance(Engine(made, threads=1)(x), wanted)
-    return found <= NEAR or found <= 2 * distance(in_double(made, x), wanted)
-
-
-def check(made: Any, x: torch.Tensor | None = None) -> None:
-    """Near on most of three pictures: one code that flips where it counts moves one of them further."""
-    near = [is_near(made, one) for one in ([picture(seed=seed) for seed in (1, 3, 4)] if x is None else [x])]
-    assert 2 * sum(near) > len(near)
+def check(made: Any, shape: tuple[int, ...] = (1, 3, 16, 16)) -> None:
+    assert_same_pixels(Engine(made, threads=1), made, shape)
 
 
 @pytest.mark.parametrize("bits", range(2, 9))
@@ -117,7 +103,7 @@ def test_scales_of_tokens_in_some_places(level: str, place: str) -> None:
     check(network(overrides={place: TOKENS}))
 
 
-@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("bits", [3, 8])
 @pytest.mark.parametrize("name", ["kept operands", "kept map", "q unlike k", "one linear unlike its weight"])
 def test_scales_of_tokens_where_floats_are_taken(level: str, name: str, bits: int) -> None:
     check(network(bits=bits, activation=TOKENS, overrides=OVERRIDES[name]))
@@ -189,7 +175,8 @@ ARCHS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", ARCHS)
 def test_every_shape_of_network(level: str, name: str) -> None:
-    check(network(arch=ARCHS[name]), picture_for(ARCHS[name]))
+    # in large windows of 4 bits some code always lies on a boundary
+    check(network(bits=3, arch=ARCHS[name]), tuple(picture_for(ARCHS[name]).shape))
 
 
 def test_convolutions_in_full_precision() -> None:
@@ -198,7 +185,7 @@ def test_convolutions_in_full_precision() -> None:
 
 @pytest.mark.parametrize("size", [(8, 8), (8, 24), (32, 8), (24, 40), (72, 8), (16, 72), (8, 136)])
 def test_every_size_of_picture(level: str, size: tuple[int, int]) -> None:
-    check(network(), picture(*size))
+    check(network(), (1, 3, *size))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -208,17 +195,14 @@ def test_threads_change_nothing(threads: int) -> None:
 
 
 def test_levels_of_instructions_agree() -> None:
-    if len(LEVELS_HERE) < 2:
-        pytest.skip("this processor has no other level")
-    made, x = network(), picture(24, 24)
-    results = []
+    """On pictures where no code differs, every level is the simulated network to rounding."""
+    made = network()
     for name in LEVELS_HERE:
         with pytest.MonkeyPatch.context() as patch:
             forced(name, patch)
             engine = Engine(made, threads=1)
-            assert engine.level == name
-            results.append(engine(x))
-    assert all(distance(result, results[0]) <= NEAR for result in results)
+        assert engine.level == name
+        assert_same_pixels(engine, made, (1, 3, 24, 24))
 
 
 def test_batches_and_sizes_in_any_order() -> None:
@@ -239,24 +223,18 @@ def test_odd_layouts_of_memory() -> None:
 
 @pytest.mark.parametrize("path", sorted(WEIGHTS.glob("compsrt_*.safetensors")), ids=lambda path: path.stem)
 def test_bundled_networks(path: Path) -> None:
-    """Deep networks of few bits turn one flipped code into many: what they differ by is a grey level or two.
+    """Deep networks of few bits turn one code into many: what they differ by is a grey level or two.
 
-    How far the simulated network is from itself is a matter of chance on one picture, so it is the largest of several
-    ways to round otherwise, in float64 and with inputs that differ in their last bit, and the mean of two pictures.
+    How far the simulated network is from itself is told by codes that float32 may round to the other side.
     """
     opened = open_packed(path)
-    engine, network = Engine(opened, threads=2), opened.network
-    found, own = [], []
+    engine = Engine(opened, threads=2)
     for seed in (1, 2):
         x = torch.nn.functional.interpolate(picture(4, 4, seed=seed), (16, 24), mode="bicubic").clamp(0, 1)
-        with torch.no_grad():
-            wanted = network(x)
-            others = [network(torch.nextafter(x, torch.tensor(towards))) for towards in (-1.0, 2.0)]
-        own.append(max(distance(other, wanted) for other in [in_double(network, x), *others]))
+        wanted = in_double(opened.network, x)
         result = engine(x)
-        found.append(distance(result, wanted))
         assert (result - wanted).abs().max().item() <= 0.03
-    assert fmean(found) <= max(2 * fmean(own), 0.01)
+        assert distance(result, wanted) <= 2 * distance(turned(opened.network, x), wanted)
 
 
 def test_time_of_stages() -> None:
