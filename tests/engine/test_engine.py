@@ -189,9 +189,15 @@ def test_every_size_of_picture(level: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_change_nothing(threads: int) -> None:
-    made, x = network(), picture(24, 80)
-    assert torch.equal(Engine(made, threads=threads)(x), Engine(made, threads=1)(x))
+@pytest.mark.parametrize("window", [8, 7, 1, 12])
+def test_threads_change_nothing(threads: int, window: int) -> None:
+    """Nor what a thread did before: no pixel is made of what lies in its buffers."""
+    made = network(bits=3, arch={"window_size": window, "img_size": 2 * window})
+    x = picture(3 * window, 10 * window)
+    engine, wanted = Engine(made, threads=threads), Engine(made, threads=1)(x)
+    assert torch.equal(engine(x), wanted)
+    engine(1e6 * picture(5 * window, 5 * window))
+    assert torch.equal(engine(x), wanted)
 
 
 def test_levels_of_instructions_agree() -> None:

@@ -18,10 +18,12 @@ void Grid::gather(const float* cells, int channels, int row, int tile, float* pl
     const int first = tile * tile_columns(), last = smaller(columns, first + tile_columns());
     const int h = size(row), x0 = start(first), pitch = pitch_of(tile_width());
     const size_t plane = (size_t)(whole_strips(h) + 2) * pitch;
-    for (int dy = -1; dy <= h; dy++) {
+    const int count = start(last - 1) + size(last - 1) - x0;
+    for (int dy = -1; dy <= whole_strips(h); dy++) {
         const int y = start(row) + dy;
         float* line = planes + (size_t)(dy + 1) * pitch;
-        if (y < 0 || y >= height) {
+        for (int c = 0; c < channels; c++) line[c * plane + count + 2] = 0;
+        if (y < 0 || y >= height || dy > h) {
             for (int c = 0; c < channels; c++) std::memset(line + c * plane, 0, sizeof(float) * pitch);
             continue;
         }
@@ -52,12 +54,14 @@ void Grid::gather_picture(const float* picture, const float* mean, float range, 
     const int first = tile * tile_columns(), last = smaller(columns, first + tile_columns());
     const int h = size(row), x0 = start(first), x1 = start(last - 1) + size(last - 1), pitch = pitch_of(tile_width());
     for (int c = 0; c < channels; c++)
-        for (int dy = -1; dy <= h; dy++) {
+        for (int dy = -1; dy <= whole_strips(h); dy++) {
             const int y = start(row) + dy;
             float* line = planes + ((size_t)c * (whole_strips(h) + 2) + dy + 1) * pitch;
             const float* from = picture + ((size_t)c * height + y) * width;
-            for (int x = x0 - 1; x <= x1; x++)
-                line[x - x0 + 1] = y < 0 || y >= height || x < 0 || x >= width ? 0 : (from[x] - mean[c]) * range;
+            for (int x = x0 - 1; x <= x1 + 1; x++) {
+                const bool outside = y < 0 || y >= height || dy > h || x < 0 || x >= width || x > x1;
+                line[x - x0 + 1] = outside ? 0 : (from[x] - mean[c]) * range;
+            }
         }
 }
 

@@ -31,7 +31,8 @@ struct Grid {
     int tile_width() const { return tile_columns() / 2 * window; }
 
     // Rows of pixels of one tile with one pixel around it, zeros beyond the picture: planes [channels][height + 2][pitch],
-    // height in whole strips here and below; rows that only fill the last stay as they are.
+    // height in whole strips here and below. What only fills the last strip, or the last pair of columns, is 0: a
+    // convolution mixes it with its neighbours, and takes it out again but for rounding.
     void gather(const float* cells, int channels, int row, int tile, float* planes) const;
     // The same from a picture [channels][height][width], as (x − mean) · range.
     void gather_picture(const float* picture, const float* mean, float range, int channels, int row, int tile,
