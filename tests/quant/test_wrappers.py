@@ -125,3 +125,24 @@ def test_moving_averages_are_networks_like_the_one_they_follow():
     averaged.update_parameters(network)
     assert torch.allclose(averaged(X), moved(X), atol=1e-4)
     assert not torch.allclose(averaged(X), network(X), atol=1e-2)
+
+
+def test_functional_call_of_a_frozen_network_decodes_the_codes_it_is_given():
+    network, other = freeze(student(*parts())), student(*parts())
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(-0.9)
+    calibrate(other, [X])
+    freeze(other)
+    expected = network(X).detach()
+    assert torch.equal(functional_call(network, other.state_dict(), X), other(X))
+    assert torch.equal(network(X), expected)
+
+
+def test_bounds_of_a_frozen_layer_may_change_after_it_was_used():
+    network = freeze(student(nn.Linear(8, 8)))
+    before = network(X)
+    with torch.no_grad():
+        for bound in network[0].weight_quantizer.parameters():
+            bound.mul_(2)
+    assert not torch.equal(network(X), before)
