@@ -176,7 +176,7 @@ def test_a_run_stopped_between_two_held_out_sets_judges_both_and_tells_each_once
     assert train(folder, "--auto_resume", **sets) == 0
     (state,) = [read_state(folder / "experiments" / "tiny" / "training_states" / "0.state")]
     names = [(name, image) for name, image, *_ in state["before"]]
-    assert names == [("Holdout", "p0"), *(("Second", f"p{number}") for number in range(1, 6))]
+    assert names == [("Holdout", "p0.png"), *(("Second", f"p{number}.png") for number in range(1, 6))]
 
 
 def test_a_held_out_set_that_is_not_there_does_not_keep_the_other_from_choosing(folder: Path) -> None:  # noqa: F811
