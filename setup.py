@@ -2,9 +2,10 @@
 
 import os
 import runpy
+import sys
 from pathlib import Path
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Distribution, Extension, find_packages, setup
 
 PYTHONS = runpy.run_path("compsrt_plugin/pythons.py")  # not imported: the package needs what is not installed yet
 
@@ -44,6 +45,22 @@ ENGINE = Extension(
     optional=OPTIONAL,
 )
 
+STARTUP = "compsrt_plugin_startup"
+
+
+class WithCopy(Distribution):
+    """Copies one module in an editable install, which links all others.
+
+    torch calls it at the end of its own import, so `import torch` must not fail where the checkout was moved or deleted.
+    Data is what setuptools copies then: `../purelib` is site-packages in a wheel's layout. It asks for data under a
+    name that its own class lacks.
+    """
+
+    def has_data(self) -> bool:
+        """Return whether `install_data` has work to do."""
+        return bool(self.data_files)
+
+
 setup(
     name="compsrt_plugin",
     version="0.1.0",
@@ -52,7 +69,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=PYTHONS["REQUIRES"],
-    py_modules=["compsrt_plugin_startup"],
+    py_modules=[STARTUP],
+    data_files=[("../purelib", [f"{STARTUP}.py"])] if "editable_wheel" in sys.argv else [],
+    distclass=WithCopy,
     packages=[
         *find_packages(include=["compsrt_plugin", "compsrt_plugin.*"]),
         "compsrt_plugin.archs",
@@ -97,6 +116,6 @@ setup(
     entry_points={
         "console_scripts": ["basicsr=compsrt_plugin.cli:main"],
         # called at the end of `import torch`: `from basicsr…` then works before `import compsrt_plugin` too
-        "torch.backends": ["compsrt_plugin=compsrt_plugin_startup:repair_torchvision"],
+        "torch.backends": [f"compsrt_plugin={STARTUP}:repair_torchvision"],
     },
 )

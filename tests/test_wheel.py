@@ -23,22 +23,27 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy: the checkout's build/ may hold modules that are gone."""
     pytest.importorskip("pip")
     pytest.importorskip("wheel")
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, source / name)
+    source, out = copied_sources(tmp_path_factory.mktemp("source")), tmp_path_factory.mktemp("wheel")
     pip("wheel", str(source), "--no-deps", "--no-build-isolation", "-w", str(out))
     (built,) = out.glob("*.whl")
     return built
 
 
-def pip(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "-q", *arguments], check=True, capture_output=True)
+def copied_sources(folder: Path) -> Path:
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, folder / name)
+    return folder
+
+
+def pip(*arguments: str, **variables: str) -> None:
+    argv = [sys.executable, "-m", "pip", "-q", *arguments]
+    subprocess.run(argv, check=True, capture_output=True, env={**os.environ, **variables})
 
 
 def test_the_wheel_holds_every_module_option_file_and_weight(wheel: Path) -> None:
     found = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    wanted = set()
+    wanted = {"compsrt_plugin_startup.py"}
     for folder, place in (("compsrt_plugin", "compsrt_plugin"), *((n, f"compsrt_plugin/{n}") for n in SOURCES[1:3])):
         for path in (ROOT / folder).rglob("*"):
             if path.suffix in (".py", ".yml", ".safetensors", ".json"):
@@ -62,3 +67,22 @@ def test_an_installed_wheel_can_run_the_main_job(wheel: Path, tmp_path: Path) ->
     assert report["ok"], report
     details = {(finding["part"], finding["detail"]) for finding in report["findings"]}
     assert {("option files", "9 for basicsr test"), ("option files", "12 for basicsr train")} <= details
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another layout of folders")
+def test_torch_can_be_imported_after_an_editable_checkout_was_deleted(tmp_path: Path) -> None:
+    pytest.importorskip("pip")
+    pytest.importorskip("wheel")
+    source, fresh = copied_sources(tmp_path), tmp_path / "venv"
+    venv.create(fresh, symlinks=True)
+    arguments = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--prefix", str(fresh))
+    pip("install", *arguments, "-e", str(source), CC="false", CXX="false")  # nothing is compiled: it is about a module
+    (packages,) = fresh.glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    shutil.rmtree(source / "compsrt_plugin")
+    (source / "compsrt_plugin_startup.py").unlink()
+    code = "import torch, compsrt_plugin_startup as startup; print(startup.__file__)"
+    argv = [fresh / "bin" / "python", "-c", code]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=packages, env=environment)
+    assert done.stdout.strip() == str(packages / "compsrt_plugin_startup.py"), done.stderr
