@@ -51,9 +51,9 @@ STARTUP = "compsrt_plugin_startup"
 class WithCopy(Distribution):
     """Copies one module in an editable install, which links all others.
 
-    torch calls it at the end of its own import, so `import torch` must not fail where the checkout was moved or deleted.
-    Data is what setuptools copies then: `../purelib` is site-packages in a wheel's layout. It asks for data under a
-    name that its own class lacks.
+    torch calls it at the end of its own import, so `import torch` would fail where the checkout was moved or deleted.
+    What setuptools copies then is data, and `../purelib` is site-packages in a wheel's layout. It asks whether there is
+    data by a method that its own class lacks.
     """
 
     def has_data(self) -> bool:
