@@ -1,6 +1,6 @@
 """Runs of `basicsr train` in processes of their own, forked from one that has imported everything already.
 
-`python -m models.forked FOLDER ALONE.yml SHARED.yml` runs the first alone and the second in two processes.
+`python -m models.forked FOLDER ALONE.yml … SHARED.yml` runs the last in two processes and the others in one each.
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ def wait(*children: int) -> int:
     return code
 
 
-def main(folder: str, alone: str, shared: str) -> None:
-    """Run one option file alone, then another in two processes."""
+def main(folder: str, *alone: str, shared: str) -> None:
+    """Run option files in one process each, then another in two."""
     import torch
 
     from models import tiny_run  # noqa: F401  (imports all that the runs need)
 
     torch.set_num_threads(1)  # a fork of a process with threads would not get them
     os.chdir(folder)
-    wait(start(Path(alone)))
+    for options in alone:
+        wait(start(Path(options)))
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
@@ -65,4 +66,4 @@ def main(folder: str, alone: str, shared: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:-1], shared=sys.argv[-1])

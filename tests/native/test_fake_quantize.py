@@ -47,6 +47,18 @@ def quantizer_and_rows(width, transform, rows=131, seed=1, granularity="per_tens
     return quantizer, x
 
 
+def without_doubt(quantizer, x):
+    """Return the rows of x without a value near the edge between two codes: their codes agree in any order of sums."""
+    scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
+    values = quantizer.transform(x).double()
+    if quantizer.per_token:
+        values = values / values.abs().amax(-1, keepdim=True).clamp(min=1e-8)
+    position = (values - zero_point) / scale
+    kept = x[((position - position.floor() - 0.5).abs() > 1e-5).all(-1)]
+    assert len(kept) > 0.9 * len(x)
+    return kept
+
+
 def in_torch(quantizer, x, invert):
     scale, zero_point = quantizer.scale_and_zero_point()
     if quantizer.per_token:
@@ -63,19 +75,18 @@ GRANULARITIES = pytest.mark.parametrize("granularity", ["per_tensor", "per_token
 @pytest.mark.parametrize(("width", "transform", "invert"), PLACES)
 def test_same_values_as_torch(level, width, transform, invert, granularity):
     quantizer, x = quantizer_and_rows(width, transform, granularity=granularity)
+    x = without_doubt(quantizer, x)
     scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
     got = native.fake_quantize(x, scale, zero_point, 7, transform, invert, quantizer.per_token)
     wanted = in_torch(quantizer, x, invert).detach()
-    # The transform adds in another order: a value on the edge between two codes may fall to the other side.
-    assert got.shape == wanted.shape
-    assert ((got - wanted).abs() > 1e-5).float().mean() < (0.002 if transform != "none" else 1e-9)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
 
 
 @GRANULARITIES
 @pytest.mark.parametrize(("width", "transform", "invert"), PLACES)
 def test_same_gradients_as_torch(level, width, transform, invert, granularity):
     quantizer, x = quantizer_and_rows(width, transform, granularity=granularity)
-    x.requires_grad_()
+    x = without_doubt(quantizer, x).requires_grad_()
     wanted = in_torch(quantizer, x, invert)
     grad = torch.randn_like(wanted)
     wanted.backward(grad)
@@ -83,9 +94,10 @@ def test_same_gradients_as_torch(level, width, transform, invert, granularity):
     grad_x, grad_scale, grad_zero = native.fake_quantize_backward(
         grad, x.detach(), scale, zero_point, 7, transform, invert, quantizer.per_token
     )
-    assert ((grad_x - x.grad).abs() > 1e-4).float().mean() < 0.002
-    assert quantizer.alpha.grad.item() == pytest.approx(grad_scale.item(), rel=2e-3, abs=2e-3 * grad.norm().item())
-    assert quantizer.beta.grad.item() == pytest.approx(grad_zero.item(), rel=2e-3, abs=2e-3 * grad.norm().item())
+    torch.testing.assert_close(grad_x, x.grad, rtol=0, atol=1e-4)
+    rounding = 1e-5 * grad.norm().item()
+    assert quantizer.alpha.grad.item() == pytest.approx(grad_scale.item(), rel=1e-5, abs=rounding)
+    assert quantizer.beta.grad.item() == pytest.approx(grad_zero.item(), rel=1e-5, abs=rounding)
 
 
 def test_one_scale_for_each_row():
