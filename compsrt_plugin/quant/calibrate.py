@@ -9,6 +9,7 @@ from concurrent.futures import Future
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin.devices import forward
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.bounds import BOUND_SEARCHES
 from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
@@ -35,8 +36,8 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         batches: inputs of the network, one forward pass each.
 
     Raises:
-        CompSRTError: if there is no batch, a search is unknown, a layer's values are not finite, or the network is
-            not converted, or frozen. After this or any other error its bounds and modes are as before.
+        CompSRTError: if there is no batch, one is not an input, a search is unknown, a layer's values are not finite,
+            or the network is not converted, or frozen. After any error its bounds and modes are as before.
     """
     activations = activation_quantizers(network)
     _check(network)
@@ -116,7 +117,7 @@ def _run_side_by_side(network: nn.Module, batches: Iterable[Tensor]) -> Iterator
 
     def run(batch: Tensor) -> None:
         with torch.no_grad():  # holds for one thread only
-            network(batch)
+            forward(network, batch)
 
     torch.set_num_threads(max(1, threads // workers))
     try:
@@ -180,7 +181,7 @@ def distinct_codes(network: nn.Module, batches: Iterable[Tensor] = ()) -> dict[s
             quantizer.codes_seen = set()
         with torch.no_grad(), evaluating(network):
             for batch in batches:
-                network(batch)
+                forward(network, batch)
             counts = {f"{name}.weight": _distinct_weight_codes(layer) for name, layer in quantized_layers(network)}
         return counts | {name: len(quantizer.codes_seen or ()) for name, quantizer in activations.items()}
     finally:

@@ -27,6 +27,7 @@ from compsrt_plugin.quant.surgery import (
     refuse_converted,
     replace_in_attributes,
     take_over_hooks,
+    through_its_children,
     whole_or_not_at_all,
 )
 
@@ -149,6 +150,7 @@ def _converted(network: nn.Module, spec: NetworkSpec, found: Discovery | None, m
         )
     for name, quantizer in quantizers.items():
         quantizer.name = name
+    through_its_children(network)
     return network
 
 

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin.devices import forward
 from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
 from compsrt_plugin.quant.interception_linears import FunctionalLinear
 from compsrt_plugin.quant.layers import QuantLinear
@@ -223,7 +224,7 @@ def _moments(network: nn.Module, found: Sequence[Fed], batches: Iterable[Tensor]
     handles = [watch(one.name, one.layers[0]) for one in found]
     try:
         for batch in batches:
-            network(batch)
+            forward(network, batch)
     finally:
         for handle in handles:
             handle.remove()

@@ -63,6 +63,39 @@ def strict_gradients(
     return grad_inside, grad_scale.sum_to_size(scale.shape), (grad - grad_inside).sum_to_size(zero_point.shape)
 
 
+def strict_fake_quantize(x: Tensor, scale: Tensor, zero_point: Tensor, top: int) -> Tensor:
+    """Return xhat of `strict` codes, with its gradients, of x's shape.
+
+    A TorchScript file holds no `torch.autograd.Function`, so a traced network is of torch's own operations, whose
+    gradients are the same.
+
+    Args:
+        x: any shape.
+        scale, zero_point, top: as of `integer_codes`.
+    """
+    if not _recorded():
+        return StrictFakeQuantize.apply(x, scale, zero_point, top)
+    return dequantize(_round(((x - zero_point) / scale).clamp(0, top)), scale, zero_point)
+
+
+def _recorded() -> bool:
+    """Tell whether `torch.jit.trace` records; for ONNX functions are written out as operations by torch itself."""
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+    return tracing and not torch.onnx.is_in_onnx_export()
+
+
+def _round(x: Tensor) -> Tensor:
+    """Round straight through; a difference of a number and the integer nearest to it is exact, and so is the sum."""
+    return x + (x.round() - x).detach() if _recorded() else _RoundStraightThrough.apply(x)
+
+
+def _clip(x: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Clip x; a bound has the gradient of the elements beyond it, an element on it keeps its own."""
+    if not _recorded():
+        return _Clip.apply(x, lower, upper)
+    return torch.where(x < lower, lower, torch.where(x > upper, upper, x))
+
+
 class StrictFakeQuantize(torch.autograd.Function):
     """xhat of `strict` codes; differentiable in x, scale and zero point, and so is its backward."""
 
@@ -130,7 +163,7 @@ class _Clip(torch.autograd.Function):
 
 def paper_codes(x: Tensor, lower: Tensor, upper: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     """Return the published codes r = round((clip(x, l, u) - Z) / s), which are not limited to n bits."""
-    return _RoundStraightThrough.apply((_Clip.apply(x, lower, upper) - zero_point) / scale)
+    return _round((_clip(x, lower, upper) - zero_point) / scale)
 
 
 def paper_fake_quantize(x: Tensor, lower: Tensor, upper: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin import native
-from compsrt_plugin.quant.fake import StrictFakeQuantize, magnitude, strict_gradients
+from compsrt_plugin.quant.fake import magnitude, strict_fake_quantize, strict_gradients
 from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE, domain_width
 
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
@@ -49,7 +49,7 @@ def in_torch(
     if per_token:
         unit = magnitude(values)
         scale, zero_point = scale * unit, zero_point * unit
-    quantized = StrictFakeQuantize.apply(values, scale, zero_point, top)
+    quantized = strict_fake_quantize(values, scale, zero_point, top)
     return inverse(quantized, x.shape[-1]) if invert else quantized
 
 

@@ -13,12 +13,12 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import fused, operators
 from compsrt_plugin.quant.fake import (
     MIN_SCALE,
-    StrictFakeQuantize,
     dequantize,
     integer_codes,
     magnitude,
     paper_codes,
     paper_fake_quantize,
+    strict_fake_quantize,
 )
 from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
 from compsrt_plugin.quant.precision import in_full_precision, widened
@@ -128,7 +128,7 @@ class Quantizer(nn.Module):
         if operators.fit(x, "none"):
             operand = fused.Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token)
             return fused.fake_quantize(operand)
-        return StrictFakeQuantize.apply(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
+        return strict_fake_quantize(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
 
     def codes(self, x: Tensor) -> Tensor:
         """Return the integers r of x (in the quantizer's domain) as a floating tensor of the same shape."""

@@ -149,3 +149,15 @@ def _made(recipe: Any) -> type:
 def _new(recipe: Any, *arguments: Any) -> Any:
     module_class = _made(recipe)
     return module_class.__new__(module_class, *arguments)
+
+
+def through_its_children(network: nn.Module) -> None:
+    """Make encoders of torch's own call their layers in eval mode too.
+
+    Torch's fast path hands the weights of `nn.TransformerEncoderLayer` to one kernel, which knows of no quantizer.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            module.activation_relu_or_gelu = 0  # what torch notes for activations that the kernel does not have
+        elif isinstance(module, nn.TransformerEncoder):
+            module.use_nested_tensor = False  # packed tensors are for the kernel alone

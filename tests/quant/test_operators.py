@@ -164,6 +164,26 @@ def test_a_traced_network_is_of_torch_alone_and_follows_its_input(way: str, kind
     assert ((traced(-x) - network(-x)).abs() > 1e-4).float().mean() < 0.02
 
 
+@pytest.mark.parametrize(
+    "codes, granularity", [("strict", "per_tensor"), ("strict", "per_token"), ("paper", "per_tensor")]
+)
+def test_a_traced_network_is_saved_and_has_the_gradients(codes: str, granularity: str):
+    weight, activation = QuantSpec(4, codes=codes), QuantSpec(4, codes=codes, granularity=granularity)
+    network = convert(Residual(), NetworkSpec(weight, activation)).eval()
+    calibrate(network, [X])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(network, (X,), check_trace=False), file := io.BytesIO())
+        traced = torch.jit.load(io.BytesIO(file.getvalue()))
+    torch.testing.assert_close(traced(X), network(X))
+    traced(X).square().mean().backward()
+    network(X).square().mean().backward()
+    theirs = dict(traced.named_parameters())
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(theirs[name].grad, parameter.grad, msg=lambda told, name=name: f"{name}: {told}")
+
+
 @KINDS
 @FROZEN
 def test_an_onnx_file_has_the_input_and_its_values(kind: str, frozen: bool):
