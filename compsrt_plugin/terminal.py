@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 LINE_EVERY = 30.0  # seconds between two lines of progress where there is no bar
-_LINE = "{desc}: {n:,.0f} of {total:,.0f} {unit}, {elapsed} so far, about {remaining} left"
+_LINE = "{desc}: {n:,.%df} of {total:,.%df} {unit}, {elapsed} so far, about {remaining} left"
 _LINE_WITHOUT_END = "{desc}: {n:,.0f} {unit}, {elapsed} so far"
 
 
@@ -66,9 +66,10 @@ def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **opt
         options["disable"] = True
     elif not sys.stderr.isatty():
         total = options.get("total", len(iterable) if hasattr(iterable, "__len__") else None)  # type: ignore[arg-type]
+        places = 2 if isinstance(total, float) else 0  # small pictures are 0.25 of a megapixel, not 0
         options.update(
             file=_Log(),
-            bar_format=_LINE_WITHOUT_END if total is None else _LINE,
+            bar_format=_LINE_WITHOUT_END if total is None else _LINE % (places, places),
             delay=LINE_EVERY,
             mininterval=LINE_EVERY,
             maxinterval=LINE_EVERY,
@@ -76,6 +77,11 @@ def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **opt
             leave=False,
         )
     return tqdm(iterable, **options)
+
+
+def name_step(bar: Any, name: str) -> None:
+    """Give a bar of `progress` the name of what is done now; in a log it is in the next line."""
+    bar.set_description_str(name, refresh=sys.stderr.isatty())  # tqdm's `set_description` would add a second colon
 
 
 class _Log(io.TextIOBase):

@@ -90,6 +90,23 @@ def test_where_stderr_is_no_terminal_progress_is_lines_of_the_log(
     assert "\r" not in capsys.readouterr().err
 
 
+def test_a_line_names_the_step_and_shows_parts_of_a_unit(log: pytest.LogCaptureFixture) -> None:
+    with terminal.progress(total=1.6, unit="MP") as bar:
+        terminal.name_step(bar, "photo.png")
+        bar.update(0.25)
+    lines = [record.getMessage() for record in log.records]
+    assert lines[-1].startswith("photo.png: 0.25 of 1.60 MP, 00:00 so far, about "), lines
+
+
+def test_on_a_terminal_a_new_step_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    with terminal.progress(total=1.6, unit="MP", bar_format="{desc}: {n:.2f}") as bar:
+        terminal.name_step(bar, "photo.png")
+        assert "photo.png: 0.00" in screen.getvalue()
+
+
 def test_without_a_log_the_lines_go_to_stderr(
     monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

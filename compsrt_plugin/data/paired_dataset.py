@@ -82,7 +82,9 @@ class CompSRTPairedDataset(PairedImageDataset):
             except CompSRTError as error:
                 if roots.made_from is None:
                     raise
-                raise CompSRTError(f"{error}; they were made from {roots.made_from}: change them there") from error
+                raise CompSRTError(
+                    f"{error}; these are copies in the cache, made from {roots.made_from}: change that folder"
+                ) from error
         if backend == "lmdb":
             databases = {"dataroot_gt": roots.hr, "dataroot_lq": roots.lr}
             limits.pop("decode")

@@ -20,7 +20,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError, write_whole
 from compsrt_plugin.inference import Tile
 from compsrt_plugin.inference.memory import GIB, free_memory
-from compsrt_plugin.terminal import progress
+from compsrt_plugin.terminal import name_step, progress
 from compsrt_plugin.upscaling.enlarge import enlarge
 from compsrt_plugin.upscaling.jobs import Job
 from compsrt_plugin.upscaling.network import OpenNetwork
@@ -114,7 +114,7 @@ def run_jobs(
     total = sum(megapixels for _, _, megapixels in todo)
     with progress(shown=show_progress, total=total, unit="MP", bar_format=BAR, dynamic_ncols=True) as bar:
         for job, made_from, megapixels in todo:
-            bar.set_description(job.source.name)
+            name_step(bar, job.source.name)
             before = bar.n
             try:
                 summary.megapixels += _do(job, network, tile, bar, megapixels)

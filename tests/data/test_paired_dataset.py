@@ -267,7 +267,7 @@ def test_a_picture_damaged_behind_its_header_is_named_when_training_reads_it(mak
 def test_a_picture_too_small_in_an_hr_folder_names_the_folder(make_set, tmp_path, monkeypatch):
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
     hr, _ = make_set(side=12)
-    with pytest.raises(CompSRTError, match=rf"too small .* made from {hr}: change them there"):
+    with pytest.raises(CompSRTError, match=rf"too small .* made from {hr}: change that folder"):
         CompSRTPairedDataset(options(dataroot_gt=str(hr)))
 
 
