@@ -87,17 +87,20 @@ def test_training_lowers_the_loss(monkeypatch: pytest.MonkeyPatch):
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(monkeypatch: pytest.MonkeyPatch):
     assert train() == 0
     wanted = sha256()
-    step = Training.step
+    step, done = Training.step, []
 
     def stopped(self: Training, *args: Any) -> dict[str, float]:
-        if self.iteration == 2:
+        done.append(self.iteration)
+        if len(done) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *args)
 
-    with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        patched.setattr(Training, "step", stopped)
+    monkeypatch.setattr(Training, "step", stopped)
+    with pytest.raises(SystemExit) as stop:
         train()
+    assert stop.value.code == 128 + signal.SIGTERM and done == [0, 1, 2]
     assert train("--auto_resume") == 0
+    assert done == [0, 1, 2, 3]  # it did not start anew
     assert sha256() == wanted
 
 
