@@ -24,7 +24,8 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
         source: the file's name or address, for the message.
 
     Raises:
-        CompSRTError: a network for another scale; another network (the first differences and their number).
+        CompSRTError: a network for another scale; another network (the first differences and their number); values
+            that are not finite.
     """
     derived = {name for name, _ in network.named_buffers()} - network.state_dict().keys()
     given = {name: tensor for name, tensor in weights.items() if name not in derived}
@@ -66,6 +67,12 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
         reasons.append(f"{len(unknown)} tensors are unknown here (first {_first(unknown)})")
     if integer:
         reasons.append(f"{len(integer)} tensors hold integers, not floating-point (first {_first(integer)})")
+    if spoilt and not reasons:
+        raise CompSRTError(
+            f"{source} is of this {kind}, but {len(spoilt)} tensors hold NaN or infinity (first {_first(spoilt)})",
+            allowed="finite weights",
+            hint="the training that wrote it diverged: take an earlier file of it",
+        )
     if spoilt:
         reasons.append(f"{len(spoilt)} tensors hold NaN or infinity (first {_first(spoilt)})")
     raise CompSRTError(

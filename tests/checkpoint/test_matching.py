@@ -51,7 +51,10 @@ def test_the_right_weights_pass_with_or_without_derived_buffers():
 def test_weights_that_are_no_numbers_are_named(value):
     weights = {name: tensor.clone() for name, tensor in Network().state_dict().items()}
     weights["layers.1.bias"][3] = value
-    assert "1 tensors hold NaN or infinity (first layers.1.bias)" in refusal(weights, Network())
+    told = refusal(weights, Network())
+    assert "1 tensors hold NaN or infinity (first layers.1.bias)" in told
+    assert "diverged" in told and "network_g" not in told
+    assert "network_g" in refusal(weights, Network(depth=3))
 
 
 @pytest.mark.parametrize("upsampler", ["direct", "steps"])
