@@ -6,7 +6,7 @@
 
 Every case is a network drawn at random (shape, bits, transforms, granularity, overrides, pruning), run on pictures of
 several sizes. It fails if the process dies, if the number of threads changes a pixel, or if pixels differ from those of
-the simulated network by more than rounding explains. The cases in corpus/engine come first.
+the simulated network by more than rounding explains. The cases in engine_cases come first.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def main() -> int:
     torch.set_num_threads(1)
     CASE.parent.mkdir(exist_ok=True)
     end, tried, failed = time.monotonic() + arguments.seconds, 0, 0
-    files = arguments.case or sorted((HERE / "corpus" / "engine").glob("*.json"))
+    files = arguments.case or sorted((HERE / "engine_cases").glob("*.json"))
     cases = [json.loads(file.read_text()) for file in files]
     while cases or (not arguments.case and time.monotonic() < end):
         case = cases.pop(0) if cases else draw(random.Random(arguments.seed + tried))

@@ -21,15 +21,6 @@ from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE, domain
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 
-_library = torch.library.Library("compsrt", "FRAGMENT")
-_library.define(f"fake_quantize({_ARGUMENTS}) -> Tensor", tags=_TAGS)
-_library.define(
-    f"fake_quantize_backward(Tensor grad, {_ARGUMENTS}, bool again) -> (Tensor, Tensor, Tensor, Tensor)", tags=_TAGS
-)
-
-fake_quantize = torch.ops.compsrt.fake_quantize.default
-fake_quantize_backward = torch.ops.compsrt.fake_quantize_backward.default
-
 
 def fit(x: Tensor, transform: str) -> bool:
     """Tell whether x shall go through the operators; torch's own operations are what other devices are good at.
@@ -142,8 +133,21 @@ def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*gradients(grad, *ctx.saved_tensors, *ctx.how)[:3], None, None, None, None)
 
 
-_library.impl("fake_quantize", _forward, "CompositeExplicitAutograd")
-_library.impl("fake_quantize_backward", _backward, "CPU")
-torch.library.register_fake("compsrt::fake_quantize", _shape, lib=_library)
-torch.library.register_fake("compsrt::fake_quantize_backward", _shapes_of_gradients, lib=_library)
-torch.library.register_autograd("compsrt::fake_quantize", differentiate, setup_context=keep, lib=_library)
+def _register() -> None:
+    library = torch.library.Library("compsrt", "FRAGMENT")
+    library.define(f"fake_quantize({_ARGUMENTS}) -> Tensor", tags=_TAGS)
+    library.define(
+        f"fake_quantize_backward(Tensor grad, {_ARGUMENTS}, bool again) -> (Tensor, Tensor, Tensor, Tensor)", tags=_TAGS
+    )
+    library.impl("fake_quantize", _forward, "CompositeExplicitAutograd")
+    library.impl("fake_quantize_backward", _backward, "CPU")
+    torch.library.register_fake("compsrt::fake_quantize", _shape, lib=library)
+    torch.library.register_fake("compsrt::fake_quantize_backward", _shapes_of_gradients, lib=library)
+    torch.library.register_autograd("compsrt::fake_quantize", differentiate, setup_context=keep, lib=library)
+    torch.ops.compsrt.kept_alive = library  # beside the operators: they go with it, but not with this module
+
+
+if not hasattr(torch.ops.compsrt, "kept_alive"):  # this module may be imported anew, as notebooks do
+    _register()
+fake_quantize = torch.ops.compsrt.fake_quantize.default
+fake_quantize_backward = torch.ops.compsrt.fake_quantize_backward.default
