@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compsrt_plugin.config.schema import AS_RECIPE, CalibrationBlock, DistillBlock, QuantBlock
+from compsrt_plugin.config.schema import AS_RECIPE, CalibrationBlock, DistillBlock, GuardBlock, QuantBlock
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.spec import NetworkSpec
 
@@ -22,6 +22,7 @@ class Recipe:
         conditioning: `quant.conditioning`; None leaves the weights as they are.
         rounding: of linear weights, `nearest` or `gptq` (`quant.rounding`).
         equalization, bias_correction: see `quant.equalization` and `quant.bias_correction`.
+        guard: see `quant.guard`; None gives no activation more bits.
         distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
     """
 
@@ -31,6 +32,7 @@ class Recipe:
     rounding: str = "nearest"
     equalization: bool = False
     bias_correction: bool = False
+    guard: GuardBlock | None = None
     distill: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -100,6 +102,7 @@ RECIPES: dict[str, Recipe] = {
         rounding="gptq",
         equalization=True,
         bias_correction=True,
+        guard=GuardBlock(),
         # Bounds move in units of their range: one learning rate then fits tensors of any size.
         distill={"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
     ),
@@ -124,6 +127,7 @@ class QuantOptions:
         rounding: how codes of linear weights are picked once bounds are searched, `nearest` or `gptq`.
         equalization: whether norms shift and scale the inputs of linear layers, see `quant.equalization`.
         bias_correction: whether the last bias takes off the output's mean error.
+        guard: which share of the output's error one activation may make before it gets more bits; None: any.
     """
 
     recipe: str
@@ -134,6 +138,7 @@ class QuantOptions:
     rounding: str = "nearest"
     equalization: bool = False
     bias_correction: bool = False
+    guard: GuardBlock | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, for the log and the checkpoint's header."""
@@ -146,6 +151,7 @@ class QuantOptions:
             "rounding": self.rounding,
             "equalization": self.equalization,
             "bias_correction": self.bias_correction,
+            "guard": None if self.guard is None else dataclasses.asdict(self.guard),
         }
 
 
@@ -213,4 +219,11 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
         rounding,
         equalization=recipe.equalization if isinstance(block.equalization, str) else block.equalization,
         bias_correction=recipe.bias_correction if isinstance(block.bias_correction, str) else block.bias_correction,
+        guard=_guard(recipe, block),
     )
+
+
+def _guard(recipe: Recipe, block: QuantBlock) -> GuardBlock | None:
+    if isinstance(block.guard, str):
+        return recipe.guard
+    return None if block.guard is None else GuardBlock.from_dict(block.guard)

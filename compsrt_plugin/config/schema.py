@@ -139,6 +139,26 @@ class CalibrationBlock(Block):
     patch_size: int = option(64, whole(8))
 
 
+@dataclass(frozen=True)
+class GuardBlock(Block):
+    """`quant.guard`: more bits for activations whose quantization would make too much of the output's error.
+
+    Attributes:
+        share: of the output's error, estimated on calibration patches, that one activation may make.
+        bits: the most that an activation may get.
+    """
+
+    where = "quant.guard"
+
+    share: float = option(0.05, number(0, below=1, above=True))
+    bits: int = option(8, whole(MIN_BITS, MAX_BITS))
+
+
+def _guard(_key: str, value: Any) -> None:
+    if value is not None and value != AS_RECIPE:
+        GuardBlock.from_dict(value)
+
+
 def _conv_bits(key: str, value: Any) -> None:
     if value != AS_RECIPE:
         optional(whole(MIN_BITS, MAX_BITS))(key, value)
@@ -176,6 +196,8 @@ class QuantBlock(Block):
             `recipe` leaves it to the recipe.
         bias_correction: take the mean error of the output on calibration patches off the last layer's bias, after the
             bound search and of every candidate for the result; `recipe` leaves it to the recipe.
+        guard: give more bits to activations that stand out by their share of the output's error, once bounds are
+            searched: `{share: 0.05, bits: 8}`; null gives none, `recipe` leaves it to the recipe.
         overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later ones win.
         calibration: the pictures on which bounds are searched.
     """
@@ -192,6 +214,7 @@ class QuantBlock(Block):
     rounding: str = option(AS_RECIPE, choice(lambda: (*ROUNDINGS, AS_RECIPE)))
     equalization: bool | str = option(AS_RECIPE, _switch)
     bias_correction: bool | str = option(AS_RECIPE, _switch)
+    guard: Mapping[str, Any] | str | None = option(AS_RECIPE, _guard)
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, metadata={"check": per_pattern(_override)})
     calibration: CalibrationBlock = field(default_factory=CalibrationBlock, metadata={"block": CalibrationBlock})
 

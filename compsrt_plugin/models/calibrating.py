@@ -20,6 +20,7 @@ from compsrt_plugin.models.calibration import (
     Pruning,
     condition_weights,
     equalize_inputs,
+    guard_activations,
     round_weights,
     search_bounds,
 )
@@ -108,6 +109,8 @@ class CalibratingModel(ResumableModel):
             equalize_inputs(network, patches)
         self.pruning.at(0)
         search_bounds(network, patches)
+        if self.quant.guard is not None:
+            self.raised = guard_activations(network, patches, self.quant.guard)
         if self.quant.rounding == "gptq":
             round_weights(network, patches)
         if not self._total:  # bounds are all: the bias is corrected for what the file will hold
@@ -301,7 +304,7 @@ class CalibratingModel(ResumableModel):
         iterations = training.iteration if training else 0
         return {
             "arch": identity["network_g"],
-            "spec": self.quant.spec.to_dict(),
+            "spec": self.quant.spec.with_bits(self.raised).to_dict(),
             "provenance": {
                 "name": self.opt["name"],
                 "recipe": self.quant.recipe,

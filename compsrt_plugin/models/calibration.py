@@ -14,14 +14,18 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from compsrt_plugin import pruning
-from compsrt_plugin.config.schema import CalibrationBlock, PruneBlock
+from compsrt_plugin.config.schema import CalibrationBlock, GuardBlock, PruneBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.pruning.statistics import gather_statistics
-from compsrt_plugin.quant import QuantLinear, calibrate, named_quantizers, quantized_layers
+from compsrt_plugin.quant import QuantLinear, activation_quantizers, calibrate, named_quantizers, quantized_layers
 from compsrt_plugin.quant.conditioning import condition
 from compsrt_plugin.quant.equalization import equalize
 from compsrt_plugin.quant.rounding import round_compensated
+from compsrt_plugin.quant.sensitivity import give_bits, output_errors, raised_bits
 from compsrt_plugin.terminal import progress
+
+GUARDED_PATCHES = 4
+"""So many calibration patches tell which activations stand out; each takes a forward and two backward passes."""
 
 
 class CalibrationPatches:
@@ -45,15 +49,16 @@ class CalibrationPatches:
         dataset_opt["gt_size"] = self.block.patch_size * self.opt["scale"]
         return build_dataset(dataset_opt)
 
-    def __call__(self, title: str) -> Iterator[Tensor]:
-        """Yield patches (1, 3, patch_size, patch_size) in 0..1, with a progress bar of this title."""
+    def __call__(self, title: str, most: int | None = None) -> Iterator[Tensor]:
+        """Yield patches (1, 3, patch_size, patch_size) in 0..1, the first `most`, with a progress bar of this title."""
         dataset = self._dataset
         state = random.getstate()
         random.seed(self.opt["manual_seed"])
         order = random.sample(range(len(dataset)), len(dataset))
         inner = random.getstate()
         random.setstate(state)
-        for number in progress(range(self.block.patches), desc=title, unit="patches"):
+        patches = min(self.block.patches, most or self.block.patches)
+        for number in progress(range(patches), desc=title, unit="patches"):
             # The caller runs between two patches; its random state must neither disturb ours nor be disturbed.
             state = random.getstate()
             random.setstate(inner)
@@ -112,6 +117,31 @@ def search_bounds(network: nn.Module, patches: CalibrationPatches) -> None:
     """Search the bounds of every quantizer on patches of the train data set, and switch the quantizers on."""
     calibrate(network, patches("bound search"))
     get_root_logger().info(f"Bounds of {sum(1 for _ in named_quantizers(network))} quantizers searched")
+
+
+def guard_activations(network: nn.Module, patches: CalibrationPatches, guard: GuardBlock) -> dict[str, int]:
+    """Give more bits to activations that make too much of the output's error, as `quant.guard`.
+
+    Args:
+        network: the quantized network, its bounds searched; those of all quantizers are searched again if any gets
+            more bits.
+        patches: on which errors are estimated.
+        guard: what stands out, and how many bits it may get.
+
+    Returns:
+        Name of each activation that got more bits -> its bits, by falling error.
+    """
+    errors = output_errors(network, patches("guard", GUARDED_PATCHES))
+    quantizers = activation_quantizers(network)
+    raised = raised_bits(errors, {name: q.spec.bits for name, q in quantizers.items()}, guard.share, guard.bits)
+    logger, total = get_root_logger(), sum(errors.values())
+    for name, bits in raised.items():
+        before = quantizers[name].spec.bits
+        logger.info(f"Guard: {name} makes {errors[name] / total:.1%} of the output's error: {bits} bits for {before}")
+    if raised:
+        give_bits(network, raised)
+        search_bounds(network, patches)
+    return raised
 
 
 def round_weights(network: nn.Module, patches: CalibrationPatches) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from basicsr.models.sr_model import SRModel
@@ -18,6 +19,7 @@ from compsrt_plugin.models.progress import Progress
 from compsrt_plugin.models.state import write_state
 from compsrt_plugin.models.training import Training
 from compsrt_plugin.quant import Mode, quantized_layers, set_mode
+from compsrt_plugin.quant.sensitivity import give_bits
 
 COUNTERS = ("last_epoch", "_step_count", "_last_lr")  # of a schedule's state; the rest follows from the option file
 
@@ -31,6 +33,7 @@ class ResumableModel(SRModel):
         training: the iterations; None where there are none (`total_iter: 0`), and in a test.
         progress: its bar, from the first iteration on.
         before: data set, picture, its PSNR and SSIM before the first iteration.
+        raised: activations that `quant.guard` gave more bits -> their bits.
         changed: what was changed in the options at which iteration, in order.
         written: the iteration of the last state written; -1 before there is one.
     """
@@ -40,6 +43,7 @@ class ResumableModel(SRModel):
     training: Training | None = None
     progress: Progress | None = None
     before: Sequence[tuple[str, str, float, float | None]] = ()
+    raised: Mapping[str, int] = MappingProxyType({})
     changed: Sequence[Change] = ()
     written = -1
 
@@ -60,6 +64,8 @@ class ResumableModel(SRModel):
             )
         self.changed = [*resume_state["changed"], *found]
         network, values = self.net_g, resume_state["network"]
+        self.raised = resume_state.get("raised", {})
+        give_bits(network, self.raised)
         for _, layer in quantized_layers(network):
             layer.weight_mask = None  # the state has the masks of its iteration
         network.load_state_dict(values)
@@ -129,6 +135,7 @@ class ResumableModel(SRModel):
             "schedulers": [
                 {k: v for k, v in schedule.state_dict().items() if isinstance(v, plain)} for schedule in self.schedulers
             ],
+            "raised": dict(self.raised),
             "before": list(self.before),
             **self.training.state(),
         }

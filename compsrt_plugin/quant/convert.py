@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from torch import Tensor, nn
 
 from compsrt_plugin.devices import example
-from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.interception import intercept
 from compsrt_plugin.quant.interception_discovery import Discovery
 from compsrt_plugin.quant.interception_linears import FunctionalLinear, functional_linear, let_read, move_weight
@@ -148,6 +148,9 @@ def _converted(network: nn.Module, spec: NetworkSpec, found: Discovery | None, m
             f"{type(network).__name__} has no layer that the rules quantize",
             hint="conv_bits: 8 quantizes convolutions" if spec.conv_bits is None else None,
         )
+    for name in spec.raised:
+        if name not in quantizers:
+            raise unknown_name("quantizer in raised:", name, quantizers)
     for name, quantizer in quantizers.items():
         quantizer.name = name
     through_its_children(network)

@@ -59,8 +59,7 @@ class QuantSpec:
     aligned_zero_point: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not MIN_BITS <= self.bits <= MAX_BITS:
-            raise CompSRTError(f"bits is {self.bits!r}", allowed=f"whole numbers {MIN_BITS} to {MAX_BITS}")
+        _check_bits("bits", self.bits)
         for name, allowed in (("transform", TRANSFORMS), ("granularity", GRANULARITIES), ("codes", CODES)):
             if getattr(self, name) not in allowed:
                 raise unknown_name(name, getattr(self, name), allowed)
@@ -115,6 +114,8 @@ class NetworkSpec:
         conv_input_bits: bits of the inputs of quantized convolutions, one scale per tensor; None keeps those.
         trunk_pointwise: what a 1x1 convolution between two k x k ones is quantized as: `conv`, or `linear` as in files
             made before there was a choice.
+        raised: name of a quantizer of an activation, no pattern, to its bits, whatever else says of them
+            (`quant.sensitivity` finds those that need more).
         matched: patterns of `overrides` that `resolve` has met so far; `convert` refuses those that never are.
     """
 
@@ -124,6 +125,7 @@ class NetworkSpec:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     conv_input_bits: int | None = None
     trunk_pointwise: str = "conv"
+    raised: Mapping[str, int] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -139,6 +141,10 @@ class NetworkSpec:
                 f"conv_input_bits is {self.conv_input_bits} and conv_bits is null",
                 hint="inputs are quantized where weights are: conv_bits: 8, or conv_input_bits: null",
             )
+        if not isinstance(self.raised, Mapping):
+            raise CompSRTError(f"raised is {self.raised!r}", allowed="a mapping from quantizer names to bits")
+        for name, bits in self.raised.items():
+            _check_bits(f"raised[{name!r}]", bits)
         if not isinstance(self.overrides, Mapping):
             raise CompSRTError(f"overrides is {self.overrides!r}", allowed="a mapping from layer-name patterns")
         allowed = {"keep", *(f.name for f in dataclasses.fields(QuantSpec))}
@@ -185,6 +191,8 @@ class NetworkSpec:
             chosen.update({field: (value, pattern) for field, value in values.items() if field not in left_out})
         if keep:
             return None
+        if place in self.raised:
+            chosen["bits"] = (self.raised[place], place)
         if "granularity" in chosen and chosen["granularity"][0] not in _granularities_of(role):
             value, pattern = chosen["granularity"]
             raise unknown_name(f"override {pattern!r}: granularity", value, _granularities_of(role))
@@ -215,6 +223,10 @@ class NetworkSpec:
         others = {pattern: values for pattern, values in self.overrides.items() if pattern not in last}
         return dataclasses.replace(self, overrides={**others, **last})
 
+    def with_bits(self, bits: Mapping[str, int]) -> NetworkSpec:
+        """Return the spec with other bits for the activations whose quantizers have these names."""
+        return dataclasses.replace(self, raised={**self.raised, **bits})
+
     def conv_spec(self) -> QuantSpec | None:
         """Spec of convolution weights: min-max bounds per output channel, no transform."""
         return _plain("conv_", self.conv_bits, "per_channel")
@@ -231,6 +243,7 @@ class NetworkSpec:
             "conv_bits": self.conv_bits,
             "conv_input_bits": self.conv_input_bits,
             "trunk_pointwise": self.trunk_pointwise,
+            "raised": dict(self.raised),
             "overrides": {pattern: dict(values) for pattern, values in self.overrides.items()},
         }
 
@@ -250,6 +263,11 @@ class NetworkSpec:
                 except CompSRTError as error:
                     raise CompSRTError(f"{name}: {error}") from error
         return cls(**parts)
+
+
+def _check_bits(name: str, bits: Any) -> None:
+    if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
+        raise CompSRTError(f"{name} is {bits!r}", allowed=f"whole numbers {MIN_BITS} to {MAX_BITS}")
 
 
 def _granularities_of(role: str) -> tuple[str, ...]:

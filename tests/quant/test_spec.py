@@ -124,3 +124,24 @@ def test_a_wrong_override_is_named_by_its_pattern(overrides, says):
     with pytest.raises(CompSRTError) as error:
         NetworkSpec(overrides=overrides)
     assert says in str(error.value)
+
+
+def test_raised_bits_are_those_of_one_quantizer_whatever_else_says_of_it() -> None:
+    spec = NetworkSpec(activation=QuantSpec(3), overrides={"attn.*": {"bits": 4}}).with_bits({"attn.q": 6})
+    bits = {
+        place: getattr(spec.resolve(role, layer, place), "bits", None)
+        for role, layer, place in [
+            ("activation", "attn", "attn.q"),
+            ("activation", "attn", "attn.k"),
+            ("activation", "attn.q", "attn.q.input"),  # a layer of the operand's name
+            ("weight", "attn.q", "attn.q.weight"),
+        ]
+    }
+    assert bits == {"attn.q": 6, "attn.k": 4, "attn.q.input": 4, "attn.q.weight": 4}
+    assert NetworkSpec.from_dict(spec.to_dict()) == spec
+
+
+@pytest.mark.parametrize("raised", [{"fc.input": 9}, {"fc.input": True}, {"fc.input": None}, ["fc.input"]])
+def test_raised_bits_that_are_not_allowed_are_refused(raised: object) -> None:
+    with pytest.raises(CompSRTError, match="raised"):
+        NetworkSpec(raised=raised)  # pyright: ignore[reportArgumentType]
