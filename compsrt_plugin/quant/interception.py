@@ -86,8 +86,9 @@ class Intercepting(nn.Module):
 
     sites: tuple[Site, ...]
 
+    @torch.compiler.disable  # it cannot follow a mode that counts, and would take the quantizers' products for its own
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the module's own forward pass.
+        """Run the module's own forward pass; `torch.compile` leaves it to eager PyTorch.
 
         Raises:
             CompSRTError: its code computes other products than at conversion, or computes them in a way that will
