@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ENTRY_POINT = re.search(r'"torch\.backends": \["(.+?)"\]', (ROOT / "setup.py").read_text(encoding="utf-8"))
+ENTRY_POINT = re.search(r'"torch\.backends": \[f"(.+?)"\]', (ROOT / "setup.py").read_text(encoding="utf-8"))
 ASKS_FOR_ITS_OPERATORS = """\
 import torch
 torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::nms", "Meta")
@@ -26,7 +26,7 @@ def installed(tmp_path: Path) -> Path:
     metadata = tmp_path / "path" / "compsrt_plugin-0.1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: compsrt_plugin\nVersion: 0.1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[torch.backends]\n{ENTRY_POINT[1]}\n")
+    (metadata / "entry_points.txt").write_text(f"[torch.backends]\n{ENTRY_POINT[1].format(STARTUP='compsrt_plugin_startup')}\n")
     return metadata.parent
 
 

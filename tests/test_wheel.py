@@ -76,7 +76,7 @@ def test_torch_can_be_imported_after_an_editable_checkout_was_deleted(tmp_path: 
     source, fresh = copied_sources(tmp_path), tmp_path / "venv"
     venv.create(fresh, symlinks=True)
     arguments = ("--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--prefix", str(fresh))
-    pip("install", *arguments, "-e", str(source), CC="false", CXX="false")  # nothing is compiled: it is about a module
+    pip("install", *arguments, "-e", str(source), CC="false", CXX="false", COMPSRT_COMPILED="")  # it is about a module
     (packages,) = fresh.glob("lib/python*/site-packages")
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     shutil.rmtree(source / "compsrt_plugin")

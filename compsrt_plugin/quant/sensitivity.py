@@ -85,12 +85,13 @@ def output_errors(
     quantizers = activation_quantizers(network)
     noted = {name: _Projected() for name in quantizers}
     with _watched(network, quantizers, noted):
-        generator, values = torch.Generator().manual_seed(seed), 0
+        generator, values = torch.Generator("cpu").manual_seed(seed), 0
         for picture in pictures:
             x = picture.detach().requires_grad_()  # so that there is a graph, whatever the parameters are
             output = network(x)
             for number in range(projections):
-                signs = torch.randint(0, 2, output.shape, generator=generator, dtype=output.dtype) * 2 - 1
+                bits = torch.randint(0, 2, output.shape, generator=generator, dtype=output.dtype, device="cpu")
+                signs = 2 * bits - 1  # drawn on the CPU: the same on every device
                 projected = (signs.to(output.device) * output).sum()
                 torch.autograd.grad(projected, x, retain_graph=number + 1 < projections)
                 for one in noted.values():
