@@ -26,7 +26,9 @@ def installed(tmp_path: Path) -> Path:
     metadata = tmp_path / "path" / "compsrt_plugin-0.1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: compsrt_plugin\nVersion: 0.1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[torch.backends]\n{ENTRY_POINT[1].format(STARTUP='compsrt_plugin_startup')}\n")
+    (metadata / "entry_points.txt").write_text(
+        f"[torch.backends]\n{ENTRY_POINT[1].format(STARTUP='compsrt_plugin_startup')}\n"
+    )
     return metadata.parent
 
 
