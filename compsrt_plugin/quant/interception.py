@@ -87,7 +87,7 @@ class Intercepting(nn.Module):
     sites: tuple[Site, ...]
 
     @torch.compiler.disable  # it cannot follow a mode that counts, and would take the quantizers' products for its own
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Run the module's own forward pass; `torch.compile` leaves it to eager PyTorch.
 
         Raises:

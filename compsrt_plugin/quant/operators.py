@@ -144,7 +144,8 @@ def _register() -> None:
     torch.library.register_fake("compsrt::fake_quantize", _shape, lib=library)
     torch.library.register_fake("compsrt::fake_quantize_backward", _shapes_of_gradients, lib=library)
     torch.library.register_autograd("compsrt::fake_quantize", differentiate, setup_context=keep, lib=library)
-    torch.ops.compsrt.kept_alive = library  # beside the operators: they go with it, but not with this module
+    # beside the operators: they go with it, but not with this module
+    vars(torch.ops.compsrt)["kept_alive"] = library
 
 
 if not hasattr(torch.ops.compsrt, "kept_alive"):  # this module may be imported anew, as notebooks do

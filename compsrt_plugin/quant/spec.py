@@ -191,7 +191,7 @@ class NetworkSpec:
             chosen.update({field: (value, pattern) for field, value in values.items() if field not in left_out})
         if keep:
             return None
-        if place in self.raised:
+        if place is not None and place in self.raised:
             chosen["bits"] = (self.raised[place], place)
         if "granularity" in chosen and chosen["granularity"][0] not in _granularities_of(role):
             value, pattern = chosen["granularity"]
