@@ -102,7 +102,7 @@ setup(
         "pyyaml",  # option files
         "lmdb",  # BasicSR's LMDB datasets, and `prepare --lmdb`
         "safetensors",  # our files: nothing in them can be executed
-        "scipy",  # sparse matrices of the bicubic resize; BasicSR needs it too
+        "scipy>=1.15",  # sparse matrices of the bicubic resize, statistical tests; BasicSR needs it too
         "scikit-image>=0.19",  # the embedded photographs lie inside its wheel
         "pillow>=10.1",  # captions of the comparison pictures
         "tifffile",  # the tags of TIFF pictures; scikit-image needs it too
