@@ -1,6 +1,6 @@
 """The table of recipes × bits: packed files against their teacher, on test sets, by BasicSR's metrics.
 
-    python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Set5 Set14 B100]
+    python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Demo Set5 Set14 B100]
                                        [--jobs 2] [--engine]
     python benchmarks/recipes.py table --results DIR [--out docs/recipes_table.md]
 
@@ -8,6 +8,7 @@ DATASETS is the common root of Set5/HR, Set5/LR_bicubic/X4 and so on. Each of `-
 takes pictures as they come. What the teacher makes of a picture is kept in the cache folder, once for all files; what
 has a result of the same bytes on the same sets is passed over. A file that cannot be judged is told; the others go on.
 The figures are those of `basicsr test`: PSNR and SSIM on Y, border = scale, reflect padding. Nothing is chosen here.
+Result files have the format of `basicsr test`, and say besides by which command, when, and in which runner.
 `--engine` gives them several times sooner, within 0.011 dB where both were compared (docs/engine.md).
 
 How long a calibration took is read from the file's header (`provenance.cpu_seconds`) or from NAME.json beside it, which
@@ -19,10 +20,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import cache, lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,6 +41,7 @@ from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.data.images import read_image, write_image
+from compsrt_plugin.data.resize import upscale as bicubic
 from compsrt_plugin.data.roots import VARIABLE
 from compsrt_plugin.engine import Engine, unsupported_reason
 from compsrt_plugin.errors import CompSRTError
@@ -45,7 +49,7 @@ from compsrt_plugin.files import cache_root, write_whole
 from compsrt_plugin.inference import choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.packed_network import PackedNetwork, build, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
-from compsrt_plugin.report import FileRecord, Results, Score, read_results, write_results
+from compsrt_plugin.report import FileRecord, Method, Results, Score, read_results, write_results
 
 compsrt_plugin.register()
 
@@ -53,6 +57,7 @@ from basicsr.data import build_dataset  # noqa: E402  (needs the repairs of `reg
 from basicsr.metrics import calculate_metric  # noqa: E402
 
 from compsrt_plugin.models.compsrt_model import COUNTED_PATCH  # noqa: E402
+from compsrt_plugin.models.compsrt_model import PICTURED as EMBEDDED  # noqa: E402
 from compsrt_plugin.models.judge import to_image  # noqa: E402
 from compsrt_plugin.models.networks import float_bytes, load_full_precision, versions  # noqa: E402
 
@@ -73,7 +78,7 @@ class Task:
     engine: bool
 
 
-Scores = list[tuple[str, Score, Score]]  # picture, quantized, teacher
+Scores = list[tuple[str, dict[Method, Score]]]  # picture, score of each method
 
 
 def metrics(scale: int) -> dict[str, Any]:
@@ -86,7 +91,8 @@ def metrics(scale: int) -> dict[str, Any]:
 def pictures(name: str, scale: int) -> Any:
     """Return a test set; CompSRTError where it is not there."""
     found = {"name": name, "type": "CompSRTPairedDataset", "phase": "test", "scale": scale, "strict_data": True}
-    return build_dataset({**found, "io_backend": {"type": "disk"}})
+    embedded = {"embedded": "demo"} if name == EMBEDDED else {}
+    return build_dataset({**found, **embedded, "io_backend": {"type": "disk"}})
 
 
 @lru_cache(maxsize=1)
@@ -99,7 +105,12 @@ def network_of(path: Path) -> PackedNetwork:
 def runner_of(path: Path, engine: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what runs a packed file's network: the engine if asked for, where it can, else the network itself."""
     network = network_of(path).network
-    return Engine(network, threads=1) if engine and unsupported_reason(network) is None else network
+    return Engine(network, threads=1) if runner_name(network, engine) == "engine" else network
+
+
+def runner_name(network: torch.nn.Module, engine: bool) -> str:
+    """Return `engine`, or `simulated` for the network in PyTorch with fake quantization."""
+    return "engine" if engine and unsupported_reason(network) is None else "simulated"
 
 
 @lru_cache(maxsize=1)
@@ -128,12 +139,16 @@ def work(task: Task) -> tuple[Scores, dict[str, int]]:
     counts: dict[str, int] = {}
     for index in range(task.begin, task.end):
         pair = dataset[index]
-        lq, original, name = pair["lq"][None], to_image(pair["gt"][None]), Path(pair["gt_path"]).stem
-        kept = folder / f"{name}.png"
+        lq, original, name = pair["lq"][None], to_image(pair["gt"][None]), Path(pair["gt_path"]).name
+        kept = folder / f"{Path(name).stem}.png"
         if not kept.is_file():
             write_image(kept, upscale(teacher_of(task.teacher, task.file), window, lq, task.scale))
-        quantized = score(upscale(runner, window, lq, task.scale), original, task.scale)
-        scores.append((name, quantized, score(read_image(kept), original, task.scale)))
+        made: dict[Method, np.ndarray] = {
+            "bicubic": bicubic(to_image(lq), task.scale),
+            "teacher": read_image(kept),
+            "quantized": upscale(runner, window, lq, task.scale),
+        }
+        scores.append((name, {method: score(picture, original, task.scale) for method, picture in made.items()}))
         if index == 0:
             top, left = (max(0, (size - COUNTED_PATCH) // 2) for size in lq.shape[2:])
             patch = lq[:, :, top : top + COUNTED_PATCH, left : left + COUNTED_PATCH]
@@ -155,7 +170,9 @@ def tasks_of(file: Path, teacher: Path, sets: list[str], scale: int, engine: boo
             yield Task(file, teacher, name, scale, begin, min(count, begin + PICTURES_A_TASK), engine)
 
 
-def gathered(file: Path, teacher: Path, parts: list[tuple[Task, tuple[Scores, dict[str, int]]]]) -> Results:
+def gathered(
+    file: Path, teacher: Path, parts: list[tuple[Task, tuple[Scores, dict[str, int]]]], args: argparse.Namespace
+) -> Results:
     """Put a file's scores together."""
     header = Header.parse(read_packed(file).header, file)
     network, full = build(header, file), FileRecord.of(file)
@@ -173,15 +190,29 @@ def gathered(file: Path, teacher: Path, parts: list[tuple[Task, tuple[Scores, di
         weights_trained=header.weights_trained,
         other_bits={name: width for name, width in widths.items() if width != header.bits},
         versions=versions(),
-        files={"checkpoint": full, "teacher": FileRecord.of(teacher)},
-        extra={"provenance": header.provenance, "calibration": calibration(file, full.sha256, header.provenance)},
+        files={
+            "checkpoint": replace(full, path=file.name),
+            "teacher": replace(FileRecord.of(teacher), path=teacher.name),
+        },
+        extra={
+            "command": command_of(file, args),
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "runner": runner_name(network_of(file).network, args.engine),
+            "calibration": calibration(file, full.sha256, header.provenance),
+        },
     )
     for task, (scores, counts) in parts:
-        for name, quantized, full_precision in scores:
-            results.add_image(task.dataset, name, quantized=quantized, teacher=full_precision)
+        for name, by_method in scores:
+            results.add_image(task.dataset, name, **by_method)
         for name, count in counts.items():
             results.distinct_codes[name] = max(count, results.distinct_codes.get(name, 0))
     return results
+
+
+def command_of(file: Path, args: argparse.Namespace) -> str:
+    """Return the command that judges this file alone, without the machine's own folders."""
+    words = ["python", "benchmarks/recipes.py", "judge", file.name, "--results", args.results.name]
+    return shlex.join([*words, "--data", "DATASETS", "--sets", *args.sets, *(["--engine"] if args.engine else [])])
 
 
 def calibration(file: Path, sha256: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,8 +264,9 @@ def judge(args: argparse.Namespace) -> int:
             try:
                 for future in as_completed(futures):
                     future.result()
-                results = gathered(file, teachers[file], [(task, future.result()) for future, task in futures.items()])
-                write_results(results, args.results / f"{file.stem}.json")
+                parts = [(task, future.result()) for future, task in futures.items()]
+                results = gathered(file, teachers[file], parts, args)
+                write_results(results, args.results / f"{file.stem}.json", indent=None)
                 print(f"{file.stem}: {mean_difference(results):+.3f} dB on average", flush=True)
             except Exception as error:  # whatever it was, the other files go on
                 print(f"{file}: {type(error).__name__}: {error}", flush=True)
@@ -303,7 +335,7 @@ def main() -> int:
     judging.add_argument("files", nargs="+", type=Path, metavar="FILE")
     judging.add_argument("--results", type=Path, required=True, help="folder of the result files")
     judging.add_argument("--data", type=Path, default=None, help=f"root of the sets (default: ${VARIABLE})")
-    judging.add_argument("--sets", nargs="+", default=["Set5", "Set14", "B100"])
+    judging.add_argument("--sets", nargs="+", default=[EMBEDDED, "Set5", "Set14", "B100"])
     judging.add_argument("--teacher", type=Path, default=None, help="full-precision weights (default: bundled)")
     judging.add_argument("--engine", action="store_true", help="run in the engine what it can run")
     judging.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")

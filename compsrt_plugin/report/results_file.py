@@ -15,15 +15,20 @@ from compsrt_plugin.report.results import METHODS, DatasetScores, FileRecord, Im
 _HINT = "run `basicsr test` to write it anew"
 
 
-def write_results(results: Results, path: str | os.PathLike[str]) -> None:
+def write_results(results: Results, path: str | os.PathLike[str], indent: int | None = 2) -> None:
     """Write `results` as JSON.
+
+    Args:
+        results: what is written.
+        path: of the file.
+        indent: spaces a level; None writes one line, which takes half the bytes.
 
     Raises:
         CompSRTError: the file cannot be written.
         TypeError, ValueError: `metrics` or `extra` hold what JSON cannot (an object, NaN).
     """
     # Strict JSON for every reader: Python's own NaN and Infinity are not part of it.
-    text = json.dumps(results.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(results.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
     write_whole(path, text.encode() + b"\n")
 
 
