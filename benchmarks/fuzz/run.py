@@ -3,6 +3,7 @@
     pip install atheris
     python benchmarks/fuzz/run.py --seconds 60               # together; CI does this
     python benchmarks/fuzz/run.py --seconds 3600 --target options
+    benchmarks/fuzz/engine_coverage --seconds 3600           # the engine, in a build by clang that counts coverage
 
 Exits with 1 if a reader failed otherwise than by one line, hung, or took too much memory: the input that did it lies in
 `--out`. Where atheris is not installed it says so and exits with 0; where COMPSRT_COMPILED=required, as in CI, with 1.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("packed", "weights", "options")
+ENGINE = "engine"  # asked for alone: only in a build by clang does the fuzzer see what it reaches
 TIMEOUT = 20  # seconds for one input
 MEMORY = 4096  # MiB
 LONGEST_INPUT = 1 << 16
@@ -29,18 +31,22 @@ LONGEST_INPUT = 1 << 16
 
 def fuzz_here(name: str, flags: list[str]) -> None:
     """Run libFuzzer on one target in this process, which it ends."""
+    sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)  # the engine's counters find libFuzzer, which atheris brings
     import atheris
-    import torch  # before, as only its unpickler is to be instrumented
+    import torch
 
-    sys.path.insert(0, str(HERE))
-    with atheris.instrument_imports(include=["torch._weights_only_unpickler"]):
-        importlib.reload(torch._weights_only_unpickler)
-    with atheris.instrument_imports(include=["compsrt_plugin", "yaml"]):
+    sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # this tree, also where another one is installed
+    if name == ENGINE:  # Python's coverage would only hide the engine's
         import targets
+    else:
+        with atheris.instrument_imports(include=["torch._weights_only_unpickler"]):
+            importlib.reload(torch._weights_only_unpickler)  # of torch itself, the unpickler alone
+        with atheris.instrument_imports(include=["compsrt_plugin", "yaml"]):
+            import targets
 
-        import compsrt_plugin
+    import compsrt_plugin
 
-        compsrt_plugin.register()
+    compsrt_plugin.register()
     atheris.Setup([sys.argv[0], *flags], targets.TARGETS[name])
     atheris.Fuzz()
 
@@ -75,7 +81,7 @@ def main() -> int:
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60, help="of all targets together (60)")
-    parser.add_argument("--target", choices=NAMES, action="append", help="one of them (may be repeated)")
+    parser.add_argument("--target", choices=(*NAMES, ENGINE), action="append", help="one of them (may be repeated)")
     parser.add_argument("--out", type=Path, default=Path("fuzz_failures"), help="where inputs that fail go")
     arguments = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:

@@ -1,4 +1,4 @@
-"""What the fuzzer feeds: the three readers of files that people are given. Each takes bytes and must end well.
+"""What the fuzzer feeds: the three readers of files that people are given, and the engine. Each must end well.
 
 Ending well is a result, or a CompSRTError of one line. Any other exception is a finding. Checksums would stop nearly
 every changed file at the door, so a first byte chooses how much of the way is gone by us: see each target.
@@ -7,6 +7,7 @@ every changed file at the door, so a first byte chooses how much of the way is g
 from __future__ import annotations
 
 import io
+import random
 import sys
 import tempfile
 import zipfile
@@ -76,7 +77,37 @@ def options(data: bytes) -> None:
         check_layout(found, command, path.name)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"packed": packed, "weights": weights, "options": options}
+def engine(data: bytes) -> None:
+    """Run the engine on the network, pictures and threads that `random_networks.draw` makes of these bytes."""
+    import random_networks as cases  # the readers need none of what it imports
+
+    case = cases.draw(_Drawn(data))
+    wrong = cases.failure(case)
+    cases._network.cache_clear()
+    assert wrong is None, f"{wrong}: {case}"
+
+
+class _Drawn(random.Random):
+    """Draws from given bytes, so that a changed byte changes one draw; 0 once they are used up."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(0)
+        self.data = io.BytesIO(data)
+
+    def getrandbits(self, k: int, /) -> int:
+        size = -(-k // 8)
+        return int.from_bytes(self.data.read(size).ljust(size, b"\0"), "little") & ((1 << k) - 1)
+
+    def random(self) -> float:
+        return self.getrandbits(8) / 256
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "packed": packed,
+    "weights": weights,
+    "options": options,
+    "engine": engine,
+}
 
 
 class _expected:
