@@ -18,7 +18,7 @@ KERNELS = Extension(
     sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.c*")),
     depends=sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.[hi]*")),
     # no contraction: a multiply-add rounded once would give other codes than torch; -O3 compiles five times as long
-    extra_compile_args=["-O2", "-g0", "-ffp-contract=off", "-fopenmp", "-Wno-psabi"],
+    extra_compile_args=["-std=c++17", "-O2", "-g0", "-ffp-contract=off", "-fopenmp", "-Wno-psabi"],
     extra_link_args=["-fopenmp"],
     optional=OPTIONAL,
 )
@@ -68,6 +68,17 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    keywords="super-resolution quantization transformer swinir basicsr pytorch",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: C++",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(PYTHONS["OLDEST"], PYTHONS["NEWEST"] + 1)),
+        "Topic :: Multimedia :: Graphics",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     python_requires=PYTHONS["REQUIRES"],
     py_modules=[STARTUP],
     data_files=[("../purelib", [f"{STARTUP}.py"])] if "editable_wheel" in sys.argv else [],

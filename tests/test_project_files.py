@@ -1,0 +1,54 @@
+"""What SECURITY.md, CITATION.cff and NOTICE say is what the code does and the package holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [path for folder in ("compsrt_plugin", "archs") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def calls() -> Iterator[tuple[str, ast.Call]]:
+    """Yield each call in the package with the text of what is called."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield ast.unparse(node.func), node
+
+
+def test_no_reader_of_the_package_can_execute_what_it_reads() -> None:
+    loads = {"torch.load": 0, "yaml.load": 0}
+    for name, call in calls():
+        assert name not in {"eval", "exec", "yaml.unsafe_load", "yaml.full_load", "pickle.load", "pickle.loads"}, name
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        if name == "torch.load":
+            assert given["weights_only"] == "True"
+        elif name == "yaml.load":
+            assert given["Loader"] == "OptionLoader"
+        elif name in {"np.load", "numpy.load"}:
+            assert given.get("allow_pickle", "False") == "False"
+        if name in loads:
+            loads[name] += 1
+    assert all(loads.values()), loads
+
+
+def test_setup_and_citation_agree() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert re.search(r'^    version="(.+)",$', setup, re.MULTILINE)[1] == str(citation["version"])  # pyright: ignore
+    assert re.search(r'^    license="(.+)",$', setup, re.MULTILINE)[1] == citation["license"]  # pyright: ignore
+
+
+def test_the_notice_covers_every_bundled_file() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    names = {path.name for path in (ROOT / "compsrt_plugin" / "weights").glob("*.safetensors")}
+    ours = {name for name in names if re.fullmatch(r"swinir_light_x\d_teacher.*|compsrt_x\d_\dbit.*", name)}
+    assert "three SwinIR-light teachers and the nine quantized networks" in notice
+    assert len(ours) == 12
+    others = names - ours
+    assert all(name in notice for name in others), others
