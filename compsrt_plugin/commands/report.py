@@ -33,7 +33,8 @@ examples:
   basicsr report mine.safetensors --size 320x180 --picture where.png
       operations for pictures of 320 x 180 pixels, and a picture of where the bytes go
   basicsr report mine.safetensors --sensitivity 12
-      the twelve activations whose quantization harms the output most, and the overrides that give them 6 bits
+      the twelve activations whose quantization harms the output most, estimated in seconds, and the overrides that
+      give them 6 bits; with --exact each is measured, which takes minutes
 """
 
 
@@ -49,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--picture", metavar="FILE.png", help="also draw where the bytes go")
     what.add_argument(
         "--sensitivity", metavar="N", type=int, nargs="?", const=12,
-        help="instead: the N activations (12) whose quantization harms the output most; runs the network once for each",
+        help="instead: the N activations (12) whose quantization harms the output most",
+    )  # fmt: skip
+    parser.add_argument(
+        "--exact", action="store_true",
+        help="with --sensitivity: measure it, by quantizing one activation at a time, instead of estimating it",
     )  # fmt: skip
 
 
@@ -62,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     size = parse_size(args.size)
     if args.sensitivity is not None and args.sensitivity < 1:
         raise CompSRTError(f"--sensitivity is {args.sensitivity}", allowed="how many activations to list, from 1 up")
+    if args.exact and args.sensitivity is None:
+        raise CompSRTError("--exact without --sensitivity", hint="basicsr report FILE --sensitivity --exact")
     if args.picture:
         check_ending("--picture", args.picture, ".png")
     path = find_packed(args.source)
@@ -69,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(options_of(path))
         return 0
     if args.sensitivity is not None:
-        found = sensitivity.measure_embedded(
-            open_packed(path), partial(progress, desc="sensitivity", unit="activations")
-        )
+        unit = "activations" if args.exact else "pictures"
+        shown = partial(progress, desc="sensitivity", unit=unit)
+        found = sensitivity.on_embedded(open_packed(path), args.exact, shown)
         if args.json:
             sys.stdout.write(json.dumps(sensitivity.to_dict(found), indent=2) + "\n")
         else:

@@ -3,7 +3,7 @@
 Bits of activations cost no byte of a packed file, and few of them make most of the error.
 """
 
-from compsrt_plugin.sensitivity.measure import Activation, Sensitivity, measure, measure_embedded
+from compsrt_plugin.sensitivity.measure import Activation, Sensitivity, estimate, measure, on_embedded
 from compsrt_plugin.sensitivity.table import text_table, to_dict
 
-__all__ = ["Activation", "Sensitivity", "measure", "measure_embedded", "text_table", "to_dict"]
+__all__ = ["Activation", "Sensitivity", "estimate", "measure", "on_embedded", "text_table", "to_dict"]

@@ -11,6 +11,10 @@ from compsrt_plugin.sensitivity.measure import Activation, Sensitivity
 from compsrt_plugin.sizes.table import align
 
 MORE_BITS = 6  # as good as 8 on CRAFT (docs/calibration.md), and the engine still takes 6 by 4 bits in integers
+_METHODS = {
+    True: "measured   each activation quantized alone",
+    False: "estimated  from gradients, for all activations at once (--exact measures each)",
+}
 _BAR = 24  # characters of the longest bar
 
 
@@ -18,7 +22,7 @@ def text_table(found: Sensitivity, count: int) -> str:
     """Return the table, and below it the `overrides` for the activations listed, without a final newline.
 
     Args:
-        found: what was measured.
+        found: what was measured or estimated.
         count: how many activations to list.
     """
     listed, rest = found.activations[:count], len(found.activations) - count
@@ -38,7 +42,8 @@ def text_table(found: Sensitivity, count: int) -> str:
     return "\n".join(
         [
             heading, rule, *lines, rule,
-            f"measured   each activation quantized alone, weights as they are, on {found.pictures}",
+            f"{_METHODS[found.exact]}, weights as they are,",
+            f"           on {found.pictures}",
             f"output     {decibel(found.total)} from its own without quantized activations by the sum of these errors,",
             f"           {decibel(found.together)} with all at once",
             *_more_bits(listed, added),
@@ -51,6 +56,7 @@ def to_dict(found: Sensitivity) -> dict[str, Any]:
     total = found.total or 1.0
     return {
         "pictures": found.pictures,
+        "exact": found.exact,
         "error_together": found.together,
         "activations": [
             {"name": one.name, "bits": one.bits, "error": one.error, "share": one.error / total}

@@ -128,15 +128,25 @@ def test_the_option_file_is_printed_and_its_absence_is_one_line(tmp_path: Path, 
     assert capsys.readouterr().out == "name: mine\n"
 
 
-def test_sensitivity_lists_activations_and_the_overrides_that_help(tmp_path, capsys):
+@pytest.mark.parametrize("exact", [[], ["--exact"]])
+def test_sensitivity_lists_activations_and_the_overrides_that_help(exact: list[str], tmp_path, capsys):
     path = save(tmp_path / "net.safetensors", small_network())
-    assert main(["report", str(path), "--sensitivity", "2", "--json"]) == 0
-    activations = json.loads(capsys.readouterr().out)["activations"]
+    assert main(["report", str(path), "--sensitivity", "2", "--json", *exact]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["exact"] is bool(exact)
+    activations = found["activations"]
     assert len(activations) == 2 * 10  # inputs of q, k, v, proj, fc1, fc2; q, k, v and the map
-    assert main(["report", str(path), "--sensitivity", "2"]) == 0
+    assert all(one["error"] > 0 for one in activations)
+    assert main(["report", str(path), "--sensitivity", "2", *exact]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[2:4]] == [one["name"] for one in activations[:2]]
     assert lines[-1].startswith(f'\'quant:overrides={{"{activations[0]["name"]}": {{bits: 6}}, ')
+
+
+def test_exact_belongs_to_sensitivity(tmp_path, capsys):
+    path = save(tmp_path / "net.safetensors", small_network())
+    assert main(["report", str(path), "--exact"]) == 2
+    assert "--exact without --sensitivity" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", ["0", "-3"])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from compsrt_plugin.quant import Mode, NetworkSpec, QuantSpec, calibrate, convert, named_quantizers
-from compsrt_plugin.sensitivity import Sensitivity, measure
+from compsrt_plugin.sensitivity import Sensitivity, estimate, measure
 
 
 def network(**bits: int) -> nn.Sequential:
@@ -70,3 +70,26 @@ def test_the_network_is_left_as_it_was():
     found_in(net)
     assert [q.mode for _, q in named_quantizers(net)] == modes
     assert net.training
+
+
+def test_the_estimate_is_near_what_is_measured():
+    net = network(_0=4, _2=4, _4=4)
+    x = torch.randn(64, 16, generator=torch.Generator().manual_seed(2))
+    measured, estimated = measure(net, x, "random numbers"), estimate(net, x, "random numbers")
+    errors = {one.name: one.error for one in measured.activations}
+    assert {one.name: one.error for one in estimated.activations} == pytest.approx(errors, rel=0.25)
+    assert estimated.together == measured.together
+    assert (measured.exact, estimated.exact) == (True, False)
+
+
+def test_the_estimate_leaves_the_network_as_it_was():
+    net = network()
+    next(q for _, q in named_quantizers(net)).mode = Mode.OFF
+    net.train()
+    modes = [q.mode for _, q in named_quantizers(net)]
+    with pytest.raises(RuntimeError):
+        estimate(net, torch.randn(8, 5), "of the wrong width")
+    estimate(net, X, "random numbers")
+    assert [q.mode for _, q in named_quantizers(net)] == modes
+    assert net.training
+    assert all(parameter.grad is None for parameter in net.parameters())

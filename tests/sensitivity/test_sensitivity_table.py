@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -15,7 +16,7 @@ ACTIVATIONS = (
     Activation("layers.1.fc1.input", 3, 2e-4),
     Activation("layers.1.attn.q", 3, 1e-4),
 )
-FOUND = Sensitivity(ACTIVATIONS, 1e-3, "four pictures")
+FOUND = Sensitivity(ACTIVATIONS, 1e-3, "four pictures", exact=True)
 
 
 def test_shares_add_up_and_what_is_not_listed_is_summed():
@@ -35,12 +36,12 @@ def test_the_overrides_are_those_of_the_activations_listed_that_have_fewer_bits(
 
 
 def test_nothing_to_change_where_all_have_enough():
-    table = text_table(Sensitivity((Activation("fc.input", 8, 1e-6),), 1e-6, "four pictures"), 5)
+    table = text_table(Sensitivity((Activation("fc.input", 8, 1e-6),), 1e-6, "four pictures", False), 5)
     assert "overrides" not in table and "more" not in table
 
 
 def test_a_network_that_errors_do_not_reach_has_shares_of_none():
-    table = text_table(Sensitivity((Activation("fc.input", 3, 0.0),), 0.0, "four pictures"), 5)
+    table = text_table(Sensitivity((Activation("fc.input", 3, 0.0),), 0.0, "four pictures", False), 5)
     assert "0.0%" in table and "inf dB" in table
 
 
@@ -49,3 +50,10 @@ def test_programs_get_every_activation():
     assert [one["name"] for one in document["activations"]] == [one.name for one in ACTIVATIONS]
     assert math.fsum(one["share"] for one in document["activations"]) == pytest.approx(1)
     assert document["error_together"] == 1e-3 and document["pictures"] == "four pictures"
+    assert document["exact"] is True
+
+
+def test_the_table_says_whether_it_is_an_estimate():
+    assert "each activation quantized alone" in text_table(FOUND, 3)
+    estimated = text_table(dataclasses.replace(FOUND, exact=False), 3)
+    assert "estimated" in estimated and "measured   " not in estimated
