@@ -22,7 +22,7 @@ VECTORS = (1, 2, 4, 8, 16)  # how many of them a row may have
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}  # instruction sets
 COST = "calibration takes 1.6 times as long"
 _TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 3}
-_PARALLEL_FROM = 1 << 15  # elements from which a second thread pays
+PARALLEL_FROM = 1 << 15  # elements from which a second thread pays
 
 _P, _I = ctypes.c_void_p, ctypes.c_int
 
@@ -173,19 +173,21 @@ def _call(
     scale, zero_point = scale.contiguous(), zero_point.contiguous()
     grids = rows if per_row else 1
     sizes = [rows * width, rows * width_out, rows * width, rows * width_out, grids, grids][: len(tensors)]
-    pointers = [_pointer(tensor, size) for tensor, size in zip(tensors, sizes)]
-    grid = (_pointer(scale, grids), _pointer(zero_point, grids), int(per_row), int(per_token), float(top))
+    pointers = [pointer(tensor, size) for tensor, size in zip(tensors, sizes)]
+    grid = (pointer(scale, grids), pointer(zero_point, grids), int(per_row), int(per_token), float(top))
     if not rows:
         return
-    threads = torch.get_num_threads() if x.numel() >= _PARALLEL_FROM else 1
+    threads = torch.get_num_threads() if x.numel() >= PARALLEL_FROM else 1
     shape = (rows, vectors, width, _TRANSFORMS[transform], int(invert))
     done = getattr(found, name)(*pointers, *shape, *grid, threads)
     if not done:
         raise MemoryError(f"{name}: no memory for the sums of {rows} rows")
 
 
-def _pointer(tensor: Tensor | None, size: int) -> int | None:
-    """Return where a tensor's values lie; the one place at which every tensor that reaches a kernel is checked.
+def pointer(tensor: Tensor | None, size: int) -> int | None:
+    """Return where a tensor's values lie, None for None.
+
+    Every tensor that reaches a kernel is checked here.
 
     Raises:
         CompSRTError: it does not hold `size` values as the kernels read and write them.
@@ -199,6 +201,6 @@ def _pointer(tensor: Tensor | None, size: int) -> int | None:
             f"a kernel got {type(tensor).__name__} {tuple(tensor.shape)}, {tensor.dtype}, {tensor.layout}, "
             f"on {tensor.device}",
             allowed=f"{size:,d} values, torch.float32, contiguous, on cpu",
-            hint="call torch.ops.compsrt.fake_quantize, which takes any tensor",
+            hint="call the operator in torch.ops.compsrt, which takes any tensor",
         )
     return tensor.data_ptr()

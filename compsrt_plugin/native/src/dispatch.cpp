@@ -1,5 +1,6 @@
-// The two functions that Python calls, at the best level that this processor has.
+// The functions that Python calls, at the best level that this processor has.
 #include "fake_quantize.h"
+#include "selective_scan.h"
 
 namespace {
 
@@ -40,8 +41,12 @@ Level level = available;
 #define AT_LEVEL(FUNCTION, ...)                                              \
     return level == AVX512 ? FUNCTION##_avx512(__VA_ARGS__)                  \
                            : level == AVX2 ? FUNCTION##_avx2(__VA_ARGS__) : FUNCTION##_plain(__VA_ARGS__)
+// no code of its own for AVX-512: eight channels fill a vector of AVX2
+#define SCAN_AT_LEVEL(FUNCTION, ...) \
+    return level == PLAIN ? FUNCTION##_plain(__VA_ARGS__) : FUNCTION##_avx2(__VA_ARGS__)
 #else
 #define AT_LEVEL(FUNCTION, ...) return FUNCTION##_plain(__VA_ARGS__)
+#define SCAN_AT_LEVEL AT_LEVEL
 #endif
 
 }  // namespace
@@ -66,6 +71,23 @@ int compsrt_fake_quantize_backward(const float *x, const float *grad, float *gra
                                    int threads) {
     AT_LEVEL(backward, x, grad, grad_x, y, grad_scale, grad_zero, rows, vectors, domain_of(width, transform, invert),
              {scale, zero_point, per_row, per_token, top}, threads);
+}
+
+int compsrt_selective_scan(float *y, const float *u, const float *delta, const float *A, const float *B, const float *C,
+                           const float *D, const float *delta_bias, int64_t batch, int64_t length, int64_t channels,
+                           int states, int threads) {
+    const Scan scan = {u, delta, A, B, C, D, delta_bias, batch, length, channels};
+    SCAN_AT_LEVEL(scan_forward, scan, states, y, threads);
+}
+
+int compsrt_selective_scan_backward(const float *grad, float *grad_u, float *grad_delta, float *grad_A, float *grad_B,
+                                    float *grad_C, float *grad_D, float *grad_bias, const float *u, const float *delta,
+                                    const float *A, const float *B, const float *C, const float *D,
+                                    const float *delta_bias, int64_t batch, int64_t length, int64_t channels,
+                                    int states, int threads) {
+    const Scan scan = {u, delta, A, B, C, D, delta_bias, batch, length, channels};
+    const ScanGradients to = {grad_u, grad_delta, grad_A, grad_B, grad_C, grad_D, grad_bias};
+    SCAN_AT_LEVEL(scan_backward, scan, states, grad, to, threads);
 }
 
 }  // extern "C"

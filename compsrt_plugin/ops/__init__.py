@@ -1,0 +1,1 @@
+"""Operators that networks call, registered with `torch.library`; one file each."""
