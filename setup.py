@@ -99,6 +99,7 @@ setup(
     },
     package_data={
         "compsrt_plugin": ["weights/*.safetensors", "weights/*.json"],
+        "compsrt_plugin.compare": ["published.csv", "page/*"],
         "compsrt_plugin.options": ["*.yml"],
         "compsrt_plugin.options.train": ["*.yml"],
         "compsrt_plugin.options.test": ["*.yml"],

@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "write a quantized network as one packed file, or as ordinary weights",
     "report": "say how large a quantized network is, and where its bytes go",
     "profile": "measure where the time and memory of a network go, engine beside PyTorch and others",
+    "compare": "set networks or results beside each other: statistics, and a page to look at",
     "prepare": "make the low-resolution pictures of a data set (MATLAB's bicubic)",
     "doctor": "check this installation, one line per part",
 }

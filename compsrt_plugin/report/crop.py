@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +67,35 @@ def choose_crop(original: Picture, degraded: Picture, size: int = 80) -> Box:
         left = min(max(left, margin_x), width - box_width - margin_x)
         box = box._replace(left=left, top=top)
     return box
+
+
+def differing_crop(pictures: Sequence[Picture], size: int = 80) -> Box:
+    """Return the `size`×`size` region in which pictures differ most.
+
+    The measure is the squared range of their luma, summed over the region; of equal sums the first counts, row by row.
+
+    Args:
+        pictures: two or more, H×W×3, uint8, of one shape.
+        size: side of the box in pixels; where the picture is smaller, the box is as large as the picture.
+
+    Raises:
+        ValueError: shapes differ, fewer than two pictures, or `size` is not positive.
+    """
+    if len(pictures) < 2 or len({picture.shape for picture in pictures}) > 1:
+        raise ValueError(f"{len(pictures)} pictures of the shapes {[picture.shape for picture in pictures]}")
+    if size < 1:
+        raise ValueError(f"size is {size}")
+    height, width = pictures[0].shape[:2]
+    box_height, box_width = min(size, height), min(size, width)
+    sums = _box_sums(luma_range(pictures) ** 2, box_height, box_width)
+    top, left = np.unravel_index(int(np.argmax(sums)), sums.shape)
+    return Box(int(left), int(top), box_width, box_height)
+
+
+def luma_range(pictures: Sequence[Picture]) -> NDArray[np.float64]:
+    """Return the range of luma of several pictures at each pixel, (H, W), in grey levels."""
+    lumas = [_luma(picture) for picture in pictures]
+    return np.maximum.reduce(lumas) - np.minimum.reduce(lumas)
 
 
 _CENTRING_STEPS = 4  # most boxes stand still after two or three

@@ -1,0 +1,83 @@
+"""The comparison as plain values: for programs (`compare.json`), and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from compsrt_plugin.compare.gather import Gathered
+from compsrt_plugin.compare.judging import Entry
+from compsrt_plugin.compare.published import SETS, TEACHER, Published
+from compsrt_plugin.compare.settings import Settings
+from compsrt_plugin.compare.statistics import Comparison
+from compsrt_plugin.report import FLOAT_BITS
+
+KNOWN_NAMES = {"psnr": "PSNR", "ssim": "SSIM"}
+
+
+def to_dict(
+    gathered: Gathered, comparisons: Sequence[Comparison], published: Sequence[Published] | None
+) -> dict[str, Any]:
+    """Return everything but the images.
+
+    Args:
+        gathered: what is compared.
+        comparisons: the statistics.
+        published: rows to show beside; None if not asked for.
+    """
+    settings = gathered.settings
+    found: dict[str, Any] = {
+        "scale": settings.scale,
+        "padding": settings.padding,
+        "metrics": {name: dict(metric) for name, metric in settings.metrics.items()},
+        "conditions": conditions(settings),
+        "baseline": gathered.entries[0].name,
+        "entries": [_entry(entry, gathered) for entry in gathered.entries],
+        "pictures": [
+            {
+                "data_set": data_set,
+                "name": image,
+                "scores": [
+                    entry.results.datasets[data_set].per_image[image].quantized.to_dict() for entry in gathered.entries
+                ],
+            }
+            for data_set, image in gathered.keys
+        ],
+        "comparisons": [comparison.to_dict() for comparison in comparisons],
+    }
+    if published is not None:
+        found["published"] = {"teacher": TEACHER, "sets": list(SETS), "rows": [row.to_dict() for row in published]}
+    return found
+
+
+def conditions(settings: Settings) -> str:
+    """Say in one sentence what the figures were computed on."""
+    groups: dict[str, list[str]] = {}
+    for name, metric in settings.metrics.items():
+        channel = "the Y channel" if metric.get("test_y_channel") else "RGB"
+        where = f"on {channel}, without a border of {metric.get('crop_border', 0)} pixels"
+        groups.setdefault(where, []).append(KNOWN_NAMES.get(name, name))
+    told = "; ".join(f"{' and '.join(names)} {where}" for where, names in groups.items())
+    return f"x{settings.scale}, {settings.padding} padding, {told}"
+
+
+def _entry(entry: Entry, gathered: Gathered) -> dict[str, Any]:
+    results = entry.results
+    float_network = results.bits == FLOAT_BITS
+    weights = "trained" if results.weights_trained else "frozen"
+    weights = "changed (conditioned)" if "conditioning" in results.extra else weights
+    codes = "limited to 2ⁿ" if results.codes == "strict" and not results.over_limit else "not limited"
+    return {
+        "name": entry.name,
+        "kind": entry.source.kind,
+        "bits": results.bits,
+        "label": results.bit_label,
+        "bytes": results.bytes,
+        "sha256": results.files["checkpoint"].sha256 if "checkpoint" in results.files else None,
+        "recipe": None if float_network else results.recipe,
+        "codes": None if float_network else codes,
+        "weights": None if float_network else weights,
+        "teacher": entry.teacher or None,
+        "pictures": len(entry.pictures),
+        "means": {name: scores.mean.quantized.to_dict() for name, scores in results.datasets.items()},
+    }

@@ -1,0 +1,70 @@
+"""Result folders of `basicsr test`: scores as they stand there, and pictures checked against them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from compsrt_plugin.compare.judging import Entry, Key
+from compsrt_plugin.compare.settings import Settings
+from compsrt_plugin.compare.sources import Source
+from compsrt_plugin.data.images import read_image
+from compsrt_plugin.errors import CompSRTError
+
+PSNR_ROUNDING = 1e-3  # dB by which libraries of another machine may compute the same picture's PSNR
+
+
+def read_folder(source: Source, originals: Mapping[Key, Path], settings: Settings) -> Entry:
+    """Return what a result folder holds.
+
+    Where the originals are at hand the PSNR of each saved picture is computed anew: a picture of another run, or
+    judged against another original, would otherwise stand beside the wrong figures.
+
+    Args:
+        source: a result folder.
+        originals: PNG files of the originals that are on this machine.
+        settings: metrics by which the folder was judged.
+
+    Raises:
+        CompSRTError: a saved picture that cannot be read or does not have the PSNR that the folder says.
+    """
+    assert source.results is not None
+    teacher = source.results.files.get("teacher")
+    entry = Entry(source, source.results, "" if teacher is None else Path(teacher.path).stem)
+    for data_set, scores in source.results.datasets.items():
+        for image, score in scores.per_image.items():
+            path = _picture(source, data_set, image)
+            if path is None:
+                continue
+            if (data_set, image) in originals:
+                _check(source, path, originals[data_set, image], score.quantized.psnr, settings)
+            entry.pictures[data_set, image] = path
+    return entry
+
+
+def _picture(source: Source, data_set: str, image: str) -> Path | None:
+    """Find what `basicsr test` wrote of a picture: named after the LR picture and the run."""
+    assert source.results is not None
+    stem, run = PurePosixPath(image).with_suffix("").as_posix(), source.results.name
+    folder = source.folder / "visualization" / data_set
+    names = (f"{stem}x{source.scale}_{run}.png", f"{stem}_{run}.png")
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _check(source: Source, path: Path, original: Path, psnr: float, settings: Settings) -> None:
+    from basicsr.metrics import calculate_metric
+
+    made, expected = read_image(path), read_image(original)
+    if made.shape != expected.shape:
+        sizes = " and ".join(f"{picture.shape[1]}×{picture.shape[0]}" for picture in (made, expected))
+        raise CompSRTError(
+            f"{path} and its original have {sizes} pixels", allowed="the same crops", hint="test again, uncropped"
+        )
+    found = float(calculate_metric({"img": made, "img2": expected}, dict(settings.metrics["psnr"])))
+    if found != psnr and not math.isclose(found, psnr, abs_tol=PSNR_ROUNDING):
+        raise CompSRTError(
+            f"{path} has {found:.3f} dB to the original on this machine, {source.given} says {psnr:.3f}",
+            allowed="the same originals, and the pictures of that run",
+            hint="test again, or name the data set's root with --data",
+        )

@@ -1,0 +1,105 @@
+"""From sources to entries that can be compared: everything is checked before the first network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compsrt_plugin.compare.data_sets import Sets, find_sets, names_of
+from compsrt_plugin.compare.folders import read_folder
+from compsrt_plugin.compare.judging import Entry, Key, judge, write_originals
+from compsrt_plugin.compare.settings import Settings, agree
+from compsrt_plugin.compare.sources import Source
+from compsrt_plugin.errors import CompSRTError, unknown_name
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What is compared.
+
+    Attributes:
+        entries: in the order given; the first is the baseline.
+        settings: what all figures depend on.
+        originals: of the pictures that are on this machine, as PNG files.
+        keys: data set and name of every picture, in order.
+    """
+
+    entries: list[Entry]
+    settings: Settings
+    originals: dict[Key, Path]
+    keys: list[Key]
+
+
+def gather(sources: Sequence[Source], wanted: Sequence[str], folder: Path) -> Gathered:
+    """Judge the networks, read the result folders.
+
+    Args:
+        sources: what is compared.
+        wanted: names of data sets; empty: all that are found.
+        folder: where pictures go; they must stay until the page is written.
+
+    Raises:
+        CompSRTError: sources that cannot be compared; before anything is run.
+    """
+    settings = agree(sources)
+    sources = [_only(source, wanted) for source in sources]
+    runs = any(source.load is not None for source in sources)
+    sets = find_sets(sources, settings.scale, wanted if runs else ())
+    keys = _same_pictures(sources, sets)
+    originals = write_originals({name: dataset for name, dataset in sets.items() if _has(keys, name)}, folder)
+    judged = judge(sources, sets, settings, folder)
+    entries = [
+        judged[source.name] if source.load is not None else read_folder(source, originals, settings)
+        for source in sources
+    ]
+    return Gathered(entries, settings, originals, keys)
+
+
+def _only(source: Source, wanted: Sequence[str]) -> Source:
+    """Leave the data sets out of a result folder that were not asked for."""
+    if source.results is None or not wanted:
+        return source
+    found = source.results.datasets
+    for name in wanted:
+        if name not in found:
+            raise unknown_name(f"data set in {source.given}", name, found)
+    return replace(source, results=replace(source.results, datasets={name: found[name] for name in wanted}))
+
+
+def _same_pictures(sources: Sequence[Source], sets: Sets) -> list[Key]:
+    """Return the pictures that every source was or will be judged on.
+
+    Raises:
+        CompSRTError: a result folder has others.
+    """
+    to_judge = {name: names_of(dataset) for name, dataset in sets.items()}
+    found: list[tuple[str, dict[str, list[str]]]] = []
+    for source in sources:
+        if source.results is not None:
+            images = {name: list(scores.per_image) for name, scores in source.results.datasets.items()}
+            found.append((source.name, images))
+        else:
+            found.append((source.name, to_judge))
+    first, expected = found[0]
+    for name, images in found[1:]:
+        for one, other, mine, theirs in ((first, name, expected, images), (name, first, images, expected)):
+            if missing := [data_set for data_set in mine if data_set not in theirs]:
+                raise CompSRTError(
+                    f"{one} has data set {missing[0]}, {other} has not",
+                    allowed="the same pictures in all",
+                    hint="choose the data sets that all have: --sets NAME …",
+                )
+            for data_set in mine:
+                if lacking := [image for image in mine[data_set] if image not in theirs[data_set]]:
+                    raise CompSRTError(
+                        f"{one} has the picture {lacking[0]} of {data_set}, {other} has not "
+                        f"({len(mine[data_set])} and {len(theirs[data_set])} pictures)",
+                        allowed="the same pictures in all",
+                        hint="test both on the same pictures",
+                    )
+    return [(data_set, image) for data_set, images in expected.items() for image in images]
+
+
+def _has(keys: Sequence[Key], data_set: str) -> bool:
+    return any(name == data_set for name, _ in keys)

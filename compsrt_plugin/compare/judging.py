@@ -1,0 +1,135 @@
+"""Every network on every picture, scored by BasicSR's metrics; the pictures stay on disk for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from compsrt_plugin.compare.data_sets import Sets, names_of
+from compsrt_plugin.compare.networks import Loaded
+from compsrt_plugin.compare.settings import Settings
+from compsrt_plugin.compare.sources import Source
+from compsrt_plugin.data.images import write_image
+from compsrt_plugin.inference import super_resolve
+from compsrt_plugin.report import FLOAT_BITS, FileRecord, Results
+from compsrt_plugin.terminal import name_step, progress
+
+Key = tuple[str, str]
+"""Name of a data set, name of a picture in it."""
+
+
+@dataclass
+class Entry:
+    """One thing that is compared, judged.
+
+    Attributes:
+        source: what was given.
+        results: its scores.
+        teacher: the full-precision weights that it was made from, if its file says.
+        pictures: what it made of each picture, as PNG files; empty where a result folder has none.
+    """
+
+    source: Source
+    results: Results
+    teacher: str = ""
+    pictures: dict[Key, Path] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.source.name
+
+
+def write_originals(sets: Sets, folder: Path) -> dict[Key, Path]:
+    """Write the originals as PNG files, cropped where a data set crops them.
+
+    Returns:
+        The file of each picture.
+    """
+    from compsrt_plugin.models.judge import to_image
+
+    originals: dict[Key, Path] = {}
+    for data_set, dataset in sets.items():
+        for index, image in enumerate(names_of(dataset)):
+            path = folder / f"{len(originals)}_original.png"
+            write_image(path, to_image(dataset[index]["gt"].unsqueeze(0)))
+            originals[data_set, image] = path
+    return originals
+
+
+def judge(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Path) -> dict[str, Entry]:
+    """Run every network that is among the sources on every picture.
+
+    Args:
+        sources: result folders among them are passed over.
+        sets: the data sets.
+        settings: metrics and padding.
+        folder: where the pictures go.
+
+    Returns:
+        Name of a source to what came out.
+
+    Raises:
+        CompSRTError: a network that cannot be built, metrics that cannot be computed, or a full disk.
+    """
+    from compsrt_plugin.models.judge import check_metrics
+
+    check_metrics(settings.metrics)
+    running = [source for source in sources if source.load is not None]
+    entries: dict[str, Entry] = {}
+    with progress(total=len(running) * sum(map(len, sets.values())), desc="compare", unit="pictures") as bar:
+        for number, source in enumerate(running):
+            name_step(bar, source.name)
+            assert source.load is not None
+            loaded = source.load()
+            entry = Entry(source, _results(source, loaded, settings), loaded.teacher)
+            _run(entry, loaded, sets, settings, folder / str(number), bar.update)
+            entries[source.name] = entry
+    return entries
+
+
+def _run(entry: Entry, loaded: Loaded, sets: Sets, settings: Settings, folder: Path, step) -> None:
+    from compsrt_plugin.models.judge import Judge
+
+    network = loaded.network.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def upscale(lq: torch.Tensor) -> torch.Tensor:
+        return super_resolve(
+            network, lq, scale=settings.scale, window=loaded.window, padding=settings.padding, tile=loaded.tile
+        )
+
+    judge = Judge(entry.results, {"quantized": upscale}, settings.metrics)
+    for data_set, dataset in sets.items():
+        for index, image in enumerate(names_of(dataset)):
+            pair = dataset[index]
+            made = judge.judge(data_set, image, pair["lq"].unsqueeze(0), pair["gt"].unsqueeze(0))["quantized"]
+            path = folder / f"{len(entry.pictures)}.png"
+            write_image(path, made)
+            entry.pictures[data_set, image] = path
+            step()
+
+
+def _results(source: Source, loaded: Loaded, settings: Settings) -> Results:
+    from compsrt_plugin.models.networks import float_bytes, versions
+
+    record = FileRecord.of(loaded.file)
+    floats = float_bytes(loaded.network) if loaded.bits == FLOAT_BITS else 0
+    return Results(
+        name=source.name,
+        scale=settings.scale,
+        bits=loaded.bits,
+        bytes=record.bytes,
+        float_bytes=floats,
+        padding=settings.padding,
+        metrics=dict(settings.metrics),
+        codes=loaded.codes,
+        recipe=loaded.recipe,
+        weights_trained=loaded.weights_trained,
+        other_bits=dict(loaded.other_bits),
+        versions=versions(),
+        files={"checkpoint": record},
+        extra={} if loaded.conditioning is None else {"conditioning": loaded.conditioning},
+    )

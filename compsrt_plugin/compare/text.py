@@ -1,0 +1,63 @@
+"""The comparison in the terminal: means, differences, and what little they may be worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compsrt_plugin.compare.document import conditions
+from compsrt_plugin.compare.gather import Gathered
+from compsrt_plugin.compare.statistics import METRICS, Comparison, Metric
+from compsrt_plugin.report.table import format_psnr
+from compsrt_plugin.sizes.table import align
+
+UNITS: dict[Metric, tuple[str, int]] = {"psnr": ("PSNR in dB", 3), "ssim": ("SSIM", 5)}
+
+
+def text_table(gathered: Gathered, comparisons: Sequence[Comparison]) -> str:
+    """Return the tables as aligned plain columns, without a final newline.
+
+    Args:
+        gathered: what is compared.
+        comparisons: the statistics.
+    """
+    entries = gathered.entries
+    means: list[tuple[str, ...]] = [("data set", "pictures", *(entry.name for entry in entries))]
+    for name, scores in entries[0].results.datasets.items():
+        columns = [entry.results.datasets[name].mean.quantized for entry in entries]
+        cells = [format_psnr(s.psnr) + ("" if s.ssim is None else f" / {s.ssim:.4f}") for s in columns]
+        means.append((name, str(len(scores.per_image)), *cells))
+    parts = [f"{conditions(gathered.settings)}; baseline: {entries[0].name}", "", *_ruled(means)]
+    for metric in METRICS:
+        of_metric = [comparison for comparison in comparisons if comparison.metric == metric]
+        if of_metric:
+            parts += ["", *_ruled(_rows(of_metric, metric))]
+    warnings = {f"{c.over}: {c.warning}": None for c in comparisons if c.warning}
+    return "\n".join([*parts, *(f"warning  {warning}" for warning in warnings)])
+
+
+def _rows(comparisons: Sequence[Comparison], metric: Metric) -> list[tuple[str, ...]]:
+    title, digits = UNITS[metric]
+    rows: list[tuple[str, ...]] = [(title, "pairs", "mean", "95 % interval", "d_z", "p", "p, Holm")]
+    for comparison in comparisons:
+        name, found = f"{comparison.entry}, {comparison.over}", comparison.paired
+        if found is None:
+            rows.append((name, str(comparison.pairs), *["-"] * 5))
+            continue
+        low, high = found.interval
+        rows.append(
+            (
+                name,
+                str(comparison.pairs),
+                f"{found.mean:+.{digits}f}",
+                f"{low:+.{digits}f} to {high:+.{digits}f}",
+                "-" if found.d_z is None else f"{found.d_z:+.2f}",
+                f"{found.wilcoxon_p:.2g}",
+                f"{comparison.adjusted_p:.2g}",
+            )
+        )
+    return rows
+
+
+def _ruled(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    heading, *lines = align(rows)
+    return [heading, "-" * max(map(len, [heading, *lines])), *lines]
