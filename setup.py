@@ -98,7 +98,7 @@ setup(
         "compsrt_plugin.options.test": "options/test",
     },
     package_data={
-        "compsrt_plugin": ["weights/*.safetensors", "weights/*.json"],
+        "compsrt_plugin": ["py.typed", "weights/*.safetensors", "weights/*.json"],
         "compsrt_plugin.compare": ["published.csv", "page/*"],
         "compsrt_plugin.options": ["*.yml"],
         "compsrt_plugin.options.train": ["*.yml"],

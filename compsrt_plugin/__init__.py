@@ -7,10 +7,15 @@ on today's torch and puts our classes into BasicSR's registries. Importing twice
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from compsrt_plugin import compat, source_folder
 
+if TYPE_CHECKING:
+    from compsrt_plugin.notebook import Upscaler, load
+
 __version__ = "0.1.0"
+__all__ = ["Upscaler", "load", "register"]
 
 
 CLASS_MODULES = (
@@ -32,6 +37,13 @@ def register() -> None:
     compat.apply()
     for module in CLASS_MODULES:
         importlib.import_module(module)
+
+
+def __getattr__(name: str) -> Any:
+    """Import what notebooks use when it is asked for: BasicSR's own scripts need none of it."""
+    if name in ("Upscaler", "load"):
+        return getattr(importlib.import_module("compsrt_plugin.notebook"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 source_folder.find_beside()

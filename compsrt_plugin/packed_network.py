@@ -19,6 +19,7 @@ from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import named_quantizers
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ def build(header: Header, source: str | Path) -> nn.Module:
     check_network(header.arch, header.scale, source)
     arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}
     return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of parameters less those of quantizers, that is of the full-precision network.
+
+    Args:
+        network: as `build` returns it; one that is frozen holds codes instead of weights.
+    """
+    of_quantizers = {id(p) for _, quantizer in named_quantizers(network) for p in quantizer.parameters()}
+    return sum(p.numel() for p in network.parameters() if id(p) not in of_quantizers)
 
 
 def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:

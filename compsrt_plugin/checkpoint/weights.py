@@ -72,7 +72,7 @@ def load_weights(
     try:
         return _read(path, str(source), param_key, derived)
     except CompSRTError:
-        if _is_address(source):
+        if is_address(source):
             path.unlink()  # the next try downloads it anew
         raise
 
@@ -96,7 +96,7 @@ def weights_file(
         CompSRTError: not there, not reachable, or of no kind that weights come in.
     """
     address = str(source)
-    if not _is_address(source):
+    if not is_address(source):
         path = Path(source).expanduser()
         if sha256 is not None:
             check_sha256(path, file_sha256(path), sha256)
@@ -114,7 +114,8 @@ def weights_file(
     )
 
 
-def _is_address(source: str | Path) -> bool:
+def is_address(source: str | Path) -> bool:
+    """Tell an address from a path."""
     return re.match("[a-z][a-z0-9+.-]+://", str(source), re.IGNORECASE) is not None
 
 

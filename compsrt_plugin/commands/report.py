@@ -15,8 +15,8 @@ from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import check_ending, write_whole
-from compsrt_plugin.packed_network import build, find_packed, open_packed
-from compsrt_plugin.quant import named_quantizers, quantized_layers
+from compsrt_plugin.packed_network import build, count_parameters, find_packed, open_packed
+from compsrt_plugin.quant import quantized_layers
 from compsrt_plugin.sizes import Account, account_for, count_products
 from compsrt_plugin.sizes.picture import draw
 from compsrt_plugin.sizes.table import text_table
@@ -122,10 +122,8 @@ def report_on(path: str | Path, size: tuple[int, int] = (64, 64)) -> tuple[Accou
         shape = layer.quantized_matrix().shape
         kept[name] = (shape[0] if rows is None else len(rows), shape[1] if columns is None else len(columns))
     plain = build(source.header, source.path)
-    of_quantizers = {id(p) for _, quantizer in named_quantizers(plain) for p in quantizer.parameters()}
-    parameters = sum(p.numel() for p in plain.parameters() if id(p) not in of_quantizers)
     counted, left = count_products(plain, *size, kept), getattr(plain, "kept", None)
-    account = account_for(source.packed, source.network, counted, size, parameters, left)
+    account = account_for(source.packed, source.network, counted, size, count_parameters(plain), left)
     return account, f"{source.path.name}: x{source.header.scale}, {source.header.bits} bits"
 
 

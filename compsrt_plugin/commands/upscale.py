@@ -5,13 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.threads import checked, cores
-
-if TYPE_CHECKING:
-    from compsrt_plugin.inference import Tile
 
 DESCRIPTION = """\
 Enlarge pictures with a quantized network: the one that comes with the package, or your own (--model).
@@ -41,7 +37,6 @@ exit code: 0 all done; 1 some pictures failed; 2 a mistake in what was given, no
 
 FORMATS = ("png", "jpg", "webp", "tif")
 SCALES = (2, 3, 4)
-OVERLAP = 32  # low-resolution pixels that tiles see beyond what is kept; a quarter of the tile where it is small
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         raise CompSRTError(f"--tile is {args.tile}", allowed="1 or more")
     path = find_network(args.scale, args.bits, args.model)
 
+    from compsrt_plugin.inference import tile_of_size
     from compsrt_plugin.report.results import count_of
     from compsrt_plugin.upscaling.network import network_for
     from compsrt_plugin.upscaling.run import run_jobs
@@ -88,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if threads is None and share.local_count > 1:
         threads = max(1, cores() // share.local_count)
     network = network_for(path, threads)
-    tile = None if args.tile is None else _tile(args.tile, network.window)
+    tile = None if args.tile is None else tile_of_size(args.tile, network.window, "--tile")
     for what, asked, found in (("-s", args.scale, network.scale), ("--bits", args.bits, network.bits)):
         if asked is not None and asked != found:
             raise CompSRTError(f"{what} is {asked}, but {path} has {found}", hint=f"leave {what} out")
@@ -109,19 +105,6 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
     share.everyones(None)  # not before the summary is out
     return 1 if total[0].failures else 0
-
-
-def _tile(size: int, window: int) -> Tile:
-    """Return the tile of `--tile`; raises CompSRTError for one that holds no whole window besides its overlap."""
-    from compsrt_plugin.inference import Tile, check_tile
-
-    tile = Tile(size, min(OVERLAP, (size - 1) // 4))
-    try:
-        check_tile(tile, window)
-    except CompSRTError as error:
-        allowed = f"{2 * window} or more: the network's windows have {window} pixels"
-        raise CompSRTError(f"--tile is {size}", allowed=allowed) from error
-    return tile
 
 
 def _say(line: str) -> None:

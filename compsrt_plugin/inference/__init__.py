@@ -1,6 +1,6 @@
 """Running a network on pictures of any size: padding to whole windows, tiles, and what the memory allows."""
 
-from compsrt_plugin.inference.grid import check_tile
+from compsrt_plugin.inference.grid import check_tile, tile_of_size
 from compsrt_plugin.inference.memory import choose_tile
 from compsrt_plugin.inference.padding import PADDINGS, mirrored_indices, pad_to_windows
 from compsrt_plugin.inference.tiles import Box, Network, Progress, Tile, super_resolve, tiles_of
@@ -16,5 +16,6 @@ __all__ = [
     "mirrored_indices",
     "pad_to_windows",
     "super_resolve",
+    "tile_of_size",
     "tiles_of",
 ]

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from compsrt_plugin.errors import CompSRTError
 
+OVERLAP = 32  # low-resolution pixels that tiles see beyond what is kept; a quarter of the tile where it is small
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -84,6 +86,26 @@ def check_tile(tile: Tile, window: int) -> None:
             f"tile.size is {tile.size} with tile.overlap {tile.overlap}",
             allowed=f"sizes from {least} at this overlap: the network's windows have {window} pixels",
         )
+
+
+def tile_of_size(size: int, window: int, name: str = "tile") -> Tile:
+    """Return a tile with an overlap that suits its size.
+
+    Args:
+        size: low-resolution pixels, height and width.
+        window: of the network.
+        name: what the user calls the size, for the message.
+
+    Raises:
+        CompSRTError: the tile holds no whole window besides its overlap.
+    """
+    try:
+        tile = Tile(size, min(OVERLAP, (size - 1) // 4))
+        check_tile(tile, window)
+    except CompSRTError as error:
+        allowed = f"{2 * window} or more: the network's windows have {window} pixels"
+        raise CompSRTError(f"{name} is {size}", allowed=allowed) from error
+    return tile
 
 
 def shared_pixels(overlap: int, window: int) -> int:

@@ -17,14 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from compsrt_plugin.devices import example
-from compsrt_plugin.inference.grid import Tile, shared_pixels
+from compsrt_plugin.inference.grid import OVERLAP, Tile, shared_pixels
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 LEAST_PER_PIXEL = 16 * KIB  # SwinIR-light with simulated quantizers, by the process's memory; its tensors: 10 KiB
 MOST_PER_PIXEL = 128 * KIB  # pictures that fit at this rate are run whole without a probe
 PROBE = 64  # low-resolution pixels, height and width
 SHARE = 0.5  # of the free memory that a forward pass may take: allocators waste some, and others need some too
-OVERLAP = 32
 LARGEST, SMALLEST = 512, 64  # sizes of tiles chosen here: beyond, nothing is gained; below, most would be overlap
 
 

@@ -1,0 +1,51 @@
+"""Find a packed network by a bundled name, a path, an option file or an address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from compsrt_plugin import bundled
+from compsrt_plugin.checkpoint import is_packed
+from compsrt_plugin.checkpoint.weights import is_address, weights_file
+from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.notebook.upscaler import Upscaler
+from compsrt_plugin.packed_network import find_packed
+from compsrt_plugin.upscaling.network import network_for
+
+
+def load(source: str | Path, *, threads: int | None = None, engine: Literal["auto", "never"] = "auto") -> Upscaler:
+    """Open a packed network.
+
+    Args:
+        source: name of a bundled network (`"compsrt_x4_3bit"`), path of a packed file, option file that names one, or
+            http(s) address, which is downloaded once.
+        threads: that one forward pass uses; None: all cores.
+        engine: `never` runs the simulated network in PyTorch even where the integer engine could.
+
+    Raises:
+        CompSRTError: there is no such name or file, it cannot be reached, or it is not a packed network.
+
+    >>> load("compsrt_x4_3bit").scale
+    4
+    """
+    return Upscaler(network_for(_find(source), threads, engine))
+
+
+def _find(source: str | Path) -> Path:
+    if is_address(source):
+        return weights_file(source, expected="a packed network")
+    name = str(source)
+    if name in (known := names()):
+        return bundled.WEIGHTS / f"{name}.safetensors"
+    path = find_packed(name)
+    if not path.exists() and not path.suffix:
+        raise unknown_name("network", name, known)
+    if path.is_dir():
+        raise CompSRTError(f"{path} is a folder", allowed="a packed file, or one of: " + ", ".join(known))
+    return path
+
+
+def names() -> list[str]:
+    """Return the names of the packed networks that come with the package."""
+    return sorted(path.stem for path in bundled.WEIGHTS.glob("*.safetensors") if is_packed(path))
