@@ -72,6 +72,7 @@ def test_the_published_mode_uses_more_codes_than_its_bits_hold(inputs: None, cap
     assert most > 4
     assert f"nominal 2-bit, up to {most} codes" in told
     assert "more than their bits hold in" in told
+    assert "compsrt-paper, paper codes" in told  # as the packed file says, whatever recipe the option file names
 
 
 def test_beta_has_no_gradient_in_the_published_mode(capsys: pytest.CaptureFixture[str]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,8 +78,9 @@ def test_official_weights_are_quantized_and_their_figures_are_those_of_basicsr(
     found = read_results(Path("results/official/results.json"))
     assert found.files["teacher"].sha256 == FileRecord.of(path).sha256
     assert found.max_distinct_codes is not None and found.max_distinct_codes <= 8
+    lq: Any = img2tensor(small.astype(np.float32) / 255)
     with torch.no_grad():
-        output = network(img2tensor(small.astype(np.float32) / 255).unsqueeze(0))
+        output = network(lq.unsqueeze(0))
     expected = tensor2img([output])
     judged = found.datasets["Set5"].per_image["baby.png"].teacher
     assert judged is not None

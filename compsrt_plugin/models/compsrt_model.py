@@ -193,6 +193,7 @@ class CompSRTModel(CalibratingModel):
         bits = quant.bits if quant else FLOAT_BITS
         conditioning = header.provenance.get("conditioning") if header else quant.conditioning if quant else None
         widths = {q.name: q.spec.bits for _, q in named_quantizers(self.get_bare_model(self.net_g))}
+        spec = header.spec if header else quant.spec if quant else None  # a packed file knows its own
         return Results(
             name=self.opt["name"],
             scale=self.opt["scale"],
@@ -201,7 +202,7 @@ class CompSRTModel(CalibratingModel):
             float_bytes=float_bytes(self.get_bare_model(self.teacher if quant else self.net_g)),
             padding=self.padding,
             metrics=self.opt["val"]["metrics"],
-            codes=quant.spec.activation.codes if quant else "strict",
+            codes=spec.activation.codes if spec else "strict",
             recipe=header.recipe if header else quant.recipe if quant else "none",
             weights_trained=header.weights_trained if header else self.trains_weights,
             other_bits={name: width for name, width in widths.items() if width != bits},
