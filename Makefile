@@ -2,6 +2,7 @@
 # make test   same environment, the whole test suite
 # make sanitize   the tests of the compiled parts under sanitizers (GCC)
 # make fuzz       a minute of fuzzing guided by coverage: packed files, weights, option files
+# make results    docs/results.md and README's tables, from the files in benchmarks/results
 # make lint   ruff and pyright
 # make clean  remove the environment and what runs leave behind
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test sanitize fuzz lint clean
+.PHONY: demo test sanitize fuzz results lint clean
 
 demo: .venv/installed
 	$(BIN)/basicsr test -opt compsrt_x4_3bit.yml
@@ -22,6 +23,9 @@ sanitize: .venv/installed
 
 fuzz: .venv/installed
 	$(BIN)/python benchmarks/fuzz/run.py --seconds 60
+
+results: .venv/installed
+	$(BIN)/python benchmarks/make_results.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

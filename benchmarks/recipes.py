@@ -1,15 +1,14 @@
-"""The table of recipes × bits: packed files against their teacher, on test sets, by BasicSR's metrics.
+"""Result files of packed networks: each against its teacher, on test sets, by BasicSR's metrics.
 
     python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Demo Set5 Set14 B100]
                                        [--jobs 2] [--engine]
-    python benchmarks/recipes.py table --results DIR [--out docs/recipes_table.md]
 
 DATASETS is the common root of Set5/HR, Set5/LR_bicubic/X4 and so on. Each of `--jobs` processes has one thread and
 takes pictures as they come. What the teacher makes of a picture is kept in the cache folder, once for all files; what
 has a result of the same bytes on the same sets is passed over. A file that cannot be judged is told; the others go on.
 The figures are those of `basicsr test`: PSNR and SSIM on Y, border = scale, reflect padding. Nothing is chosen here.
 Result files have the format of `basicsr test`, and say besides by which command, when, and in which runner.
-`--engine` gives them several times sooner, within 0.011 dB where both were compared (docs/engine.md).
+`--engine` gives them several times sooner, within 0.014 dB where both were compared (docs/engine.md).
 
 How long a calibration took is read from the file's header (`provenance.cpu_seconds`) or from NAME.json beside it, which
 `ablation.py run --keep` writes.
@@ -35,6 +34,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, in th
 
 import numpy as np
 import torch
+from results_tables import difference
 
 import compsrt_plugin
 from compsrt_plugin.bundled import teacher_path
@@ -45,7 +45,7 @@ from compsrt_plugin.data.resize import upscale as bicubic
 from compsrt_plugin.data.roots import VARIABLE
 from compsrt_plugin.engine import Engine, unsupported_reason
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.files import cache_root, write_whole
+from compsrt_plugin.files import cache_root
 from compsrt_plugin.inference import choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.packed_network import PackedNetwork, build, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
@@ -267,64 +267,12 @@ def judge(args: argparse.Namespace) -> int:
                 parts = [(task, future.result()) for future, task in futures.items()]
                 results = gathered(file, teachers[file], parts, args)
                 write_results(results, args.results / f"{file.stem}.json", indent=None)
-                print(f"{file.stem}: {mean_difference(results):+.3f} dB on average", flush=True)
+                lost = [f"{name} {difference(results, name).psnr:+.3f} dB" for name in results.datasets]
+                print(f"{file.stem}: {', '.join(lost)}", flush=True)
             except Exception as error:  # whatever it was, the other files go on
                 print(f"{file}: {type(error).__name__}: {error}", flush=True)
                 failed += 1
     return 1 if failed else 0
-
-
-def differences(results: Results, name: str) -> tuple[float, float]:
-    """Return PSNR (dB) and SSIM of a set's quantized pictures less the teacher's, means."""
-    found = results.datasets[name].mean
-    assert found.teacher is not None and found.teacher.ssim is not None and found.quantized.ssim is not None
-    return found.quantized.psnr - found.teacher.psnr, found.quantized.ssim - found.teacher.ssim
-
-
-def mean_difference(results: Results) -> float:
-    """Return the mean over the sets of the PSNR differences, in dB."""
-    return sum(differences(results, name)[0] for name in results.datasets) / len(results.datasets)
-
-
-def markdown(found: list[Results]) -> str:
-    """Return one table for each scale: a row for the teacher, then one for each file, best first within a width."""
-    lines = ["# Recipes × bits", "", "Written by `python benchmarks/recipes.py table` from result files: PSNR (dB) and"]
-    lines += ["SSIM less the teacher's, on Y, border = scale, reflect padding; mean is that of the sets' PSNR."]
-    lines += ["Codes are the most that any quantizer of the nominal width used. Weights `trained`: changed, not only"]
-    lines += ["bounds; published methods keep them. CPU seconds are those of the calibration, bound search included."]
-    for scale in sorted({results.scale for results in found}):
-        ours = [results for results in found if results.scale == scale]
-        sets = list(dict.fromkeys(name for results in ours for name in results.datasets))
-        lines += ["", f"## x{scale}", ""]
-        columns = ["bits", "recipe", *sets, "mean", "codes", "weights", "bytes", "CPU s", "iterations", "file"]
-        lines.append(f"| {' | '.join(columns)} |")
-        lines.append("| ---: | --- |" + " ---: |" * (len(sets) + 2) + " --- | ---: | ---: | ---: | --- |")
-        first = ours[0]
-        cells = [teacher_cell(first, name) for name in sets]
-        lines.append(f"| 32 | teacher | {' | '.join(cells)} | | | | {first.float_bytes:,} | | | |")
-        for results in sorted(ours, key=lambda r: (r.bits, -mean_difference(r))):
-            lines.append(row(results, sets))
-    return "\n".join(lines) + "\n"
-
-
-def teacher_cell(results: Results, name: str) -> str:
-    """Return the teacher's own PSNR / SSIM on a set."""
-    found = results.datasets[name].mean.teacher if name in results.datasets else None
-    return "" if found is None else f"{found.psnr:.2f} / {found.ssim:.4f}"
-
-
-def row(results: Results, sets: list[str]) -> str:
-    """Return a file's line."""
-    cells = [str(results.bits), f"`{results.recipe}`"]
-    for name in sets:
-        cells.append("{:+.3f} / {:+.4f}".format(*differences(results, name)) if name in results.datasets else "")
-    took = results.extra.get("calibration", {})
-    seconds, iterations = took.get("cpu_seconds"), took.get("iterations")
-    cells += [f"{mean_difference(results):+.3f}", str(results.max_distinct_codes)]
-    cells += ["trained" if results.weights_trained else "kept", f"{results.bytes:,}"]
-    cells += ["" if seconds is None else f"{seconds:,.0f}", "" if iterations is None else f"{iterations:,}"]
-    cells.append(results.name)
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> int:
@@ -339,21 +287,8 @@ def main() -> int:
     judging.add_argument("--teacher", type=Path, default=None, help="full-precision weights (default: bundled)")
     judging.add_argument("--engine", action="store_true", help="run in the engine what it can run")
     judging.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    table = commands.add_parser("table", help="write the Markdown table")
-    table.add_argument("--results", type=Path, required=True)
-    table.add_argument("--out", type=Path, default=None, help="file to write (default: the terminal)")
     args = parser.parse_args()
-    if args.command == "judge":
-        return judge(args)
-    found = [read_results(path) for path in sorted(args.results.glob("*.json"))]
-    if not found:
-        sys.stderr.write(f"no results in {args.results}: python benchmarks/recipes.py judge …\n")
-        return 2
-    if args.out:
-        write_whole(args.out, markdown(found).encode())
-    else:
-        print(markdown(found), end="")
-    return 0
+    return judge(args)
 
 
 if __name__ == "__main__":

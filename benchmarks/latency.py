@@ -1,0 +1,96 @@
+"""Latency of packed networks beside PyTorch, ONNX Runtime and OpenVINO in full precision, as result files.
+
+    python benchmarks/latency.py FILE… [--results benchmarks/results/latency] [--size 64x64] [--rounds 15]
+
+All ways take turns on one thread. What is counted is the process's own processor time, so a busy machine adds little:
+other processes still share caches and memory. `make results` reads the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+
+import torch
+
+import compsrt_plugin
+
+compsrt_plugin.register()
+
+from engine import in_turns, noise  # noqa: E402  (needs the repairs of `register`)
+from engine_ways import full_precision_ways, quantized_ways  # noqa: E402
+
+from compsrt_plugin.commands.report import parse_size  # noqa: E402
+from compsrt_plugin.files import write_whole  # noqa: E402
+from compsrt_plugin.models.networks import versions  # noqa: E402
+from compsrt_plugin.packed_network import open_packed  # noqa: E402
+from compsrt_plugin.profiling.runtimes import RUNTIMES, not_installed  # noqa: E402
+from compsrt_plugin.report import FileRecord  # noqa: E402
+
+
+def measure(file: Path, size: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """Return milliseconds of processor time for each way to run a network, medians of rounds, as JSON holds it.
+
+    Args:
+        file: a packed SwinIR-light.
+        size: height and width of the low-resolution picture.
+        rounds: turns that every way takes, after one to warm up.
+    """
+    source = open_packed(file)
+    ways = [*full_precision_ways(source, 1, None, 0), *quantized_ways(source, 1)]
+    x = noise(size[1], size[0], 8)
+    times = in_turns({way.label: way.ready(x) for way in ways}, argparse.Namespace(repeats=rounds, cpu_seconds=True))
+    return {
+        "name": file.stem,
+        "scale": source.header.scale,
+        "bits": source.header.bits,
+        "sha256": FileRecord.of(file).sha256,
+        "command": shlex.join(["python", "benchmarks/latency.py", file.name, "--size", "{}x{}".format(*size)]),
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "versions": {**versions(), **runtime_versions()},
+        "processor": processor(),
+        "size": list(size),
+        "rounds": rounds,
+        "processor_ms": {label: statistics.median(spent) * 1e3 for label, spent in times.items()},
+    }
+
+
+def runtime_versions() -> dict[str, str]:
+    """Return the versions of the other runtimes that are installed."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in RUNTIMES if not_installed(name) is None}
+
+
+def processor() -> str:
+    """Return the processor's name, as Linux tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def main() -> None:
+    """Measure each file and write NAME.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "latency")
+    parser.add_argument("--size", type=parse_size, default=(64, 64), metavar="HxW")
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for file in args.files:
+        found = measure(file, args.size, args.rounds)
+        write_whole(args.results / f"{file.stem}.json", json.dumps(found, indent=1).encode() + b"\n")
+        print(file.stem, {label: round(ms, 1) for label, ms in found["processor_ms"].items()}, flush=True)
+
+
+if __name__ == "__main__":
+    main()

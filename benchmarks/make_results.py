@@ -1,0 +1,201 @@
+"""`make results`: the figures in docs/results.md and README.md, from the result files in `benchmarks/results`.
+
+    python benchmarks/make_results.py [--check]
+
+Both pages are written by hand but for what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; `blocks` says
+what each NAME holds. `recipes.py judge` and `latency.py` write the result files; run `make results` after it. `--check`
+writes nothing and fails if a page is out of step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from results_tables import (
+    BENCHMARKS,
+    absolute,
+    bundled_table,
+    difference,
+    latency_table,
+    mean_difference,
+    published_table,
+    recipe_table,
+    signed,
+    significance_table,
+    source_table,
+    table,
+    worst_table,
+)
+
+from compsrt_plugin.bundled import MANIFEST
+from compsrt_plugin.config.recipes import RECIPES
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.evidence.paired import smallest_p
+from compsrt_plugin.files import write_whole
+from compsrt_plugin.report import Results, read_results
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
+DEMO = "compsrt_x4_3bit"  # README's first table
+BLOCK = re.compile(r"(<!-- begin (\S+) -->)(.*?)(<!-- end \2 -->)", re.DOTALL)
+
+
+class Found:
+    """What the result files hold.
+
+    Attributes:
+        bundled: of the files that come with the package, by name.
+        recipes: of x4, by bits and recipe, all calibrated for the same time.
+        latency: by name, as `latency.py` wrote them.
+
+    Raises:
+        CompSRTError: a bundled file is another one than was judged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = [read_results(path) for path in sorted(folder.glob("*.json"))]
+        known = json.loads(MANIFEST.read_text(encoding="utf-8"))
+        self.all = found
+        self.bundled = {r.name: r for r in found if r.files["checkpoint"].path in known}
+        self.recipes: dict[int, dict[str, Results]] = {}
+        for results in found:
+            if results.name in self.bundled:
+                check_hash(results.name, results.files["checkpoint"].sha256, known)
+            else:
+                self.recipes.setdefault(results.bits, {})[results.recipe] = results
+        files = sorted((folder / "latency").glob("*.json"))
+        self.latency = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+        for name, one in self.latency.items():
+            check_hash(name, one["sha256"], known)
+
+    def of_scale(self, scale: int) -> list[Results]:
+        """Return the bundled networks of a scale, most bits last."""
+        return sorted((r for r in self.bundled.values() if r.scale == scale), key=lambda r: r.bits)
+
+
+def check_hash(name: str, sha256: str, known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a result of a file that is not the bundled one any more."""
+    if known[f"{name}.safetensors"]["sha256"] != sha256:
+        raise CompSRTError(f"{name}: the result is of another file than the bundled one", hint="measure it anew")
+
+
+def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
+    """Return what every block holds, by name."""
+    demo_network, latency = found.bundled.get(DEMO), list(found.latency.values())
+    made: dict[str, Callable[[], Sequence[str]]] = {
+        "demo": lambda: measured(demo, demo_network),
+        "demo-file": lambda: measured(demo_file, demo_network),
+        "widths": lambda: measured(widths, found.of_scale(4)),
+        "worst": lambda: measured(worst_table, found.of_scale(4)),
+        "significance": lambda: measured(significance_table, found.recipes),
+        "missing": lambda: [missing(found)],
+        "smallest-p": lambda: [f"{smallest_p(len(BENCHMARKS)):.3f}"],
+        "latency": lambda: measured(latency_table, latency),
+        "latency-sources": lambda: measured(latency_sources, latency),
+        "sources": lambda: measured(source_table, found.all),
+    }
+    for scale in (2, 3, 4):
+        of_scale = found.of_scale(scale)
+        beside = [*of_scale, *(r for of_bits in found.recipes.values() for r in of_bits.values() if r.scale == scale)]
+        made[f"bundled-x{scale}"] = partial(measured, bundled_table, of_scale)
+        made[f"published-x{scale}"] = partial(measured, published_table, beside, scale)
+    for bits in (2, 3, 4):
+        made[f"recipes-{bits}"] = partial(measured, recipe_table, list(found.recipes.get(bits, {}).values()))
+    return made
+
+
+def measured(write: Callable[..., Sequence[str]], what: Any, *more: Any) -> Sequence[str]:
+    """Return what `write` makes of result files, or say that there are none."""
+    return write(what, *more) if what else ["Not measured."]
+
+
+def demo(results: Results) -> list[str]:
+    """Return README's first table: bicubic, teacher and the 3-bit network."""
+    rows = []
+    for name, scores in results.datasets.items():
+        mean = scores.mean
+        cells = [absolute(score) for score in (mean.bicubic, mean.teacher, mean.quantized)]
+        rows.append([name, str(len(scores.per_image)), *cells, signed(difference(results, name))])
+    return table(["data set", "images", "bicubic", "teacher", "quantized", "difference"], rows)
+
+
+def demo_file(results: Results) -> list[str]:
+    """Say how large the packed file is."""
+    ratio = results.float_bytes / results.bytes
+    return [f"**{results.bytes:,} bytes, {ratio:.2f} times less** than the float weights ({results.float_bytes:,})"]
+
+
+def widths(found: Sequence[Results]) -> list[str]:
+    """Return README's second table: each width at x4."""
+    rows = []
+    for results in found:
+        size = f"{results.bytes:,} bytes, {results.float_bytes / results.bytes:.1f} times less"
+        rows.append([str(results.bits), signed(mean_difference(results)), size, str(results.max_distinct_codes)])
+    return table(["bits", "PSNR, dB / SSIM", "file", "codes"], rows, left=0)
+
+
+def missing(found: Found) -> str:
+    """Say which recipes have no result at which width."""
+    lacking = {bits: [f"`{name}`" for name in RECIPES if name not in found.recipes.get(bits, {})] for bits in (3, 2, 4)}
+    told = "; ".join(f"{bits} bits, {', '.join(names)}" for bits, names in lacking.items() if names)
+    if not told:
+        return "Every recipe was measured at every width."
+    return f"Not measured for this page: {told}. Figures of 2026-11-28 are in [recipes_table.md](recipes_table.md)."
+
+
+def latency_sources(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return by which commands, when, and on what the latencies were measured."""
+    rows = []
+    for one in found:
+        versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
+        cells = [one["date"], one["processor"], str(one["rounds"]), versions, f"`{one['command']}`"]
+        rows.append([f"`{one['name']}`", *cells])
+    return table(["network", "date", "processor", "rounds", "versions", "command"], rows, left=6)
+
+
+def filled(page: str, found: Found) -> str:
+    """Return a page with the content of all its blocks.
+
+    Raises:
+        CompSRTError: a block has a name that `blocks` does not know.
+    """
+    known = blocks(found)
+
+    def fill(match: re.Match[str]) -> str:
+        begin, name, old, end = match.groups()
+        if name not in known:
+            raise CompSRTError(f"no block is called {name!r}", allowed=", ".join(sorted(known)))
+        text = "\n".join(known[name]())
+        return f"{begin}\n{text}\n{end}" if old.startswith("\n") else f"{begin}{text}{end}"
+
+    return BLOCK.sub(fill, page)
+
+
+def main() -> int:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is out of step")
+    args = parser.parse_args()
+    found = Found(FOLDER)
+    stale = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        wanted = filled(text, found)
+        if wanted != text and args.check:
+            print(f"{page.relative_to(ROOT)} is out of step: make results")
+            stale += 1
+        elif not args.check:
+            write_whole(page, wanted.encode())
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

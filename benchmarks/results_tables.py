@@ -1,0 +1,240 @@
+"""Markdown tables of result files: bundled networks, recipes, significance, published figures, latency, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from compsrt_plugin.compare.published import published_for
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.evidence.paired import Paired, holm, paired
+from compsrt_plugin.report import Results, Score
+
+BENCHMARKS = ("Set5", "Set14", "B100")  # the demo pictures are shown, and count in no mean and no test
+CLAIMS = [
+    *(
+        ("plus", other)
+        for other in ("compsrt", "compsrt-paper", "2dquant", "condiquant", "dobi", "percentile", "minmax")
+    ),
+    ("compsrt", "2dquant"),
+    ("compsrt", "compsrt-paper"),
+    ("2dquant", "dobi"),
+]
+"""Pairs of recipes: the claim is that the first is better, picture by picture."""
+
+Table = list[str]
+
+
+def table(heading: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> Table:
+    """Return a Markdown table whose first `left` columns are text and the others numbers."""
+    align = ["---"] * left + ["---:"] * (len(heading) - left)
+    return ["| " + " | ".join(cells) + " |" for cells in (heading, align, *rows)]
+
+
+def difference(results: Results, dataset: str) -> Score:
+    """Return a data set's mean PSNR (dB) and SSIM of the quantized network less its teacher's."""
+    mean = results.datasets[dataset].mean
+    teacher, quantized = mean.teacher, mean.quantized
+    if teacher is None or teacher.ssim is None or quantized.ssim is None:
+        raise CompSRTError(f"the result {results.name} has no teacher or no SSIM", hint="judge the file anew")
+    return Score(quantized.psnr - teacher.psnr, quantized.ssim - teacher.ssim)
+
+
+def mean_difference(results: Results) -> Score:
+    """Return the mean of `difference` over those of the benchmarks that were judged."""
+    found = [difference(results, name) for name in BENCHMARKS if name in results.datasets]
+    return Score(sum(d.psnr for d in found) / len(found), sum(d.ssim or 0 for d in found) / len(found))
+
+
+def signed(score: Score, decimals: int = 2) -> str:
+    """Return a difference, `-0.16 / -0.0035`."""
+    return f"{score.psnr:+.{decimals}f} / {score.ssim:+.4f}"
+
+
+def absolute(score: Score | None) -> str:
+    """Return a score, `31.47 / 0.8828`; nothing for None."""
+    return "" if score is None else f"{score.psnr:.2f} / {score.ssim:.4f}"
+
+
+def bundled_table(found: Sequence[Results]) -> Table:
+    """Return one scale's bundled networks beside bicubic and full precision."""
+    sets = list(found[0].datasets)
+    means = {name: found[0].datasets[name].mean for name in sets}
+    rows = [
+        ["bicubic", *(absolute(means[name].bicubic) for name in sets), "", "", "", ""],
+        ["full precision", *(absolute(means[name].teacher) for name in sets), "", f"{found[0].float_bytes:,}", "", ""],
+    ]
+    for results in sorted(found, key=lambda r: r.bits):
+        scores = [absolute(results.datasets[name].mean.quantized) for name in sets]
+        ratio, codes = f"{results.float_bytes / results.bytes:.1f}", str(results.max_distinct_codes)
+        rows.append(
+            [f"{results.bits} bits", *scores, signed(mean_difference(results)), f"{results.bytes:,}", ratio, codes]
+        )
+    return table(["", *sets, "difference", "bytes", "times less", "codes"], rows)
+
+
+def recipe_table(found: Sequence[Results]) -> Table:
+    """Return recipes of one scale and width, the best first; PSNR and SSIM less the teacher's."""
+    rows = []
+    for results in sorted(found, key=lambda r: -mean_difference(r).psnr):
+        took = results.extra["calibration"]
+        seconds, iterations = took["cpu_seconds"], took["iterations"]
+        rows.append(
+            [
+                f"`{results.recipe}`",
+                "trained" if results.weights_trained else "kept",
+                *(signed(difference(results, name), 3) for name in BENCHMARKS),
+                f"{mean_difference(results).psnr:+.3f}",
+                str(results.max_distinct_codes),
+                f"{results.bytes:,}",
+                "" if seconds is None else f"{seconds:.0f}",
+                "" if iterations is None else f"{iterations:,}",
+            ]
+        )
+    heading = ["recipe", "weights", *BENCHMARKS, "mean, dB", "codes", "bytes", "CPU s", "iterations"]
+    return table(heading, rows, left=2)
+
+
+def pictures(better: Results, worse: Results, metric: str) -> list[float]:
+    """Return the benchmarks' pictures: one recipe's PSNR or SSIM less the other's.
+
+    Raises:
+        CompSRTError: the two were judged on different pictures.
+    """
+    values = []
+    for name in BENCHMARKS:
+        ours, theirs = better.datasets[name].per_image, worse.datasets[name].per_image
+        if ours.keys() != theirs.keys():
+            raise CompSRTError(f"{better.name} and {worse.name} were judged on different pictures of {name}")
+        values += [getattr(ours[image].quantized, metric) - getattr(theirs[image].quantized, metric) for image in ours]
+    return values
+
+
+def significance_table(by_recipe: dict[int, dict[str, Results]]) -> Table:
+    """Return the paired tests of `CLAIMS` over pictures, for PSNR and SSIM.
+
+    Args:
+        by_recipe: bits -> recipe -> result, all of one scale and one budget of calibration.
+    """
+    asked = [
+        (bits, better, worse)
+        for bits, found in sorted(by_recipe.items())
+        for better, worse in CLAIMS
+        if better in found and worse in found
+    ]
+    tests: dict[str, list[Paired]] = {
+        metric: [
+            paired(pictures(by_recipe[bits][better], by_recipe[bits][worse], metric)) for bits, better, worse in asked
+        ]
+        for metric in ("psnr", "ssim")
+    }
+    corrected = holm([test.wilcoxon_p for metric in tests for test in tests[metric]])
+    p_values = {"psnr": corrected[: len(asked)], "ssim": corrected[len(asked) :]}
+    rows = []
+    for index, (bits, better, worse) in enumerate(asked):
+        cells = [f"{bits}", f"`{better}` > `{worse}`", str(tests["psnr"][index].pairs)]
+        for metric, decimals in (("psnr", 3), ("ssim", 4)):
+            test = tests[metric][index]
+            low, high = test.interval
+            cells += [
+                f"{test.mean:+.{decimals}f} [{low:+.{decimals}f}, {high:+.{decimals}f}]",
+                "" if test.d_z is None else f"{test.d_z:.2f}",
+                p_text(p_values[metric][index]),
+            ]
+        rows.append(cells)
+    return table(["bits", "claim", "pictures", "PSNR, dB", "d_z", "p", "SSIM", "d_z", "p"], rows, left=2)
+
+
+def p_text(p: float) -> str:
+    """Return a p value with as much of it as means something.
+
+    >>> p_text(0.21), p_text(0.0004), p_text(3e-19)
+    ('0.21', '4e-04', '< 1e-10')
+    """
+    if p < 1e-10:
+        return "< 1e-10"
+    return f"{p:.2f}" if p >= 0.01 else f"{p:.0e}"
+
+
+def published_table(ours: Sequence[Results], scale: int) -> Table:
+    """Return published figures of SwinIR-light at one scale and ours, each with the difference to its own teacher."""
+    rows = published_for(scale, {4, 3, 2})
+    (full,) = (row.scores for row in rows if row.method == "SwinIR-light")
+    lines = [["32", "SwinIR-light, official", "published", *(absolute(full[name]) for name in BENCHMARKS)]]
+    means = {name: ours[0].datasets[name].mean.teacher for name in BENCHMARKS}
+    lines.append(["32", "SwinIR-light, bundled", "here", *(absolute(means[name]) for name in BENCHMARKS)])
+    for bits in (4, 3, 2):
+        for row in rows:
+            if row.bits == bits:
+                cells = [both(row.scores[name], minus(row.scores[name], full[name])) for name in BENCHMARKS]
+                lines.append([f"{bits}", row.method + " †" * bool(row.footnote), "published", *cells])
+        for results in sorted((r for r in ours if r.bits == bits), key=lambda r: mean_difference(r).psnr):
+            cells = [both(results.datasets[n].mean.quantized, difference(results, n)) for n in BENCHMARKS]
+            lines.append([f"{bits}", f"`{results.recipe}`{budget(results)}", "here", *cells])
+    notes = [f"† {row.method}, {row.bits} bits: {row.footnote}" for row in rows if row.footnote]
+    return [*table(["bits", "method", "whose", *BENCHMARKS], lines, left=3), *([""] if notes else []), *notes]
+
+
+def budget(results: Results) -> str:
+    """Return for how long a network was calibrated, where that is said."""
+    took = results.extra["calibration"]
+    if took["cpu_seconds"] is not None:
+        return f", {took['cpu_seconds']:.0f} CPU s"
+    return "" if took["iterations"] is None else f", {took['iterations']:,} iterations"
+
+
+def minus(a: Score, b: Score) -> Score:
+    """Return the difference of two scores."""
+    return Score(a.psnr - b.psnr, (a.ssim or 0) - (b.ssim or 0))
+
+
+def both(score: Score, less: Score) -> str:
+    """Return a score and its difference to full precision."""
+    return f"{absolute(score)} ({signed(less)})"
+
+
+def worst_table(found: Sequence[Results], count: int = 3) -> Table:
+    """Return each network's benchmark pictures with the largest loss of PSNR against full precision."""
+    rows = []
+    for results in found:
+        losses = [
+            (scores.quantized.psnr - scores.teacher.psnr, f"{name}, {image}", scores)
+            for name in BENCHMARKS
+            for image, scores in results.datasets[name].per_image.items()
+            if scores.teacher is not None
+        ]
+        for loss, picture, scores in sorted(losses, key=lambda found: found[0])[:count]:
+            cells = [picture, absolute(scores.teacher), absolute(scores.quantized), f"{loss:+.2f}"]
+            rows.append([f"{results.bits} bits", *cells])
+    return table(["x4", "picture", "full precision", "quantized", "loss, dB"], rows, left=2)
+
+
+def latency_table(found: Sequence[dict[str, Any]]) -> Table:
+    """Return processor time of each way to run each network, and how many times faster than eager the engine is."""
+    labels = list(found[0]["processor_ms"])
+    rows = []
+    for one in found:
+        spent = one["processor_ms"]
+        faster = f"{spent[labels[0]] / spent[labels[-1]]:.1f}"
+        rows.append([f"`{one['name']}`", *(f"{spent[label]:.0f}" for label in labels), faster])
+    return table(["network", *labels, "eager / engine"], rows)
+
+
+def source_table(found: Sequence[Results]) -> Table:
+    """Return where every figure comes from: file, day, runner, hashes, versions, command."""
+    rows = []
+    for results in found:
+        versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+        checkpoint, teacher = results.files["checkpoint"], results.files["teacher"]
+        rows.append(
+            [
+                f"`{results.name}`",
+                results.extra["date"],
+                results.extra["runner"],
+                f"`{checkpoint.sha256[:12]}`",
+                f"`{teacher.sha256[:12]}`",
+                versions,
+                f"`{results.extra['command']}`",
+            ]
+        )
+    return table(["result", "date", "run by", "file", "teacher", "versions", "command"], rows, left=7)

@@ -1,0 +1,82 @@
+"""docs/results.md and README.md say what the result files say, and the result files are of today's bundled networks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import make_results  # noqa: E402
+import results_tables  # noqa: E402
+
+from compsrt_plugin.errors import CompSRTError  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def found() -> make_results.Found:
+    return make_results.Found(make_results.FOLDER)
+
+
+@pytest.mark.parametrize("page", make_results.PAGES, ids=lambda page: page.name)
+def test_a_page_is_in_step_with_the_result_files(page: Path, found: make_results.Found):
+    text = page.read_text(encoding="utf-8")
+    assert make_results.filled(text, found) == text
+
+
+def test_a_changed_figure_puts_a_page_out_of_step(found: make_results.Found):
+    text = (make_results.ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    changed = text.replace("| 3 bits |", "| 3 bits | 99.99 / 0.9999 |", 1)
+    assert changed != text
+    assert make_results.filled(changed, found) == text
+
+
+def test_every_bundled_network_at_x4_is_judged_on_every_benchmark(found: make_results.Found):
+    assert [results.bits for results in found.of_scale(4)] == [2, 3, 4]
+    for results in found.of_scale(4):
+        counts = {name: len(scores.per_image) for name, scores in results.datasets.items()}
+        assert counts == {"Demo": 4, "Set5": 5, "Set14": 14, "B100": 100}
+
+
+def test_results_say_how_they_were_made_and_no_more_of_the_machine(found: make_results.Found):
+    for results in found.all:
+        assert {"command", "date", "runner", "calibration"} <= results.extra.keys()
+        assert results.versions.keys() == {"python", "torch", "basicsr", "compsrt_plugin"}
+        assert all("/" not in record.path for record in results.files.values())
+        assert results.codes == "paper" or not results.over_limit
+
+
+def test_a_result_of_another_file_than_the_bundled_one_is_refused(tmp_path: Path):
+    shutil.copy(make_results.FOLDER / "compsrt_x4_3bit.json", tmp_path)
+    path = tmp_path / "compsrt_x4_3bit.json"
+    content = json.loads(path.read_text())
+    content["files"]["checkpoint"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(content))
+    with pytest.raises(CompSRTError, match="compsrt_x4_3bit: the result is of another file than the bundled one"):
+        make_results.Found(tmp_path)
+
+
+def test_a_block_of_an_unknown_name_is_refused(found: make_results.Found):
+    with pytest.raises(CompSRTError, match="no block is called 'bundeld-x4'"):
+        make_results.filled("<!-- begin bundeld-x4 --><!-- end bundeld-x4 -->", found)
+
+
+def test_recipes_judged_on_other_pictures_are_not_compared(found: make_results.Found):
+    ours, other = found.bundled["compsrt_x4_3bit"], found.bundled["compsrt_x4_2bit"]
+    assert len(results_tables.pictures(ours, other, "psnr")) == 119
+    less = make_results.read_results(make_results.FOLDER / "compsrt_x4_2bit.json")
+    del less.datasets["Set14"].per_image["baboon.png"]
+    with pytest.raises(CompSRTError, match="judged on different pictures of Set14"):
+        results_tables.pictures(ours, less, "psnr")
+
+
+def test_a_difference_is_the_quantized_network_less_its_teacher(found: make_results.Found):
+    results = found.bundled["compsrt_x4_3bit"]
+    pictures = results.datasets["Set5"].per_image.values()
+    losses = [scores.quantized.psnr - scores.teacher.psnr for scores in pictures if scores.teacher]
+    assert results_tables.difference(results, "Set5").psnr == pytest.approx(sum(losses) / 5)
