@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -78,12 +79,12 @@ def _by_name(blocks: Blocks, scale: int) -> dict[str, dict[str, Any]]:
 
 def _make(block: Mapping[str, Any], needed: bool) -> Dataset[Any] | None:
     """Make a data set; None where it is not on this machine and not `needed`."""
-    from basicsr.data import build_dataset
+    from basicsr.utils.registry import DATASET_REGISTRY
 
     ours = block["type"] == "CompSRTPairedDataset"
     options = {**block, "phase": block["phase"].split("_")[0], **({"strict_data": True} if ours else {})}
     try:
-        return build_dataset(options)
+        return DATASET_REGISTRY.get(block["type"])(copy.deepcopy(options))
     except MissingDataError:
         if needed:
             raise

@@ -48,12 +48,10 @@ def gather(sources: Sequence[Source], wanted: Sequence[str], folder: Path) -> Ga
     sets = find_sets(sources, settings.scale, wanted if runs else ())
     keys = _same_pictures(sources, sets)
     originals = write_originals({name: dataset for name, dataset in sets.items() if _has(keys, name)}, folder)
-    judged = judge(sources, sets, settings, folder)
-    entries = [
-        judged[source.name] if source.load is not None else read_folder(source, originals, settings)
-        for source in sources
-    ]
-    return Gathered(entries, settings, originals, keys)
+    # folders first: what is wrong with their pictures is found before a network runs
+    entries = {source.name: read_folder(source, originals, settings) for source in sources if source.load is None}
+    entries |= judge(sources, sets, settings, folder)
+    return Gathered([entries[source.name] for source in sources], settings, originals, keys)
 
 
 def _only(source: Source, wanted: Sequence[str]) -> Source:
