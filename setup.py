@@ -32,6 +32,7 @@ ONNX = [
     "onnxruntime",  # runs what was exported
 ]
 
+BROWSER = "selenium"  # drives the browser in which the pages of `basicsr compare` are tested
 FUZZING = "atheris; platform_system == 'Linux' and platform_machine == 'x86_64'"  # benchmarks/fuzz; no other wheels
 
 # the engine: one file per level of instructions, chosen at run time
@@ -121,7 +122,7 @@ setup(
         "tqdm",  # progress bars
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", FUZZING, *ONNX, *ZOO],
+        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", BROWSER, FUZZING, *ONNX, *ZOO],
         "onnx": ONNX,
         "zoo": ZOO,
     },

@@ -146,10 +146,10 @@ def test_the_focus_of_the_slider_is_seen(opened: Any) -> None:
 
 
 def test_tables_sort_numbers_by_size_and_texts_by_their_numbers(opened: Any) -> None:
-    assert sort_by(opened, "three") == "ascending"
-    assert texts(opened, "#scores tbody td:nth-child(4)") == ["10.25", "29.00", "31.00", "32.50"]
-    assert sort_by(opened, "three") == "descending"
-    assert texts(opened, "#scores tbody td:nth-child(4)") == ["32.50", "31.00", "29.00", "10.25"]
+    assert sort_by(opened, "two <b>") == "ascending"
+    assert texts(opened, "#scores tbody td:nth-child(3)") == ["9.25", "28.00", "30.00", "31.50"]
+    assert sort_by(opened, "two <b>") == "descending"
+    assert texts(opened, "#scores tbody td:nth-child(3)") == ["31.50", "30.00", "28.00", "9.25"]
     assert sort_by(opened, "picture") == "ascending"
     order = texts(opened, "#scores tbody th")
     assert order.index("2.png") < order.index("10.png") and f"{HOSTILE}.png" in order
