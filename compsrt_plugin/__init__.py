@@ -21,6 +21,7 @@ __all__ = ["Upscaler", "load", "register"]
 CLASS_MODULES = (
     "compsrt_plugin.archs.compsrt_net_arch",
     "compsrt_plugin.archs.compsrt_swinir_arch",
+    "compsrt_plugin.archs.mambairv2_light_arch",
     "compsrt_plugin.data.paired_dataset",
     "compsrt_plugin.models.compsrt_model",
     "compsrt_plugin.models.teacher",

@@ -19,6 +19,25 @@ network_g:
   resi_connection: 1conv
 """
 
+MAMBAIRV2 = """\
+# MambaIRv2-light in CompSRTNet, which quantizes any class in ARCH_REGISTRY: linear layers, 1x1 convolutions and the
+# operands of attention; the selective scan stays in full precision
+network_g:
+  type: CompSRTNet
+  base:
+    type: MambaIRv2Light
+    upscale: $scale
+    embed_dim: 48
+    d_state: 8
+    depths: [5, 5, 5, 5]
+    num_heads: [4, 4, 4, 4]
+    window_size: 16
+    inner_rank: 32
+    num_tokens: 64
+    mlp_ratio: 1.
+  upscale: $scale
+"""
+
 QUANT = """\
 # how it is quantized: a named set of values, and anything that differs from it, for example
 #   activation: {bits: 4}                      # or transform, search, codes: see the recipes in the docs
@@ -30,7 +49,7 @@ quant:
 """
 
 TEST = """\
-# Test SwinIR-light x$scale, quantized to $bits bits:   basicsr test -opt $name.yml
+# Test $title x$scale, quantized to $bits bits:   basicsr test -opt $name.yml
 $checkpoint_note
 # general settings
 name: $name  # results go to results/$name
@@ -52,8 +71,8 @@ datasets:
 $benchmarks
 $network
 path:
-  pretrain_network_g: ~  # a packed checkpoint; ~: the one that comes with the package
-  pretrain_network_teacher: ~  # full-precision weights, for comparison; ~: those that come with the package
+  pretrain_network_g: ~  # a packed checkpoint$checkpoint_if_empty
+  pretrain_network_teacher: ~  # full-precision weights, for comparison; ~: $weights_if_empty
   strict_load_g: true
 
 # tile: {size: 256, overlap: 16}  # how large pictures are cut; without it only where memory would not suffice
@@ -88,12 +107,12 @@ BENCHMARK = """\
 NO_CHECKPOINT = """\
 #
 # No checkpoint for this file comes with the package. Make one first:
-#   basicsr train -opt $name.yml
+#   basicsr train -opt $name.yml$weights
 #   basicsr test -opt $name.yml --force_yml path:pretrain_network_g=experiments/$name/models/$name.safetensors
 """
 
 TRAIN = """\
-# Quantize SwinIR-light x$scale to $bits bits:   basicsr train -opt $name.yml
+# Quantize $title x$scale to $bits bits:   basicsr train -opt $name.yml$weights
 # The result is experiments/$name/models/$name.safetensors
 
 # general settings
@@ -133,7 +152,7 @@ $network
     patch_size: 64
 
 path:
-  pretrain_network_g: ~  # the full-precision weights to quantize; ~: those that come with the package
+  pretrain_network_g: ~  # the full-precision weights to quantize$start_if_empty
   strict_load_g: true
   resume_state: ~
 

@@ -1,4 +1,6 @@
-"""Writes the option files of `basicsr train` and `basicsr test`: 3 scales × 3 widths × 2 commands, and 3 teachers.
+"""Writes the option files of `basicsr train` and `basicsr test`.
+
+SwinIR-light has 3 scales × 3 widths × 2 commands and 3 teachers, MambaIRv2-light 3 widths × 2 commands at x4.
 
 `python -m compsrt_plugin.config.write_options` writes them into `options/`, `--check` compares only. The
 files differ in scale and bits alone, so they have one source; each is complete by itself.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
@@ -24,35 +27,76 @@ BODY = 4  # the scale whose teacher is trained first; the others begin with its 
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 
 
+@dataclass(frozen=True)
+class Network:
+    """What option files say of a network.
+
+    Attributes:
+        title: its name in prose.
+        prefix: what names of its files begin with.
+        block: template of `network_g`.
+        scales: at which there are files.
+        weights: file name of its full-precision weights; None: they come with the package.
+    """
+
+    title: str
+    prefix: str
+    block: str
+    scales: tuple[int, ...] = SCALES
+    weights: str | None = None
+
+
+NETWORKS = (
+    Network("SwinIR-light", "compsrt", templates.NETWORK),
+    Network("MambaIRv2-light", "compsrt_mambairv2", templates.MAMBAIRV2, (4,), "mambairv2_light_x4.pth"),
+)
+
+
 def option_texts() -> dict[str, str]:
     """Return every option file: path below `options/` -> text."""
     texts = {}
+    for network in NETWORKS:
+        for scale in network.scales:
+            for bits in BITS:
+                texts |= _quantized(network, scale, bits)
     body = f"swinir_light_x{BODY}_teacher"
     for scale in SCALES:
-        for bits in BITS:
-            name = f"compsrt_x{scale}_{bits}bit"
-            values: dict[str, object] = {"name": name, "scale": scale, "bits": bits, "gt_size": 32 * scale}
-            values |= {"val_freq": 150, "save_freq": 50, "lr": RATES[bits][0], "distill": RATES[bits][1]}
-            values |= _parts(values)
-            values["network"] = f"{values['network']}\n{Template(templates.QUANT).substitute(values)}"
-            values["benchmarks"] = "\n".join(
-                Template(templates.BENCHMARK).substitute(values, number=number, dataset=dataset)
-                for number, dataset in enumerate(BENCHMARKS, start=2)
-            )
-            note = "" if name in BUNDLED else Template(templates.NO_CHECKPOINT).substitute(values)
-            texts[f"test/{name}.yml"] = Template(templates.TEST).substitute(values, checkpoint_note=note)
-            texts[f"train/{name}.yml"] = Template(templates.TRAIN).substitute(values)
         name = f"swinir_light_x{scale}_teacher"
         start = "~" if scale == BODY else f"experiments/{body}/models/{body}.safetensors"
         values = {"name": name, "scale": scale, "gt_size": 64 * scale, "start": start}
         values |= {"val_freq": 500, "save_freq": 500}
-        texts[f"train/{name}.yml"] = Template(templates.TEACHER).substitute(values | _parts(values))
+        parts = _parts(values, templates.NETWORK)
+        texts[f"train/{name}.yml"] = Template(templates.TEACHER).substitute(values | parts)
     return texts
 
 
-def _parts(values: Mapping[str, object]) -> dict[str, str]:
+def _quantized(network: Network, scale: int, bits: int) -> dict[str, str]:
+    """Return the test file and the train file of a quantized network."""
+    name = f"{network.prefix}_x{scale}_{bits}bit"
+    values: dict[str, object] = {"name": name, "title": network.title, "scale": scale, "bits": bits}
+    values |= {"gt_size": 32 * scale, "val_freq": 150, "save_freq": 50}
+    values |= {"lr": RATES[bits][0], "distill": RATES[bits][1]}
+    bundled = network.weights is None
+    values["weights"] = "" if bundled else f" --force_yml path:pretrain_network_g={network.weights}"
+    values["start_if_empty"] = "; ~: those that come with the package" if bundled else f", {network.weights}"
+    values["checkpoint_if_empty"] = "; ~: the one that comes with the package" if bundled else ""
+    values["weights_if_empty"] = "those that come with the package" if bundled else "none"
+    values |= _parts(values, network.block)
+    values["network"] = f"{values['network']}\n{Template(templates.QUANT).substitute(values)}"
+    values["benchmarks"] = "\n".join(
+        Template(templates.BENCHMARK).substitute(values, number=number, dataset=dataset)
+        for number, dataset in enumerate(BENCHMARKS, start=2)
+    )
+    note = "" if name in BUNDLED else Template(templates.NO_CHECKPOINT).substitute(values)
+    return {
+        f"test/{name}.yml": Template(templates.TEST).substitute(values, checkpoint_note=note),
+        f"train/{name}.yml": Template(templates.TRAIN).substitute(values),
+    }
+
+
+def _parts(values: Mapping[str, object], network: str) -> dict[str, str]:
     """Return the parts that several files have in common."""
-    parts = {"network": templates.NETWORK, "holdout": templates.HOLDOUT, "validation": templates.VALIDATION}
+    parts = {"network": network, "holdout": templates.HOLDOUT, "validation": templates.VALIDATION}
     return {name: Template(text).substitute(values) for name, text in parts.items()}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.utils.registry import ARCH_REGISTRY
+
 from compsrt_plugin import bundled
 from compsrt_plugin.checkpoint import Packed, is_packed, read_packed, weights_file
 from compsrt_plugin.checkpoint.container import EXPECTED as PACKED
@@ -31,7 +33,8 @@ def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, netwo
     given, foreign, own = paths.get("pretrain_network_g"), "base" in network_g, _own_file(network_g)
     if foreign and not given and (packed_bits is not None or own is None):
         what = "full-precision weights" if packed_bits is None else "packed network to test"
-        raise CompSRTError("path.pretrain_network_g is empty", allowed=f"the {what}: a path or an address")
+        hint = None if packed_bits is not None else _published(network_g)
+        raise CompSRTError("path.pretrain_network_g is empty", allowed=f"the {what}: a path or an address", hint=hint)
     if packed_bits is None:
         paths["pretrain_network_g"] = str(weights_file(given or own or bundled.teacher_path(scale)))
         return paths["pretrain_network_g"]
@@ -57,6 +60,13 @@ def asked_entry(opt: Mapping[str, Any]) -> str | None:
             f"network_g.base.param_key is {own}, path.param_key_g is {asked}", hint="leave one of the two out"
         )
     return own if asked is None else asked
+
+
+def _published(network_g: Mapping[str, Any]) -> str | None:
+    """Return where weights of the wrapped class are published, as its attribute `WEIGHTS` says; None if unknown."""
+    base = network_g.get("base")
+    name = base.get("type") if isinstance(base, Mapping) else None
+    return getattr(dict(iter(ARCH_REGISTRY)).get(name), "WEIGHTS", None)
 
 
 def _own_file(network_g: Mapping[str, Any]) -> str | None:

@@ -13,8 +13,8 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.upscaling.network import find_network
 
 
-def test_nine_files_are_installed_for_each_command_and_three_teachers() -> None:
-    assert {command: len(option_files(command)) for command in ("test", "train")} == {"test": 9, "train": 12}
+def test_twelve_files_are_installed_for_each_command_and_three_teachers() -> None:
+    assert {command: len(option_files(command)) for command in ("test", "train")} == {"test": 12, "train": 15}
 
 
 @pytest.mark.parametrize("name", ["compsrt_x4_3bit.yml", "compsrt_x4_3bit"])
