@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from compsrt_plugin import bundled
@@ -30,7 +31,7 @@ class PackedNetwork:
         path: of the file.
         packed: its contents.
         header: what it says about itself.
-        network: rebuilt from the two, weights as codes, in eval mode.
+        network: rebuilt from the two, weights as codes, in eval mode, on the CPU.
     """
 
     path: Path
@@ -53,7 +54,7 @@ def open_packed(path: str | Path) -> PackedNetwork:
 
 
 def build(header: Header, source: str | Path) -> nn.Module:
-    """Build the network that a header describes, quantizers off, with weights that mean nothing yet.
+    """Build the network that a header describes on the CPU, quantizers off, with weights that mean nothing yet.
 
     Raises:
         CompSRTError: it cannot be built; names `source`, the file.
@@ -69,7 +70,8 @@ def build(header: Header, source: str | Path) -> nn.Module:
 
     check_network(header.arch, header.scale, source)
     arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}
-    return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)
+    with torch.device("cpu"):  # whatever torch.set_default_device says
+        return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)
 
 
 def count_parameters(network: nn.Module) -> int:

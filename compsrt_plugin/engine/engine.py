@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compsrt_plugin.devices import example
 from compsrt_plugin.engine.describe import IN_ONE, blocks_of, check_network, describe_network
 from compsrt_plugin.engine.library import STAGES, level, library, missing
 from compsrt_plugin.errors import CompSRTError
@@ -150,7 +151,9 @@ def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:
     Returns:
         (b, c, h · scale, w · scale), float32, on the CPU, wherever the network is.
     """
-    x, features = (tensor.to(network.conv_last.weight) for tensor in (x, features))
+    place = example(network)  # no weight: the last layer may be frozen to codes
+    assert place is not None
+    x, features = x.to(place), features.to(place)
     mean = network.mean.type_as(x)
     with torch.no_grad():
         if network.upsampler == "pixelshuffle":

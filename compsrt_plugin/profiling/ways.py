@@ -118,7 +118,8 @@ def full_precision(source: PackedNetwork) -> nn.Module:
     from basicsr.utils.registry import ARCH_REGISTRY
 
     arguments: dict[str, Any] = {k: v for k, v in source.header.arch.items() if k not in ("type", "quant")}
-    network: nn.Module = ARCH_REGISTRY.get(source.header.arch["type"])(**arguments)
+    with torch.device("cpu"):  # as the network of the file is
+        network: nn.Module = ARCH_REGISTRY.get(source.header.arch["type"])(**arguments)
     fold_computed(network)
     network.load_state_dict(dense_state(source.network), strict=False)
     return network.eval().requires_grad_(False)

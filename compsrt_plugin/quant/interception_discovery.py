@@ -55,9 +55,17 @@ def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
         pictures: two inputs that differ in height and width.
 
     Raises:
-        CompSRTError: its code computes different products for different sizes, or it is converted already.
+        CompSRTError: a picture is no tensor, the network's code computes different products for different sizes, or it
+            is converted already.
     """
     refuse_converted(network)
+    for picture in pictures:
+        if not isinstance(picture, Tensor):
+            raise CompSRTError(
+                f"a picture is of the kind {type(picture).__name__}",
+                allowed="tensors, for a network whose input is one tensor",
+                hint="wrap a network of another kind in a module whose forward takes a tensor",
+            )
     first = run(network, pictures[0])
     second = run(network, pictures[1]) if first.calls else first  # the second tells of products alone
     same = [(call.module, call.index) for call in first.calls] == [(call.module, call.index) for call in second.calls]

@@ -64,7 +64,7 @@ def picture_that_is_a_broken_link(at: Place) -> None:
     at.lr.symlink_to("nowhere.png")
 
 
-@bad(r"LR/px4\.png is too small \(1×1 pixels\); allowed: at least 5×5, for SSIM at x4; remove it and HR/p\.png")
+@bad(r"LR/px4\.png is too small \(1×1 pixels\); allowed: at least 5×5, for SSIM at x4; move it and HR/p\.png to another folder")
 def picture_of_one_pixel(at: Place) -> None:
     at.save(at.hr, np.zeros((4, 4, 3), np.uint8))
     at.save(at.lr, np.zeros((1, 1, 3), np.uint8))
@@ -86,7 +86,7 @@ def names_that_do_not_match(at: Place) -> None:
     at.lr.rename("LR/px3.png")
 
 
-@bad(r"LR/qx4\.png has no HR partner in HR; .*remove it, or add its HR")
+@bad(r"LR/qx4\.png has no HR partner in HR; .*add its HR, or move it to another folder")
 def picture_left_over(at: Place) -> None:
     at.save(Path("LR/qx4.png"), np.zeros((10, 12, 3), np.uint8))
 
