@@ -12,7 +12,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -26,8 +26,8 @@ _kept_alive: list[Any] = []  # operator declarations, which go when their object
 
 def repair_torchvision() -> None:
     """Be ready for the import of torchvision, whoever writes it; calling it twice changes nothing."""
-    if not any(isinstance(finder, _BeforeTorchvision) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _BeforeTorchvision())
+    if not any(isinstance(finder, _Renamed) for finder in sys.meta_path):
+        sys.meta_path.insert(0, AroundImport("torchvision", before=define_missing_operators))
         sys.meta_path.append(_Renamed())
     torchvision = sys.modules.get("torchvision")
     if torchvision is not None and getattr(torchvision.__spec__, "_initializing", False):
@@ -64,16 +64,24 @@ def define_missing_operators() -> None:
     in_force["torchvision::nms"] = "torchvision's operators do not load beside this torch: declared empty"
 
 
-class _BeforeTorchvision(importlib.abc.MetaPathFinder):
-    """Comes first: has the operators defined before torchvision's own code runs."""
+class AroundImport(importlib.abc.MetaPathFinder):
+    """Comes first on `sys.meta_path`: calls functions before and after a package's own code runs.
 
-    def __init__(self) -> None:
+    Args:
+        name: of the package.
+        before: called when the package was found.
+        after: called when its code has run; None: nothing.
+    """
+
+    def __init__(self, name: str, before: Callable[[], object], after: Callable[[], object] | None = None) -> None:
+        self.name, self._before, self._after = name, before, after
         self._looking = False  # the real search goes through this finder again
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != "torchvision" or self._looking:
+        """Return the package's own spec, with the functions around its loader's work; None for other names."""
+        if fullname != self.name or self._looking:
             return None
         self._looking = True
         try:
@@ -84,8 +92,10 @@ class _BeforeTorchvision(importlib.abc.MetaPathFinder):
             execute = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                define_missing_operators()
+                self._before()
                 execute(module)
+                if self._after is not None:
+                    self._after()
 
             spec.loader.exec_module = exec_module
         return spec

@@ -8,14 +8,12 @@ nothing.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.metadata
 import importlib.util
 import logging
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -77,7 +75,15 @@ def on_basicsr_import(callback: Callable[[], None]) -> None:
     if "basicsr" in sys.modules:
         callback()
     else:
-        sys.meta_path.insert(0, _ImportHook(callback))
+        import compsrt_plugin_startup  # not above: in a source folder it is found only after that has been prepared
+
+        def after() -> None:
+            if _checking:
+                _waiting.append(callback)
+            else:
+                callback()
+
+        sys.meta_path.insert(0, compsrt_plugin_startup.AroundImport("basicsr", _prepare_import, after))
 
 
 def register_once(registry: Any) -> Callable[[C], C]:
@@ -147,36 +153,6 @@ def _way_out(place: str) -> str:
         return f"take {Path(place).parent} off the Python path (or start from another folder), then {install}"
     owners = importlib.metadata.packages_distributions().get("basicsr", ["basicsr"])
     return f"pip uninstall -y {' '.join(sorted(set(owners)))}, then {install}"
-
-
-class _ImportHook(importlib.abc.MetaPathFinder):
-    """Sits in front of the import of `basicsr`: repairs before it, a callback after it."""
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback = callback
-        self._looking = False  # the real search goes through this finder again
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if fullname != "basicsr" or self._looking:
-            return None
-        self._looking = True
-        try:
-            spec = importlib.util.find_spec(fullname)
-        finally:
-            self._looking = False
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                _prepare_import()
-                execute(module)
-                if _checking:
-                    _waiting.append(self._callback)
-                else:
-                    self._callback()
-
-            spec.loader.exec_module = exec_module
-        return spec
 
 
 def _prepare_import() -> None:

@@ -3,7 +3,7 @@
 `torch.device("other")` is torch's own slot for foreign devices (PrivateUse1), with one Python function behind every
 operator. Its tensors are wrappers that hold a tensor of the CPU. The values are real, so that whole commands run.
 
-An operator that gets tensors of both devices raises what CUDA raises. Reading the memory of its tensors raises too, and so
+An operator that gets tensors of both devices raises what CUDA raises. Reading the memory of its tensors raises too. So
 does an operator of this package, which has code for the CPU alone.
 """
 

@@ -102,7 +102,7 @@ def check_sizes(
         raise CompSRTError(
             f"the LR picture {lr} is too small ({_pixels(lr_size)})",
             allowed=f"at least {min_lr}×{min_lr}, for {'training crops' if exact else 'SSIM'} at x{scale}",
-            hint=f"move it and {hr} to another folder" + (", or lower gt_size (for bounds: patch_size)" if exact else ""),
+            hint=f"move it and {hr} elsewhere" + (", or lower gt_size (for bounds: patch_size)" if exact else ""),
         )
 
 
@@ -149,7 +149,8 @@ def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[
         pairs[partner] = (hr, lr_files[partner])
     for name, lr in lr_files.items():
         if name not in pairs:
-            raise CompSRTError(f"{lr} has no HR partner in {hr_dir}", allowed=rule, hint="add its HR, or move it to another folder")
+            hint = "add its HR, or move it to another folder"
+            raise CompSRTError(f"{lr} has no HR partner in {hr_dir}", allowed=rule, hint=hint)
     return list(pairs.values())
 
 

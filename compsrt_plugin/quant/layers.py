@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import fused
 from compsrt_plugin.quant.constants import ordinary
+from compsrt_plugin.quant.frozen_states import coded_as, refuse_other_codes
 from compsrt_plugin.quant.precision import in_full_precision
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, share_domain
 from compsrt_plugin.quant.spec import QuantSpec
@@ -158,7 +159,18 @@ class QuantizedLayer(nn.Module):
             self.weight = nn.Parameter(like.new_empty(self.weight_shape))
             self.weight_codes = self.weight_mask = self.weight_offset = None
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        about = getattr(destination, "_metadata", {}).get(prefix[:-1])  # torch's place for what is no tensor
+        if self.frozen and about is not None:
+            about["weight"] = coded_as(self.weight_quantizer.spec)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> None:
+        codes = state_dict.get(f"{prefix}weight_codes")
+        if codes is not None:
+            refuse_other_codes(f"{prefix}weight", codes, self.weight_quantizer.spec, local_metadata.get("weight"))
         self._decoded = self._kept = None
         self._take_layout(state_dict.keys(), prefix)
         if self.weight is not None and not self.frozen:
@@ -167,7 +179,7 @@ class QuantizedLayer(nn.Module):
                 given = state_dict.get(f"{prefix}{name}")
                 if getattr(self, name) is None and given is not None:
                     setattr(self, name, torch.ones_like(given, device=self.weight.device))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args, **kwargs)
 
 
 _Identity = tuple[Tensor, torch.dtype, torch.device, int]

@@ -64,7 +64,7 @@ def picture_that_is_a_broken_link(at: Place) -> None:
     at.lr.symlink_to("nowhere.png")
 
 
-@bad(r"LR/px4\.png is too small \(1×1 pixels\); allowed: at least 5×5, for SSIM at x4; move it and HR/p\.png to another folder")
+@bad(r"LR/px4\.png is too small \(1×1 pixels\); allowed: at least 5×5, for SSIM at x4; move it and HR/p\.png elsewhere")
 def picture_of_one_pixel(at: Place) -> None:
     at.save(at.hr, np.zeros((4, 4, 3), np.uint8))
     at.save(at.lr, np.zeros((1, 1, 3), np.uint8))

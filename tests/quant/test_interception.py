@@ -266,6 +266,12 @@ def test_code_that_depends_on_the_size_of_the_picture_is_refused_in_one_line():
         discover(Loop(), PICTURES)
 
 
+def test_pictures_that_are_no_tensors_are_refused_in_one_line():
+    plain = Attention("matmul")
+    with pytest.raises(CompSRTError, match="a picture is of the kind list; allowed: tensors"):
+        discover(plain, [[picture] for picture in PICTURES])
+
+
 def test_inner_modules_keep_their_products_to_themselves():
     class Outer(nn.Module):
         def __init__(self) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import (
     Mode,
     NetworkSpec,
@@ -107,3 +110,34 @@ def test_a_state_of_no_values_leaves_the_modes():
     network = calibrated().to("meta")
     network.load_state_dict(converted().to("meta").state_dict(), assign=True)
     assert modes(network) == {Mode.ON}
+
+
+def coded(bits: int, transform: str = "hadamard") -> nn.Module:
+    torch.manual_seed(0)
+    spec = QuantSpec(bits, transform)
+    network = convert(nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16)), NetworkSpec(spec, spec))
+    calibrate(network, [X])
+    return network
+
+
+@pytest.mark.parametrize("thawed", [True, False])
+@pytest.mark.parametrize(("other", "found"), [
+    ({"bits": 3}, "bits 3, this network's bits 4"), ({"bits": 8}, "bits 8, this network's bits 4"),
+    ({"bits": 4, "transform": "none"}, "transform none, this network's transform hadamard"),
+])  # fmt: skip
+def test_codes_of_another_spec_are_refused(tmp_path: Path, other: dict[str, Any], found: str, thawed: bool):
+    target = coded(4) if thawed else freeze(coded(4))
+    torch.save(freeze(coded(**other)).state_dict(), tmp_path / "state.pth")
+    state = torch.load(tmp_path / "state.pth", weights_only=True)
+    before = target(X)
+    with pytest.raises(CompSRTError, match=rf"codes of 0\.weight have {found}; convert") as error:
+        target.load_state_dict(state)
+    assert "\n" not in str(error.value)
+    assert torch.equal(target(X), before)
+
+
+def test_codes_that_do_not_fit_are_refused_where_the_state_says_nothing_of_bits():
+    state = dict(freeze(coded(4)).state_dict())  # a plain dictionary, as out of a safetensors file
+    with pytest.raises(CompSRTError, match=r"codes of 0\.weight have bits 4, this network's bits 3"):
+        coded(3).load_state_dict(state)
+    coded(4).load_state_dict(state)
