@@ -21,10 +21,10 @@ from typing import Any
 from results_tables import (
     BENCHMARKS,
     absolute,
-    bundled_table,
     difference,
     latency_table,
     mean_difference,
+    network_table,
     published_table,
     recipe_table,
     signed,
@@ -53,7 +53,8 @@ class Found:
 
     Attributes:
         bundled: of the files that come with the package, by name.
-        recipes: of x4, by bits and recipe, all calibrated for the same time.
+        recipes: of the bundled x4 teacher, by bits and recipe, all calibrated for the same time.
+        others: of other people's networks.
         latency: by name, as `latency.py` wrote them.
 
     Raises:
@@ -65,11 +66,12 @@ class Found:
         known = json.loads(MANIFEST.read_text(encoding="utf-8"))
         self.all = found
         self.bundled = {r.name: r for r in found if r.files["checkpoint"].path in known}
+        self.others = [r for r in found if r.files["teacher"].path not in known]
         self.recipes: dict[int, dict[str, Results]] = {}
         for results in found:
             if results.name in self.bundled:
                 check_hash(results.name, results.files["checkpoint"].sha256, known)
-            else:
+            elif results not in self.others:
                 self.recipes.setdefault(results.bits, {})[results.recipe] = results
         files = sorted((folder / "latency").glob("*.json"))
         self.latency = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
@@ -94,6 +96,7 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "demo": lambda: measured(demo, demo_network),
         "demo-file": lambda: measured(demo_file, demo_network),
         "widths": lambda: measured(widths, found.of_scale(4)),
+        "dat-light-x4": lambda: measured(network_table, found.others),
         "worst": lambda: measured(worst_table, found.of_scale(4)),
         "significance": lambda: measured(significance_table, found.recipes),
         "missing": lambda: [missing(found)],
@@ -105,7 +108,7 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
     for scale in (2, 3, 4):
         of_scale = found.of_scale(scale)
         beside = [*of_scale, *(r for of_bits in found.recipes.values() for r in of_bits.values() if r.scale == scale)]
-        made[f"bundled-x{scale}"] = partial(measured, bundled_table, of_scale)
+        made[f"bundled-x{scale}"] = partial(measured, network_table, of_scale)
         made[f"published-x{scale}"] = partial(measured, published_table, beside, scale)
     for bits in (2, 3, 4):
         made[f"recipes-{bits}"] = partial(measured, recipe_table, list(found.recipes.get(bits, {}).values()))

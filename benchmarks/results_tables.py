@@ -1,4 +1,4 @@
-"""Markdown tables of result files: bundled networks, recipes, significance, published figures, latency, sources."""
+"""Markdown tables of result files: networks, recipes, significance, published figures, latency, sources."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def absolute(score: Score | None) -> str:
     return "" if score is None else f"{score.psnr:.2f} / {score.ssim:.4f}"
 
 
-def bundled_table(found: Sequence[Results]) -> Table:
-    """Return one scale's bundled networks beside bicubic and full precision."""
+def network_table(found: Sequence[Results]) -> Table:
+    """Return the widths of one network at one scale, beside bicubic and full precision."""
     sets = list(found[0].datasets)
     means = {name: found[0].datasets[name].mean for name in sets}
     rows = [
