@@ -87,5 +87,5 @@ def shift_to(codes: Tensor, weight: Tensor, quantizer: Quantizer) -> Tensor:
     position = (weight - zero_point) / scale
     lowest = torch.where(codes == 0, -torch.inf, codes - REACH)
     highest = torch.where(codes == quantizer.spec.levels - 1, torch.inf, codes + REACH)
-    near = (position - codes).abs() <= 0.5
+    near = (position - codes).abs() < 0.5  # on a tie it may round to the other code
     return torch.where(near, 0.0, position.clamp(lowest, highest) - position) * scale

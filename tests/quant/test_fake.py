@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 import torch
 
 from compsrt_plugin.quant import Mode, Quantizer, QuantSpec
-from compsrt_plugin.quant.fake import StrictFakeQuantize, dequantize, integer_codes, paper_codes
+from compsrt_plugin.quant.fake import (
+    StrictFakeQuantize,
+    _clip,
+    dequantize,
+    integer_codes,
+    paper_codes,
+    paper_fake_quantize,
+    strict_fake_quantize,
+)
 
 FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "reference_quantizer.npz"
 CASES = [f"{i}" for i in range(18)]
@@ -155,3 +164,42 @@ def test_values_decode_from_codes_to_the_bit():
     assert torch.equal(
         StrictFakeQuantize.apply(x, scale, zero_point, 15), dequantize(codes.to(torch.uint8).float(), scale, zero_point)
     )
+
+
+def on_bounds(function: Callable[..., torch.Tensor]) -> list[float]:
+    """Return the gradients of x, lower and upper, each of the elements summed, where two elements are on the bounds."""
+    x, lower, upper = (torch.tensor(v, requires_grad=True) for v in ([-1.0, -0.3, 1.0], -1.0, 1.0))
+    (function(x, lower, upper) * torch.tensor([1.0, 10.0, 100.0])).sum().backward()
+    return [float(leaf.grad.sum()) for leaf in (x, lower, upper)]
+
+
+def test_an_element_on_a_bound_keeps_its_gradient_traced_or_not():
+    inside = torch.tensor([-0.5, 0.3, 0.5]), torch.tensor(-1.0), torch.tensor(1.0)
+    traced = torch.jit.trace(lambda x, lower, upper: _clip(x, lower, upper), inside)
+    assert on_bounds(_clip) == on_bounds(traced) == [111.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("codes", ["strict", "paper"])
+def test_what_is_traced_has_the_values_and_gradients_of_what_is_not(codes: str):
+    def compute(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor) -> torch.Tensor:
+        if codes == "strict":
+            return strict_fake_quantize(x, scale, zero_point, 7)
+        return paper_fake_quantize(x, zero_point, zero_point + 7 * scale, scale, zero_point)
+
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(40, generator=generator, dtype=torch.float64) * 3
+    scale, zero_point = (torch.tensor(v, dtype=torch.float64) for v in (0.4, -1.3))
+    found = []
+    for function in (compute, torch.jit.trace(compute, (x, scale, zero_point))):
+        leaves = [leaf.clone().requires_grad_() for leaf in (x, scale, zero_point)]
+        y = function(*leaves)
+        (y * torch.arange(1.0, 41.0)).sum().backward()
+        found.append([y.detach(), *(leaf.grad for leaf in leaves)])
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_without_a_tracer_nothing_of_the_size_of_x_is_kept_for_backward():
+    x = torch.randn(4, requires_grad=True)
+    assert "StrictFakeQuantize" in strict_fake_quantize(x, torch.tensor(0.4), torch.tensor(-1.0), 7).grad_fn.name()
+    assert "_Clip" in _clip(x, torch.tensor(-1.0), torch.tensor(1.0)).grad_fn.name()

@@ -35,7 +35,7 @@ def test_the_transform_equals_zero_padding_times_the_matrix(width: int):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.1)])
 def test_transform_and_inverse_give_the_tensor_back(width: int, dtype: torch.dtype, tolerance: float):
-    x = torch.randn(7, width).to(dtype)
+    x = torch.randn(7, 3, width).to(dtype)
     back = inverse_hadamard_transform(hadamard_transform(x), width)
     assert back.shape == x.shape and back.dtype == dtype
     assert torch.allclose(back, x, atol=tolerance, rtol=tolerance)
@@ -46,9 +46,10 @@ def test_the_transform_keeps_lengths_and_inner_products():
     assert torch.allclose(hadamard_transform(x) @ hadamard_transform(y).T, x @ y.T, atol=1e-12)
 
 
-@pytest.mark.parametrize("width", [16, 64])
+@pytest.mark.parametrize("width", [10, 16, 60, 64])
 def test_rows_that_sum_to_one_need_no_first_coefficient(width: int):
-    rows = torch.randn(5, width, dtype=torch.float64).softmax(-1)
+    rows = torch.randn(5, 3, width, dtype=torch.float64).softmax(-1)
     coefficients = softmax_transform(rows)
-    assert coefficients.shape == (5, width - 1)
+    assert coefficients.shape == (5, 3, padded_width(width) - 1)
+    assert torch.allclose(coefficients, hadamard_transform(rows)[..., 1:], atol=1e-12)
     assert torch.allclose(inverse_softmax_transform(coefficients, width), rows, atol=1e-12)

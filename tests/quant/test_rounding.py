@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.quant import QuantLinear, QuantSpec, calibrate, convert, freeze, set_mode
+from compsrt_plugin.quant import Quantizer, QuantLinear, QuantSpec, calibrate, convert, freeze, set_mode
 from compsrt_plugin.quant.quantizer import Mode
 from compsrt_plugin.quant.rounding import gptq_codes, round_compensated, shift_to
 from compsrt_plugin.quant.spec import NetworkSpec
@@ -65,6 +65,22 @@ def test_a_weight_is_shifted_to_its_codes_and_no_further():
     scale = quantizer.scale_and_zero_point()[0].detach().double()
     position = (weight + layer.weight_shift - quantizer.scale_and_zero_point()[1]) / scale
     assert ((position - codes).abs()[~same] - 0.49).clamp_min(0).max() < 1e-3
+
+
+def test_a_weight_on_a_tie_is_shifted_to_either_code():
+    quantizer = Quantizer(QuantSpec(3, "none", scalar_decomposition=False))
+    quantizer.set_bounds(0.0, 7.0)  # codes are the values
+    weight = torch.tensor([[2.5, 2.5, 3.5, 3.5]], dtype=torch.float64)
+    codes = torch.tensor([[2.0, 3.0, 3.0, 4.0]], dtype=torch.float64)
+    assert torch.equal(quantizer.codes((weight + shift_to(codes, weight, quantizer)).float()).double(), codes)
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e-3, 1e4])
+def test_codes_do_not_depend_on_the_unit_of_the_inputs(unit: float):
+    layer = layer_of()
+    weight, gram = layer.weight_quantizer.transform(layer.weight_matrix()).detach().double(), gram_of(layer)
+    wanted = gptq_codes(weight, layer.weight_quantizer, gram)
+    assert torch.equal(gptq_codes(weight, layer.weight_quantizer, gram * unit), wanted)
 
 
 def test_uncorrelated_inputs_leave_the_nearest_codes():

@@ -39,6 +39,16 @@ def test_rows_are_searched_one_by_one(name: str, bits: int) -> None:
     torch.testing.assert_close(torch.cat([lower, upper], 1), expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("name", BOUND_SEARCHES)
+def test_a_row_of_which_few_values_differ_has_the_bounds_that_it_gets_alone(name: str, sign: int) -> None:
+    rows = torch.full((2, 400), 0.5)
+    rows[0, 7] = 0.5 + sign  # both percentiles are 0.5
+    found = torch.cat(search_rows(rows, name, 3), 1)
+    torch.testing.assert_close(found, torch.tensor([alone(row, name, 3) for row in rows]), rtol=1e-6, atol=0)
+    assert found[0, 1] - found[0, 0] > 0.4
+
+
 @pytest.mark.parametrize("name", BOUND_SEARCHES)
 def test_weights_that_are_masked_do_not_count(name: str) -> None:
     rows, mask = weight(), torch.rand(90, 64) < 0.3
