@@ -94,6 +94,6 @@ def test_every_command_sets_up_its_process_before_anything_is_imported(monkeypat
     monkeypatch.setattr(allocator, "keep_freed_memory", lambda: order.append("allocator"))
     monkeypatch.setattr(threads, "fit_to_system", lambda: order.append("threads"))
     monkeypatch.setattr(cli.importlib, "import_module", lambda name: order.append(name) or sys.exit(3))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="3"):
         cli.main(["upscale"])
     assert order == ["allocator", "threads", "compsrt_plugin.commands.upscale"]

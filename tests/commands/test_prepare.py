@@ -119,8 +119,9 @@ def test_a_name_that_no_lmdb_key_can_be_is_refused_before_anything_is_made(hr, t
 
 
 def test_help_teaches_with_examples(capsys):
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as end:
         prepared("--help")
+    assert end.value.code == 0
     text = capsys.readouterr().out
     assert "basicsr prepare --hr datasets/Set5/HR --scales 2 3 4 --out datasets/Set5" in text
     assert "dataroot_lq: datasets/DF2K/LR_bicubic_X4.lmdb" in text

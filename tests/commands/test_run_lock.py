@@ -68,9 +68,16 @@ def test_nothing_is_left_of_a_lock(tmp_path: Path) -> None:
 
 
 def test_a_file_system_without_locks_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    asked: list[int] = []
+
+    def refuse(descriptor: int, *_: object) -> None:
+        asked.append(descriptor)
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr("compsrt_plugin.commands.run_lock.fcntl.lockf", refuse)
-    with run_lock(tmp_path / "run"):
-        pass
+    for _ in range(2):
+        with run_lock(tmp_path / "run"):
+            assert asked and os.fstat(asked[-1])
+    assert len(asked) == 2 and list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError):
+        os.fstat(asked[-1])  # it is closed

@@ -170,9 +170,10 @@ def test_a_run_stopped_between_two_held_out_sets_judges_both_and_tells_each_once
             os.kill(os.getpid(), signal.SIGTERM)
         return judge(self, dataset, *args)
 
-    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as end:
         patched.setattr(Judge, "judge", stop)
         train(folder, **sets)
+    assert end.value.code == 128 + signal.SIGTERM
     assert train(folder, "--auto_resume", **sets) == 0
     (state,) = [read_state(folder / "experiments" / "tiny" / "training_states" / "0.state")]
     names = [(name, image) for name, image, *_ in state["before"]]

@@ -133,12 +133,12 @@ def test_every_kind_of_quantizer_is_the_same(tmp_path, quant):
 
 
 def test_inputs_of_convolutions_are_quantized_there_too(tmp_path):
-    """At 3 bits every pixel shows it; one code that falls on the other side of a boundary moves 3 x 3 pixels."""
+    """At 3 bits every pixel shows it."""
     lq = pictures(2, 24, 24)
     sources = [packed(network(quant={"conv_input_bits": bits}), tmp_path) for bits in (3, None)]
     ours, plain = (grey_levels(simulated(source.network, lq, 4)) for source in sources)
     theirs = grey_levels(exported(sources[0], tmp_path).run(None, {"lq": lq.numpy()})[0])
-    assert (np.abs(theirs - ours) <= 1).mean() > 0.99
+    assert np.abs(theirs - ours).max() <= 1
     assert (np.abs(plain - ours) <= 1).mean() < 0.5
 
 

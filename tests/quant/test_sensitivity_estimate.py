@@ -102,7 +102,7 @@ def test_the_network_is_as_it_was_afterwards(network: nn.Module) -> None:
 
 
 def test_an_error_on_the_way_leaves_the_network_as_it_was(network: nn.Module) -> None:
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="channels"):
         output_errors(network, [torch.rand(1, 5, 12, 12)])
     assert all(q.mode is Mode.ON and not q._forward_hooks for _, q in named_quantizers(network))
 

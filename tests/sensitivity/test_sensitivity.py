@@ -65,7 +65,7 @@ def test_the_network_is_left_as_it_was():
     next(q for _, q in named_quantizers(net)).mode = Mode.OFF
     net.train()
     modes = [q.mode for _, q in named_quantizers(net)]
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         found_in(net, torch.randn(8, 5))
     found_in(net)
     assert [q.mode for _, q in named_quantizers(net)] == modes
@@ -87,7 +87,7 @@ def test_the_estimate_leaves_the_network_as_it_was():
     next(q for _, q in named_quantizers(net)).mode = Mode.OFF
     net.train()
     modes = [q.mode for _, q in named_quantizers(net)]
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         estimate(net, torch.randn(8, 5), "of the wrong width")
     estimate(net, X, "random numbers")
     assert [q.mode for _, q in named_quantizers(net)] == modes
