@@ -13,12 +13,22 @@ PYTHONS = runpy.run_path("compsrt_plugin/pythons.py")  # not imported: the packa
 # required, as in CI, a part that does not compile is an error.
 OPTIONAL = os.environ.get("COMPSRT_COMPILED") != "required"
 
+# Under sanitizers AVX-512 code takes minutes to compile at -O3.
+SANITIZED = "-fsanitize" in os.environ.get("CXXFLAGS", "")
+
 KERNELS = Extension(
     "compsrt_plugin.native._kernels",
     sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.c*")),
     depends=sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.[hi]*")),
     # no contraction: a multiply-add rounded once would give other codes than torch; -O3 compiles five times as long
-    extra_compile_args=["-std=c++17", "-O2", "-g0", "-ffp-contract=off", "-fopenmp", "-Wno-psabi"],
+    extra_compile_args=[
+        "-std=c++17",
+        "-O1" if SANITIZED else "-O2",
+        "-g0",
+        "-ffp-contract=off",
+        "-fopenmp",
+        "-Wno-psabi",
+    ],
     extra_link_args=["-fopenmp"],
     optional=OPTIONAL,
 )
@@ -40,7 +50,14 @@ ENGINE = Extension(
     "compsrt_plugin.engine._engine",
     sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.cpp")),
     depends=sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.[hi]*")),
-    extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-Wno-psabi", "-pthread"],
+    extra_compile_args=[
+        "-std=c++17",
+        "-O1" if SANITIZED else "-O3",
+        "-g0",
+        "-fvisibility=hidden",
+        "-Wno-psabi",
+        "-pthread",
+    ],
     extra_link_args=["-pthread"],
     language="c++",
     optional=OPTIONAL,
