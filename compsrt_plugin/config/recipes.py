@@ -127,7 +127,7 @@ class QuantOptions:
         rounding: how codes of linear weights are picked once bounds are searched, `nearest` or `gptq`.
         equalization: whether norms shift and scale the inputs of linear layers, see `quant.equalization`.
         bias_correction: whether the last bias takes off the output's mean error.
-        guard: which share of the output's error one activation may make before it gets more bits; None: any.
+        guard: how much of the output's error one activation may make before it gets more bits; None: any part.
     """
 
     recipe: str

@@ -144,13 +144,14 @@ class GuardBlock(Block):
     """`quant.guard`: more bits for activations whose quantization would make too much of the output's error.
 
     Attributes:
-        share: of the output's error, estimated on calibration patches, that one activation may make.
+        times_mean: how many times the mean of all activations' errors one of them may make; errors are parts of the
+            output's error, estimated on calibration patches.
         bits: the most that an activation may get.
     """
 
     where = "quant.guard"
 
-    share: float = option(0.05, number(0, below=1, above=True))
+    times_mean: float = option(2.0, number(1))
     bits: int = option(8, whole(MIN_BITS, MAX_BITS))
 
 
@@ -196,8 +197,8 @@ class QuantBlock(Block):
             `recipe` leaves it to the recipe.
         bias_correction: take the mean error of the output on calibration patches off the last layer's bias, after the
             bound search and of every candidate for the result; `recipe` leaves it to the recipe.
-        guard: give more bits to activations that stand out by their share of the output's error, once bounds are
-            searched: `{share: 0.05, bits: 8}`; null gives none, `recipe` leaves it to the recipe.
+        guard: give more bits to activations that stand out by their part in the output's error, once bounds are
+            searched: `{times_mean: 2, bits: 8}`; null gives none, `recipe` leaves it to the recipe.
         overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later ones win.
         calibration: the pictures on which bounds are searched.
     """

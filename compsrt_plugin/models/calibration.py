@@ -24,8 +24,8 @@ from compsrt_plugin.quant.rounding import round_compensated
 from compsrt_plugin.quant.sensitivity import give_bits, output_errors, raised_bits
 from compsrt_plugin.terminal import progress
 
-GUARDED_PATCHES = 4
-"""So many calibration patches tell which activations stand out; each takes a forward and two backward passes."""
+GUARDED_PATCHES, GUARD_PROJECTIONS = 4, 2
+"""Calibration patches that tell which activations stand out, and backward passes for each of them."""
 
 
 class CalibrationPatches:
@@ -131,13 +131,14 @@ def guard_activations(network: nn.Module, patches: CalibrationPatches, guard: Gu
     Returns:
         Name of each activation that got more bits -> its bits, by falling error.
     """
-    errors = output_errors(network, patches("guard", GUARDED_PATCHES))
+    errors = output_errors(network, patches("guard", GUARDED_PATCHES), GUARD_PROJECTIONS)
     quantizers = activation_quantizers(network)
-    raised = raised_bits(errors, {name: q.spec.bits for name, q in quantizers.items()}, guard.share, guard.bits)
+    raised = raised_bits(errors, {name: q.spec.bits for name, q in quantizers.items()}, guard.times_mean, guard.bits)
     logger, total = get_root_logger(), sum(errors.values())
     for name, bits in raised.items():
         before = quantizers[name].spec.bits
         logger.info(f"Guard: {name} makes {errors[name] / total:.1%} of the output's error: {bits} bits for {before}")
+    logger.info(f"Guard: {len(raised)} of {len(quantizers)} activations get more bits")
     if raised:
         give_bits(network, raised)
         search_bounds(network, patches)

@@ -3,10 +3,12 @@
     e_i = E_v (v · J_i d_i)^2 / N        d_i = Q(x_i) - x_i,   v random signs of the output's shape, N its size
 
 J_i d_i is the change of the output, to first order, if activation i alone is quantized, so that e_i is its mean
-square. One backward pass gives v · J_i d_i of every activation at once. Few v leave much noise in the square of one
-number; the sum of squares over vectors (tokens), E_v sum_t (g_t · d_t)^2 with g = J_i^T v, has far less of it, but
-misses what errors of different vectors add up to. The larger of the two is taken. (Ours. Held against quantizing one
-activation at a time: docs/calibration.md.)
+square. One backward pass gives v · J_i d_i of every activation at once, as g · d_i with g = J_i^T v.
+
+The square of one number is a noisy estimate. g · d_i is a sum over vectors (tokens), and what two vectors change of
+the output is nearly orthogonal unless they are close. So the sum is taken over groups of consecutive vectors, and the
+squares of these sums are added: many numbers instead of one. What distant vectors have in common is lost. Groups of
+several sizes are averaged. (Ours. Held against quantizing one activation at a time: docs/sensitivity.md.)
 """
 
 from __future__ import annotations
@@ -25,31 +27,26 @@ from compsrt_plugin.quant.convert import named_quantizers
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.surgery import evaluating
 
-PROJECTIONS = 2
-STANDS_OUT = 3.0  # times the mean: where there are few activations, each has a large share
+PROJECTIONS = 8
+GROUPS = (16, 64, 256, 1024)  # vectors of a group; 64 are the tokens of a window of 8 x 8
 
 
 class _Projected:
     """What the backward passes of one quantizer gave.
 
     Attributes:
-        of_vectors: sum over all passes of the sum over vectors of (g_t · d_t)^2.
-        of_tensors: sum over all passes of (g · d)^2.
+        squares: sum over all passes, and mean over the sizes of groups, of the sum over groups of (g · d)^2.
     """
 
     def __init__(self) -> None:
-        self.of_vectors = self.of_tensors = 0.0
-        self._dot = 0.0  # a quantizer may be used several times in a pass; its changes add up
+        self.squares = 0.0
 
     def add(self, dots: Tensor) -> None:
         """Take the dot products (...,) of gradient and change, one a vector."""
-        self.of_vectors += float(dots.square().sum())
-        self._dot += float(dots.sum())
-
-    def end_pass(self) -> None:
-        """Take the square of what came since the last call."""
-        self.of_tensors += self._dot**2
-        self._dot = 0.0
+        dots = dots.flatten()
+        for size in GROUPS:
+            groups = nn.functional.pad(dots, (0, -len(dots) % size)).view(-1, size)
+            self.squares += float(groups.sum(1).square().sum()) / len(GROUPS)
 
 
 class _Watch(torch.autograd.Function):
@@ -94,43 +91,37 @@ def output_errors(
                 signs = 2 * bits - 1  # drawn on the CPU: the same on every device
                 projected = (signs.to(output.device) * output).sum()
                 torch.autograd.grad(projected, x, retain_graph=number + 1 < projections)
-                for one in noted.values():
-                    one.end_pass()
             values += output.numel() * projections
-    return {name: max(one.of_vectors, one.of_tensors) / max(values, 1) for name, one in noted.items()}
+    return {name: one.squares / max(values, 1) for name, one in noted.items()}
 
 
-def raised_bits(errors: Mapping[str, float], bits: Mapping[str, int], share: float, most: int) -> dict[str, int]:
-    """Say which activations need more bits so that none makes more than its share of the output's error.
+def raised_bits(errors: Mapping[str, float], bits: Mapping[str, int], times_mean: float, most: int) -> dict[str, int]:
+    """Say which activations need more bits so that none makes more than some times the mean error.
 
-    Errors are taken to add up, and to fall by a factor of four with each bit. As long as the largest is above `share`
-    of what is left of the sum, and above three times the mean, its activation gets two more bits.
+    An error is taken to fall by a factor of four with each bit. As long as that of an activation is above `times_mean`
+    times the mean of all errors, as they were at first, it gets two more bits.
 
     Args:
         errors: of `output_errors`.
         bits: of each activation now.
-        share: of the sum that one activation may make, 0 to 1.
+        times_mean: how many times the mean error one activation may make.
         most: bits that an activation may get.
 
     Returns:
         Name -> bits of the activations that need more, by falling error.
 
-    >>> raised_bits({"a": 40.0, "b": 1.0, "c": 1.0, "d": 1.0}, dict.fromkeys("abcd", 4), share=0.4, most=8)
+    >>> raised_bits({"a": 40.0, "b": 1.0, "c": 1.0, "d": 1.0}, dict.fromkeys("abcd", 4), times_mean=2, most=8)
     {'a': 6}
     """
-    left, found = dict(errors), dict(bits)
-    share = max(share, STANDS_OUT / max(len(errors), 1))
-    while left:
-        name = max(left, key=lambda one: left[one])
-        if left[name] <= share * sum(left.values()):
-            break
-        wider = min(found[name] + 2, most)
-        if wider <= found[name]:
-            break  # nothing more can be given to the worst
-        left[name] /= 4.0 ** (wider - found[name])
-        found[name] = wider
-    raised = [name for name in bits if found[name] > bits[name]]
-    return {name: found[name] for name in sorted(raised, key=lambda one: -errors[one])}
+    limit = times_mean * sum(errors.values()) / max(len(errors), 1)
+    raised = {}
+    for name in sorted(errors, key=lambda one: -errors[one]):
+        error, wider = errors[name], bits[name]
+        while error > limit and wider < most:
+            error, wider = error / 4.0 ** min(2, most - wider), min(wider + 2, most)
+        if wider > bits[name]:
+            raised[name] = wider
+    return raised
 
 
 def give_bits(network: nn.Module, bits: Mapping[str, int]) -> None:

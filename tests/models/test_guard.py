@@ -18,7 +18,7 @@ from compsrt_plugin.quant import activation_quantizers, distinct_codes
 from . import tiny_run
 from .running import disturbed, packed, sha256, train
 
-GUARD = {"share": 0.1, "bits": 6}
+GUARD = {"times_mean": 1.5, "bits": 6}
 ALONE = {"train__total_iter": 0, "quant__guard": GUARD}
 
 
@@ -40,6 +40,7 @@ def test_what_stands_out_has_more_bits_in_file_log_and_table(folder: Path, capsy
     assert raised and set(raised.values()) <= {4, 6}
     for name in raised:
         assert f"Guard: {name} makes" in said.err
+    assert f"Guard: {len(raised)} of 20 activations get more bits" in said.err
     network = open_packed(packed(folder)).network
     found = {name: quantizer.spec.bits for name, quantizer in activation_quantizers(network).items()}
     assert {name: bits for name, bits in found.items() if bits != 2} == raised
@@ -84,9 +85,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(folder: Path):
 @pytest.mark.parametrize(
     ("guard", "says"),
     [
-        ({"share": 2}, "quant.guard.share"),
+        ({"times_mean": 0.5}, "quant.guard.times_mean"),
         ({"bits": 9}, "quant.guard.bits"),
-        ({"shares": 0.1}, "share"),
+        ({"times": 2}, "times_mean"),
         (True, "guard"),
     ],
 )
@@ -99,4 +100,4 @@ def test_plus_has_it_and_it_can_be_switched_off():
     assert resolve({"recipe": "plus"}).guard is not None
     assert resolve({"recipe": "plus", "guard": None}).guard is None
     assert resolve({"recipe": "compsrt"}).guard is None
-    assert resolve({"recipe": "compsrt", "guard": {"share": 0.2}}).guard.share == 0.2  # pyright: ignore
+    assert resolve({"recipe": "compsrt", "guard": {"times_mean": 3}}).guard.times_mean == 3  # pyright: ignore

@@ -113,26 +113,21 @@ def test_the_same_seed_gives_the_same_estimates(network: nn.Module) -> None:
 
 
 def test_bits_are_raised_until_nothing_stands_out() -> None:
-    errors = {"worst": 100.0, "bad": 10.0, **{f"usual{i}": 1.0 for i in range(30)}}
+    errors = {"bad": 10.0, "worst": 200.0, **{f"usual{i}": 1.0 for i in range(30)}}  # 7.5 in the mean
     bits = dict.fromkeys(errors, 3)
-    raised = raised_bits(errors, bits, share=0.1, most=8)
-    assert raised == {"worst": 7, "bad": 5}
-    left = {name: error / 4 ** (raised.get(name, 3) - 3) for name, error in errors.items()}
-    assert max(left.values()) <= 0.1 * sum(left.values())
+    raised = raised_bits(errors, bits, times_mean=1, most=8)
+    assert list(raised.items()) == [("worst", 7), ("bad", 5)]
+    assert raised_bits(errors, bits, times_mean=2, most=8) == {"worst": 5}
 
 
 def test_no_activation_gets_more_than_the_most_bits() -> None:
-    assert raised_bits({"a": 1.0, **dict.fromkeys("bcdef", 1e-9)}, dict.fromkeys("abcdef", 4), 0.05, most=6) == {"a": 6}
-
-
-def test_in_a_network_of_few_activations_a_usual_share_does_not_stand_out() -> None:
-    errors = {"a": 3.0, "b": 1.0, "c": 1.0, "d": 1.0}
-    assert raised_bits(errors, dict.fromkeys(errors, 4), share=0.05, most=8) == {}
-    assert raised_bits({**errors, "a": 20.0}, dict.fromkeys(errors, 4), share=0.05, most=8) == {"a": 6}
+    errors = {"a": 1.0, **dict.fromkeys("bcdef", 1e-9)}
+    for most in (4, 5, 6):
+        assert raised_bits(errors, dict.fromkeys(errors, 4), 1, most) == ({"a": most} if most > 4 else {})
 
 
 def test_where_nothing_stands_out_nothing_is_raised() -> None:
     errors = {str(i): 1.0 for i in range(30)}
-    assert raised_bits(errors, dict.fromkeys(errors, 4), share=0.05, most=8) == {}
-    assert raised_bits({}, {}, share=0.05, most=8) == {}
-    assert raised_bits({"a": 0.0}, {"a": 4}, share=0.05, most=8) == {}
+    assert raised_bits(errors, dict.fromkeys(errors, 4), times_mean=1.5, most=8) == {}
+    assert raised_bits({}, {}, times_mean=2, most=8) == {}
+    assert raised_bits({"a": 0.0}, {"a": 4}, times_mean=2, most=8) == {}
