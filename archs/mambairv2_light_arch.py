@@ -216,9 +216,10 @@ class SelfAttention(nn.Module):
         """
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
         bias = self.relative_position_bias_table[index].permute(2, 0, 1)
-        weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
+        weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        weights += bias  # in place: a product needs only its operands for backward, and the map is the largest tensor
         if mask is not None:
-            weights = weights + mask.unsqueeze(1)
+            weights += mask.unsqueeze(1)
         return self.proj((weights.softmax(-1) @ v).transpose(2, 3).flatten(3))
 
 
