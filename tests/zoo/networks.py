@@ -40,6 +40,8 @@ BASICSR: dict[str, dict[str, Any]] = {
                "num_heads": [2], "mlp_ratio": 2, "upsampler": "pixelshuffle", "resi_connection": "1conv"},
     "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_block": 1, "upscale": 4},
     "ReadsWeights": {"width": 16, "upscale": 4},
+    "MambaIRv2Light": {"embed_dim": 24, "depths": [2], "num_heads": [2], "window_size": 8, "num_tokens": 16,
+                       "inner_rank": 8, "upscale": 4},
     "RCAN": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 16, "num_group": 1, "num_block": 2, "squeeze_factor": 4,
              "upscale": 4},
 }  # fmt: skip
