@@ -66,11 +66,17 @@ def network_table(found: Sequence[Results]) -> Table:
     ]
     for results in sorted(found, key=lambda r: r.bits):
         scores = [absolute(results.datasets[name].mean.quantized) for name in sets]
-        ratio, codes = f"{results.float_bytes / results.bytes:.1f}", str(results.max_distinct_codes)
+        ratio, codes = f"{results.float_bytes / results.bytes:.1f}", codes_cell(results)
         rows.append(
             [f"{results.bits} bits", *scores, signed(mean_difference(results)), f"{results.bytes:,}", ratio, codes]
         )
     return table(["", *sets, "difference", "bytes", "times less", "codes"], rows)
+
+
+def codes_cell(results: Results) -> str:
+    """Return the most codes that a quantizer of the nominal width used, and how many activations have more bits."""
+    raised = sum(not name.endswith(".weight") for name in results.other_bits)
+    return str(results.max_distinct_codes) + (f" ({raised} wider)" if raised else "")
 
 
 def recipe_table(found: Sequence[Results]) -> Table:
@@ -85,7 +91,7 @@ def recipe_table(found: Sequence[Results]) -> Table:
                 "trained" if results.weights_trained else "kept",
                 *(signed(difference(results, name), 3) for name in BENCHMARKS),
                 f"{mean_difference(results).psnr:+.3f}",
-                str(results.max_distinct_codes),
+                codes_cell(results),
                 f"{results.bytes:,}",
                 "" if seconds is None else f"{seconds:.0f}",
                 "" if iterations is None else f"{iterations:,}",

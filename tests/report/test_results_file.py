@@ -33,6 +33,13 @@ def test_what_is_written_is_read_back_the_same(make_results, tmp_path):
     assert read_results(tmp_path / "results.json") == results
 
 
+def test_without_indent_the_file_is_one_line_that_is_read_back_the_same(results, tmp_path):
+    path = tmp_path / "results.json"
+    write_results(results, path, indent=None)
+    assert path.read_text().count("\n") == 1
+    assert read_results(path) == results
+
+
 def test_the_file_is_strict_json_with_infinity_as_a_text(results, tmp_path):
     results.add_image("demo", "perfect", quantized=Score(math.inf, 1.0))
     path = tmp_path / "results.json"
