@@ -212,6 +212,7 @@ def gathered(
 def command_of(file: Path, args: argparse.Namespace) -> str:
     """Return the command that judges this file alone, without the machine's own folders."""
     words = ["python", "benchmarks/recipes.py", "judge", file.name, "--results", args.results.name]
+    words += ["--teacher", args.teacher.name] if args.teacher else []
     return shlex.join([*words, "--data", "DATASETS", "--sets", *args.sets, *(["--engine"] if args.engine else [])])
 
 
