@@ -46,7 +46,7 @@ def test_the_wheel_holds_every_module_option_file_and_weight(wheel: Path) -> Non
     wanted = {"compsrt_plugin_startup.py"}
     for folder, place in (("compsrt_plugin", "compsrt_plugin"), *((n, f"compsrt_plugin/{n}") for n in SOURCES[1:3])):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".yml", ".safetensors", ".json", ".csv", ".html", ".css", ".js"):
+            if path.suffix in (".py", ".yml", ".safetensors", ".json", ".csv", ".html", ".css", ".js", ".typed"):
                 wanted.add(f"{place}/{path.relative_to(ROOT / folder).as_posix()}")
     compiled = {name for name in found if name.endswith(".so")}  # two, or none without a compiler
     assert found - compiled == wanted

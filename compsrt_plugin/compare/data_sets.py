@@ -58,8 +58,9 @@ def find_sets(sources: Sequence[Source], scale: int, wanted: Sequence[str]) -> S
     for other, theirs in blocks[1:]:
         for name in sets:
             _must_be_the_same(name, first, known[name], sets[name], other, theirs.get(name))
-        if extra := [name for name in theirs if name not in known and not wanted]:
-            raise CompSRTError(f"{other} has a data set {extra[0]}, {first} has not", hint="choose with --sets NAME …")
+        for name in () if wanted else theirs:
+            if name not in known and _make(theirs[name], needed=False) is not None:
+                raise CompSRTError(f"{other} has data set {name}, {first} has not", hint="choose with --sets NAME …")
     return sets
 
 
@@ -96,7 +97,7 @@ def _must_be_the_same(
 ) -> None:
     """Refuse another option file whose data set of this name has other pictures."""
     if theirs is None:
-        raise CompSRTError(f"{other} has no data set {name}, {first} has", hint="choose with --sets NAME …")
+        raise CompSRTError(f"{first} has data set {name}, {other} has not", hint="choose with --sets NAME …")
     if dict(theirs, phase="") == dict(block, phase=""):
         return
     second = _make(theirs, needed=True)

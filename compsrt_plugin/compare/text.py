@@ -37,7 +37,9 @@ def text_table(gathered: Gathered, comparisons: Sequence[Comparison]) -> str:
 
 def _rows(comparisons: Sequence[Comparison], metric: Metric) -> list[tuple[str, ...]]:
     title, digits = UNITS[metric]
-    rows: list[tuple[str, ...]] = [(title, "pairs", "mean", "95 % interval", "d_z", "p", "p, Holm")]
+    several = len({comparison.entry for comparison in comparisons}) > 1  # else Holm has nothing to correct
+    headings = (title, "pairs", "mean", "95 % interval", "d_z", "p", "p, Holm")
+    rows: list[tuple[str, ...]] = [headings]
     for comparison in comparisons:
         name, found = f"{comparison.entry}, {comparison.over}", comparison.paired
         if found is None:
@@ -55,7 +57,7 @@ def _rows(comparisons: Sequence[Comparison], metric: Metric) -> list[tuple[str, 
                 f"{comparison.adjusted_p:.2g}",
             )
         )
-    return rows
+    return rows if several else [row[:-1] for row in rows]
 
 
 def _ruled(rows: Sequence[tuple[str, ...]]) -> list[str]:

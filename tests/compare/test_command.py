@@ -159,6 +159,11 @@ def other_sets(networks: Networks) -> tuple[str, ...]:
     return "three.yml", networks.write("yours.yml", name="yours", datasets={"test_1": data})
 
 
+def more_sets(networks: Networks) -> tuple[str, ...]:
+    sets = {"test_1": networks.place.data, "test_2": {**networks.place.data, "name": "More"}}
+    return "three.yml", networks.write("more.yml", name="more", datasets=sets)
+
+
 def other_crops(networks: Networks) -> tuple[str, ...]:
     data = {**networks.place.data, "centre_patch": 8}
     return "three.yml", networks.write("crops.yml", name="crops", datasets={"test_1": data})
@@ -198,7 +203,8 @@ def no_root(networks: Networks) -> tuple[str, ...]:
         (other_metrics, "metric ssim is True in three and False in psnr"),
         (fewer_pictures, "two has the picture q.png of Mine, three has not (3 and 2 pictures)"),
         (other_content, "data set Mine of other has other pictures than that of three"),
-        (other_sets, "yours has no data set Mine, three has; choose with --sets"),
+        (other_sets, "three has data set Mine, yours has not; choose with --sets"),
+        (more_sets, "more has data set More, three has not; choose with --sets"),
         (other_crops, "data set Mine of crops has other pictures than that of three"),
         (one_alone, "three.yml alone is given; a comparison needs 2 or more"),
         (missing_file, "no such file: nothing.safetensors"),
@@ -210,6 +216,12 @@ def no_root(networks: Networks) -> tuple[str, ...]:
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(networks: Networks, capsys, case, message) -> None:
     assert message in refused(capsys, *case(networks))
+
+
+def test_a_data_set_that_is_not_on_this_machine_stops_nobody(networks: Networks) -> None:
+    absent = {"name": "Absent", "type": "CompSRTPairedDataset", "io_backend": {"type": "disk"}}
+    more = networks.write("more.yml", name="more", datasets={"test_1": networks.place.data, "test_2": absent})
+    assert len(compared("three.yml", more)["pictures"]) == len(compared(more, "three.yml")["pictures"]) == len(PICTURES)
 
 
 def test_published_results_stand_beside(networks: Networks) -> None:
