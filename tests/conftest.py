@@ -14,12 +14,38 @@ from compiled_parts import *  # noqa: F403  its hooks
 import compsrt_plugin  # noqa: F401  so that any test may import basicsr first: this repairs what its import needs
 
 if TYPE_CHECKING:
+    import torch
     from places import Place
 
 # Before torch is imported. OpenMP threads that spin while waiting slow two busy workers down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes the fixture `device` on each that is at hand."""
+    own = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "device" in metafunc.fixturenames and "device" not in own:
+        import torch
+
+        found = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        asked = os.environ.get("COMPSRT_TEST_DEVICE")
+        metafunc.parametrize("device", [asked] if asked else found, indirect=True)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """A device at hand: the CPU, a GPU where there is one; the other one where `test_other_device.py` asks for it."""
+    import torch
+
+    if request.param != "other":
+        yield torch.device(request.param)
+        return
+    from other.device import on_other_device
+
+    with on_other_device() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

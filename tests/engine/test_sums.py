@@ -44,10 +44,10 @@ def is_exact(level: str, top: int, centre: int, weights: np.ndarray) -> bool:
 @pytest.mark.parametrize(("top", "centre"), [(7, 3), (15, 0), (15, 15), (63, 32), (127, 0), (255, 128)])
 def test_scores_fit_avx2_up_to_an_edge(top: int, centre: int, columns: int) -> None:
     fitting = [k for k in range(1, SIGNED_BYTE + 2) if dots_fit("avx2", scale(top, centre), scale(0, 0, k), columns)]
-    assert fitting == list(range(1, len(fitting) + 1))
+    assert fitting and fitting == list(range(1, len(fitting) + 1))
     signs = [np.ones(columns, np.int64), np.resize([1, 1, -1, -1], columns), np.resize([1, -1], columns)]
     edge = len(fitting)
-    assert all(is_exact("avx2", top, centre, sign * edge * one) for one in signs for sign in (1, -1) if edge)
+    assert all(is_exact("avx2", top, centre, sign * edge * one) for one in signs for sign in (1, -1))
     # the next one: a byte holds no more, or, where nothing is centred, the sum is wrong
     if edge < SIGNED_BYTE and centre == 0:
         assert not is_exact("avx2", top, centre, (edge + 1) * signs[0])

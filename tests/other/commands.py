@@ -11,7 +11,7 @@ import pytest
 import torch
 from models import tiny_run
 from models.running import train
-from other_device import NAME, on_other_device
+from other.device import NAME
 from places import Place
 
 import compsrt_plugin
@@ -27,11 +27,10 @@ from basicsr.models.base_model import BaseModel  # noqa: E402
 
 
 @pytest.fixture
-def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+def other(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """BasicSR's models are on the other device, as they are on a GPU where there is one."""
-    with on_other_device() as device:
-        monkeypatch.setattr(BaseModel, "device", property(lambda self: device, lambda self, _: None), raising=False)
-        yield device
+    monkeypatch.setattr(BaseModel, "device", property(lambda self: device, lambda self, _: None), raising=False)
+    return device
 
 
 @pytest.fixture

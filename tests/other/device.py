@@ -5,6 +5,9 @@ operator. Its tensors are wrappers that hold a tensor of the CPU. The values are
 
 An operator that gets tensors of both devices raises what CUDA raises. Reading the memory of its tensors raises too. So
 does an operator of this package, which has code for the CPU alone.
+
+torch counts devices before the first backward pass of a process, and never again: tests on this one run in processes of
+their own (`test_other_device.py`).
 """
 
 from __future__ import annotations
