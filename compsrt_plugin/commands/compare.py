@@ -7,6 +7,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from compsrt_plugin.commands.run_folder import check_writable
@@ -17,6 +19,8 @@ Compare networks on the same pictures, by the same metrics. Each argument is an 
 an installed name), a packed file, full-precision weights, or a folder that `basicsr test` wrote. The first is the
 baseline. NAME=PATH calls a source NAME.
 """
+
+VARIABLE = "COMPSRT_DATA"  # as `data.roots` has it, which --help need not wait for
 
 EXAMPLES = """\
 examples:
@@ -53,10 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """
     out = Path(args.out).expanduser()
     check_writable(out)
-    if args.data is not None:
-        if not Path(args.data).expanduser().is_dir():
-            raise CompSRTError(f"--data {args.data} is not a folder", hint="check the path")
-        os.environ["COMPSRT_DATA"] = args.data
+    if args.data is not None and not Path(args.data).expanduser().is_dir():
+        raise CompSRTError(f"--data {args.data} is not a folder", hint="check the path")
 
     from compsrt_plugin.compare.document import to_dict
     from compsrt_plugin.compare.gather import gather
@@ -69,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from compsrt_plugin.files import write_whole
 
     sources = find_sources(args.sources)
-    with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
+    with _data_root(args.data), tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
         gathered = gather(sources, args.sets, Path(folder))
         comparisons = compare(gathered.entries, gathered.keys)
         bits = {entry.results.bits for entry in gathered.entries}
@@ -80,3 +82,18 @@ def run(args: argparse.Namespace) -> int:
     write_whole(out / "index.html", content)
     sys.stdout.write(f"{text_table(gathered, comparisons)}\n\n{out / 'index.html'}: {len(content):,} bytes\n")
     return 0
+
+
+@contextmanager
+def _data_root(folder: str | None) -> Iterator[None]:
+    """Within, benchmarks are looked for in `folder`; None leaves it to the environment."""
+    before = os.environ.get(VARIABLE)
+    if folder is not None:
+        os.environ[VARIABLE] = folder
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[VARIABLE] = before
+        elif folder is not None:
+            del os.environ[VARIABLE]

@@ -11,8 +11,7 @@ from compsrt_plugin.compare.published import SETS, TEACHER, Published
 from compsrt_plugin.compare.settings import Settings
 from compsrt_plugin.compare.statistics import Comparison
 from compsrt_plugin.report import FLOAT_BITS
-
-KNOWN_NAMES = {"psnr": "PSNR", "ssim": "SSIM"}
+from compsrt_plugin.report.table import metrics_fact, weights_fact
 
 
 def to_dict(
@@ -52,20 +51,12 @@ def to_dict(
 
 def conditions(settings: Settings) -> str:
     """Say in one sentence what the figures were computed on."""
-    groups: dict[str, list[str]] = {}
-    for name, metric in settings.metrics.items():
-        channel = "the Y channel" if metric.get("test_y_channel") else "RGB"
-        where = f"on {channel}, without a border of {metric.get('crop_border', 0)} pixels"
-        groups.setdefault(where, []).append(KNOWN_NAMES.get(name, name))
-    told = "; ".join(f"{' and '.join(names)} {where}" for where, names in groups.items())
-    return f"x{settings.scale}, {settings.padding} padding, {told}"
+    return f"x{settings.scale}, {settings.padding} padding, {metrics_fact(settings.metrics)}"
 
 
 def _entry(entry: Entry, gathered: Gathered) -> dict[str, Any]:
     results = entry.results
     float_network = results.bits == FLOAT_BITS
-    weights = "trained" if results.weights_trained else "frozen"
-    weights = "changed (conditioned)" if "conditioning" in results.extra else weights
     codes = "limited to 2ⁿ" if results.codes == "strict" and not results.over_limit else "not limited"
     return {
         "name": entry.name,
@@ -76,7 +67,7 @@ def _entry(entry: Entry, gathered: Gathered) -> dict[str, Any]:
         "sha256": results.files["checkpoint"].sha256 if "checkpoint" in results.files else None,
         "recipe": None if float_network else results.recipe,
         "codes": None if float_network else codes,
-        "weights": None if float_network else weights,
+        "weights": None if float_network else weights_fact(results),
         "teacher": entry.teacher or None,
         "pictures": len(entry.pictures),
         "means": {name: scores.mean.quantized.to_dict() for name, scores in results.datasets.items()},

@@ -70,14 +70,13 @@ def find_sources(arguments: Sequence[str]) -> list[Source]:
         found = f"{arguments[0]} alone is given" if arguments else "nothing is given"
         raise CompSRTError(f"{found}; a comparison needs {FEWEST} or more", hint="see basicsr compare --help")
     sources = [_source(argument) for argument in arguments]
-    counts = Counter(source.name for source in sources)
-    for source in sources:
-        if counts[source.name] > 1:
-            given = " and ".join(other.given for other in sources if other.name == source.name)
+    for name, count in Counter(source.name for source in sources).items():
+        if count > 1:
+            first, second, *_ = [source.given for source in sources if source.name == name]
             raise CompSRTError(
-                f"{given} are both called {source.name}",
+                f"{first} and {second} are both called {name}",
                 allowed="a name for each",
-                hint=f"give names: old={sources[0].given} new={sources[1].given}",
+                hint=f"give names: old={first} new={second}",
             )
     return sources
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,8 +139,3 @@ def _warning(found: Paired, family: int, over: str) -> str:
     corrected = f" ({family} tests, Holm)" if family > 1 else ""
     verdict = "too few to say anything" if least > LEVEL else "only a difference in (nearly) all pairs can be found"
     return f"{which}: p cannot be below {least:.2g}{corrected}; {verdict}"
-
-
-def mean_scores(entry: Entry) -> Mapping[str, Score]:
-    """Return the mean score of an entry on each data set."""
-    return {name: scores.mean.quantized for name, scores in entry.results.datasets.items()}

@@ -6,6 +6,7 @@ import math
 import os
 import textwrap
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from compsrt_plugin.files import write_whole
@@ -132,11 +133,9 @@ def _signed(value: float, decimals: int) -> str:
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
-    shared = [("padding", results.padding), ("metrics", _metrics_fact(results.metrics))]
+    shared = [("padding", results.padding), ("metrics", metrics_fact(results.metrics))]
     if results.full_precision:
         return [("bits", "full precision, no quantizers"), ("size", f"{results.bytes:,} bytes on disk"), *shared]
-    weights = "trained" if results.weights_trained else "frozen"
-    weights = "changed (conditioned)" if "conditioning" in results.extra else weights
     return [
         ("bits", results.bit_label),
         ("codes", _codes_fact(results)),
@@ -145,7 +144,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
             f"{results.bytes:,} bytes on disk, {results.bytes / results.float_bytes:.1%} of the float file "
             f"({results.float_bytes:,} bytes, {results.float_bytes / results.bytes:.2f}x)",
         ),
-        ("recipe", f"{results.recipe}, {results.codes} codes, weights {weights}"),
+        ("recipe", f"{results.recipe}, {results.codes} codes, weights {weights_fact(results)}"),
         *shared,
     ]
 
@@ -165,7 +164,14 @@ def _codes_fact(results: Results) -> str:
     return fact
 
 
-def _metrics_fact(metrics: dict[str, Any]) -> str:
+def weights_fact(results: Results) -> str:
+    """Say what quantization did to the weights: `trained`, `frozen` or `changed (conditioned)`."""
+    if "conditioning" in results.extra:
+        return "changed (conditioned)"
+    return "trained" if results.weights_trained else "frozen"
+
+
+def metrics_fact(metrics: Mapping[str, Any]) -> str:
     """Say on what the metrics were computed; settings that several share are said once."""
     names: dict[str, list[str]] = {}
     for name, options in metrics.items():

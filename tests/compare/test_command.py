@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,17 @@ def test_a_folder_without_pictures_gives_figures_and_says_so(networks: Networks,
     found = compared(first, second)
     assert [entry["pictures"] for entry in found["entries"]] == [0, 0]
     assert found["comparisons"][0]["pairs"] == len(PICTURES)
+
+
+def test_two_packed_files_are_compared_on_benchmarks_by_the_installed_settings(networks: Networks) -> None:
+    shutil.copytree("HR", "data/Set5/HR")
+    shutil.copytree("LR", "data/Set5/LR_bicubic/X4")
+    found = compared(str(networks.two), str(networks.three), "--data", "data", "--sets", "Set5")
+    assert {picture["data_set"] for picture in found["pictures"]} == {"Set5"}
+    assert found["padding"] == "reflect" and found["metrics"]["psnr"]["crop_border"] == 4
+    by_options = compared("two.yml", "three.yml")
+    assert [scores(found, 0), scores(found, 1)] == [scores(by_options, 0), scores(by_options, 1)]
+    assert "COMPSRT_DATA" not in os.environ
 
 
 def test_names_are_given_where_two_would_be_the_same(networks: Networks, capsys) -> None:
@@ -189,6 +201,10 @@ def unknown_set(networks: Networks) -> tuple[str, ...]:
     return "three.yml", "two.yml", "--sets", "Min"
 
 
+def set_that_the_folder_lacks(networks: Networks) -> tuple[str, ...]:
+    return "three.yml", networks.tested("two.yml"), "--sets", "Set5"
+
+
 def no_root(networks: Networks) -> tuple[str, ...]:
     return "three.yml", "two.yml", "--data", "nowhere"
 
@@ -211,6 +227,7 @@ def no_root(networks: Networks) -> tuple[str, ...]:
         (missing_option_file, "no option file 'compsrt_x4_3bits.yml'"),
         (empty_folder, "HR is a folder without results.json"),
         (unknown_set, "unknown data set 'Min'; allowed: Mine; did you mean 'Mine'?"),
+        (set_that_the_folder_lacks, "unknown data set in results/two 'Set5'; allowed: Mine"),
         (no_root, "--data nowhere is not a folder"),
     ],
 )

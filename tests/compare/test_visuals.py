@@ -6,14 +6,12 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from compsrt_plugin.compare.gather import Gathered
 from compsrt_plugin.compare.settings import Settings
 from compsrt_plugin.compare.visuals import CROP, LOSSLESS, STEP, STEPS, Sights, error_map, sights
 from compsrt_plugin.data.images import write_image
-from compsrt_plugin.report.crop import Box, differing_crop
 
 from .test_statistics import entry
 
@@ -114,22 +112,3 @@ def test_an_error_map_is_stored_with_its_grey_levels(tmp_path: Path) -> None:
         np.asarray(Image.open(f))[..., ::-1] for f in (given.entries[1].pictures[key], given.originals[key])
     )
     np.testing.assert_array_equal(levels[..., 0], error_map(made, original) * 17)
-
-
-@pytest.mark.parametrize(("height", "width"), [(5, 200), (200, 5), (80, 80), (1, 1)])
-def test_a_small_picture_is_its_own_crop(height: int, width: int) -> None:
-    pictures = [np.full((height, width, 3), value, np.uint8) for value in (0, 9)]
-    box = differing_crop(pictures)
-    assert (box.width, box.height) == (min(80, width), min(80, height))
-    assert box.of(pictures[0]).shape == (box.height, box.width, 3)
-
-
-def test_the_first_of_equal_regions_is_taken_and_shapes_must_agree() -> None:
-    picture = np.zeros((200, 200, 3), np.uint8)
-    assert differing_crop([picture, picture]) == Box(0, 0, 80, 80)
-    with pytest.raises(ValueError, match="shapes"):
-        differing_crop([picture, picture[1:]])
-    with pytest.raises(ValueError, match="1 pictures"):
-        differing_crop([picture])
-    with pytest.raises(ValueError, match="size is 0"):
-        differing_crop([picture, picture], 0)

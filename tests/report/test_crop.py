@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from compsrt_plugin.report import Box, choose_crop
+from compsrt_plugin.report.crop import differing_crop
 
 GREY = np.full((240, 320, 3), 128, np.uint8)
 
@@ -83,3 +84,22 @@ def test_pictures_of_different_shapes_are_refused():
 def test_a_box_of_no_size_is_refused():
     with pytest.raises(ValueError, match="size is 0"):
         choose_crop(GREY, GREY, size=0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 200), (200, 5), (80, 80), (1, 1)])
+def test_a_small_picture_is_its_own_crop(height: int, width: int) -> None:
+    pictures = [np.full((height, width, 3), value, np.uint8) for value in (0, 9)]
+    box = differing_crop(pictures)
+    assert (box.width, box.height) == (min(80, width), min(80, height))
+    assert box.of(pictures[0]).shape == (box.height, box.width, 3)
+
+
+def test_the_first_of_equal_regions_is_taken_and_shapes_must_agree() -> None:
+    picture = np.zeros((200, 200, 3), np.uint8)
+    assert differing_crop([picture, picture]) == Box(0, 0, 80, 80)
+    with pytest.raises(ValueError, match="shapes"):
+        differing_crop([picture, picture[1:]])
+    with pytest.raises(ValueError, match="1 pictures"):
+        differing_crop([picture])
+    with pytest.raises(ValueError, match="size is 0"):
+        differing_crop([picture, picture], 0)

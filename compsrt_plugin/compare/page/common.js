@@ -36,7 +36,8 @@ function signed(value, digits) {
 /** Return a p value; small ones by their power of ten. */
 function probability(p) {
   if (p === null || p === undefined) return MISSING;
-  return p >= 0.001 ? p.toPrecision(2) : p.toExponential(1).replace("e-", " · 10⁻").replace(/(?<=⁻)\d+/, superscript);
+  const power = (_, digits) => ` · 10⁻${superscript(digits)}`;
+  return p >= 0.001 ? p.toPrecision(2) : p.toExponential(1).replace(/e-(\d+)/, power);
 }
 
 function superscript(digits) {
