@@ -43,6 +43,8 @@ ONNX = [
 ]
 
 BROWSER = "selenium"  # drives the browser in which the pages of `basicsr compare` are tested
+PLOT = ["matplotlib>=3.6"]  # pictures of `analyze`
+
 FUZZING = "atheris; platform_system == 'Linux' and platform_machine == 'x86_64'"  # benchmarks/fuzz; no other wheels
 
 # the engine: one file per level of instructions, chosen at run time
@@ -139,8 +141,9 @@ setup(
         "tqdm",  # progress bars
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", BROWSER, FUZZING, *ONNX, *ZOO],
+        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", BROWSER, FUZZING, *ONNX, *PLOT, *ZOO],
         "onnx": ONNX,
+        "plot": PLOT,
         "zoo": ZOO,
     },
     entry_points={

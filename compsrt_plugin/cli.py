@@ -24,6 +24,7 @@ COMMANDS = {
     "upscale": "enlarge pictures: files, folders, PNG, JPEG, WebP, TIFF",
     "export": "write a quantized network as one packed file, or as ordinary weights",
     "report": "say how large a quantized network is, and where its bytes go",
+    "analyze": "say what the transform does to each tensor of a network, and where quantization hurts",
     "profile": "measure where the time and memory of a network go, engine beside PyTorch and others",
     "compare": "set networks or results beside each other: statistics, and a page to look at",
     "prepare": "make the low-resolution pictures of a data set (MATLAB's bicubic)",

@@ -19,6 +19,8 @@ from compsrt_plugin.errors import CompSRTError
 FEWEST = 2  # pairs: one difference has no spread
 CONFIDENCE = 0.95
 RESAMPLES = 9999
+_ENUMERATED = 13  # differences up to which scipy, too, goes through all signs where ranks are tied
+_DRAWN = 1 << 20  # values drawn at once, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Paired:
     smallest_p: float
 
 
-def paired(differences: ArrayLike, *, seed: int = 0) -> Paired:
+def paired(differences: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> Paired:
     """Test whether paired differences tend to be positive.
 
     Orient the differences so that a positive one supports the claim: for "B's error is smaller" pass A − B.
@@ -58,6 +60,7 @@ def paired(differences: ArrayLike, *, seed: int = 0) -> Paired:
     Args:
         differences: (n,) one value for each pair, n ≥ 2.
         seed: of the bootstrap.
+        resamples: of the bootstrap.
 
     Returns:
         The statistics. Where all differences are zero both p are 1.
@@ -65,6 +68,49 @@ def paired(differences: ArrayLike, *, seed: int = 0) -> Paired:
     Raises:
         CompSRTError: fewer than two values, or values that are not finite.
     """
+    values = _checked(differences)
+    equal = bool(values.min() == values.max())
+    tests = one_sided(values)
+    return Paired(
+        pairs=values.size,
+        positive=int((values > 0).sum()),
+        negative=int((values < 0).sum()),
+        mean=float(values.mean()),
+        median=float(np.median(values)),
+        interval=_interval(values, seed, resamples),
+        d_z=None if equal else float(values.mean() / values.std(ddof=1)),
+        wilcoxon_p=tests[0],
+        sign_p=tests[1],
+        smallest_p=smallest_p(int(np.count_nonzero(values))),
+    )
+
+
+def one_sided(differences: ArrayLike) -> tuple[float, float]:
+    """Return p of the one-sided Wilcoxon signed-rank test and of the one-sided exact sign test, as `paired` does.
+
+    Args:
+        differences: (n,) one value for each pair; positive ones support the claim.
+    """
+    values = _checked(differences)
+    values = values[values != 0]  # what `zero_method="wilcox"` drops
+    if not values.size:
+        return 1.0, 1.0
+    sign = stats.binomtest(int((values > 0).sum()), values.size, alternative="greater")
+    return _wilcoxon(values), float(sign.pvalue)
+
+
+def _wilcoxon(values: np.ndarray) -> float:
+    """Return p of the signed-rank test of values without zeros."""
+    ranks = stats.rankdata(np.abs(values))
+    if values.size <= _ENUMERATED and np.unique(ranks).size < values.size:
+        # the exact p with ties, over all signs that the ranks can have: scipy's own loop takes seconds for it
+        signs = np.arange(1 << values.size)[:, None] >> np.arange(values.size) & 1
+        return float((signs @ ranks >= ranks[values > 0].sum()).mean())
+    tested: Any = stats.wilcoxon(values, zero_method="wilcox", alternative="greater")  # scipy's type is generated
+    return float(tested.pvalue)
+
+
+def _checked(differences: ArrayLike) -> np.ndarray:
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or values.size < FEWEST:
         raise CompSRTError(
@@ -75,21 +121,7 @@ def paired(differences: ArrayLike, *, seed: int = 0) -> Paired:
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
         raise CompSRTError(f"{bad} of {values.size} paired differences are not finite", allowed="finite numbers")
-    positive, negative = int((values > 0).sum()), int((values < 0).sum())
-    untied = positive + negative
-    equal = bool(values.min() == values.max())
-    return Paired(
-        pairs=values.size,
-        positive=positive,
-        negative=negative,
-        mean=float(values.mean()),
-        median=float(np.median(values)),
-        interval=_interval(values, seed),
-        d_z=None if equal else float(values.mean() / values.std(ddof=1)),
-        wilcoxon_p=_wilcoxon_p(values) if untied else 1.0,
-        sign_p=float(stats.binomtest(positive, untied, alternative="greater").pvalue) if untied else 1.0,
-        smallest_p=smallest_p(untied),
-    )
+    return values
 
 
 def smallest_p(pairs: int, family: int = 1) -> float:
@@ -121,17 +153,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _wilcoxon_p(values: np.ndarray) -> float:
-    tested: Any = stats.wilcoxon(values, zero_method="wilcox", alternative="greater")  # scipy's type is generated
-    return float(tested.pvalue)
-
-
-def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+def _interval(values: np.ndarray, seed: int, resamples: int) -> tuple[float, float]:
     found = stats.bootstrap(
         (values,),
         np.mean,
-        n_resamples=RESAMPLES,
-        batch=500,  # resamples drawn at once, which bounds memory
+        n_resamples=resamples,
+        batch=max(1, _DRAWN // values.size),
         confidence_level=CONFIDENCE,
         method="percentile",  # BCa is undefined where all values are equal
         rng=np.random.default_rng(seed),

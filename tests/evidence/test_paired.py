@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.evidence import holm, paired, smallest_p
+from compsrt_plugin.evidence import holm, one_sided, paired, smallest_p
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
@@ -55,6 +56,18 @@ def test_zero_differences_say_nothing_and_count_for_nothing_in_the_tests() -> No
     assert found.pairs == 5 and found.positive == 3 and found.negative == 0
     assert found.sign_p == without.sign_p and found.smallest_p == without.smallest_p
     assert found.wilcoxon_p == pytest.approx(without.wilcoxon_p)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0, -1.0, 2.0, 2.0], [1.0, -1.0], [-3.0, 1.0, 1.0, 1.0]])
+def test_tied_ranks_have_the_exact_p_of_scipy(values: list[float]) -> None:
+    exact = stats.wilcoxon(values, alternative="greater", method=stats.PermutationMethod())
+    assert one_sided(values)[0] == pytest.approx(exact.pvalue, abs=1e-12)
+
+
+def test_one_sided_gives_the_p_of_paired() -> None:
+    found = paired([1.0, 2.0, 0.0, -4.0])
+    assert one_sided([1.0, 2.0, 0.0, -4.0]) == (found.wilcoxon_p, found.sign_p)
+    assert one_sided([0.0, 0.0]) == (1.0, 1.0)
 
 
 def test_differences_that_are_all_zero_are_no_evidence() -> None:

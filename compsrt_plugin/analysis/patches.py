@@ -1,0 +1,125 @@
+"""The low-resolution patches that activations are looked at on: a folder, the option file's data set, or embedded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compsrt_plugin.config.schema import CalibrationBlock
+from compsrt_plugin.data import embedded_pairs
+from compsrt_plugin.data.images import image_size, pictures_in, read_image
+from compsrt_plugin.inference import pad_to_windows
+
+SIDE = 64  # low-resolution pixels of a patch's side, as in the paper
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches in a fixed order, read when they are needed.
+
+    Attributes:
+        about: what they are, in words.
+        count: how many there are.
+        source: yields them, each (1, 3, h, w) in 0..1.
+    """
+
+    about: str
+    count: int
+    source: Any
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.source())
+
+
+def from_folder(folder: Path, window: int, most: int | None = None) -> Patches:
+    """Cut all low-resolution pictures of a folder into patches of 64 × 64 pixels, at most.
+
+    Patches at the right and bottom edges overlap their neighbours so that all have one size.
+
+    Args:
+        folder: with pictures.
+        window: patches of smaller pictures are padded to multiples of it.
+        most: take so many patches, evenly spread; None takes all.
+
+    Raises:
+        CompSRTError: no such folder, no picture in it, or a damaged one.
+    """
+    files = pictures_in(folder)
+    return _cut(files, f"pictures in {folder.name}", window, most)
+
+
+def embedded(scale: int, window: int, most: int | None = None) -> Patches:
+    """Cut the four coloured calibration pictures that come with the package into patches.
+
+    Args:
+        scale: of the network.
+        window, most: as of `from_folder`.
+    """
+    _, folder = embedded_pairs("calibration", scale, "holdout")
+    return _cut(sorted(folder.iterdir()), "embedded calibration pictures", window, most)
+
+
+def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: int | None = None) -> Patches:
+    """Take the patches on which `basicsr train` would search bounds.
+
+    Args:
+        options: of a train file, checked.
+        block: number and size of the patches.
+        most: take so many instead.
+    """
+    from compsrt_plugin.models.calibration import CalibrationPatches
+
+    scale = options["scale"]
+    train = {**options["datasets"]["train"], "phase": "train", "scale": scale}
+    seed = options.get("manual_seed") or 0
+    opt = {"scale": scale, "manual_seed": seed, "datasets": {"train": copy.deepcopy(train)}}
+    block = CalibrationBlock(patches=most or block.patches, patch_size=block.patch_size)
+    patches = CalibrationPatches(opt, block, torch.device("cpu"))
+    about = f"{block.patches} random patches of {block.patch_size} x {block.patch_size} pixels from {train['name']}"
+    return Patches(about, block.patches, lambda: patches("patches"))
+
+
+def to_input(picture: np.ndarray) -> Tensor:
+    """Take a picture (h, w, 3), blue first, 0..255, to a network's input (1, 3, h, w), red first, 0..1."""
+    return torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def _cut(files: Sequence[Path], what: str, window: int, most: int | None) -> Patches:
+    places = [(file, top, left) for file in files for top, left in _corners(*image_size(file))]
+    if most is not None and most < len(places):
+        chosen = np.linspace(0, len(places) - 1, most).round().astype(int)
+        places = [places[number] for number in chosen]
+
+    def read() -> Iterator[Tensor]:
+        last, picture = None, np.empty(0)
+        for file, top, left in places:
+            if file != last:
+                last, picture = file, read_image(file)
+            yield pad_to_windows(to_input(picture[top : top + SIDE, left : left + SIDE]), window, "reflect")
+
+    pictures = len({file for file, _, _ in places})
+    about = f"{len(places)} patches of up to {SIDE} x {SIDE} low-resolution pixels, from {pictures} {what}"
+    return Patches(about, len(places), read)
+
+
+def _corners(height: int, width: int) -> list[tuple[int, int]]:
+    return [(top, left) for top in _starts(height) for left in _starts(width)]
+
+
+def _starts(length: int) -> list[int]:
+    """Return where patches begin along one axis.
+
+    >>> _starts(60), _starts(130)
+    ([0], [0, 64, 66])
+    """
+    return [*range(0, max(1, length - SIDE), SIDE), *([length - SIDE] if length > SIDE else [])]

@@ -1,0 +1,165 @@
+"""A picture's way through the quantized network, block by block, beside the full-precision one.
+
+Two signal-to-noise ratios of each block's output tell where damage starts and what accumulates:
+
+    total   the quantized network runs as it does
+    own     each block of it is given the inputs that the full-precision network's block gets
+
+10 log10(Σ y² / Σ (ŷ − y)²), y of full precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.models.features import repeated_modules
+from compsrt_plugin.quant.surgery import evaluating
+
+MOST = 128  # low-resolution pixels of a side: all blocks' inputs are kept in memory
+
+
+@dataclass(frozen=True)
+class Step:
+    """One block.
+
+    Attributes:
+        name: dotted name.
+        total: signal to noise of its output, dB.
+        own: the same with full-precision inputs, dB.
+    """
+
+    name: str
+    total: float
+    own: float
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A picture's way through a network.
+
+    Attributes:
+        picture: what went through, in words.
+        network: which quantized network, in words.
+        steps: the blocks in the order in which they run.
+        output: signal to noise of the enlarged picture, dB.
+    """
+
+    picture: str
+    network: str
+    steps: Sequence[Step]
+    output: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    def sentences(self) -> list[str]:
+        """Say where the damage starts, which block adds most, and what accumulates."""
+        first, last = self.steps[0], self.steps[-1]
+        worst = min(self.steps, key=lambda step: step.own)
+        return [
+            f"{self.picture}; {self.network}.",
+            f"The first block's output has {first.total:.1f} dB signal to noise, the last one's {last.total:.1f} dB, "
+            f"the enlarged picture {self.output:.1f} dB.",
+            f"By itself, {worst.name} does most: {worst.own:.1f} dB with full-precision inputs. The last block by "
+            f"itself has {last.own:.1f} dB; the other {max(0.0, last.own - last.total):.1f} dB were lost before it.",
+        ]
+
+    def markdown(self) -> list[str]:
+        """Return sentences and a table."""
+        rows = [f"| `{step.name}` | {step.total:.1f} | {step.own:.1f} |" for step in self.steps]
+        return [*self.sentences(), "", "| block | total, dB | own, dB |", "| --- | ---: | ---: |", *rows]
+
+
+def walk(exact: nn.Module, quantized: nn.Module, lq: Tensor, picture: str, network: str) -> Walk:
+    """Run a picture through both networks and compare the outputs of their blocks.
+
+    Args:
+        exact: full precision.
+        quantized: its quantized version, quantizers on, with the same blocks.
+        lq: (1, c, h, w) in 0..1, h and w fit for the network.
+        picture, network: in words.
+
+    Raises:
+        CompSRTError: the network has no series of blocks, or the two do not have the same.
+    """
+    names = blocks_of(exact)
+    if not names or names != blocks_of(quantized):
+        found = f"{len(names)} blocks in full precision and {len(blocks_of(quantized))} quantized"
+        raise CompSRTError(f"--walk: {found}", allowed="a network with a series of blocks, and its quantized version")
+    inputs: dict[str, tuple[Any, ...]] = {}
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, given: tuple[Any, ...], made: Tensor) -> None:
+        inputs[name], outputs[name] = given, made
+
+    with torch.no_grad(), evaluating(exact), evaluating(quantized):
+        with _watched(exact, names, keep):
+            reference = exact(lq)
+        total = dict.fromkeys(outputs, 0.0)
+        own = dict.fromkeys(outputs, 0.0)
+        with _watched(quantized, names, lambda name, _, made: total.update({name: decibel(outputs[name], made)})):
+            output = quantized(lq)
+        with _watched(quantized, names, lambda name, _, made: own.update({name: decibel(outputs[name], made)}), inputs):
+            quantized(lq)
+    steps = [Step(name, total[name], own[name]) for name in outputs]
+    return Walk(picture, network, steps, decibel(reference, output))
+
+
+def blocks_of(network: nn.Module) -> list[str]:
+    """Return the dotted names of a network's blocks: the series within each of its groups, or the groups."""
+    names: list[str] = []
+    for group in repeated_modules(network):
+        inner = repeated_modules(network.get_submodule(group))
+        names += [f"{group}.{name}" for name in inner] or [group]
+    return names
+
+
+def decibel(signal: Tensor, found: Tensor) -> float:
+    """Return 10 log10(Σ signal² / Σ (found − signal)²), at most 200."""
+    noise = float((found - signal).double().square().sum())
+    power = float(signal.double().square().sum())
+    return min(200.0, 10 * math.log10(max(power, 1e-300) / noise)) if noise else 200.0
+
+
+@contextmanager
+def _watched(
+    network: nn.Module, names: Sequence[str], look: Any, instead: Mapping[str, tuple[Any, ...]] | None = None
+) -> Iterator[None]:
+    """Let `look(name, inputs, output)` see each block's call; blocks get the inputs in `instead`, if given.
+
+    Tensors alone are replaced: sizes and the like are the same in both networks.
+    """
+    handles = []
+
+    def before(name: str) -> Any:
+        def replace(_module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+            kept = (instead or {})[name]
+            return tuple(old if isinstance(old, Tensor) else new for old, new in zip(kept, given))
+
+        return replace
+
+    def after(name: str) -> Any:
+        def see(_module: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+            look(name, given, made[0] if isinstance(made, (tuple, list)) else made)
+
+        return see
+
+    try:
+        for name in names:
+            module = network.get_submodule(name)
+            if instead is not None:
+                handles.append(module.register_forward_pre_hook(before(name)))
+            handles.append(module.register_forward_hook(after(name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
