@@ -83,38 +83,39 @@ def _histograms(figure: Any, places: Sequence[Place]) -> None:
         axes.stairs(before, edges, fill=True, color=GREY, alpha=0.55, label="before")
         axes.stairs(after, edges, color=BLUE, linewidth=1.8, label="after")
         axes.set_yscale("log")
-        axes.set_ylim(0.3 / max(place.sampled, 1), 2)
+        axes.set_ylim(0.5 / max(place.sampled, 1), 1.5)
         errors = [place.domains[name].error["3"] for name in (BEFORE, PAPER)]
         axes.set_title(f"{which} place", loc="left")
         axes.set_xlabel(f"value / RMS\n{_short(place.name)}\nerror at 3 bits: {errors[0]:.2%} → {errors[1]:.2%}")
-        axes.legend(loc="upper right")
+    figure.axes[0].legend(loc="upper left", handlelength=1.2)
     figure.axes[0].set_ylabel("share of values")
 
 
 def _range_by_depth(figure: Any, places: Sequence[Place]) -> None:
-    kinds = [kind for kind in ("weights", "activations") if any(place.kind == kind for place in places)]
-    for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds):
-        members = [place for place in places if place.kind == kind]
-        for name, colour, marker, label in ((BEFORE, GREY, "o", "before"), (PAPER, BLUE, "s", "after")):
-            spans = [place.domains[name].span for place in members]
-            axes.plot(spans, marker, color=colour, markersize=3, alpha=0.75, label=label, linestyle="none")
-            axes.plot(_running_median(spans), color=colour, linewidth=2)
-        axes.set_yscale("log")
-        axes.set_title(kind, loc="left")
-        axes.set_xlabel("place, first to last")
-        axes.legend(loc="best", markerscale=2)
-    figure.axes[0].set_ylabel("range")
+    axes = figure.subplots()
+    for role, members in _by_role(places).items():
+        ratios = [
+            place.domains[PAPER].span / place.domains[BEFORE].span for place in members if place.domains[BEFORE].span
+        ]
+        x = 100 * (np.arange(len(ratios)) + 0.5) / max(len(ratios), 1)
+        axes.plot(x, ratios, "o", color=_colour(role), markersize=3, alpha=0.35)
+        axes.plot(x, _running_median(ratios), color=_colour(role), linewidth=2.2, label=LABELS.get(role, role))
+    axes.axhline(1, color="black", linewidth=1)
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter(lambda value, _: f"×{value:g}")
+    axes.set_title("range after the transform / before", loc="left")
+    axes.set_xlabel("depth: first to last place of its kind, %")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1.2)
 
 
 def _error_by_place(figure: Any, places: Sequence[Place]) -> None:
     axes = figure.subplots()
     values = []
-    for role in dict.fromkeys(place.role for place in places):
-        members = [place for place in places if place.role == role]
+    for role, members in _by_role(places).items():
         pairs = np.array([[place.domains[name].error["3"] for name in (BEFORE, PAPER)] for place in members])
         values.append(pairs)
         label = f"{LABELS.get(role, role)} ({len(members)})"
-        axes.plot(*pairs.T, "o", color=COLOURS.get(role, "black"), markersize=4.5, alpha=0.7, label=label)
+        axes.plot(*pairs.T, "o", color=_colour(role), markersize=4.5, alpha=0.7, label=label)
     together = np.concatenate(values)
     ends = [max(together.min(), 1e-6) / 1.3, together.max() * 1.3]
     axes.plot(ends, ends, color="black", linewidth=1)
@@ -138,6 +139,15 @@ def _walk(figure: Any, walk: Any) -> None:
     axes.set_xlabel("block, first to last")
     axes.set_ylabel("signal to noise, dB")
     axes.legend(loc="best")
+
+
+def _by_role(places: Sequence[Place]) -> dict[str, list[Place]]:
+    roles = dict.fromkeys(place.role for place in places)
+    return {role: [place for place in places if place.role == role] for role in roles}
+
+
+def _colour(role: str) -> str:
+    return COLOURS.get(role, "black")
 
 
 def _running_median(values: Sequence[float]) -> np.ndarray:

@@ -52,9 +52,9 @@ def analyze(
     Raises:
         CompSRTError: no such file, a damaged one, or a network that cannot be analyzed.
     """
-    from compsrt_plugin.models.networks import versions
-
     subject = find_subject(source, force_yml)
+    from compsrt_plugin.models.networks import versions  # after BasicSR's repairs, which `find_subject` asks for
+
     chosen = _patches(subject, images, most)
     followed = None if picture is None else _walk(subject, picture, chosen)
     converted = copy.deepcopy(subject.network)
