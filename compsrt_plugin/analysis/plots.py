@@ -83,6 +83,8 @@ def _histograms(figure: Any, places: Sequence[Place]) -> None:
         axes.stairs(before, edges, fill=True, color=GREY, alpha=0.55, label="before")
         axes.stairs(after, edges, color=BLUE, linewidth=1.8, label="after")
         axes.set_yscale("log")
+        seen = np.flatnonzero(before + after)
+        axes.set_xlim(edges[seen[0]], edges[seen[-1] + 1])
         axes.set_ylim(0.5 / max(place.sampled, 1), 1.5)
         errors = [place.domains[name].error["3"] for name in (BEFORE, PAPER)]
         axes.set_title(f"{which} place", loc="left")
@@ -137,6 +139,7 @@ def _walk(figure: Any, walk: Any) -> None:
                   color=ORANGE, fontsize=10)  # fmt: skip
     axes.set_title(walk.network, loc="left")
     axes.set_xlabel("block, first to last")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel("signal to noise, dB")
     axes.legend(loc="best")
 
@@ -151,7 +154,7 @@ def _colour(role: str) -> str:
 
 
 def _running_median(values: Sequence[float]) -> np.ndarray:
-    half = max(1, len(values) // 24)
+    half = max(1, len(values) // 12)
     return np.array([np.median(values[max(0, i - half) : i + half + 1]) for i in range(len(values))])
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 
 from compsrt_plugin import bundled, register
-from compsrt_plugin.checkpoint import check_matches, is_packed, load_weights, weights_file
+from compsrt_plugin.checkpoint import is_packed, weights_file
 from compsrt_plugin.checkpoint.dense import dense_state
+from compsrt_plugin.compare.networks import from_weights
 from compsrt_plugin.config.files import find_option_file, option_files
 from compsrt_plugin.config.force_yml import apply_force_yml
 from compsrt_plugin.config.layout import check_layout
@@ -22,8 +23,6 @@ from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import CalibrationBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed_network import PackedNetwork, find_packed, open_packed
-
-SCALES = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def find_subject(source: str, force_yml: list[str] | None = None) -> Subject:
     path = weights_file(source)
     if is_packed(path):
         return _of_packed(open_packed(path), source)
-    return _of_weights(str(path), source)
+    return _of_weights(source)
 
 
 def _of_options(source: str, force_yml: list[str]) -> Subject:
@@ -149,21 +148,9 @@ def _of_packed(packed: PackedNetwork, source: str) -> Subject:
     )
 
 
-def _of_weights(path: str, source: str) -> Subject:
-    """Find out which network a weight file is of: SwinIR-light, or whichever spandrel knows."""
-    from basicsr.utils.registry import ARCH_REGISTRY
-
-    weights = load_weights(path)
-    for scale in SCALES:
-        network = ARCH_REGISTRY.get("CompSRTSwinIR")(upscale=scale)
-        try:
-            check_matches(weights, network, source)
-        except CompSRTError:
-            continue
-        network.load_state_dict(weights, strict=False)
-        return Subject(Path(path).stem, source, path, network.eval(), scale)
-    foreign = ARCH_REGISTRY.get("CompSRTNet")(base={"file": path})
-    return Subject(Path(path).stem, source, path, foreign.eval(), foreign.scale)
+def _of_weights(source: str) -> Subject:
+    loaded = from_weights(source)
+    return Subject(loaded.file.stem, source, str(loaded.file), loaded.network, loaded.scale)
 
 
 def reference_of(packed: PackedNetwork) -> nn.Module:

@@ -26,12 +26,12 @@ class Finding:
 
 
 FINDINGS = (
-    Finding("range", "the range is smaller", ("range",)),
-    Finding("near_zero", "more values are near zero", ("near_zero_relative_0.1",)),
-    Finding("error_2", "the error at 2 bits is lower", ("error_2",)),
-    Finding("error_3", "the error at 3 bits is lower", ("error_3",)),
-    Finding("error_4", "the error at 4 bits is lower", ("error_4",)),
-    Finding("normality", "values are not more normal", tuple(n for n in MEASURES if n.startswith("normality_"))),
+    Finding("range", "smaller range", ("range",)),
+    Finding("near_zero", "more values near zero", ("near_zero_relative_0.1",)),
+    Finding("error_2", "lower error at 2 bits", ("error_2",)),
+    Finding("error_3", "lower error at 3 bits", ("error_3",)),
+    Finding("error_4", "lower error at 4 bits", ("error_4",)),
+    Finding("normality", "values not more normal", tuple(n for n in MEASURES if n.startswith("normality_"))),
 )
 """What CompSRT (arXiv 2601.21069) reports of the Hadamard transform."""
 
@@ -76,10 +76,10 @@ def _judge(finding: Finding, kind: str, members: Sequence[Comparison]) -> Verdic
     outcome = HOLDS if one.p < LEVEL else OPPOSITE if one.p_against < LEVEL else OPEN
     p, sign_p = (one.p_against, one.sign_p_against) if outcome == OPPOSITE else (one.p, one.sign_p)
     size = "" if one.evidence.d_z is None else f", d_z {one.evidence.d_z:.2f}"
-    tests = f"Wilcoxon p {p_value(p)}, sign test p {p_value(sign_p)}{size}"
+    which = " for the opposite" if outcome == OPPOSITE else ""
     sentence = (
-        f"{finding.about.capitalize()}, {kind}: {outcome}. {_figures(one)} It is so at {one.evidence.positive} of "
-        f"{one.evidence.pairs} places ({tests}{', for the opposite' if outcome == OPPOSITE else ''})."
+        f"{kind.capitalize()}, {finding.about}: {outcome}. {_figures(one)} It is so at {one.evidence.positive} of "
+        f"{one.evidence.pairs} places (Wilcoxon p {p_value(p)}{which}, sign test p {p_value(sign_p)}{size})."
     )
     return Verdict(finding.name, kind, outcome, sentence)
 
@@ -100,7 +100,7 @@ def _judge_normality(finding: Finding, kind: str, members: Sequence[Comparison])
     outcome = OPPOSITE if 2 * len(more) > len(members) else HOLDS
     first = members[0]
     sentence = (
-        f"{finding.about.capitalize()}, {kind}: {outcome}. Of {len(members)} tests {len(more)} show more normal values "
+        f"{kind.capitalize()}, {finding.about}: {outcome}. Of {len(members)} tests {len(more)} show more normal values "
         f"after the transform and {len(less)} less normal ones. {MEASURES[first.measure].about} has medians "
         f"{first.before:.4f} and {first.after:.4f} (1 is normal) and rises at {first.evidence.negative} of "
         f"{first.evidence.pairs} places."

@@ -81,5 +81,5 @@ def test_not_more_normal_holds_unless_most_tests_show_more_normal_values():
 def test_a_sentence_gives_the_figures():
     places = [place(n, before=statistics(span=2.0 + n), after=statistics(span=1.0 + n / 2)) for n in range(40)]
     (sentence,) = [one.sentence for one in verdicts(compare(places, "hadamard")) if one.finding == "range"]
-    assert sentence.startswith("The range is smaller, activations: holds. The median change of the range is -50%")
+    assert sentence.startswith("Activations, smaller range: holds. The median change of the range is -50%")
     assert "at 40 of 40 places (Wilcoxon p " in sentence
