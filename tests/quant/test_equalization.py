@@ -13,7 +13,7 @@ compsrt_plugin.register()
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, discover  # noqa: E402
-from compsrt_plugin.quant.equalization import equalize, find_fed  # noqa: E402
+from compsrt_plugin.quant.equalization import LARGEST, best, equalize, find_fed  # noqa: E402
 from compsrt_plugin.quant.quantizer import Mode  # noqa: E402
 
 SPEC = NetworkSpec(QuantSpec(4), QuantSpec(4, granularity="per_token"))
@@ -170,3 +170,26 @@ def test_modes_are_as_they_were():
     calibrate(network, [picture()])
     equalize(network, [picture()], [picture()])
     assert network.one.input_quantizer.mode is Mode.ON
+
+
+def test_a_norm_without_a_bias_is_left_alone():
+    torch.manual_seed(0)
+    network = convert(nn.Sequential(nn.LayerNorm(WIDTH, bias=False), nn.Linear(WIDTH, 20)), SPEC).eval()
+    assert equalize(network, [torch.rand(2, 9, WIDTH)], [torch.rand(2, 9, WIDTH)]) == []
+
+
+def test_scales_are_those_that_balance_inputs_and_weights_within_limits():
+    network = block()
+    with torch.no_grad():
+        norm = find_fed(network, [picture()])[0]
+        mean = torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
+        variance = torch.logspace(-1, 1, WIDTH, dtype=torch.float64)
+        shift, scale = best(norm, mean, variance + mean.square())
+        assert torch.equal(shift, mean)
+        columns = torch.cat([network.one.weight, network.two.weight]).double().square().sum(0)
+        wanted = (variance / columns) ** 0.25
+        assert torch.allclose(scale, wanted / wanted.log().mean().exp(), rtol=1e-6)
+        assert abs(float(scale.log().mean())) < 1e-6
+        variance[0], variance[1] = 1e30, 0
+        scale = best(norm, mean, variance + mean.square())[1]
+        assert (float(scale[0]), float(scale[1])) == (LARGEST, 1 / LARGEST)
