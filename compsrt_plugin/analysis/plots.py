@@ -89,7 +89,7 @@ def _histograms(figure: Any, places: Sequence[Place]) -> None:
         errors = [place.domains[name].error["3"] for name in (BEFORE, PAPER)]
         axes.set_title(f"{which} place", loc="left")
         axes.set_xlabel(f"value / RMS\n{_short(place.name)}\nerror at 3 bits: {errors[0]:.2%} → {errors[1]:.2%}")
-    figure.axes[0].legend(loc="upper left", handlelength=1.2)
+    figure.axes[0].legend(loc="upper right", handlelength=1.2)
     figure.axes[0].set_ylabel("share of values")
 
 

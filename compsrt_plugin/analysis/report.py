@@ -122,14 +122,17 @@ def _method(analysis: Analysis) -> list[str]:
                        dict.fromkeys(place.role for place in places))  # fmt: skip
     seen = sum(place.values for place in places if place.kind == "activations")
     return [
-        f"Network: {about['source']}, x{about['scale']}. Activations: {about['pictures']}. Places: {counts}.",
-        *about["notes"],
-        f"Ranges, moments and kurtosis are of all values ({seen:,} of activations); all else of activations is of a "
-        f"uniform sample of {SAMPLE_VALUES:,} values in whole vectors. Normality is tested on {SUBSAMPLES} subsamples "
-        f"of {SUBSAMPLE} values of each place. Errors are ‖x − x̂‖² / ‖x‖² after the inverse transform, with one scale "
-        f"a tensor and bounds by 2DQuant's search. p are of one-sided Wilcoxon signed-rank tests over places, with "
-        f"Holm's correction over all tests of a transform. Places of one network are no independent sample of "
-        f"networks: p says how regular an effect is within this one.",
+        f"- Network: {about['source']}, x{about['scale']}. Places: {counts}.",
+        f"- Activations: {about['pictures']}, {seen:,} values.",
+        *(f"- {note}" for note in about["notes"]),
+        "- Ranges, moments and kurtosis are of all values. Everything else of activations is of a uniform sample of "
+        f"up to {SAMPLE_VALUES:,} values a place, in whole vectors.",
+        f"- Normality is tested on {SUBSAMPLES} subsamples of {SUBSAMPLE} values of each place.",
+        "- Errors are ‖x − x̂‖² / ‖x‖² after the inverse transform, with bounds by 2DQuant's search; one scale for a "
+        "tensor unless said otherwise.",
+        "- p are of one-sided Wilcoxon signed-rank tests over places, with Holm's correction over all tests of a "
+        "transform. Places of one network are no independent sample of networks: p says how regular an effect is "
+        "within this one.",
     ]
 
 

@@ -87,10 +87,10 @@ def _judge(finding: Finding, kind: str, members: Sequence[Comparison]) -> Verdic
 def _figures(one: Comparison) -> str:
     if one.measure == "range":
         change = 2**-one.evidence.median - 1
-        return f"The median change of the range is {change:+.0%} (medians {one.before:.3g} and {one.after:.3g})."
+        return f"The median change of the range is {change:+.0%}."
     if one.measure.startswith("error"):
         change = -one.evidence.median
-        return f"The median change is {change:+.2f} dB (relative errors {one.before:.3g} and {one.after:.3g})."
+        return f"The median change of the error is {change:+.2f} dB."
     return f"The {MEASURES[one.measure].about} has medians {one.before:.1%} and {one.after:.1%}."
 
 

@@ -31,6 +31,7 @@ PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 # extra -> the packages that it is known by, and who needs it
 EXTRAS = {
     "onnx": (("onnx", "onnxruntime"), "basicsr export --onnx"),
+    "plot": (("matplotlib",), "the plots of basicsr analyze"),
     "zoo": (("spandrel", "spandrel_extra_arches"), "network_g.base: {file: …}"),
     "dev": (("pytest", "ruff", "pyright"), "make test, make lint"),
 }
