@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         bits = {entry.results.bits for entry in gathered.entries}
         rows = published_for(gathered.settings.scale, bits) if args.published else None
         found = to_dict(gathered, comparisons, rows)
-        content = page(found, sights(gathered)).encode()
-    write_whole(out / "compare.json", (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+        content = page(found, sights(gathered)).encode(errors="xmlcharrefreplace")
+    write_whole(out / "compare.json", (json.dumps(found, indent=2) + "\n").encode())
     write_whole(out / "index.html", content)
     sys.stdout.write(f"{text_table(gathered, comparisons)}\n\n{out / 'index.html'}: {len(content):,} bytes\n")
     return 0

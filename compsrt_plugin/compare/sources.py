@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ def _source(argument: str) -> Source:
     if _is_option_file(given):
         return _option_file(name, given)
     path = Path(given).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, also of a name too long for the file system
         return _result_folder(name, given)
     if is_packed(weights_file(given, expected="an option file, a packed file, weights or a result folder")):
         return _packed_file(name, given, path)
@@ -100,13 +101,13 @@ def _split(argument: str) -> tuple[str | None, str]:
     (('old', 'results/a'), (None, 'results/a'))
     """
     name, sign, path = argument.partition("=")
-    if not sign or not name or "/" in name or Path(argument).expanduser().exists():
+    if not sign or not name or "/" in name or os.path.exists(Path(argument).expanduser()):
         return None, argument
     return name, path
 
 
 def _is_option_file(given: str) -> bool:
-    return given.endswith((".yml", ".yaml")) or (given in option_files("test") and not Path(given).exists())
+    return given.endswith((".yml", ".yaml")) or (given in option_files("test") and not os.path.exists(given))
 
 
 def _option_file(name: str | None, given: str) -> Source:

@@ -189,6 +189,10 @@ def missing_file(networks: Networks) -> tuple[str, ...]:
     return "three.yml", "nothing.safetensors"
 
 
+def long_name(networks: Networks) -> tuple[str, ...]:
+    return "three.yml", "n" * 300
+
+
 def missing_option_file(networks: Networks) -> tuple[str, ...]:
     return "three.yml", "compsrt_x4_3bits.yml"
 
@@ -224,6 +228,7 @@ def no_root(networks: Networks) -> tuple[str, ...]:
         (other_crops, "data set Mine of crops has other pictures than that of three"),
         (one_alone, "three.yml alone is given; a comparison needs 2 or more"),
         (missing_file, "no such file: nothing.safetensors"),
+        (long_name, f"{'n' * 300}"),
         (missing_option_file, "no option file 'compsrt_x4_3bits.yml'"),
         (empty_folder, "HR is a folder without results.json"),
         (unknown_set, "unknown data set 'Min'; allowed: Mine; did you mean 'Mine'?"),
@@ -239,6 +244,13 @@ def test_a_data_set_that_is_not_on_this_machine_stops_nobody(networks: Networks)
     absent = {"name": "Absent", "type": "CompSRTPairedDataset", "io_backend": {"type": "disk"}}
     more = networks.write("more.yml", name="more", datasets={"test_1": networks.place.data, "test_2": absent})
     assert len(compared("three.yml", more)["pictures"]) == len(compared(more, "three.yml")["pictures"]) == len(PICTURES)
+
+
+def test_a_name_that_is_no_unicode_is_compared_too(networks: Networks) -> None:
+    odd = os.fsdecode(b"two\xff.safetensors")
+    shutil.copy(networks.two, odd)
+    found = compared("three.yml", odd)
+    assert found["entries"][1]["name"] == os.fsdecode(b"two\xff")
 
 
 def test_published_results_stand_beside(networks: Networks) -> None:
