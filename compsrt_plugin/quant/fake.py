@@ -44,6 +44,8 @@ def magnitude(x: Tensor) -> Tensor:
     Args:
         x: in float32 or float64; 1e-8 is 0 in half precision.
     """
+    if not x.shape[-1]:  # the map over one token, of whose transform `hadamard_softmax` leaves nothing
+        return x.detach().new_full((*x.shape[:-1], 1), MIN_SCALE)
     return x.detach().abs().amax(-1, keepdim=True).clamp_min_(MIN_SCALE)
 
 

@@ -203,3 +203,7 @@ def test_without_a_tracer_nothing_of_the_size_of_x_is_kept_for_backward():
     x = torch.randn(4, requires_grad=True)
     assert "StrictFakeQuantize" in strict_fake_quantize(x, torch.tensor(0.4), torch.tensor(-1.0), 7).grad_fn.name()
     assert "_Clip" in _clip(x, torch.tensor(-1.0), torch.tensor(1.0)).grad_fn.name()
+
+
+def test_vectors_without_elements_have_a_magnitude_too():
+    assert fake.magnitude(torch.zeros(2, 3, 0)).tolist() == [[[fake.MIN_SCALE]] * 3] * 2
