@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.pruning import prune
-from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, calibrate, convert, distinct_codes, freeze
+from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, calibrate, convert, discover, distinct_codes, freeze
 from compsrt_plugin.quant.hadamard import hadamard_matrix
 from compsrt_plugin.quant.operators import fake_quantize
 
@@ -91,6 +91,34 @@ def test_from_conversion_to_codes(device: torch.device, transform: str, granular
         # 3e-5 at most here. The CPU's compiled pass rounds otherwise in the last bit, so a code at an edge may differ,
         # which makes 0.06; a step that did not reach the parameters makes 0.3 and more.
         assert distance(there.float(), here.float()) < 0.1
+
+
+class Attention(nn.Module):
+    """Products in a module's own code, and a weight that it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.qkv, self.last = nn.Linear(16, 48), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, -1)
+        return nn.functional.linear((q @ k.mT).softmax(-1) @ v, self.last.weight)
+
+
+@pytest.mark.parametrize("granularity", ["per_tensor", "per_token"])
+def test_products_in_foreign_code(device: torch.device, granularity: str):
+    x = torch.rand(2, 9, 16, generator=torch.Generator().manual_seed(1))
+    outputs = []
+    for place in (device, torch.device("cpu")):
+        plain, there = Attention().to(place), x.to(place)
+        spec = QuantSpec(4, granularity=granularity)
+        made = convert(plain, NetworkSpec(QuantSpec(4), spec), discover(plain, [there, there[:, :4]]))
+        calibrate(made, [there])
+        made(there).square().sum().backward()
+        assert {p.grad.device.type for p in made.parameters() if p.grad is not None} == {place.type}
+        outputs.append(made(there).detach().cpu())
+    assert distance(*outputs) < 0.1
 
 
 def test_bounds_made_on_the_cpu_are_noticed(device: torch.device, monkeypatch: pytest.MonkeyPatch):
