@@ -58,7 +58,7 @@ def absolute(score: Score | None) -> str:
 
 def network_table(found: Sequence[Results]) -> Table:
     """Return the widths of one network at one scale, beside bicubic and full precision."""
-    sets = list(found[0].datasets)
+    sets = [name for name in found[0].datasets if all(name in results.datasets for results in found)]
     means = {name: found[0].datasets[name].mean for name in sets}
     rows = [
         ["bicubic", *(absolute(means[name].bicubic) for name in sets), "", "", "", ""],
@@ -167,15 +167,21 @@ def published_table(ours: Sequence[Results], scale: int) -> Table:
     rows = published_for(scale, {4, 3, 2})
     (full,) = (row.scores for row in rows if row.method == "SwinIR-light")
     lines = [["32", "SwinIR-light, official", "published", *(absolute(full[name]) for name in BENCHMARKS)]]
-    means = {name: ours[0].datasets[name].mean.teacher for name in BENCHMARKS}
-    lines.append(["32", "SwinIR-light, bundled", "here", *(absolute(means[name]) for name in BENCHMARKS)])
+    judged = ours[0].datasets  # a scale may have been judged on some of the sets only
+    means = [absolute(judged[name].mean.teacher) if name in judged else "" for name in BENCHMARKS]
+    lines.append(["32", "SwinIR-light, bundled", "here", *means])
     for bits in (4, 3, 2):
         for row in rows:
             if row.bits == bits:
                 cells = [both(row.scores[name], minus(row.scores[name], full[name])) for name in BENCHMARKS]
                 lines.append([f"{bits}", row.method + " †" * bool(row.footnote), "published", *cells])
         for results in sorted((r for r in ours if r.bits == bits), key=lambda r: mean_difference(r).psnr):
-            cells = [both(results.datasets[n].mean.quantized, difference(results, n)) for n in BENCHMARKS]
+            cells = [
+                both(results.datasets[name].mean.quantized, difference(results, name))
+                if name in results.datasets
+                else ""
+                for name in BENCHMARKS
+            ]
             lines.append([f"{bits}", f"`{results.recipe}`{budget(results)}", "here", *cells])
     notes = [f"† {row.method}, {row.bits} bits: {row.footnote}" for row in rows if row.footnote]
     return [*table(["bits", "method", "whose", *BENCHMARKS], lines, left=3), *([""] if notes else []), *notes]
