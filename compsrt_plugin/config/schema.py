@@ -151,7 +151,7 @@ class GuardBlock(Block):
 
     where = "quant.guard"
 
-    times_mean: float = option(2.0, number(1))
+    times_mean: float = option(1.5, number(1))
     bits: int = option(8, whole(MIN_BITS, MAX_BITS))
 
 
@@ -198,7 +198,7 @@ class QuantBlock(Block):
         bias_correction: take the mean error of the output on calibration patches off the last layer's bias, after the
             bound search and of every candidate for the result; `recipe` leaves it to the recipe.
         guard: give more bits to activations that stand out by their part in the output's error, once bounds are
-            searched: `{times_mean: 2, bits: 8}`; null gives none, `recipe` leaves it to the recipe.
+            searched: `{times_mean: 1.5, bits: 8}`; null gives none, `recipe` leaves it to the recipe.
         overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later ones win.
         calibration: the pictures on which bounds are searched.
     """
