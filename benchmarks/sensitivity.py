@@ -86,16 +86,16 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
 
 
-def page_with(page: str, table: str) -> str:
-    """Return a page with the table between its marks.
+def page_with(page: str, table: str, mark: str = BEGIN) -> str:
+    """Return a page with the table between its marks, of which `mark` is the first.
 
     Raises:
         CompSRTError: the marks are not there.
     """
-    before, begin, rest = page.partition(BEGIN)
+    before, begin, rest = page.partition(mark)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise CompSRTError("the page has no place for the table", allowed=f"{BEGIN.strip()} … {END.strip()}")
+        raise CompSRTError("the page has no place for the table", allowed=f"{mark.strip()} … {END.strip()}")
     return before + begin + table + end + after
 
 
