@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from compsrt_plugin.compare.document import conditions
 from compsrt_plugin.compare.gather import Gathered
 from compsrt_plugin.compare.statistics import METRICS, Comparison, Metric
+from compsrt_plugin.evidence import Paired
 from compsrt_plugin.report.table import format_psnr
 from compsrt_plugin.sizes.table import align
 
@@ -28,27 +29,21 @@ def text_table(gathered: Gathered, comparisons: Sequence[Comparison]) -> str:
         means.append((name, str(len(scores.per_image)), *cells))
     parts = [f"{conditions(gathered.settings)}; baseline: {entries[0].name}", "", *_ruled(means)]
     for metric in METRICS:
-        of_metric = [comparison for comparison in comparisons if comparison.metric == metric]
-        if of_metric:
-            parts += ["", *_ruled(_rows(of_metric, metric))]
+        if rows := [(one, one.paired) for one in comparisons if one.metric == metric and one.paired is not None]:
+            parts += ["", *_ruled(_rows(rows, metric))]
     warnings = {f"{c.over}: {c.warning}": None for c in comparisons if c.warning}
     return "\n".join([*parts, *(f"warning  {warning}" for warning in warnings)])
 
 
-def _rows(comparisons: Sequence[Comparison], metric: Metric) -> list[tuple[str, ...]]:
+def _rows(comparisons: Sequence[tuple[Comparison, Paired]], metric: Metric) -> list[tuple[str, ...]]:
     title, digits = UNITS[metric]
-    several = len({comparison.entry for comparison in comparisons}) > 1  # else Holm has nothing to correct
-    headings = (title, "pairs", "mean", "95 % interval", "d_z", "p", "p, Holm")
-    rows: list[tuple[str, ...]] = [headings]
-    for comparison in comparisons:
-        name, found = f"{comparison.entry}, {comparison.over}", comparison.paired
-        if found is None:
-            rows.append((name, str(comparison.pairs), *["-"] * 5))
-            continue
+    several = len({comparison.entry for comparison, _ in comparisons}) > 1  # else Holm has nothing to correct
+    rows: list[tuple[str, ...]] = [(title, "pairs", "mean", "95 % interval", "d_z", "p", "p, Holm")]
+    for comparison, found in comparisons:
         low, high = found.interval
         rows.append(
             (
-                name,
+                f"{comparison.entry}, {comparison.over}",
                 str(comparison.pairs),
                 f"{found.mean:+.{digits}f}",
                 f"{low:+.{digits}f} to {high:+.{digits}f}",

@@ -71,16 +71,17 @@ function showDifferences() {
     "deviation of the differences. p is of the one-sided Wilcoxon signed-rank test: that the entry is better than the baseline" +
     (several ? `; beside it, as corrected by Holm for ${names.length - 1} entries.` : ".");
   for (const metric of metrics) {
-    const rows = data.comparisons.filter((comparison) => comparison.metric === metric);
+    const rows = data.comparisons.filter((comparison) => comparison.metric === metric && comparison.interval);
+    if (!rows.length) continue;
     const { title, unit, digits } = METRICS[metric];
-    const reach = Math.max(...rows.filter((row) => row.interval).flatMap((row) => row.interval.map(Math.abs)), 0);
+    const reach = Math.max(...rows.flatMap((row) => row.interval.map(Math.abs)));
     const columns = [
       { title: "entry", text: true, value: (row) => row.entry },
       { title: "pairs", text: true, value: (row) => row.over, show: (row) => `${row.over} (${row.pairs})` },
       { title: "mean", value: (row) => row.mean, show: (row) => signed(row.mean, digits + 1) },
-      { title: "95 % interval", value: (row) => row.interval && row.interval[0], show: (row) => interval(row, digits + 1) },
+      { title: "95 % interval", value: (row) => row.interval[0], show: (row) => interval(row, digits + 1) },
       { title: "drawn", text: true, value: (row) => row.mean, show: (row) => drawn(row, reach) },
-      { title: "better, worse", value: (row) => row.better, show: (row) => (row.interval ? `${row.better}, ${row.worse}` : MISSING) },
+      { title: "better, worse", value: (row) => row.better, show: (row) => `${row.better}, ${row.worse}` },
       { title: "d_z", value: (row) => row.d_z, show: (row) => signed(row.d_z, 2) },
       { title: "p", value: (row) => row.p, show: (row) => probability(row.p) },
       ...(several ? [{ title: "p, Holm", value: (row) => row.adjusted_p, show: (row) => probability(row.adjusted_p) }] : []),
@@ -95,12 +96,12 @@ function showDifferences() {
 }
 
 function interval(row, digits) {
-  return row.interval ? `${signed(row.interval[0], digits)} to ${signed(row.interval[1], digits)}` : MISSING;
+  return `${signed(row.interval[0], digits)} to ${signed(row.interval[1], digits)}`;
 }
 
 /** Draw the interval and its mean on a line whose middle is zero. */
 function drawn(row, reach) {
-  if (!row.interval || !reach) return "";
+  if (!reach) return "";
   const space = "http://www.w3.org/2000/svg";
   const width = 120, height = 16;
   const x = (value) => width / 2 + (value / reach) * (width / 2 - 5);
