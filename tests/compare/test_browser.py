@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ from selenium.webdriver.support.ui import Select  # noqa: E402
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    # on a busy machine a window that seems to be hidden would otherwise wait for its next frame
+    "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
+    "--disable-background-timer-throttling",
 )  # fmt: skip
 METRICS = {name: {"type": f"calculate_{name}", "crop_border": 4, "test_y_channel": True} for name in ("psnr", "ssim")}
 PSNRS = {"X": [31.5, 9.25, 30.0], "Y": [28.0]}
@@ -85,10 +90,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(browser: Any, written: Path) -> Iterator[Any]:
-    """The page, newly opened; afterwards the console must be empty and nothing else may have been asked for."""
+    with watched(browser, written):
+        yield browser
+
+
+@contextmanager
+def watched(browser: Any, written: Path) -> Iterator[None]:
+    """Open a page; afterwards the console must be empty and nothing else may have been asked for."""
     browser.get_log("browser"), browser.get_log("performance")
     browser.get(written.as_uri())
-    yield browser
+    yield
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
@@ -215,6 +226,21 @@ def test_a_phone_scrolls_only_tables_sideways_and_text_can_be_read(opened: Any, 
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_page_without_pictures_says_so(browser: Any, tmp_path: Path) -> None:
+    entries = [entry(name, {"X": [30.0, psnr]}, ssim=False) for name, psnr in (("a", 31.0), ("b", math.inf))]
+    keys = [("X", "0.png"), ("X", "1.png")]
+    gathered = Gathered(entries, Settings(4, "reflect", {"psnr": METRICS["psnr"]}), {}, keys)
+    path = tmp_path / "index.html"
+    path.write_text(page(to_dict(gathered, compare(entries, keys), None), sights(gathered)), encoding="utf-8")
+    with watched(browser, path):
+        notes = texts(browser, "#viewer .note")
+        assert notes[0].startswith("No pictures were saved for a, b") and "no slider" in notes[1]
+        assert not browser.find_elements(By.CSS_SELECTOR, "input, #scores .link, #metric")
+        assert texts(browser, "#scores tbody td:nth-child(4)") == ["30.00", "∞"]
+        assert "infinite" in texts(browser, "#warnings li")[0]
+        assert not browser.find_element(By.ID, "published").is_displayed()
 
 
 # every text against the nearest ground behind it, by WCAG 2: at least 4.5 to 1
