@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Patches:
 
     about: str
     count: int
-    source: Any
+    source: Callable[[], Iterable[Tensor]]
 
     def __len__(self) -> int:
         return self.count

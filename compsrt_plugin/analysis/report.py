@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from compsrt_plugin.analysis.comparison import MEASURES, Comparison, compare
 from compsrt_plugin.analysis.places import BEFORE, PAPER, ROLES, Place
 from compsrt_plugin.analysis.statistics import BITS, SUBSAMPLE, SUBSAMPLES
 from compsrt_plugin.analysis.stream import SAMPLE_VALUES
-from compsrt_plugin.analysis.verdicts import Verdict, p_value, verdicts
+from compsrt_plugin.analysis.verdicts import Verdict, judge, p_value
 from compsrt_plugin.analysis.walk import Walk
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.quant.spec import TRANSFORMS
@@ -38,10 +38,11 @@ class Analysis:
     places: Sequence[Place]
     comparisons: Mapping[str, Sequence[Comparison]]
     walk: Walk | None = None
-    verdicts: Sequence[Verdict] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "verdicts", verdicts(self.comparisons.get(PAPER, ())))
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Whether the paper's findings hold."""
+        return judge(self.comparisons.get(PAPER, ()))
 
     @classmethod
     def of(cls, about: Mapping[str, Any], places: Sequence[Place], walk: Walk | None, seed: int) -> Analysis:

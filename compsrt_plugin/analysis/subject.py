@@ -13,6 +13,7 @@ from torch import nn
 
 from compsrt_plugin import bundled, register
 from compsrt_plugin.checkpoint import is_packed, weights_file
+from compsrt_plugin.checkpoint.container import EXPECTED as PACKED
 from compsrt_plugin.checkpoint.dense import dense_state
 from compsrt_plugin.compare.networks import from_weights
 from compsrt_plugin.config.files import find_option_file, option_files
@@ -22,7 +23,7 @@ from compsrt_plugin.config.reader import read_option_file, read_yaml
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import CalibrationBlock
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.packed_network import PackedNetwork, find_packed, open_packed
+from compsrt_plugin.packed_network import PackedNetwork, open_packed
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,14 @@ def _of_options(source: str, force_yml: list[str]) -> Subject:
     options = read_option_file(file)
     apply_force_yml(options, force_yml)
     check_layout(options, "train" if "train" in options else "test", file.name)
-    return _of_layout(options, source, force_yml)
-
-
-def _of_layout(options: Mapping[str, Any], source: str, force_yml: list[str]) -> Subject:
     from compsrt_plugin.models.sources import asked_entry, find_files
 
-    options, scale = copy.deepcopy(dict(options)), options["scale"]
+    options, scale = copy.deepcopy(options), options["scale"]
     paths, trained = options["path"], "train" in options
     quant = None if options.get("quant") is None else resolve(options["quant"], pruned=bool(options.get("prune")))
     tested = None
     if quant is not None and not trained:
-        foreign = "base" in options["network_g"]
-        tested = find_packed(source, force_yml) if paths.get("pretrain_network_g") or not foreign else None
+        tested = _tested(paths.get("pretrain_network_g"), options, quant.bits)
         paths["pretrain_network_g"] = paths.get("pretrain_network_teacher")
     weights, key = find_files(paths, scale, None, options["network_g"]), asked_entry(options)
     network = full_precision(options["network_g"], scale, weights, key)
@@ -115,6 +111,16 @@ def _of_layout(options: Mapping[str, Any], source: str, force_yml: list[str]) ->
         train_set=options if trained else None,
         packed=tested,
     )
+
+
+def _tested(given: str | None, options: Mapping[str, Any], bits: int) -> Path | None:
+    """Return the packed file that a test file tests: the one it names, or the bundled one where there is one."""
+    if given:
+        return weights_file(given, expected=PACKED)
+    if "base" in options["network_g"]:
+        return None
+    bundled_file = bundled.WEIGHTS / f"compsrt_x{options['scale']}_{bits}bit.safetensors"
+    return bundled_file if bundled_file.is_file() else None
 
 
 def full_precision(network_g: Mapping[str, Any], scale: int, weights: str, param_key: str | None = None) -> nn.Module:

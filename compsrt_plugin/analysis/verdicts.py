@@ -53,7 +53,7 @@ class Verdict:
     sentence: str
 
 
-def verdicts(comparisons: Sequence[Comparison]) -> list[Verdict]:
+def judge(comparisons: Sequence[Comparison]) -> list[Verdict]:
     """Judge each finding by the Wilcoxon tests of one transform, after Holm's correction, at 5 %.
 
     A finding holds where differences in its direction are shown and does not where the opposite is; else it is not

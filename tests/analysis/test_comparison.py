@@ -8,7 +8,7 @@ import pytest
 from analyzed import place, statistics
 
 from compsrt_plugin.analysis.comparison import MEASURES, compare
-from compsrt_plugin.analysis.verdicts import verdicts
+from compsrt_plugin.analysis.verdicts import judge
 from compsrt_plugin.evidence import holm
 
 
@@ -55,7 +55,7 @@ def test_holm_covers_all_tests_of_the_transform():
 
 
 def judged(places: list) -> dict[str, str]:
-    return {one.finding: one.outcome for one in verdicts(compare(places, "hadamard"))}
+    return {one.finding: one.outcome for one in judge(compare(places, "hadamard"))}
 
 
 def test_a_finding_holds_is_refuted_or_is_not_shown():
@@ -80,6 +80,6 @@ def test_not_more_normal_holds_unless_most_tests_show_more_normal_values():
 
 def test_a_sentence_gives_the_figures():
     places = [place(n, before=statistics(span=2.0 + n), after=statistics(span=1.0 + n / 2)) for n in range(40)]
-    (sentence,) = [one.sentence for one in verdicts(compare(places, "hadamard")) if one.finding == "range"]
+    (sentence,) = [one.sentence for one in judge(compare(places, "hadamard")) if one.finding == "range"]
     assert sentence.startswith("Activations, smaller range: holds. The median change of the range is -50%")
     assert "at 40 of 40 places (Wilcoxon p " in sentence
