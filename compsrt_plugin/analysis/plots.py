@@ -54,7 +54,7 @@ def draw(analysis: Analysis, folder: Path) -> list[Path]:
     if places:
         pictures["histograms.png"] = (_histograms, places, (7.0, 4.2))
         pictures["range_by_depth.png"] = (_range_by_depth, places, (7.0, 4.2))
-        pictures["error_by_place.png"] = (_error_by_place, places, (5.6, 5.0))
+        pictures["error_by_place.png"] = (_error_by_place, places, (7.0, 4.8))
     if analysis.walk is not None:
         pictures["walk.png"] = (_walk, analysis.walk, (7.0, 4.2))
     written = []
@@ -126,7 +126,7 @@ def _error_by_place(figure: Any, places: Sequence[Place]) -> None:
     axes.set_title(f"error at 3 bits: lower at {better} of {len(together)} places", loc="left")
     axes.set_xlabel("relative error before the transform")
     axes.set_ylabel("after")
-    axes.legend(loc="upper left", handletextpad=0.2)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2)
 
 
 def _walk(figure: Any, walk: Any) -> None:
