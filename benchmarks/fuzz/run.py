@@ -24,7 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 NAMES = ("packed", "weights", "options")
 ENGINE = "engine"  # asked for alone: only in a build by clang does the fuzzer see what it reaches
-TIMEOUT = 20  # seconds for one input
+TIMEOUT, ENGINE_TIMEOUT = 20, 300  # seconds for one input; of the engine it is a network, made and run
 MEMORY = 4096  # MiB
 LONGEST_INPUT = 1 << 16
 
@@ -56,7 +56,7 @@ def fuzz(name: str, seconds: int, out: Path) -> bool:
     with tempfile.TemporaryDirectory() as found:
         command = [
             sys.executable, __file__, "--inside", name, found, str(HERE / "corpus" / name),
-            f"-max_total_time={seconds}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEMORY}",
+            f"-max_total_time={seconds}", f"-timeout={ENGINE_TIMEOUT if name == ENGINE else TIMEOUT}", f"-rss_limit_mb={MEMORY}",
             f"-max_len={LONGEST_INPUT}", f"-artifact_prefix={out}/{name}-", "-print_final_stats=1",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
