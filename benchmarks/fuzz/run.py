@@ -53,10 +53,11 @@ def fuzz_here(name: str, flags: list[str]) -> None:
 
 def fuzz(name: str, seconds: int, out: Path) -> bool:
     """Fuzz a target in a process of its own, print what came of it, tell whether all was well."""
+    timeout = ENGINE_TIMEOUT if name == ENGINE else TIMEOUT
     with tempfile.TemporaryDirectory() as found:
         command = [
             sys.executable, __file__, "--inside", name, found, str(HERE / "corpus" / name),
-            f"-max_total_time={seconds}", f"-timeout={ENGINE_TIMEOUT if name == ENGINE else TIMEOUT}", f"-rss_limit_mb={MEMORY}",
+            f"-max_total_time={seconds}", f"-timeout={timeout}", f"-rss_limit_mb={MEMORY}",
             f"-max_len={LONGEST_INPUT}", f"-artifact_prefix={out}/{name}-", "-print_final_stats=1",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
