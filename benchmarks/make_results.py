@@ -1,8 +1,8 @@
-"""`make results`: the figures in docs/results.md and README.md, from the result files in `benchmarks/results`.
+"""`make results`: the figures in README.md, docs/results.md and docs/networks.md, from `benchmarks/results`.
 
     python benchmarks/make_results.py [--check]
 
-Both pages are written by hand but for what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; `blocks` says
+The pages are written by hand but for what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; `blocks` says
 what each NAME holds. `recipes.py judge` and `latency.py` write the result files; run `make results` after it. `--check`
 writes nothing and fails if a page is out of step.
 """
@@ -43,7 +43,8 @@ from compsrt_plugin.report import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "docs" / "results.md", ROOT / "README.md")
+PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "networks.md", ROOT / "README.md")
+MAMBA = "compsrt_mambairv2"  # what names of its results begin with
 DEMO = "compsrt_x4_3bit"  # README's first table
 BLOCK = re.compile(r"(<!-- begin (\S+) -->)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
@@ -96,7 +97,8 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "demo": lambda: measured(demo, demo_network),
         "demo-file": lambda: measured(demo_file, demo_network),
         "widths": lambda: measured(widths, found.of_scale(4)),
-        "dat-light-x4": lambda: measured(network_table, found.others),
+        "dat-light-x4": lambda: measured(network_table, [r for r in found.others if not r.name.startswith(MAMBA)]),
+        "mambairv2-light-x4": lambda: measured(network_table, [r for r in found.others if r.name.startswith(MAMBA)]),
         "worst": lambda: measured(worst_table, found.of_scale(4)),
         "significance": lambda: measured(significance_table, found.recipes),
         "missing": lambda: [missing(found)],
