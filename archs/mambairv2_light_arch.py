@@ -1,7 +1,7 @@
 """`MambaIRv2Light`: MambaIRv2 for lightweight super-resolution (Guo et al., CVPR 2025, arXiv 2411.15269).
 
-Written from the paper. Names and shapes are those of the authors' class, so its weight files load strictly. The authors'
-class needs the CUDA package mamba_ssm; this one runs on any device (`ops.selective_scan`).
+Written from the paper. Names and shapes are those of the authors' class, so its weight files load strictly. That class
+needs the CUDA package mamba_ssm; this one runs on any device (`ops.selective_scan`).
 
 Each of its layers is a window attention followed by an attentive state-space module:
 
