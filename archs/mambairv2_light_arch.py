@@ -394,7 +394,8 @@ def _mirrored(x: Tensor, axis: int, multiple: int) -> Tensor:
 
 def _pair_index(window: int) -> Tensor:
     """Return the row of the bias table for each pair of a window's pixels (n, n): by their offset, row by row."""
-    y, x = (part.flatten() for part in torch.meshgrid(*[torch.arange(window)] * 2, indexing="ij"))
+    side = torch.arange(window, device=None)  # where the network is built
+    y, x = (part.flatten() for part in torch.meshgrid(*[side] * 2, indexing="ij"))
     down, right = (part[:, None] - part + window - 1 for part in (y, x))
     return down * (2 * window - 1) + right
 

@@ -136,7 +136,8 @@ def quantization_errors(sample: Tensor, transform: str, granularity: str) -> dic
         if granularity == "per_channel":
             lower, upper = search_rows(values, spec.search, bits)
         else:
-            lower, upper = (torch.tensor(bound) for bound in BOUND_SEARCHES[spec.search](samples, bits))
+            found_bounds = BOUND_SEARCHES[spec.search](samples, bits)
+            lower, upper = torch.tensor(found_bounds, dtype=torch.float32, device=values.device)
         quantizer.set_bounds(lower, upper)
         quantizer.mode = Mode.ON
         with torch.no_grad():

@@ -98,7 +98,7 @@ class Reservoir:
     def __init__(self, name: str, seed: int = 0, most: int = SAMPLE_VALUES) -> None:
         self._generator = torch.Generator("cpu").manual_seed(zlib.crc32(name.encode()) ^ seed)
         self._most = most
-        self._keys = torch.empty(0, device="cpu")
+        self._keys = torch.empty(0, dtype=torch.float32, device="cpu")
         self._vectors: Tensor | None = None
 
     def add(self, vectors: Tensor) -> None:
@@ -112,7 +112,7 @@ class Reservoir:
         if vectors.shape[1] != self._vectors.shape[1]:
             raise ValueError(f"vectors of {vectors.shape[1]} numbers after vectors of {self._vectors.shape[1]}")
         most = max(1, self._most // vectors.shape[1])
-        keys = torch.rand(len(vectors), generator=self._generator, device="cpu")
+        keys = torch.rand(len(vectors), generator=self._generator, dtype=torch.float32, device="cpu")
         if len(self._keys) == most:
             chosen = (keys < self._keys.max()).nonzero().flatten()
             keys, vectors = keys[chosen], vectors[chosen.to(vectors.device)]
