@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +91,9 @@ def judge(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Pat
     return entries
 
 
-def _run(entry: Entry, loaded: Loaded, sets: Sets, settings: Settings, folder: Path, step) -> None:
+def _run(
+    entry: Entry, loaded: Loaded, sets: Sets, settings: Settings, folder: Path, step: Callable[[], object]
+) -> None:
     from compsrt_plugin.models.judge import Judge
 
     network = loaded.network.to("cuda" if torch.cuda.is_available() else "cpu")
