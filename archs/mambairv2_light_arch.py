@@ -24,11 +24,10 @@ from torch.nn import functional as F
 
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.ops.selective_scan import selective_scan
-from compsrt_plugin.quant.constants import constant
 
 _MEAN_OF_DIV2K = (0.4488, 0.4371, 0.4040)
 _MASKED = -100.0  # added to attention between pixels that only the cyclic shift made neighbours
-_NOISE = 1 << 14  # rows of noise that are kept
+_NOISE = 1 << 14  # pixels for which there is routing noise; it repeats where there are more
 _STEPS = (1e-3, 0.1)  # range of initial step sizes, as in Mamba
 
 
@@ -93,7 +92,7 @@ class AttentiveStateSpace(nn.Module):
         self.out_proj = nn.Linear(hidden, dim)
         nn.init.uniform_(self.embeddingB.weight, -1 / prompts, 1 / prompts)
 
-    def choose(self, x: Tensor) -> Tensor:
+    def choose(self, x: Tensor, noise: Tensor) -> Tensor:
         """Choose a prompt for each pixel by Gumbel-softmax; gradients pass straight through to the probabilities.
 
         The published code draws in eval mode too. Here the noise of eval mode is a constant, so that the same picture
@@ -101,6 +100,7 @@ class AttentiveStateSpace(nn.Module):
 
         Args:
             x: (b, h, w, dim).
+            noise: of eval mode, Gumbel-distributed (pixels, prompts); it is repeated where x has more pixels.
 
         Returns:
             One-hot rows (b, h * w, prompts).
@@ -108,21 +108,25 @@ class AttentiveStateSpace(nn.Module):
         log_probability = self.route(x).flatten(1, 2)
         if self.training:
             return F.gumbel_softmax(log_probability, hard=True)
-        probability = (log_probability + _noise(*log_probability.shape[1:]).to(log_probability)).softmax(-1)
+        length = log_probability.shape[1]
+        if length > len(noise):
+            noise = noise.repeat(-(-length // len(noise)), 1)
+        probability = (log_probability + noise[:length]).softmax(-1)
         chosen = F.one_hot(probability.argmax(-1), probability.shape[-1]).to(probability.dtype)
         return chosen + (probability - probability.detach())
 
-    def forward(self, x: Tensor, states_of_prompts: Tensor) -> Tensor:
+    def forward(self, x: Tensor, states_of_prompts: Tensor, noise: Tensor) -> Tensor:
         """Let every pixel read what the scan has gathered.
 
         Args:
             x: (b, h, w, dim).
             states_of_prompts: factor N of the pool (rank, states).
+            noise: as of `choose`.
 
         Returns:
             (b, h, w, dim).
         """
-        choice = self.choose(x)
+        choice = self.choose(x, noise)
         prompts = choice @ (self.embeddingB.weight @ states_of_prompts)
         order = choice.argmax(-1).argsort(dim=-1, stable=True)
         pixels = self.in_proj(x.permute(0, 3, 1, 2))
@@ -131,18 +135,6 @@ class AttentiveStateSpace(nn.Module):
         # The published networks are trained with prompts in the order of pixels beside tokens in the order of prompts.
         y = self.out_proj(self.out_norm(self.selectiveScan(tokens, prompts).to(x.dtype)))
         return _pick(y, order.argsort(dim=-1)).view(x.shape)
-
-
-def _noise(length: int, prompts: int) -> Tensor:
-    """Return Gumbel noise (length, prompts), the same at every call; it repeats where the sequence is long."""
-    table = _noise_table(prompts)
-    return table[:length] if length <= _NOISE else table.repeat(-(-length // _NOISE), 1)[:length]
-
-
-@constant(maxsize=2)
-def _noise_table(prompts: int) -> Tensor:
-    drawn = torch.empty(_NOISE, prompts, dtype=torch.float32, device="cpu")
-    return -drawn.exponential_(generator=torch.Generator("cpu").manual_seed(0)).log()
 
 
 def _pick(tokens: Tensor, order: Tensor) -> Tensor:
@@ -247,11 +239,15 @@ class AttentiveLayer(nn.Module):
         self.embeddingA = nn.Embedding(rank, states)
         nn.init.uniform_(self.embeddingA.weight, -1 / rank, 1 / rank)
 
-    def forward(self, x: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-        """Map (b, h, w, dim) to the same; `index` and `mask` as of `SelfAttention`, the mask for shifted windows."""
+    def forward(self, x: Tensor, index: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+        """Map (b, h, w, dim) to the same.
+
+        `index` and `mask` are those of `SelfAttention`, the mask for shifted windows, `noise` that of
+        `AttentiveStateSpace`.
+        """
         y = x + self._attend(self.wqkv(self.norm1(x)), index, mask)
         x = x * self.scale1 + y + self.convffn1(self.norm2(y))
-        y = x + self.assm(self.norm3(x), self.embeddingA.weight)
+        y = x + self.assm(self.norm3(x), self.embeddingA.weight, noise)
         return x * self.scale2 + y + self.convffn2(self.norm4(y))
 
     def _attend(self, qkv: Tensor, index: Tensor, mask: Tensor) -> Tensor:
@@ -289,10 +285,10 @@ class ResidualLayers(nn.Module):
         shifts = [0 if i % 2 == 0 else window // 2 for i in range(depth)]
         self.layers = nn.ModuleList(AttentiveLayer(window=window, shift=shift, **layer) for shift in shifts)
 
-    def forward(self, x: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-        """Map (b, h, w, dim) to the same."""
+    def forward(self, x: Tensor, *shared: Tensor) -> Tensor:
+        """Map (b, h, w, dim) to the same; `shared` as of `AttentiveLayer`."""
         for layer in self.layers:
-            x = layer(x, index, mask)
+            x = layer(x, *shared)
         return x
 
 
@@ -304,9 +300,9 @@ class ResidualGroup(nn.Module):
         self.residual_group = ResidualLayers(**layers)
         self.conv = nn.Conv2d(layers["dim"], layers["dim"], 3, padding=1)
 
-    def forward(self, x: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-        """Map (b, h, w, dim) to the same."""
-        y = self.residual_group(x, index, mask)
+    def forward(self, x: Tensor, *shared: Tensor) -> Tensor:
+        """Map (b, h, w, dim) to the same; `shared` as of `AttentiveLayer`."""
+        y = self.residual_group(x, *shared)
         return x + self.conv(y.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
@@ -334,6 +330,7 @@ class MambaIRv2Light(nn.Module):
 
     relative_position_index_SA: Tensor
     mean: Tensor
+    noise: Tensor
 
     def __init__(
         self,
@@ -353,6 +350,7 @@ class MambaIRv2Light(nn.Module):
         self.upscale, self.img_range, self.window = upscale, img_range, window_size
         mean = torch.tensor(_MEAN_OF_DIV2K if in_chans == 3 else [0.0] * in_chans)
         self.register_buffer("mean", mean.view(-1, 1, 1), persistent=False)
+        self.register_buffer("noise", _gumbel_noise(num_tokens), persistent=False)
         self.register_buffer("relative_position_index_SA", _pair_index(window_size))
         self.conv_first = nn.Conv2d(in_chans, embed_dim, 3, padding=1)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(embed_dim)})
@@ -377,7 +375,7 @@ class MambaIRv2Light(nn.Module):
         y = self.patch_embed["norm"](shallow.permute(0, 2, 3, 1))
         mask = _shift_mask(y, self.window)
         for group in self.layers:
-            y = group(y, self.relative_position_index_SA, mask)
+            y = group(y, self.relative_position_index_SA, mask, self.noise)
         deep = self.conv_after_body(self.norm(y).permute(0, 3, 1, 2)) + shallow
         output = self.upsample(deep) / self.img_range + self.mean
         return output[..., : height * self.upscale, : width * self.upscale]
@@ -390,6 +388,12 @@ def _mirrored(x: Tensor, axis: int, multiple: int) -> Tensor:
         return x
     place = torch.arange(-(-size // multiple) * multiple, device=x.device) % (2 * size)
     return x.index_select(axis, torch.minimum(place, 2 * size - 1 - place))
+
+
+def _gumbel_noise(prompts: int) -> Tensor:
+    """Return the same noise at every call (`_NOISE`, prompts)."""
+    drawn = torch.empty(_NOISE, prompts, dtype=torch.float32, device="cpu")
+    return -drawn.exponential_(generator=torch.Generator("cpu").manual_seed(0)).log()
 
 
 def _pair_index(window: int) -> Tensor:

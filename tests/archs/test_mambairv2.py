@@ -23,6 +23,8 @@ SMALL = {"embed_dim": 12, "depths": (2,), "num_heads": (2,), "window_size": 4, "
 LINEAR = ("wqkv", "win_mhsa.proj", "assm.out_proj", "assm.route.0", "assm.route.2")
 LINEAR += tuple(f"convffn{i}.fc{j}" for i in (1, 2) for j in (1, 2))
 
+NOISE = arch._gumbel_noise(5)
+
 
 def small(**arguments) -> MambaIRv2Light:
     torch.manual_seed(0)
@@ -146,11 +148,11 @@ def test_tokens_are_scanned_in_the_order_of_their_prompts_and_put_back(monkeypat
     module, x = small().layers[0].residual_group.layers[0].assm, torch.randn(2, 4, 8, 12)
     seen = []
     monkeypatch.setattr(module.selectiveScan, "forward", lambda tokens, prompts: seen.append(tokens) or tokens)
-    found = module(x, torch.randn(3, 8))
+    found = module(x, torch.randn(3, 8), NOISE)
     pixels = module.in_proj(x.permute(0, 3, 1, 2))
     pixels = (pixels * module.CPE(pixels).sigmoid()).permute(0, 2, 3, 1)
     torch.testing.assert_close(found, module.out_proj(module.out_norm(pixels)))
-    chosen = module.choose(x).argmax(-1)
+    chosen = module.choose(x, NOISE).argmax(-1)
     assert len(chosen.unique()) > 2
     for tokens, labels, own in zip(seen[0], chosen, pixels.flatten(1, 2)):
         torch.testing.assert_close(tokens, torch.cat([own[labels == label] for label in range(5)]))
@@ -172,23 +174,23 @@ def test_the_output_matrix_of_a_token_has_the_prompt_added() -> None:
 def test_the_choice_of_prompts_is_drawn_anew_in_training_only() -> None:
     module, x = small().layers[0].residual_group.layers[0].assm, torch.randn(2, 8, 8, 12)
     before = torch.get_rng_state()
-    chosen = module.choose(x)
-    assert torch.equal(chosen, module.choose(x)) and torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(chosen[1:], module.choose(x[1:]))
+    chosen = module.choose(x, NOISE)
+    assert torch.equal(chosen, module.choose(x, NOISE)) and torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(chosen[1:], module.choose(x[1:], NOISE))
     assert torch.equal(chosen.detach().unique(), torch.tensor([0.0, 1.0])) and (chosen.sum(-1) == 1).all()
     module.train()
     torch.manual_seed(3)
-    drawn = module.choose(x)
-    assert not torch.equal(drawn, module.choose(x))
+    drawn = module.choose(x, NOISE)
+    assert not torch.equal(drawn, module.choose(x, NOISE))
     torch.manual_seed(3)
-    assert torch.equal(drawn, module.choose(x))
+    assert torch.equal(drawn, module.choose(x, NOISE))
 
 
 def test_in_eval_mode_prompts_are_chosen_as_often_as_they_are_probable(monkeypatch: pytest.MonkeyPatch) -> None:
     module = small().layers[0].residual_group.layers[0].assm
     probability = torch.tensor([0.4, 0.3, 0.2, 0.1, 0.0])
     monkeypatch.setattr(module.route, "forward", lambda x: probability.log().expand(*x.shape[:3], 5))
-    shares = module.choose(torch.zeros(1, 100, 300, 12)).mean((0, 1))  # more pixels than there are rows of noise
+    shares = module.choose(torch.zeros(1, 100, 300, 12), NOISE).mean((0, 1))  # more pixels than there are rows of noise
     torch.testing.assert_close(shares, probability, rtol=0, atol=0.015)
 
 
@@ -205,6 +207,13 @@ def test_double_precision_and_the_kernels_agree() -> None:
     with torch.no_grad():
         found, wanted = network(x).double(), network.double()(x.double())
     assert (found - wanted).norm() < 1e-5 * wanted.norm()
+
+
+def test_an_exported_network_gives_the_same_bits() -> None:
+    network, x = small(), torch.rand(1, 3, 8, 12)
+    exported = torch.export.export(network, (x,), strict=False)
+    assert torch.equal(exported.module()(x), network(x))
+    assert "compsrt.selective_scan" in exported.graph_module.code
 
 
 def test_the_scan_computes_in_single_precision_under_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
