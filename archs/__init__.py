@@ -1,1 +1,1 @@
-"""Quantized architectures, one `*_arch.py` each; `compsrt_plugin.register()` puts them into ARCH_REGISTRY."""
+"""Architectures, one `*_arch.py` each; `compsrt_plugin.register()` puts them into ARCH_REGISTRY."""

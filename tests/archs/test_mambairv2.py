@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin.archs import attentive_state_space
 from compsrt_plugin.archs import mambairv2_light_arch as arch
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.archs.mambairv2_light_arch import MambaIRv2Light
@@ -223,7 +224,7 @@ def test_the_scan_computes_in_single_precision_under_autocast(monkeypatch: pytes
         seen.update(x.dtype for x in (u, *others))
         return u
 
-    monkeypatch.setattr(arch, "selective_scan", scan)
+    monkeypatch.setattr(attentive_state_space, "selective_scan", scan)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         small()(torch.rand(1, 3, 8, 8))
     assert seen == {torch.float32}
