@@ -57,10 +57,10 @@ void Grid::gather_picture(const float* picture, const float* mean, float range, 
         for (int dy = -1; dy <= whole_strips(h); dy++) {
             const int y = start(row) + dy;
             float* line = planes + ((size_t)c * (whole_strips(h) + 2) + dy + 1) * pitch;
-            const float* from = picture + ((size_t)c * height + y) * width;
+            const ptrdiff_t from = ((ptrdiff_t)c * height + y) * width;  // y may be -1: no pointer is made to there
             for (int x = x0 - 1; x <= x1 + 1; x++) {
                 const bool outside = y < 0 || y >= height || dy > h || x < 0 || x >= width || x > x1;
-                line[x - x0 + 1] = outside ? 0 : (from[x] - mean[c]) * range;
+                line[x - x0 + 1] = outside ? 0 : (picture[from + x] - mean[c]) * range;
             }
         }
 }
