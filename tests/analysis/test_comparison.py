@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from analyzed import place, statistics
 
 from compsrt_plugin.analysis.comparison import MEASURES, compare
 from compsrt_plugin.analysis.verdicts import judge
 from compsrt_plugin.evidence import holm
+
+from .analyzed import place, statistics
 
 
 def test_a_measure_is_compared_place_by_place():
