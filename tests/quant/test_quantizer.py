@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from compsrt_plugin.quant import Mode, NetworkSpec, Quantizer, QuantSpec, calibrate, convert
+from compsrt_plugin.quant.quantizer import MOST_COUNTED, apply_quantizer, distinct_values
 
 
 def quantizer(bits: int, aligned: bool) -> Quantizer:
@@ -95,3 +96,36 @@ def test_values_beyond_the_bounds_get_the_outermost_codes(bits: int, compiled: b
     for found in (quantizer.quantize(x), quantizer(x), quantizer.decode(quantizer.codes(x))):
         torch.testing.assert_close(found.detach(), outermost)
     assert quantizer.codes(x).tolist() == [[0, 0, 2**bits - 1, 2**bits - 1]]
+
+
+def test_codes_of_a_token_are_those_of_its_values_in_units_of_its_magnitude():
+    made = Quantizer(QuantSpec(3, "none", "per_token"))
+    made.set_bounds(torch.tensor(-0.5), torch.tensor(0.9))
+    made.mode = Mode.ON
+    x = torch.randn(6, 10, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 7)[:, None]
+    unit = x.abs().amax(-1, keepdim=True)
+    assert torch.equal(made.codes(x), ((x / unit + 0.5) / (1.4 / 7)).round().clamp(0, 7))
+
+
+def test_distinct_values_are_the_values():
+    assert distinct_values(torch.tensor([5.0, -3.0, 5.0])) == {-3, 5}
+    far = 2 * MOST_COUNTED
+    assert distinct_values(torch.tensor([far, 1, far])) == {1, far}
+    assert distinct_values(torch.tensor([0, MOST_COUNTED])) == {0, MOST_COUNTED}
+    assert distinct_values(torch.zeros(0)) == set()
+
+
+def test_a_product_goes_through_the_quantizers_that_it_has():
+    made = quantizer(3, False)
+    made.mode = Mode.ON
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(apply_quantizer(made, x), made(x)) and not torch.equal(made(x), x)
+    assert apply_quantizer(None, x) is x
+
+
+@pytest.mark.parametrize(("lower", "upper", "mode"), [(0.0, 0.0, Mode.OFF), (0.0, 0.5, Mode.ON), (-0.5, 0.0, Mode.ON)])
+def test_loaded_bounds_switch_on_unless_both_are_zero(lower: float, upper: float, mode: Mode):
+    made, other = (Quantizer(QuantSpec(4, "none", scalar_decomposition=False)) for _ in range(2))
+    made.set_bounds(torch.tensor(lower), torch.tensor(upper))
+    other.load_state_dict(made.state_dict())
+    assert other.mode is mode
