@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISDIR
 from typing import BinaryIO
 
 from compsrt_plugin.errors import CompSRTError
@@ -92,6 +93,16 @@ def link_to(source: Path, path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files in a folder, links as such; what another process removes meanwhile counts 0."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            stat = path.lstat()
+            total += 0 if S_ISDIR(stat.st_mode) else stat.st_size
+    return total
 
 
 def cache_root() -> Path:

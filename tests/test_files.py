@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
-from compsrt_plugin.files import UnwritableError, atomic_file, cache_root, write_whole
+from compsrt_plugin.files import UnwritableError, atomic_file, cache_root, folder_bytes, write_whole
 
 
 def test_a_file_appears_in_folders_that_did_not_exist(tmp_path):
@@ -105,3 +107,24 @@ def test_a_cache_that_cannot_be_written_costs_one_warning(tmp_path, monkeypatch,
     write_whole(first / "file.bin", b"x")
     (warning,) = basicsr_log.messages
     assert "cannot write" in warning and "set COMPSRT_CACHE" in warning
+
+
+def test_folder_bytes_count_files_and_links_and_no_folders(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "five").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "b" / "five")
+    assert folder_bytes(tmp_path) == 5 + (tmp_path / "link").lstat().st_size
+
+
+def test_folder_bytes_outlast_a_file_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stays").write_bytes(b"123")
+    (tmp_path / "goes").write_bytes(b"12345")
+    lstat = Path.lstat
+
+    def lstat_too_late(path: Path) -> os.stat_result:
+        if path.name == "goes":
+            path.unlink()
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat_too_late)
+    assert folder_bytes(tmp_path) == 3

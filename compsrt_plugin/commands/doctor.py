@@ -21,7 +21,7 @@ from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.config.write_options import BENCHMARKS
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.files import cache_root
+from compsrt_plugin.files import cache_root, folder_bytes
 from compsrt_plugin.source_folder import how_to_build
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"  # FAIL: `basicsr test -opt compsrt_x4_3bit.yml` cannot run
@@ -165,7 +165,7 @@ def _extras() -> Iterator[Finding]:
 
 def _cache() -> Finding:
     folder = cache_root()
-    size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    size = folder_bytes(folder)
     return Finding(OK, "cache", f"{size / 1e6:.1f} MB in {folder}; it may be deleted at any time")
 
 

@@ -12,7 +12,7 @@ from compsrt_plugin import threads
 from compsrt_plugin.data.images import pictures_in
 from compsrt_plugin.data.prepare import RECIPE, Layout, make_pictures
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.files import cache_root
+from compsrt_plugin.files import cache_root, folder_bytes
 
 
 def cached_lr(hr_dir: str | os.PathLike[str], scale: int) -> tuple[Path, Path]:
@@ -62,7 +62,7 @@ def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: i
         others = f" (and {len(summary.errors) - 1} more pictures failed)" if len(summary.errors) > 1 else ""
         raise CompSRTError(f"{summary.errors[0]}{others}")
     if summary.made:
-        size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+        size = folder_bytes(folder)
         logging.getLogger("basicsr").info(
             "%s: low-resolution pictures for x%d were made, once; %.1f MB in %s, which may be deleted at any time",
             label, scale, size / 1e6, folder,
