@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,11 @@ from compsrt_plugin.analysis.statistics import Statistics, describe
 from compsrt_plugin.analysis.stream import Stream
 from compsrt_plugin.devices import forward
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant import Mode, NetworkSpec, Quantizer, QuantSpec, activation_quantizers, quantized_layers
+from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, activation_quantizers, quantized_layers
 from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
 from compsrt_plugin.quant.spec import TRANSFORMS
 from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.watching import watched
 from compsrt_plugin.threads import executor
 
 BEFORE = "none"
@@ -159,7 +159,9 @@ def gather_activations(network: nn.Module, batches: Iterable[Tensor], seed: int 
     """
     quantizers = {name: one for name, one in activation_quantizers(network).items() if one.twin is None}
     streams = {name: Stream(name, transforms_of(quantizer), seed) for name, quantizer in quantizers.items()}
-    with _watched(quantizers, streams), evaluating(network), torch.no_grad():
+    hooks = {name: _feeding(stream) for name, stream in streams.items()}
+    attached = watched(quantizers, lambda name, one: one.register_forward_pre_hook(hooks[name]))
+    with attached, evaluating(network), torch.no_grad():
         for batch in batches:
             forward(network, batch)
     found, depths = [], dict.fromkeys(ROLES, 0)
@@ -200,31 +202,16 @@ def role_of(name: str) -> str:
     return last if last in ROLES else "product"
 
 
-@contextmanager
-def _watched(quantizers: Mapping[str, Quantizer], streams: Mapping[str, Stream]) -> Iterator[None]:
-    """Let each stream take what passes through its quantizer, which passes it on as it is."""
-    modes = {name: quantizer.mode for name, quantizer in quantizers.items()}
-    handles = []
+def _feeding(stream: Stream) -> Callable[[Quantizer, tuple[Tensor]], None]:
+    """Return a forward pre-hook by which the stream takes what reaches a quantizer."""
 
-    def watching(stream: Stream) -> Any:
-        def watch(_quantizer: Quantizer, inputs: tuple[Tensor]) -> None:
-            try:
-                stream.add(inputs[0])
-            except ValueError as error:
-                raise CompSRTError(f"{stream.name}: {error}", hint="take other weights or pictures") from error
+    def hook(_quantizer: Quantizer, inputs: tuple[Tensor]) -> None:
+        try:
+            stream.add(inputs[0])
+        except ValueError as error:
+            raise CompSRTError(f"{stream.name}: {error}", hint="take other weights or pictures") from error
 
-        return watch
-
-    try:
-        for name, quantizer in quantizers.items():
-            quantizer.mode = Mode.OBSERVE  # a product whose quantizers are all off does not show its operands
-            handles.append(quantizer.register_forward_pre_hook(watching(streams[name])))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for name, quantizer in quantizers.items():
-            quantizer.mode = modes[name]
+    return hook
 
 
 def _described(gathered: Gathered) -> Place:

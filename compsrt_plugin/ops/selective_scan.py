@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import scan as native
+from compsrt_plugin.ops.registering import register_once
 
 _ARGUMENTS = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor delta_bias"
 _TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -170,8 +171,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
     return tuple(run(grad, *ctx.saved_tensors))
 
 
-def _register() -> None:
-    library = torch.library.Library("compsrt", "FRAGMENT")
+def _declare(library: torch.library.Library) -> None:
     library.define(f"selective_scan({_ARGUMENTS}) -> Tensor", tags=_TAGS)
     seven = ", ".join(["Tensor"] * 7)
     library.define(f"selective_scan_backward(Tensor grad, {_ARGUMENTS}) -> ({seven})", tags=_TAGS)
@@ -182,11 +182,8 @@ def _register() -> None:
         "compsrt::selective_scan_backward", lambda _, *given: tuple(x.new_empty(x.shape) for x in given), lib=library
     )
     torch.library.register_autograd("compsrt::selective_scan", _differentiate, setup_context=_keep, lib=library)
-    # beside the operators: they go with it, but not with this module
-    vars(torch.ops.compsrt)["scan_kept_alive"] = library
 
 
-if not hasattr(torch.ops.compsrt, "scan_kept_alive"):  # this module may be imported anew, as notebooks do
-    _register()
+register_once("selective_scan", _declare)
 scan = torch.ops.compsrt.selective_scan.default
 scan_backward = torch.ops.compsrt.selective_scan_backward.default

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin import native
+from compsrt_plugin.ops.registering import register_once
 from compsrt_plugin.quant.fake import magnitude, strict_fake_quantize, strict_gradients
 from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE, domain_width
 
@@ -133,8 +134,7 @@ def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return (*gradients(grad, *ctx.saved_tensors, *ctx.how)[:3], None, None, None, None)
 
 
-def _register() -> None:
-    library = torch.library.Library("compsrt", "FRAGMENT")
+def _declare(library: torch.library.Library) -> None:
     library.define(f"fake_quantize({_ARGUMENTS}) -> Tensor", tags=_TAGS)
     library.define(
         f"fake_quantize_backward(Tensor grad, {_ARGUMENTS}, bool again) -> (Tensor, Tensor, Tensor, Tensor)", tags=_TAGS
@@ -144,11 +144,8 @@ def _register() -> None:
     torch.library.register_fake("compsrt::fake_quantize", _shape, lib=library)
     torch.library.register_fake("compsrt::fake_quantize_backward", _shapes_of_gradients, lib=library)
     torch.library.register_autograd("compsrt::fake_quantize", differentiate, setup_context=keep, lib=library)
-    # beside the operators: they go with it, but not with this module
-    vars(torch.ops.compsrt)["kept_alive"] = library
 
 
-if not hasattr(torch.ops.compsrt, "kept_alive"):  # this module may be imported anew, as notebooks do
-    _register()
+register_once("fake_quantize", _declare)
 fake_quantize = torch.ops.compsrt.fake_quantize.default
 fake_quantize_backward = torch.ops.compsrt.fake_quantize_backward.default

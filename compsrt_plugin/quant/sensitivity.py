@@ -14,8 +14,7 @@ several sizes are averaged. (Ours. Held against quantizing one activation at a t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -24,8 +23,9 @@ from torch import Tensor, nn
 from compsrt_plugin.errors import unknown_name
 from compsrt_plugin.quant.calibrate import activation_quantizers
 from compsrt_plugin.quant.convert import named_quantizers
-from compsrt_plugin.quant.quantizer import Mode, Quantizer
+from compsrt_plugin.quant.quantizer import Quantizer
 from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.watching import watched
 
 PROJECTIONS = 8
 GROUPS = (16, 64, 256, 1024)  # vectors of a group; 64 are the tokens of a window of 8 x 8
@@ -81,7 +81,8 @@ def output_errors(
     """
     quantizers = activation_quantizers(network)
     noted = {name: _Projected() for name in quantizers}
-    with _watched(network, quantizers, noted):
+    hooks = {name: _noting(note) for name, note in noted.items()}
+    with watched(quantizers, lambda name, one: one.register_forward_hook(hooks[name])), evaluating(network):
         generator, values = torch.Generator("cpu").manual_seed(seed), 0
         for picture in pictures:
             x = picture.detach().requires_grad_()  # so that there is a graph, whatever the parameters are
@@ -137,30 +138,12 @@ def give_bits(network: nn.Module, bits: Mapping[str, int]) -> None:
         quantizers[name].spec = dataclasses.replace(quantizers[name].spec, bits=number)
 
 
-@contextmanager
-def _watched(
-    network: nn.Module, quantizers: Mapping[str, Quantizer], noted: Mapping[str, _Projected]
-) -> Iterator[None]:
-    """Let each activation quantizer pass its tensor on as it is, and note gradient times change on the way back."""
-    modes = {name: quantizer.mode for name, quantizer in quantizers.items()}
-    handles = []
+def _noting(note: _Projected) -> Callable[[Quantizer, Any, Tensor], Tensor]:
+    """Return a forward hook that notes gradient times change on the way back."""
 
-    def watching(note: _Projected) -> Any:
-        def watch(quantizer: Quantizer, _inputs: Any, x: Tensor) -> Tensor:
-            with torch.no_grad():
-                change = quantizer.inverse(quantizer.quantize(quantizer.transform(x)), x.shape[-1]) - x
-            return cast(Tensor, _Watch.apply(x, change, note))
+    def hook(quantizer: Quantizer, _inputs: Any, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            change = quantizer.inverse(quantizer.quantize(quantizer.transform(x)), x.shape[-1]) - x
+        return cast(Tensor, _Watch.apply(x, change, note))
 
-        return watch
-
-    try:
-        for name, quantizer in quantizers.items():
-            quantizer.mode = Mode.OBSERVE  # without samples: full precision, but not passed over as one that is off
-            handles.append(quantizer.register_forward_hook(watching(noted[name])))
-        with evaluating(network):
-            yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for name, quantizer in quantizers.items():
-            quantizer.mode = modes[name]
+    return hook

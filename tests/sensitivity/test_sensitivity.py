@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -60,16 +62,18 @@ def test_more_bits_take_an_activations_error_away():
     assert after["0.input"] == before["0.input"]
 
 
-def test_the_network_is_left_as_it_was():
+@pytest.mark.parametrize("way", [measure, estimate])
+def test_the_network_is_left_as_it_was(way: Callable[[nn.Module, torch.Tensor, str], Sensitivity]):
     net = network()
     next(q for _, q in named_quantizers(net)).mode = Mode.OFF
     net.train()
     modes = [q.mode for _, q in named_quantizers(net)]
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        found_in(net, torch.randn(8, 5))
-    found_in(net)
+        way(net, torch.randn(8, 5), "of the wrong width")
+    way(net, X, "random numbers")
     assert [q.mode for _, q in named_quantizers(net)] == modes
     assert net.training
+    assert all(parameter.grad is None for parameter in net.parameters())
 
 
 def test_the_estimate_is_near_what_is_measured():
@@ -80,16 +84,3 @@ def test_the_estimate_is_near_what_is_measured():
     assert {one.name: one.error for one in estimated.activations} == pytest.approx(errors, rel=0.25)
     assert estimated.together == measured.together
     assert (measured.exact, estimated.exact) == (True, False)
-
-
-def test_the_estimate_leaves_the_network_as_it_was():
-    net = network()
-    next(q for _, q in named_quantizers(net)).mode = Mode.OFF
-    net.train()
-    modes = [q.mode for _, q in named_quantizers(net)]
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        estimate(net, torch.randn(8, 5), "of the wrong width")
-    estimate(net, X, "random numbers")
-    assert [q.mode for _, q in named_quantizers(net)] == modes
-    assert net.training
-    assert all(parameter.grad is None for parameter in net.parameters())
