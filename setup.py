@@ -147,7 +147,7 @@ setup(
         "zoo": ZOO,
     },
     entry_points={
-        "console_scripts": ["basicsr=compsrt_plugin.cli:main"],
+        "console_scripts": ["basicsr=compsrt_plugin.cli.main:main"],
         # called at the end of `import torch`: `from basicsr…` then works before `import compsrt_plugin` too
         "torch.backends": [f"compsrt_plugin={STARTUP}:repair_torchvision"],
     },

@@ -11,12 +11,12 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.network_g import check_base
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.packed import load_weights
 from compsrt_plugin.quant import (
     Discovery,
     NetworkSpec,
@@ -26,8 +26,8 @@ from compsrt_plugin.quant import (
     discover,
     quantized_layers,
 )
-from compsrt_plugin.quant.interception_linears import show_weight
 from compsrt_plugin.quant.surgery import refuse_converted, refuse_replicas
+from compsrt_plugin.quant.tracing.linears import show_weight
 from compsrt_plugin.zoo import SizeRule, build_base, spandrel_files
 from compsrt_plugin.zoo.base import channels_of
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.analysis.places import PAPER, ROLES
-from compsrt_plugin.analysis.verdicts import FINDINGS
-from compsrt_plugin.analysis.walk import Step, Walk
+from compsrt_plugin.analysis.tensors.places import PAPER, ROLES
+from compsrt_plugin.analysis.tensors.verdicts import FINDINGS
+from compsrt_plugin.analysis.tensors.walk import Step, Walk
 from compsrt_plugin.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from compsrt_plugin.quant.bounds import BOUND_SEARCHES
-from compsrt_plugin.quant.row_bounds import search_rows
-from compsrt_plugin.quant.samples import Samples
+from compsrt_plugin.quant.bounds.rows import search_rows
+from compsrt_plugin.quant.bounds.samples import Samples
+from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
 
 PATCH = {  # what one 64x64 patch brings to the quantizers of SwinIR-light
     "linear input (4096, 60)": lambda: torch.randn(4096, 60),

@@ -15,10 +15,10 @@ import torch
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
 from compsrt_plugin.bundled import teacher_path
-from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.data import embedded_pairs
 from compsrt_plugin.data.images import pictures_in, read_image
+from compsrt_plugin.packed import load_weights
 from compsrt_plugin.quant import Mode, calibrate, named_quantizers, set_mode
 
 

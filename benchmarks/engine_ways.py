@@ -13,12 +13,12 @@ import torch
 from held_out import SCALE, patches
 from torch import Tensor, nn
 
+from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, models_of, not_installed, runtime_way
+from compsrt_plugin.analysis.profile.ways import full_precision
 from compsrt_plugin.bundled import teacher_path
-from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.engine import Engine
+from compsrt_plugin.packed import load_weights
 from compsrt_plugin.packed_network import PackedNetwork
-from compsrt_plugin.profiling.runtimes import RUNTIMES, models_of, not_installed, runtime_way
-from compsrt_plugin.profiling.ways import full_precision
 
 Call = Callable[[], object]
 KERNELS = 0.02  # share of OpenVINO's time from which on a kind of kernel is named

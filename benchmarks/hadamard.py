@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compsrt_plugin.quant.hadamard import hadamard_transform, padded_width
+from compsrt_plugin.quant.transforms.hadamard import hadamard_transform, padded_width
 
 CASES = {"linear input": (4096, 60), "GELU output": (4096, 120), "query": (64 * 6 * 64, 10), "map": (64 * 6 * 64, 64)}
 ROUNDS = 30

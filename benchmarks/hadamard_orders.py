@@ -26,15 +26,15 @@ from torch.nn import functional as F
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
 from compsrt_plugin.bundled import teacher_path
-from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.data.images import pictures_in, read_image
 from compsrt_plugin.data.resize import downscale
+from compsrt_plugin.packed import load_weights
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert
-from compsrt_plugin.quant.bounds import BOUND_SEARCHES
-from compsrt_plugin.quant.hadamard_orders import construction
-from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
+from compsrt_plugin.quant.bounds.samples import Samples
+from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
 from compsrt_plugin.quant.quantizer import Quantizer
-from compsrt_plugin.quant.samples import Samples
+from compsrt_plugin.quant.transforms.orders import construction
+from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE
 
 SCALE, BITS = 4, (2, 3, 4)
 TRANSFORMS = ("none", "hadamard", "hadamard_signed", "hadamard_exact", "hadamard_block")

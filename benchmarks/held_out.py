@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
 from compsrt_plugin.bundled import teacher_path
-from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.data.paired_dataset import CompSRTPairedDataset
+from compsrt_plugin.packed import load_weights
 
 SCALE = 4
 

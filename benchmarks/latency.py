@@ -28,11 +28,11 @@ compsrt_plugin.register()
 from engine import in_turns, noise  # noqa: E402  (needs the repairs of `register`)
 from engine_ways import full_precision_ways, quantized_ways  # noqa: E402
 
-from compsrt_plugin.commands.report import parse_size  # noqa: E402
+from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, not_installed  # noqa: E402
+from compsrt_plugin.cli.report import parse_size  # noqa: E402
 from compsrt_plugin.files import write_whole  # noqa: E402
 from compsrt_plugin.models.networks import versions  # noqa: E402
 from compsrt_plugin.packed_network import open_packed  # noqa: E402
-from compsrt_plugin.profiling.runtimes import RUNTIMES, not_installed  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
 
 

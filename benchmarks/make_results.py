@@ -34,10 +34,10 @@ from results_tables import (
     worst_table,
 )
 
+from compsrt_plugin.analysis.evidence.paired import smallest_p
 from compsrt_plugin.bundled import MANIFEST
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.evidence.paired import smallest_p
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.report import Results, read_results
 

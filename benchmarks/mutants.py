@@ -1,6 +1,6 @@
 """Change each formula of the package a little, and tell which changes no test notices.
 
-    python benchmarks/mutants.py [quant/quantizer checkpoint/bits …] [--all] [--timeout 120]
+    python benchmarks/mutants.py [quant/quantizer packed/bits …] [--all] [--timeout 120]
 
 Of each line one thing is changed (`--all`: each thing by itself): + and -, * and /, < and <=, `and` and `or`, min and
 max, floor and round, True and False, an integer by one, a float by its double, a minus sign or a `not` taken away. Then
@@ -34,14 +34,14 @@ ROOT = Path(compsrt_plugin.__file__).parent
 TESTS = {
     "quant/quantizer": ("quant/test_quantizer.py", "quant/test_fake.py", "quant/test_convert.py"),
     "quant/fake": ("quant/test_fake.py", "quant/test_quantizer.py"),
-    "quant/bounds": ("quant/test_bounds.py",),
-    "quant/row_bounds": ("quant/test_row_bounds.py", "quant/test_bounds.py"),
-    "quant/rounding": ("quant/test_rounding.py",),
-    "quant/hadamard": ("quant/test_hadamard.py",),
-    "quant/hadamard_transforms": ("quant/test_hadamard_transforms.py", "quant/test_hadamard.py"),
-    "quant/equalization": ("quant/test_equalization.py",),
-    "checkpoint/bits": ("checkpoint/test_bits.py",),
-    "checkpoint/coding": ("checkpoint/test_bits.py", "checkpoint/test_format.py", "checkpoint/test_container.py"),
+    "quant/bounds/search": ("quant/bounds/test_bounds.py",),
+    "quant/bounds/rows": ("quant/bounds/test_row_bounds.py", "quant/bounds/test_bounds.py"),
+    "quant/passes/gptq": ("quant/passes/test_gptq.py",),
+    "quant/transforms/hadamard": ("quant/transforms/test_hadamard.py",),
+    "quant/transforms/registry": ("quant/transforms/test_hadamard_transforms.py", "quant/transforms/test_hadamard.py"),
+    "quant/passes/equalization": ("quant/passes/test_equalization.py",),
+    "packed/bits": ("packed/test_bits.py",),
+    "packed/coding": ("packed/test_bits.py", "packed/test_format.py", "packed/test_container.py"),
     "engine/fold": ("engine/test_edges.py", "engine/test_sums.py", "engine/test_engine.py"),
     "engine/describe": ("engine/test_edges.py", "engine/test_errors.py", "engine/test_engine.py"),
 }

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from compsrt_plugin.bundled import checkpoint_path
-from compsrt_plugin.onnx_export import export_onnx
+from compsrt_plugin.onnx import export_onnx
 from compsrt_plugin.packed_network import open_packed
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "onnx.md"

@@ -18,7 +18,7 @@ import torch
 from basicsr.archs.swinir_arch import SwinTransformerBlock
 from torch import Tensor, nn
 
-from compsrt_plugin.profiling.runtimes import exported
+from compsrt_plugin.analysis.profile.runtimes import exported
 
 PRESETS = ("mixed", "transformer")
 NEEDED = ("onnx", "openvino", "nncf")

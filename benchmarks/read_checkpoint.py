@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from compsrt_plugin.bundled import checkpoint_path, teacher_path
-from compsrt_plugin.checkpoint import load_weights, read_packed
+from compsrt_plugin.packed import load_weights, read_packed
 
 
 def main() -> None:

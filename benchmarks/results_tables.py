@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from compsrt_plugin.analysis.evidence.paired import Paired, holm, paired
 from compsrt_plugin.compare.published import published_for
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.evidence.paired import Paired, holm, paired
 from compsrt_plugin.report import Results, Score
 
 BENCHMARKS = ("Set5", "Set14", "B100")  # the demo pictures are shown, and count in no mean and no test

@@ -19,11 +19,11 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
+from compsrt_plugin.analysis.sensitivity import estimate, measure
+from compsrt_plugin.analysis.sensitivity.measure import embedded_pieces
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.packed_network import open_packed
-from compsrt_plugin.sensitivity import estimate, measure
-from compsrt_plugin.sensitivity.measure import embedded_pieces
 
 RESULTS = Path(__file__).parent / "sensitivity_results"
 PAGE = Path(__file__).parents[1] / "docs" / "sensitivity.md"

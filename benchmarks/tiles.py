@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
 from compsrt_plugin.bundled import checkpoint_path, teacher_path
-from compsrt_plugin.checkpoint import load_weights
-from compsrt_plugin.checkpoint.network import load_packed_state
 from compsrt_plugin.data import embedded_pairs
 from compsrt_plugin.data.images import pictures_in, read_image
 from compsrt_plugin.inference import Tile, mirrored_indices, super_resolve
 from compsrt_plugin.models.sources import open_packed
+from compsrt_plugin.packed import load_weights
+from compsrt_plugin.packed.network import load_packed_state
 
 SCALE, WINDOW = 4, 8
 NEAR = 4  # low-resolution pixels on each side of a cut that count as lying at it

@@ -2,7 +2,7 @@
 
 import sys
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

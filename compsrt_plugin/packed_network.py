@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from compsrt_plugin import bundled
-from compsrt_plugin.checkpoint import Packed, read_packed
-from compsrt_plugin.checkpoint.header import Header
-from compsrt_plugin.checkpoint.network import load_packed_state
 from compsrt_plugin.config.files import find_option_file, option_files
 from compsrt_plugin.config.force_yml import apply_force_yml
 from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import Packed, read_packed
+from compsrt_plugin.packed.header import Header
+from compsrt_plugin.packed.network import load_packed_state
 from compsrt_plugin.quant import named_quantizers
 
 

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from small_networks import ARCH, save, small_network
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.checkpoint import read_packed, write_packed
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.data.resize import downscale
+from compsrt_plugin.packed import read_packed, write_packed
 
 
 def network_files(folder: Path) -> dict[str, Path]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from compsrt_plugin import allocator, cli, threads
+from compsrt_plugin import allocator, threads
+from compsrt_plugin.cli import main as cli
 
 GLIBC = hasattr(os, "confstr") and "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or "") if os.name == "posix" else False
 glibc_only = pytest.mark.skipif(not GLIBC, reason="another C library")
@@ -96,4 +97,4 @@ def test_every_command_sets_up_its_process_before_anything_is_imported(monkeypat
     monkeypatch.setattr(cli.importlib, "import_module", lambda name: order.append(name) or sys.exit(3))
     with pytest.raises(SystemExit, match="3"):
         cli.main(["upscale"])
-    assert order == ["allocator", "threads", "compsrt_plugin.commands.upscale"]
+    assert order == ["allocator", "threads", "compsrt_plugin.cli.upscale"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from models import tiny_run
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 
 PAGE = (Path(__file__).parents[1] / "docs" / "differences.md").read_text(encoding="utf-8")
 SECTIONS = dict(zip(re.findall(r"^## (.*)$", PAGE, re.MULTILINE), re.split(r"^## .*$", PAGE, flags=re.MULTILINE)[1:]))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from places import Place
 
-from compsrt_plugin.checkpoint import read_packed
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
+from compsrt_plugin.packed import read_packed
 
 
 @pytest.mark.parametrize("kind", ["CompSRTPairedDataset", "PairedImageDataset"])

@@ -20,7 +20,7 @@ from basicsr.archs.swinir_arch import SwinIR  # noqa: E402
 from basicsr.metrics import calculate_psnr, calculate_ssim  # noqa: E402
 from basicsr.utils import img2tensor, tensor2img  # noqa: E402
 
-from compsrt_plugin.cli import main  # noqa: E402
+from compsrt_plugin.cli.main import main  # noqa: E402
 from compsrt_plugin.config.files import find_option_file  # noqa: E402
 from compsrt_plugin.config.reader import read_option_file  # noqa: E402
 from compsrt_plugin.data.resize import downscale  # noqa: E402

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.config.files import find_option_file
 
 ROOT = Path(__file__).resolve().parents[1]

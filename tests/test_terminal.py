@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from compsrt_plugin import cli, terminal
+from compsrt_plugin import terminal
+from compsrt_plugin.cli import main as cli
 
 # one process for all: help of every command, and what a small command prints of a path
 PRINT_ALL = """
 import contextlib, sys
-from compsrt_plugin import cli
+from compsrt_plugin.cli import main as cli
 codes = [cli.main([name, "--help"]) for name in cli.COMMANDS] + [cli.main([])]
 print("−0.11 dB", "caf\\udce9")
 print(codes, file=sys.stderr)

@@ -19,14 +19,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from checkpoint.damages import put_together
+from packed.damages import put_together
 
-from compsrt_plugin.checkpoint import load_weights, read_packed, strict_json
-from compsrt_plugin.checkpoint.header import Header
-from compsrt_plugin.checkpoint.layout import unpack_layout
 from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import load_weights, read_packed, strict_json
+from compsrt_plugin.packed.header import Header
+from compsrt_plugin.packed.layout import unpack_layout
 
 LONGEST = 4000  # characters of a message
 FOLDER = Path(tempfile.mkdtemp(prefix="compsrt_fuzz-"))

@@ -13,10 +13,10 @@ from typing import Any
 from torch import nn
 
 from compsrt_plugin import bundled, register
-from compsrt_plugin.checkpoint import load_weights, weights_file
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.inference import Tile, check_tile
+from compsrt_plugin.packed import load_weights, weights_file
 from compsrt_plugin.packed_network import open_packed
 from compsrt_plugin.report import FLOAT_BITS
 

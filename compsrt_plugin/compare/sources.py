@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from compsrt_plugin.checkpoint import is_packed, read_packed, weights_file
-from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.compare import networks
 from compsrt_plugin.compare.networks import Loaded
 from compsrt_plugin.config.files import find_option_file, option_files
 from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import is_packed, read_packed, weights_file
+from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed_network import find_packed
 from compsrt_plugin.report import Results, read_results
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compsrt_plugin.analysis.evidence import Paired, holm, paired, smallest_p
 from compsrt_plugin.compare.judging import Entry, Key
-from compsrt_plugin.evidence import Paired, holm, paired, smallest_p
 from compsrt_plugin.report import Score
 
 Metric = Literal["psnr", "ssim"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compsrt_plugin.analysis.evidence import Paired
+from compsrt_plugin.analysis.sizes.table import align
 from compsrt_plugin.compare.document import conditions
 from compsrt_plugin.compare.gather import Gathered
 from compsrt_plugin.compare.statistics import METRICS, Comparison, Metric
-from compsrt_plugin.evidence import Paired
 from compsrt_plugin.report.table import format_psnr
-from compsrt_plugin.sizes.table import align
 
 UNITS: dict[Metric, tuple[str, int]] = {"psnr": ("PSNR in dB", 3), "ssim": ("SSIM", 5)}
 

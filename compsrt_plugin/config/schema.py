@@ -55,7 +55,7 @@ class Block:
 
 
 def _bound_searches() -> Iterable[str]:
-    from compsrt_plugin.quant.bounds import BOUND_SEARCHES  # asked late: anyone may register another
+    from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES  # asked late: anyone may register another
 
     return BOUND_SEARCHES.keys()
 

@@ -24,8 +24,8 @@ from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sums import in_fours, sparse_weight, weight_fits
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
-from compsrt_plugin.quant.hadamard_transforms import rudin_shapiro
 from compsrt_plugin.quant.quantizer import ZERO_POINT_STEPS
+from compsrt_plugin.quant.transforms.registry import rudin_shapiro
 
 TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 1}
 

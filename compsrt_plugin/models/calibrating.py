@@ -11,8 +11,6 @@ from basicsr.data import build_dataloader, build_dataset
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from compsrt_plugin.checkpoint.header import pack_options
-from compsrt_plugin.checkpoint.network import round_unquantized, save_network
 from compsrt_plugin.config.recipes import resolve_distill
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.calibration import (
@@ -34,8 +32,10 @@ from compsrt_plugin.models.progress import Progress
 from compsrt_plugin.models.resuming import ResumableModel
 from compsrt_plugin.models.schedule import checked_train_block
 from compsrt_plugin.models.training import Training
+from compsrt_plugin.packed.header import pack_options
+from compsrt_plugin.packed.network import round_unquantized, save_network
 from compsrt_plugin.quant import freeze
-from compsrt_plugin.quant.bias_correction import BiasCorrection
+from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 from compsrt_plugin.report import DatasetScores, Results, Score
 
 

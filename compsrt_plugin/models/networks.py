@@ -12,8 +12,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 import compsrt_plugin
-from compsrt_plugin.checkpoint import check_matches, load_weights
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import check_matches, load_weights
 
 
 @runtime_checkable

@@ -9,12 +9,12 @@ from typing import Any
 from basicsr.utils.registry import ARCH_REGISTRY
 
 from compsrt_plugin import bundled
-from compsrt_plugin.checkpoint import Packed, is_packed, read_packed, weights_file
-from compsrt_plugin.checkpoint.container import EXPECTED as PACKED
-from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.networks import check_network
+from compsrt_plugin.packed import Packed, is_packed, read_packed, weights_file
+from compsrt_plugin.packed.container import EXPECTED as PACKED
+from compsrt_plugin.packed.header import Header
 
 
 def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, network_g: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-from compsrt_plugin.checkpoint import load_weights, weights_file
 from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.checks import choice, flag
 from compsrt_plugin.config.files import command_line
@@ -30,6 +29,7 @@ from compsrt_plugin.models.processes import take_from_first
 from compsrt_plugin.models.resuming import sha256
 from compsrt_plugin.models.stronger import read_stronger, whole_pictures
 from compsrt_plugin.models.training import Training
+from compsrt_plugin.packed import load_weights, weights_file
 from compsrt_plugin.report import Results
 
 

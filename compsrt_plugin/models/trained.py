@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.checkpoint.network import round_unquantized
 from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.packed.network import round_unquantized
 from compsrt_plugin.quant import named_quantizers
-from compsrt_plugin.quant.bias_correction import BiasCorrection
+from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 
 BOUNDS, DECOMPOSITION, WEIGHTS = "bounds", "decomposition", "weights"
 ALIGNED = 16  # elements, 64 bytes: where torch's own allocations begin

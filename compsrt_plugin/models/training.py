@@ -17,7 +17,7 @@ from compsrt_plugin.models.processes import average
 from compsrt_plugin.models.state import random_states, restore_random_states
 from compsrt_plugin.models.stopping import StopRequest
 from compsrt_plugin.models.trained import TrainedParameters
-from compsrt_plugin.quant.bias_correction import BiasCorrection
+from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 
 EXPLODED = 1000.0  # times the first loss
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from compsrt_plugin import bundled
-from compsrt_plugin.checkpoint import is_packed
-from compsrt_plugin.checkpoint.weights import is_address, weights_file
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.notebook.upscaler import Upscaler
+from compsrt_plugin.packed import is_packed
+from compsrt_plugin.packed.weights import is_address, weights_file
 from compsrt_plugin.packed_network import find_packed
-from compsrt_plugin.upscaling.network import network_for
+from compsrt_plugin.upscale.network import network_for
 
 
 def load(source: str | Path, *, threads: int | None = None, engine: Literal["auto", "never"] = "auto") -> Upscaler:

@@ -12,9 +12,9 @@ import numpy as np
 from compsrt_plugin.inference import Tile, tile_of_size
 from compsrt_plugin.notebook.images import to_pil, unpack
 from compsrt_plugin.packed_network import build, count_parameters, open_packed
-from compsrt_plugin.upscaling.enlarge import enlarge, enlarge_samples
-from compsrt_plugin.upscaling.network import OpenNetwork
-from compsrt_plugin.upscaling.reading import read_picture
+from compsrt_plugin.upscale.enlarge import enlarge, enlarge_samples
+from compsrt_plugin.upscale.network import OpenNetwork
+from compsrt_plugin.upscale.reading import read_picture
 
 
 @dataclass(frozen=True)

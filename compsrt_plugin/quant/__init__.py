@@ -1,6 +1,7 @@
 """Quantization of any PyTorch network: spec, convert, calibrate, freeze. Knows torch only."""
 
-from compsrt_plugin.quant.bounds import BOUND_SEARCHES, register_bound_search
+from compsrt_plugin.quant.bounds.samples import Samples
+from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES, register_bound_search
 from compsrt_plugin.quant.calibrate import activation_quantizers, calibrate, distinct_codes
 from compsrt_plugin.quant.convert import (
     convert,
@@ -11,18 +12,17 @@ from compsrt_plugin.quant.convert import (
     register_adapter,
     set_mode,
 )
-from compsrt_plugin.quant.hadamard import (
+from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product, weighted_sum
+from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
+from compsrt_plugin.quant.tracing.discovery import Discovery, discover
+from compsrt_plugin.quant.tracing.linears import FunctionalLinear
+from compsrt_plugin.quant.transforms.hadamard import (
     hadamard_matrix,
     hadamard_transform,
     inverse_hadamard_transform,
     padded_width,
 )
-from compsrt_plugin.quant.interception_discovery import Discovery, discover
-from compsrt_plugin.quant.interception_linears import FunctionalLinear
-from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
-from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product, weighted_sum
-from compsrt_plugin.quant.samples import Samples
-from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 
 __all__ = [
     "BOUND_SEARCHES",

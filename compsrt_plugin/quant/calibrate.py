@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from compsrt_plugin.devices import forward
 from compsrt_plugin.errors import CompSRTError, unknown_name
-from compsrt_plugin.quant.bounds import BOUND_SEARCHES
+from compsrt_plugin.quant.bounds.rows import search_rows
+from compsrt_plugin.quant.bounds.samples import Samples
+from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
 from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
 from compsrt_plugin.quant.layers import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
-from compsrt_plugin.quant.row_bounds import search_rows
-from compsrt_plugin.quant.samples import Samples
 from compsrt_plugin.quant.surgery import evaluating
 from compsrt_plugin.threads import executor
 

@@ -16,9 +16,6 @@ from torch import Tensor, nn
 
 from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
-from compsrt_plugin.quant.interception import intercept
-from compsrt_plugin.quant.interception_discovery import Discovery
-from compsrt_plugin.quant.interception_linears import FunctionalLinear, functional_linear, let_read, move_weight
 from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
 from compsrt_plugin.quant.own_parameters import fold_computed, left_alone, plain_type
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
@@ -30,6 +27,9 @@ from compsrt_plugin.quant.surgery import (
     through_its_children,
     whole_or_not_at_all,
 )
+from compsrt_plugin.quant.tracing.discovery import Discovery
+from compsrt_plugin.quant.tracing.interception import intercept
+from compsrt_plugin.quant.tracing.linears import FunctionalLinear, functional_linear, let_read, move_weight
 
 Adapter = Callable[[nn.Module, str, NetworkSpec], "nn.Module | None"]
 ADAPTERS: dict[type[nn.Module], Adapter] = {}

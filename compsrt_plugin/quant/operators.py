@@ -17,7 +17,7 @@ from torch import Tensor
 from compsrt_plugin import native
 from compsrt_plugin.ops.registering import register_once
 from compsrt_plugin.quant.fake import magnitude, strict_fake_quantize, strict_gradients
-from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE, domain_width
+from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE, domain_width
 
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
 _TAGS = (torch.Tag.pt2_compliant_tag,)

@@ -11,6 +11,7 @@ from torch._subclasses import FakeTensor
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import fused, operators
+from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.fake import (
     MIN_SCALE,
     dequantize,
@@ -20,10 +21,9 @@ from compsrt_plugin.quant.fake import (
     paper_fake_quantize,
     strict_fake_quantize,
 )
-from compsrt_plugin.quant.hadamard_transforms import FORWARD_AND_INVERSE
 from compsrt_plugin.quant.precision import in_full_precision, widened
-from compsrt_plugin.quant.samples import Samples
 from compsrt_plugin.quant.spec import QuantSpec
+from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE
 
 ZERO_POINT_STEPS = 4  # of an aligned zero point in one scale
 MOST_COUNTED = 1 << 16  # width of the range of codes that are counted one by one: 512 KiB

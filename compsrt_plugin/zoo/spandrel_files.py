@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from compsrt_plugin.checkpoint import load_weights
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.packed import load_weights
 from compsrt_plugin.zoo.construct import construct
 from compsrt_plugin.zoo.size import SizeRule
 

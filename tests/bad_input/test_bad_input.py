@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from places import Place
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 
 from . import checkpoints, data, options
 from .cases import BAD

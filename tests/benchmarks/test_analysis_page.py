@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import analysis_table
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 
 PAGE = analysis_table.PAGE.read_text(encoding="utf-8")
 

@@ -57,7 +57,7 @@ class Networks:
 
     def tested(self, file: str) -> str:
         """Run `basicsr test`; return the result folder."""
-        from compsrt_plugin.cli import main
+        from compsrt_plugin.cli.main import main
 
         assert main(["test", "-opt", file]) == 0
         return f"results/{Path(file).stem}"

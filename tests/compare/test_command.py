@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from compsrt_plugin import bundled
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 
 from .conftest import PICTURES, Networks
 

@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from compsrt_plugin.commands import compare
+from compsrt_plugin.cli import compare
 from compsrt_plugin.compare.visuals import BUDGET, CROP, QUALITIES, STEPS
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.compare.page import script_json
 
 from .conftest import HOSTILE, Networks

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from places import Place
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 
 REMOVED = object()
 VALUES: dict[str, Any] = {

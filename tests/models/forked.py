@@ -25,7 +25,7 @@ def start(options: Path, *flags: str, environment: Mapping[str, str] | None = No
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.environ.update(environment or {})
-        from compsrt_plugin.cli import main
+        from compsrt_plugin.cli.main import main
 
         code = main(["train", "-opt", str(options), *flags])
     except SystemExit as stop:

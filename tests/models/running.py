@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.models.training import Training
 
 from . import tiny_run

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import read_packed
 from compsrt_plugin.packed_network import open_packed
 from compsrt_plugin.quant import activation_quantizers, distinct_codes
 

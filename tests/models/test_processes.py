@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from compsrt_plugin.checkpoint import read_packed
+from compsrt_plugin.packed import read_packed
 
 from . import tiny_run
 

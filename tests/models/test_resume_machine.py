@@ -25,9 +25,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from compsrt_plugin.checkpoint import read_packed
 from compsrt_plugin.compat_resume import read_state
 from compsrt_plugin.models.state import states
+from compsrt_plugin.packed import read_packed
 
 from . import tiny_run
 from .running import disturbed, packed, train

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from compsrt_plugin.checkpoint import read_packed
-from compsrt_plugin.checkpoint.header import Header
 from compsrt_plugin.compat_resume import read_state
 from compsrt_plugin.data import kept_pictures
 from compsrt_plugin.models import calibration, resuming
 from compsrt_plugin.models.judge import Judge
+from compsrt_plugin.packed import read_packed
+from compsrt_plugin.packed.header import Header
 
 from . import tiny_run
 from .running import disturbed, packed, sha256, states, train

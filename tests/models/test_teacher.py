@@ -15,9 +15,9 @@ import torch
 from basicsr.archs.swinir_arch import SwinIR
 from safetensors import safe_open
 
-from compsrt_plugin.checkpoint import load_weights
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.models.training import Training
+from compsrt_plugin.packed import load_weights
 
 from . import tiny_run
 from .test_calibrating import folder, one_thread  # noqa: F401  (fixtures)

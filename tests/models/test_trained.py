@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from compsrt_plugin.checkpoint.network import round_unquantized
 from compsrt_plugin.config.schema import DistillBlock
 from compsrt_plugin.models.trained import TrainedParameters
-from compsrt_plugin.quant.bias_correction import BiasCorrection
+from compsrt_plugin.packed.network import round_unquantized
+from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 
 
 def trained(student: nn.Module, ema: float = 0.0, **options: object) -> TrainedParameters:

@@ -15,11 +15,11 @@ from torch import nn
 
 import compsrt_plugin as csr
 from compsrt_plugin import bundled
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.notebook import Upscaler
 from compsrt_plugin.notebook.load import names
-from compsrt_plugin.upscaling.network import OpenNetwork
+from compsrt_plugin.upscale.network import OpenNetwork
 
 RGBA = np.random.default_rng(0).integers(0, 256, (6, 9, 4), dtype=np.uint8)
 

@@ -15,10 +15,11 @@ from other.device import NAME
 from places import Place
 
 import compsrt_plugin
-from compsrt_plugin.cli import main
+from compsrt_plugin.analysis.profile import measure
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.engine import engine_available
-from compsrt_plugin.profiling import measure
-from compsrt_plugin.quant import Quantizer, conditioning
+from compsrt_plugin.quant import Quantizer
+from compsrt_plugin.quant.passes import conditioning
 from compsrt_plugin.report.results import METHODS
 
 compsrt_plugin.register()

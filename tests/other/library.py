@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.pruning import prune
 from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, calibrate, convert, discover, distinct_codes, freeze
-from compsrt_plugin.quant.hadamard import hadamard_matrix
 from compsrt_plugin.quant.operators import fake_quantize
+from compsrt_plugin.quant.transforms.hadamard import hadamard_matrix
 
 
 @pytest.mark.parametrize("compute", [

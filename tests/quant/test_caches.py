@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, freeze
-from compsrt_plugin.quant.hadamard import hadamard_matrix
-from compsrt_plugin.quant.hadamard_orders import signs
-from compsrt_plugin.quant.hadamard_transforms import rotation
 from compsrt_plugin.quant.quantizer import distinct_values
+from compsrt_plugin.quant.transforms.hadamard import hadamard_matrix
+from compsrt_plugin.quant.transforms.orders import signs
+from compsrt_plugin.quant.transforms.registry import rotation
 
 TRANSFORMS = ("hadamard", "hadamard_signed", "hadamard_block", "hadamard_exact")
 X = torch.randn(64, 60, generator=torch.Generator("cpu").manual_seed(0))

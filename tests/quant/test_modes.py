@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin.analysis.sensitivity import measure
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.pruning.statistics import gather_statistics
 from compsrt_plugin.quant import (
@@ -22,9 +23,8 @@ from compsrt_plugin.quant import (
     freeze,
     named_quantizers,
 )
-from compsrt_plugin.quant.bias_correction import _mean_output, _order
-from compsrt_plugin.quant.equalization import equalize
-from compsrt_plugin.sensitivity import measure
+from compsrt_plugin.quant.passes.bias_correction import _mean_output, _order
+from compsrt_plugin.quant.passes.equalization import equalize
 from compsrt_plugin.zoo.size import find_rule
 
 X = torch.randn(64, 12, generator=torch.Generator().manual_seed(0))

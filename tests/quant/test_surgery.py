@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.checkpoint import read_packed
-from compsrt_plugin.checkpoint.dense import dense_state
-from compsrt_plugin.checkpoint.network import load_packed_state, save_network
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import read_packed
+from compsrt_plugin.packed.dense import dense_state
+from compsrt_plugin.packed.network import load_packed_state, save_network
 from compsrt_plugin.quant import (
     NetworkSpec,
     QuantLinear,
@@ -26,8 +26,8 @@ from compsrt_plugin.quant import (
     distinct_codes,
     named_quantizers,
 )
-from compsrt_plugin.quant.interception import Intercepting
-from compsrt_plugin.quant.interception_linears import FunctionalLinear
+from compsrt_plugin.quant.tracing.interception import Intercepting
+from compsrt_plugin.quant.tracing.linears import FunctionalLinear
 
 X = torch.randn(2, 9, 16, generator=torch.Generator().manual_seed(0))
 SPEC = NetworkSpec(QuantSpec(3), QuantSpec(3))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from places import Place
 
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.zoo import SizeRule, build_base, find_rule
 

@@ -13,8 +13,8 @@ import torch
 import yaml
 
 import compsrt_plugin  # noqa: F401
-from compsrt_plugin.checkpoint import read_packed
-from compsrt_plugin.cli import main
+from compsrt_plugin.cli.main import main
+from compsrt_plugin.packed import read_packed
 from compsrt_plugin.quant import NetworkSpec, QuantLinear, convert, named_quantizers
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "your_own_network.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from compsrt_plugin.data.formats.limits import quiet_and_any_size
 from compsrt_plugin.data.images import image_size, read_image
-from compsrt_plugin.upscaling.reading import read_picture
+from compsrt_plugin.upscale.reading import read_picture
 
 
 @pytest.fixture(autouse=True)

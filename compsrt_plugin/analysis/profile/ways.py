@@ -1,0 +1,133 @@
+"""The ways to run one and the same network: eager, simulated, engine, ONNX Runtime, OpenVINO."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.analysis.profile.stages import stage_times
+from compsrt_plugin.engine import Engine
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed.dense import dense_state
+from compsrt_plugin.packed_network import PackedNetwork
+from compsrt_plugin.quant.own_parameters import fold_computed
+
+Call = Callable[[], object]
+TIMES = 3  # instrumented calls, of which the median counts
+# The engine tells apart what others do not.
+OF_ENGINE = {"scores": "products", "map_products": "products"}
+
+
+class Way(Protocol):
+    """One way to run the network.
+
+    Attributes:
+        name: as in the JSON, before `_ms`.
+        label: for people.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Name for tables."""
+        ...
+
+    def ready(self, x: Tensor, threads: int) -> Call:
+        """Return what runs the network on x (b, 3, h, w) with so many threads, all preparations made."""
+        ...
+
+    def stages(self, x: Tensor, threads: int) -> dict[str, float]:
+        """Run it instrumented and return the time per stage of `stages.STAGES`, in any unit."""
+        ...
+
+
+class TorchWay:
+    """PyTorch, eager.
+
+    Args:
+        name, label: see `Way`.
+        network: in eval mode.
+    """
+
+    def __init__(self, name: str, label: str, network: nn.Module) -> None:
+        self.name, self.label, self.network = name, label, network
+
+    def ready(self, x: Tensor, threads: int) -> Call:
+        """See `Way`; PyTorch's threads are set for the whole process, by whoever measures."""
+
+        def call() -> object:
+            with torch.no_grad():
+                return self.network(x)
+
+        return call
+
+    def stages(self, x: Tensor, threads: int) -> dict[str, float]:
+        """See `Way`."""
+        found = [stage_times(self.network, x) for _ in range(TIMES)]
+        return {stage: median(times[stage] for times in found) for stage in found[0]}
+
+
+class EngineWay:
+    """The engine, from the packed file.
+
+    Args:
+        name, label: see `Way`.
+        source: the packed file.
+
+    Raises:
+        CompSRTError: the engine is not there, or cannot run this network.
+    """
+
+    def __init__(self, name: str, label: str, source: PackedNetwork) -> None:
+        self.name, self.label, self.source = name, label, source
+        Engine(source, threads=1)
+
+    def ready(self, x: Tensor, threads: int) -> Call:
+        """See `Way`."""
+        engine = Engine(self.source, threads=threads)
+        return lambda: engine(x)
+
+    def stages(self, x: Tensor, threads: int) -> dict[str, float]:
+        """See `Way`; `other` is what the engine spends outside its stages, or waits."""
+        engine = Engine(self.source, threads=threads, profile=True)
+        engine(x)
+        start = time.perf_counter()
+        engine(x)
+        total = (time.perf_counter() - start) * 1e3
+        found: dict[str, float] = {}
+        for stage, milliseconds in engine.stage_times().items():
+            name = OF_ENGINE.get(stage, stage)
+            found[name] = found.get(name, 0.0) + milliseconds
+        return {**found, "other": max(0.0, total - sum(found.values()))}
+
+
+def full_precision(source: PackedNetwork) -> nn.Module:
+    """Return the file's network without quantizers: the same layers, with the file's weights decoded to floats.
+
+    Its speed is that of the teacher, whose weights need not be there.
+    """
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    arguments: dict[str, Any] = {k: v for k, v in source.header.arch.items() if k not in ("type", "quant")}
+    with torch.device("cpu"):  # as the network of the file is
+        network: nn.Module = ARCH_REGISTRY.get(source.header.arch["type"])(**arguments)
+    fold_computed(network)
+    network.load_state_dict(dense_state(source.network), strict=False)
+    return network.eval().requires_grad_(False)
+
+
+def engine_way(source: PackedNetwork, name: str = "engine", label: str = "engine") -> EngineWay | str:
+    """Return the engine's way, or why there is none."""
+    try:
+        return EngineWay(name, label, source)
+    except CompSRTError as error:
+        return str(error)

@@ -1,0 +1,162 @@
+"""Multiply-adds and bit operations of a network, product by product.
+
+    MACs     = output vectors · rows · columns                  of a weight; kept rows and columns only
+             = windows · tokens² · channels, twice               of window attention: q k^T and map · v
+             = rows · contracted axis · columns                  of any other product of two tensors
+    BitOPs   = Σ MACs · b_w · b_a                                plain; 32 where an operand is not quantized
+    as papers on super-resolution count (CADyQ, ECCV 2022):      Σ MACs · (b_w / 32) · (b_a / 32)
+
+MACs are those of the network as it was defined: zero padding of the Hadamard transform (60 → 64 columns) and the
+transform itself, m log2 m additions a vector, do not count. Weights pruned one by one do not save any; whole rows
+and columns do.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.devices import example
+from compsrt_plugin.quant import FunctionalLinear, QuantConv2d, QuantizedLayer, QuantLinear, padded_width
+from compsrt_plugin.quant.tracing.interception import Intercepting, quantizers_of
+from compsrt_plugin.quant.tracing.probe import Call, Pass, run
+
+FLOAT_BITS = 32
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One kind of product.
+
+    Attributes:
+        name: of the layer; or of the module that multiplies, with `.qk`, `.mapv` or `.product`.
+        macs: multiply-adds, whole channels that are pruned left out.
+        float_macs: the same without pruning.
+        bits: of its two operands (weight first).
+    """
+
+    name: str
+    macs: int
+    float_macs: int
+    bits: tuple[int, int]
+
+    @property
+    def bitops(self) -> int:
+        """Plain bit operations, MACs · b_w · b_a."""
+        return self.macs * self.bits[0] * self.bits[1]
+
+
+def count_products(
+    network: nn.Module, height: int, width: int, kept: Mapping[str, tuple[int, int]] | None = None
+) -> list[Product]:
+    """Count every product of one forward pass; nothing is computed, so the picture may be of any size.
+
+    A foreign network whose code wants to see values is run in earnest.
+
+    Args:
+        network: with quantizers off or without any, not frozen.
+        height, width: of the low-resolution picture; both grow to whole windows, as `basicsr test` pads.
+        kept: layer name -> how many (rows, columns) are not pruned as a whole; all, where a layer is left out.
+    """
+    window = int(getattr(network, "window_size", 1))
+    height, width = (-(-side // window) * window for side in (height, width))
+    kept = kept or {}
+    found: list[Product] = []
+    counted = copy.deepcopy(network)
+
+    def watch(name: str, module: nn.Module) -> None:
+        def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            found.extend(_products(name, module, inputs[0], output, kept.get(name)))
+
+        module.register_forward_hook(count)
+
+    for name, module in counted.named_modules():
+        # The weight of such a layer may be a child's by now, which is counted instead.
+        hollow = any(isinstance(child, FunctionalLinear) for child in module.children())
+        layer = isinstance(module, (nn.Linear, *CONVOLUTIONS, QuantizedLayer)) and not hollow
+        if layer or _is_attention(module):
+            watch(name, module)
+    shape = (1, getattr(network, "channels", 3), height, width)
+    passed = _run(counted, torch.empty(shape, dtype=torch.float32, device="meta"), found)
+    for call in passed.calls:
+        module = counted.get_submodule(call.module)
+        if not _is_attention(module):
+            found.extend(_calls(call, module))
+    direct = passed.direct.items()
+    return found + [Product(f"{name}.linear", macs, macs, (FLOAT_BITS, FLOAT_BITS)) for name, macs in direct]
+
+
+def _run(network: nn.Module, picture: Tensor, found: list[Product]) -> Pass:
+    try:
+        return run(copy.deepcopy(network).to("meta"), picture)
+    except Exception:  # foreign code may raise anything where tensors hold no values
+        found.clear()
+        where = example(network)
+        return run(network, torch.zeros_like(picture, device="cpu" if where is None else where.device))
+
+
+def _is_attention(module: nn.Module) -> bool:
+    """Whether a module has four operands as SwinIR's attention has, and its own rule."""
+    return hasattr(module, "map_quantizer") and not isinstance(module, Intercepting)
+
+
+def _calls(call: Call, module: nn.Module) -> list[Product]:
+    """Return a product that stands in a module's own code; of attention in one call, both."""
+    bits = [FLOAT_BITS] * (2 if len(call.shapes) == 2 else 4)
+    names = [] if len(call.shapes) > 2 else ["product"]
+    if isinstance(module, Intercepting) and module.sites[call.index].operands:
+        site = module.sites[call.index]
+        bits = [_bits(quantizer) for quantizer in quantizers_of(module, site)]
+        operands = {operand.name.rpartition(".")[2] for operand in site.operands}
+        if len(operands) == 2 and "left" not in operands:
+            names = ["mapv" if "map" in operands else "qk"]
+    number = f"{call.index}" if call.index > 1 else ""
+    if names:
+        return [Product(f"{call.module}.{names[0]}{number}", call.macs, call.macs, (bits[0], bits[1]))]
+    depth = call.shapes[0][-1]
+    qk = call.macs * depth // (depth + call.shapes[2][-1])
+    mapv = call.macs - qk
+    return [
+        Product(f"{call.module}.qk{number}", qk, qk, (bits[0], bits[1])),
+        Product(f"{call.module}.mapv{number}", mapv, mapv, (bits[2], bits[3])),
+    ]
+
+
+def _products(name: str, module: nn.Module, x: Tensor, output: Tensor, kept: tuple[int, int] | None) -> list[Product]:
+    if _is_attention(module):
+        windows, tokens, channels = x.shape
+        macs = windows * tokens**2 * channels
+        q, k, v, attention_map = (_bits(getattr(module, f"{operand}_quantizer")) for operand in ("q", "k", "v", "map"))
+        return [Product(f"{name}.qk", macs, macs, (q, k)), Product(f"{name}.mapv", macs, macs, (attention_map, v))]
+    if isinstance(module, QuantizedLayer):
+        shape = module.weight_shape
+        bits = (module.weight_quantizer.spec.bits, _bits(getattr(module, "input_quantizer", None)))
+    elif isinstance(module, nn.ConvTranspose2d):
+        macs = x.numel() // module.in_channels * module.weight.numel()
+        return [Product(name, macs, macs, (FLOAT_BITS, FLOAT_BITS))]
+    elif isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+        shape, bits = module.weight.shape, (FLOAT_BITS, FLOAT_BITS)
+    else:
+        raise TypeError(f"no count for {type(module).__name__}")
+    rows, columns = shape[0], shape[1:].numel()
+    conv = isinstance(module, (*CONVOLUTIONS, QuantConv2d))
+    vectors = output.numel() // max(1, rows)
+    float_macs = vectors * rows * columns
+    if kept is None or conv:
+        return [Product(name, float_macs, float_macs, bits)]
+    # Columns of the domain are more than the layer's own: pruned ones are taken off in proportion.
+    domain = padded_width(columns) if _transformed(module) else columns
+    return [Product(name, round(vectors * kept[0] * columns * kept[1] / domain), float_macs, bits)]
+
+
+def _bits(quantizer: nn.Module | None) -> int:
+    return FLOAT_BITS if quantizer is None else getattr(quantizer, "spec").bits  # noqa: B009  (any quantizer has one)
+
+
+def _transformed(module: nn.Module) -> bool:
+    return isinstance(module, QuantLinear) and module.weight_quantizer.spec.transform != "none"

@@ -1,0 +1,240 @@
+"""Every quantized place of a network, weights and activations, before and after each transform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.analysis.tensors.statistics import Statistics, describe
+from compsrt_plugin.analysis.tensors.stream import Stream
+from compsrt_plugin.devices import forward
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, activation_quantizers, quantized_layers
+from compsrt_plugin.quant.spec import TRANSFORMS
+from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE
+from compsrt_plugin.quant.watching import watched
+from compsrt_plugin.threads import executor
+
+BEFORE = "none"
+PAPER = "hadamard"
+"""The transform whose effects the CompSRT paper (arXiv 2601.21069) reports."""
+
+BINS = 81  # of a histogram; odd, so that zero lies in the middle of one
+ROLES = {
+    "weight": "weights",
+    "input": "inputs of linear layers",
+    "q": "q",
+    "k": "k",
+    "v": "v",
+    "map": "softmax maps",
+    "product": "operands of other products",
+}
+"""Role of a place -> its plural."""
+
+ACTIVATIONS = tuple(role for role in ROLES if role != "weight")
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How the sample of a place is distributed, before and after the plain transform, in bins of equal width.
+
+    Attributes:
+        reach: the bins lie between −reach and reach, in units of the root mean square before the transform.
+        shares: transform -> share of the values in each bin.
+    """
+
+    reach: float
+    shares: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One tensor that is quantized.
+
+    Attributes:
+        name: of its quantizer, as in overrides.
+        role: a key of `ROLES`.
+        depth: how many places of the same role come before it in module order.
+        width: numbers of a vector before any transform.
+        values: how many the statistics of range and moments are of.
+        sampled: how many the other statistics are of.
+        domains: transform -> statistics; `none` is the tensor as it is.
+        histogram: of the sample, for pictures.
+    """
+
+    name: str
+    role: str
+    depth: int
+    width: int
+    values: int
+    sampled: int
+    domains: Mapping[str, Statistics]
+    histogram: Histogram
+
+    @property
+    def kind(self) -> str:
+        """`weights` or `activations`."""
+        return "weights" if self.role == "weight" else "activations"
+
+
+def analysis_spec(own: NetworkSpec | None = None) -> NetworkSpec:
+    """Return the spec of a network that is to be analyzed: quantizers wherever a transform could be used.
+
+    Convolutions of more than one pixel have no transform and get no quantizer. The transforms name what each place
+    can have: `hadamard_softmax` where rows sum to 1, `none` where the length of the axis follows the picture.
+
+    Args:
+        own: the spec whose layers in full precision stay so.
+    """
+    overrides: dict[str, dict[str, Any]] = {"*.map": {"transform": "hadamard_softmax"}}
+    for pattern, values in (own.overrides if own else {}).items():
+        overrides[pattern] = {**overrides.get(pattern, {}), "keep": bool(values.get("keep"))}
+    return NetworkSpec(
+        QuantSpec(granularity="per_channel", scalar_decomposition=False),
+        QuantSpec(granularity="per_token", scalar_decomposition=False),
+        conv_bits=None,
+        overrides=overrides,
+        trunk_pointwise=own.trunk_pointwise if own else "conv",
+    )
+
+
+def transforms_of(quantizer: Quantizer) -> tuple[str, ...]:
+    """Return the transforms that a place can have, `none` first."""
+    own = quantizer.spec.transform
+    return tuple(name for name in TRANSFORMS if own != "none" and (name != "hadamard_softmax" or name == own)) or (
+        BEFORE,
+    )
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was gathered of one place.
+
+    Attributes:
+        stream: its moments.
+        role, depth: as of `Place`.
+        sample: vectors (n, d) in the original domain.
+        fine: the finest granularity that the place can have; None where it is one scale.
+    """
+
+    stream: Stream
+    role: str
+    depth: int
+    sample: Tensor
+    fine: str | None
+
+
+def gather_weights(network: nn.Module) -> list[Gathered]:
+    """Gather every weight of a converted network that has a transform, all of its values.
+
+    Args:
+        network: converted with `analysis_spec`, full precision.
+    """
+    found = []
+    for depth, (name, layer) in enumerate(quantized_layers(network)):
+        matrix = layer.weight_matrix().detach().float().cpu()
+        stream = Stream(f"{name}.weight", transforms_of(layer.weight_quantizer))
+        stream.add(matrix)
+        found.append(Gathered(stream, "weight", depth, matrix, "per_channel"))
+    return found
+
+
+def gather_activations(network: nn.Module, batches: Iterable[Tensor], seed: int = 0) -> list[Gathered]:
+    """Gather every activation that a converted network would quantize, over all batches, in bounded memory.
+
+    Quantizers that see one tensor in one domain, as those of q, k and v do, are one place.
+
+    Args:
+        network: converted with `analysis_spec`, full precision; its modes are left as they were.
+        batches: inputs (1, c, h, w) of the network, one forward pass each.
+        seed: of the samples.
+
+    Raises:
+        CompSRTError: no batch, or an activation holds NaN or infinity; names the place.
+    """
+    quantizers = {name: one for name, one in activation_quantizers(network).items() if one.twin is None}
+    streams = {name: Stream(name, transforms_of(quantizer), seed) for name, quantizer in quantizers.items()}
+    hooks = {name: _feeding(stream) for name, stream in streams.items()}
+    attached = watched(quantizers, lambda name, one: one.register_forward_pre_hook(hooks[name]))
+    with attached, evaluating(network), torch.no_grad():
+        for batch in batches:
+            forward(network, batch)
+    found, depths = [], dict.fromkeys(ROLES, 0)
+    for name, stream in streams.items():
+        if stream.moments[BEFORE].count == 0:
+            raise CompSRTError(f"no value reached {name}", hint="give pictures: --images FOLDER")
+        role = role_of(name)
+        fine = "per_token" if quantizers[name].spec.granularity == "per_token" else None
+        found.append(Gathered(stream, role, depths[role], stream.sample.vectors.cpu(), fine))
+        depths[role] += 1
+    return found
+
+
+def describe_places(gathered: Sequence[Gathered], progress: Any = iter) -> list[Place]:
+    """Compute the statistics of all places, one place a core at a time, in the order given.
+
+    Args:
+        gathered: what `gather_weights` and `gather_activations` found.
+        progress: wraps a list, as `tqdm` does.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tensors are too small for two threads, places are many
+    try:
+        with executor(threads) as pool:
+            running = [pool.submit(_described, one) for one in gathered]
+            return [one.result() for one in progress(running)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def role_of(name: str) -> str:
+    """Return the role of a quantizer by the last part of its name.
+
+    >>> role_of("layers.0.mlp.fc1.input"), role_of("layers.0.attn.map"), role_of("mix.left")
+    ('input', 'map', 'product')
+    """
+    last = name.rpartition(".")[2]
+    return last if last in ROLES else "product"
+
+
+def _feeding(stream: Stream) -> Callable[[Quantizer, tuple[Tensor]], None]:
+    """Return a forward pre-hook by which the stream takes what reaches a quantizer."""
+
+    def hook(_quantizer: Quantizer, inputs: tuple[Tensor]) -> None:
+        try:
+            stream.add(inputs[0])
+        except ValueError as error:
+            raise CompSRTError(f"{stream.name}: {error}", hint="take other weights or pictures") from error
+
+    return hook
+
+
+def _described(gathered: Gathered) -> Place:
+    stream, sample = gathered.stream, gathered.sample
+    domains = {
+        transform: describe(stream.name, sample, moments, transform, gathered.fine)
+        for transform, moments in stream.moments.items()
+    }
+    return Place(
+        name=stream.name,
+        role=gathered.role,
+        depth=gathered.depth,
+        width=sample.shape[1],
+        values=stream.moments[BEFORE].count,
+        sampled=sample.numel(),
+        domains=domains,
+        histogram=_histogram(sample, [name for name in (BEFORE, PAPER) if name in domains]),
+    )
+
+
+def _histogram(sample: Tensor, transforms: Sequence[str]) -> Histogram:
+    unit = float(sample.square().mean().sqrt()) or 1.0
+    values = {name: FORWARD_AND_INVERSE[name][0](sample).flatten() / unit for name in transforms}
+    reach = max(1.0, *(float(one.abs().max()) for one in values.values()))
+    shares = {name: (torch.histc(one, BINS, -reach, reach) / one.numel()).tolist() for name, one in values.items()}
+    return Histogram(reach, shares)

@@ -1,0 +1,181 @@
+"""The network that is analyzed, from an option file, a packed file or a weight file, and the pictures it runs on."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from compsrt_plugin import bundled, register
+from compsrt_plugin.compare.networks import from_weights
+from compsrt_plugin.config.files import find_option_file, option_files
+from compsrt_plugin.config.force_yml import apply_force_yml
+from compsrt_plugin.config.layout import check_layout
+from compsrt_plugin.config.reader import read_option_file, read_yaml
+from compsrt_plugin.config.recipes import QuantOptions, resolve
+from compsrt_plugin.config.schema import CalibrationBlock
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import is_packed, weights_file
+from compsrt_plugin.packed.container import EXPECTED as PACKED
+from compsrt_plugin.packed.dense import dense_state
+from compsrt_plugin.packed_network import PackedNetwork, open_packed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A full-precision network, and what else its source says.
+
+    Attributes:
+        name: for the results' folder.
+        source: the file that was named.
+        weights: the file that the network's weights come from.
+        network: full precision, not converted, in eval mode.
+        scale: at which it enlarges.
+        quant: how it is quantized; None where the source does not say.
+        train_set: options whose data set calibration draws its patches from; None: there is none.
+        packed: the packed file that the source is or tests; None without one.
+        decoded: whether the weights are codes of a packed file, decoded.
+    """
+
+    name: str
+    source: str
+    weights: str
+    network: nn.Module
+    scale: int
+    quant: QuantOptions | None = None
+    train_set: Mapping[str, Any] | None = None
+    packed: Path | None = None
+    decoded: bool = False
+
+    @property
+    def window(self) -> int:
+        """Pictures are padded to multiples of it."""
+        return int(getattr(self.network, "window_size", 1))
+
+    def calibration(self) -> CalibrationBlock:
+        """Return how many patches calibration takes, and their size."""
+        return self.quant.calibration if self.quant else CalibrationBlock()
+
+
+def find_subject(source: str, force_yml: list[str] | None = None) -> Subject:
+    """Return the network that a user's words mean.
+
+    Args:
+        source: an option file (path or installed name), a packed file, or a weight file (path or address).
+        force_yml: changes to the options.
+
+    Raises:
+        CompSRTError: no such file, a damaged one, or no network that can be built and quantized.
+    """
+    register()
+    # BasicSR's SwinIR calls it the old way
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    if source.endswith((".yml", ".yaml")) or source in option_files("test"):
+        return _of_options(source, force_yml or [])
+    if force_yml:
+        raise CompSRTError(f"--force_yml changes option files, and {source} is none", hint="leave it out")
+    path = weights_file(source)
+    if is_packed(path):
+        return _of_packed(open_packed(path), source)
+    return _of_weights(source)
+
+
+def _of_options(source: str, force_yml: list[str]) -> Subject:
+    file = find_option_file(source, "test")
+    options = read_option_file(file)
+    apply_force_yml(options, force_yml)
+    check_layout(options, "train" if "train" in options else "test", file.name)
+    from compsrt_plugin.models.sources import asked_entry, find_files
+
+    options, scale = copy.deepcopy(options), options["scale"]
+    paths, trained = options["path"], "train" in options
+    quant = None if options.get("quant") is None else resolve(options["quant"], pruned=bool(options.get("prune")))
+    tested = None
+    if quant is not None and not trained:
+        tested = _tested(paths.get("pretrain_network_g"), options, quant.bits)
+        paths["pretrain_network_g"] = paths.get("pretrain_network_teacher")
+    weights, key = find_files(paths, scale, None, options["network_g"]), asked_entry(options)
+    network = full_precision(options["network_g"], scale, weights, key)
+    return Subject(
+        name=options["name"],
+        source=source,
+        weights=weights,
+        network=network,
+        scale=scale,
+        quant=quant,
+        train_set=options if trained else None,
+        packed=tested,
+    )
+
+
+def _tested(given: str | None, options: Mapping[str, Any], bits: int) -> Path | None:
+    """Return the packed file that a test file tests: the one it names, or the bundled one where there is one."""
+    if given:
+        return weights_file(given, expected=PACKED)
+    if "base" in options["network_g"]:
+        return None
+    bundled_file = bundled.WEIGHTS / f"compsrt_x{options['scale']}_{bits}bit.safetensors"
+    return bundled_file if bundled_file.is_file() else None
+
+
+def full_precision(network_g: Mapping[str, Any], scale: int, weights: str, param_key: str | None = None) -> nn.Module:
+    """Build the network of a `network_g` block and load full-precision weights into it.
+
+    Raises:
+        CompSRTError: it cannot be built, or the weights do not fit.
+    """
+    from basicsr.archs import build_network
+
+    from compsrt_plugin.models.networks import check_network, load_full_precision
+
+    network = build_network(check_network(network_g, scale, param_key=param_key))
+    load_full_precision(network, weights, param_key)
+    return network.eval()
+
+
+def _of_packed(packed: PackedNetwork, source: str) -> Subject:
+    from basicsr.archs import build_network
+
+    network = build_network({key: value for key, value in packed.header.arch.items() if key != "quant"})
+    network.load_state_dict(dense_state(packed.network), strict=False)
+    return Subject(
+        name=packed.path.stem,
+        source=source,
+        weights=str(packed.path),
+        network=network.eval(),
+        scale=packed.header.scale,
+        packed=packed.path,
+        decoded=True,
+    )
+
+
+def _of_weights(source: str) -> Subject:
+    loaded = from_weights(source)
+    return Subject(loaded.file.stem, source, str(loaded.file), loaded.network, loaded.scale)
+
+
+def reference_of(packed: PackedNetwork) -> nn.Module:
+    """Return the full-precision network that a packed file was made from, by the option file within it.
+
+    Raises:
+        CompSRTError: the file does not say, or what it names is not here.
+    """
+    from compsrt_plugin.models.sources import find_files
+
+    hint = "name an option file instead: basicsr analyze -opt FILE.yml, with path.pretrain_network_teacher"
+    if packed.header.options is None:
+        raise CompSRTError(f"{packed.path} does not say which network it was made from", hint=hint)
+    options = read_yaml(packed.header.options, str(packed.path))
+    given = (options.get("path") or {}).get("pretrain_network_g")
+    beside = [] if given is None else [Path(given), packed.path.parent / given, bundled.WEIGHTS / given]
+    found = next((str(path) for path in beside if path.is_file()), given)
+    try:
+        weights = find_files({"pretrain_network_g": found}, packed.header.scale, None, options["network_g"])
+    except CompSRTError as error:
+        raise CompSRTError(f"{packed.path} was made from {given}: {error}", hint=hint) from error
+    return full_precision(packed.header.arch, packed.header.scale, weights)

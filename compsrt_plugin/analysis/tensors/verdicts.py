@@ -1,0 +1,117 @@
+"""Whether the paper's findings hold on this network, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compsrt_plugin.analysis.tensors.comparison import KINDS, LEVEL, MEASURES, Comparison
+
+HOLDS, OPPOSITE, OPEN = "holds", "does not hold", "not shown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding of the paper.
+
+    Attributes:
+        name: in results.
+        about: in words.
+        measures: that it is judged by, the first decides the figures of the sentence.
+    """
+
+    name: str
+    about: str
+    measures: tuple[str, ...]
+
+
+FINDINGS = (
+    Finding("range", "smaller range", ("range",)),
+    Finding("near_zero", "more values near zero", ("near_zero_relative_0.1",)),
+    Finding("error_2", "lower error at 2 bits", ("error_2",)),
+    Finding("error_3", "lower error at 3 bits", ("error_3",)),
+    Finding("error_4", "lower error at 4 bits", ("error_4",)),
+    Finding("normality", "values not more normal", tuple(n for n in MEASURES if n.startswith("normality_"))),
+)
+"""What CompSRT (arXiv 2601.21069) reports of the Hadamard transform."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One finding on one kind of tensor.
+
+    Attributes:
+        finding: name of the finding.
+        kind: `weights` or `activations`.
+        outcome: `holds`, `does not hold` (the opposite is shown) or `not shown`.
+        sentence: the same with figures.
+    """
+
+    finding: str
+    kind: str
+    outcome: str
+    sentence: str
+
+
+def judge(comparisons: Sequence[Comparison]) -> list[Verdict]:
+    """Judge each finding by the Wilcoxon tests of one transform, after Holm's correction, at 5 %.
+
+    A finding holds where differences in its direction are shown and does not where the opposite is; else it is not
+    shown. "Not more normal" is the absence of something: it holds unless more normal values are shown, by most of
+    the four tests.
+    """
+    found = []
+    for finding in FINDINGS:
+        for kind in KINDS:
+            members = [one for one in comparisons if one.kind == kind and one.measure in finding.measures]
+            if members:
+                found.append(_judge(finding, kind, members))
+    return found
+
+
+def _judge(finding: Finding, kind: str, members: Sequence[Comparison]) -> Verdict:
+    if finding.name == "normality":
+        return _judge_normality(finding, kind, members)
+    (one,) = members
+    outcome = HOLDS if one.p < LEVEL else OPPOSITE if one.p_against < LEVEL else OPEN
+    p, sign_p = (one.p_against, one.sign_p_against) if outcome == OPPOSITE else (one.p, one.sign_p)
+    size = "" if one.evidence.d_z is None else f", d_z {one.evidence.d_z:.2f}"
+    which = " for the opposite" if outcome == OPPOSITE else ""
+    sentence = (
+        f"{kind.capitalize()}, {finding.about}: {outcome}. {_figures(one)} It is so at {one.evidence.positive} of "
+        f"{one.evidence.pairs} places (Wilcoxon p {p_value(p)}{which}, sign test p {p_value(sign_p)}{size})."
+    )
+    return Verdict(finding.name, kind, outcome, sentence)
+
+
+def _figures(one: Comparison) -> str:
+    if one.measure == "range":
+        change = 2**-one.evidence.median - 1
+        return f"The median change of the range is {change:+.0%}."
+    if one.measure.startswith("error"):
+        change = -one.evidence.median
+        return f"The median change of the error is {change:+.2f} dB."
+    return f"The {MEASURES[one.measure].about} has medians {one.before:.1%} and {one.after:.1%}."
+
+
+def _judge_normality(finding: Finding, kind: str, members: Sequence[Comparison]) -> Verdict:
+    more = [one for one in members if one.p_against < LEVEL]
+    less = [one for one in members if one.p < LEVEL]
+    outcome = OPPOSITE if 2 * len(more) > len(members) else HOLDS
+    first = members[0]
+    sentence = (
+        f"{kind.capitalize()}, {finding.about}: {outcome}. Of {len(members)} tests {len(more)} show more normal values "
+        f"after the transform and {len(less)} less normal ones. {MEASURES[first.measure].about} has medians "
+        f"{first.before:.4f} and {first.after:.4f} (1 is normal) and rises at {first.evidence.negative} of "
+        f"{first.evidence.pairs} places."
+    )
+    return Verdict(finding.name, kind, outcome, sentence)
+
+
+def p_value(p: float) -> str:
+    """Write a p.
+
+    >>> p_value(0.0321), p_value(3.4e-25), p_value(1.0)
+    ('0.032', '3e-25', '1')
+    """
+    return f"{p:.2g}" if p >= 1e-3 else f"{p:.0e}"

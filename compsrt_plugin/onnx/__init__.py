@@ -1,0 +1,48 @@
+"""A quantized network as an ONNX file: any picture size, weights as integer codes. Needs the extra `onnx`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import write_whole
+from compsrt_plugin.packed.header import Header
+
+NETWORK = "CompSRTSwinIR"
+
+
+def export_onnx(path: str | Path, network: nn.Module, header: Header) -> tuple[int, int]:
+    """Write a frozen network as one ONNX file; it appears whole or not at all.
+
+    Args:
+        path: of the file.
+        network: rebuilt from a packed file, in eval mode.
+        header: what that file says about itself; recipe and bits become metadata.
+
+    Returns:
+        Bytes on disk and the opset.
+
+    Raises:
+        CompSRTError: the extra `onnx` is not installed, another network, or one that works at one size only.
+    """
+    if header.arch["type"] != NETWORK:
+        raise CompSRTError(
+            f"{header.arch['type']} has no ONNX form",
+            allowed=NETWORK,
+            hint="`basicsr export --dense` writes its weights for other tools",
+        )
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise CompSRTError(
+            "ONNX export needs the package onnx", hint="install it: pip install 'compsrt_plugin[onnx]'"
+        ) from error
+    from compsrt_plugin.onnx.swinir import swinir_model
+
+    about = {"scale": header.scale, "bits": header.bits, "recipe": header.recipe, "range": "RGB, 0 to 1"}
+    model = swinir_model(network, {key: str(value) for key, value in about.items()})
+    content = model.SerializeToString()
+    write_whole(path, content)
+    return len(content), model.opset_import[0].version

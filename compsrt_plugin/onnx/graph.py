@@ -1,0 +1,135 @@
+"""A graph written node by node: constants that are stored once, integer codes in the narrowest type there is.
+
+Neither of torch's exporters is used: both freeze what BasicSR's SwinIR derives from the picture's size, and neither
+can be told that a weight is integer codes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor
+
+from compsrt_plugin.packed import pack_bits
+
+OPSET, IR_VERSION = 21, 10  # the first whose DequantizeLinear takes 4-bit codes, and the IR version that came with it
+# (type, bits, signed), narrow to wide; what is narrower than a byte is packed, lowest bits first. ONNX has 2-bit types
+# from opset 25 on, but OpenVINO 2026.4 refuses them.
+CODE_TYPES = (
+    (TensorProto.UINT4, 4, False),
+    (TensorProto.INT4, 4, True),
+    (TensorProto.UINT8, 8, False),
+    (TensorProto.INT8, 8, True),
+    (TensorProto.INT16, 16, True),
+)
+
+
+class Graph:
+    """An ONNX graph under construction; values go by their names."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[onnx.TensorProto] = []
+        self._known: dict[Any, str] = {}
+        self._shapes: dict[str, list[int | str]] = {}
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one output and return the output's name; an equal node is not added twice."""
+        key = (kind, inputs, tuple(sorted((name, str(value)) for name, value in attributes.items())))
+        if key not in self._known:
+            self._known[key] = f"{kind}_{len(self._nodes)}"
+            self._nodes.append(helper.make_node(kind, inputs, [self._known[key]], **attributes))
+        return self._known[key]
+
+    def shaped(self, value: str, *shape: int | str) -> str:
+        """Note the shape of a value where it cannot be inferred, dynamic axes by name; returns the value.
+
+        ONNX Runtime lets values of equal shape share memory. Where it knows no shapes it searches among all values
+        that could, which takes it seconds for a network of this size.
+        """
+        self._shapes[value] = list(shape)
+        return value
+
+    def constant(self, value: Tensor | list[float] | float, name: str = "constant") -> str:
+        """Store floating numbers in 32 bits, a tensor of any shape; equal ones once."""
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        return self._store(np.ascontiguousarray(array, dtype=np.float32), name)
+
+    def integers(self, *values: int) -> str:
+        """Store a list of int64, such as a shape or axes."""
+        return self._store(np.array(values, np.int64), "integers")
+
+    def scalar(self, value: int) -> str:
+        """Store one int64 without axes."""
+        return self._store(np.array(value, np.int64), "scalar")
+
+    def indices(self, values: Tensor) -> str:
+        """Store indices of any shape as int32."""
+        return self._store(np.ascontiguousarray(values.cpu().numpy(), dtype=np.int32), "indices")
+
+    def codes(self, values: Tensor, name: str) -> str:
+        """Store integers of any shape in the narrowest type of `CODE_TYPES` that holds them all.
+
+        Raises:
+            ValueError: more than 16 bits are needed.
+        """
+        low, high = int(values.min()), int(values.max())
+        kind, bits = self._narrowest(low, high)
+        if bits < 8:
+            data = pack_bits((values.long() % (1 << bits)).to(torch.uint8), bits).numpy().tobytes()
+        else:
+            data = values.cpu().numpy().astype(helper.tensor_dtype_to_np_dtype(kind)).tobytes()
+        unique = f"{name}_{len(self._initializers)}"
+        self._initializers.append(helper.make_tensor(unique, kind, list(values.shape), data, raw=True))
+        return unique
+
+    def model(
+        self, inputs: dict[str, list[Any]], outputs: dict[str, tuple[str, list[Any]]], about: dict[str, str]
+    ) -> onnx.ModelProto:
+        """Return the `ModelProto`.
+
+        Args:
+            inputs: name -> shape, its dynamic axes by name; 32-bit floats.
+            outputs: name -> (value, shape).
+            about: metadata, key -> text.
+        """
+        nodes = [*self._nodes, *(helper.make_node("Identity", [value], [n]) for n, (value, _) in outputs.items())]
+        graph = helper.make_graph(
+            nodes,
+            "CompSRT",
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, (_, shape) in outputs.items()],
+            self._initializers,
+            value_info=[
+                helper.make_tensor_value_info(value, TensorProto.FLOAT, shape) for value, shape in self._shapes.items()
+            ],
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="compsrt_plugin",
+        )
+        helper.set_model_props(model, about)
+        return model
+
+    @staticmethod
+    def _narrowest(low: int, high: int) -> tuple[int, int]:
+        for kind, bits, signed in CODE_TYPES:
+            bottom = -(1 << bits - 1) if signed else 0
+            if bottom <= low and high < bottom + (1 << bits):
+                return kind, bits
+        raise ValueError(f"codes from {low} to {high}; 16 bits are the most")
+
+    def _store(self, array: np.ndarray, name: str) -> str:
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = f"{name}_{len(self._initializers)}"
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            stored = helper.make_tensor(self._known[key], kind, array.shape, array.tobytes(), raw=True)
+            self._initializers.append(stored)
+        return self._known[key]

@@ -1,0 +1,146 @@
+"""Quantizers, quantized weights and products as ONNX nodes, operation for operation as `quant` computes them.
+
+weight      DequantizeLinear(codes, s) + Z, times the mask where pruned; Z is no multiple of s, so it is a term
+            of its own and not DequantizeLinear's (integer) zero point
+activation  Clip(Round((x - Z) / s), 0, 2^bits - 1) * s + Z; ONNX rounds halves to even, as torch does; s and Z of
+            tokens are multiples of ReduceMax(|x|)
+transform   MatMul with the constant H_m / sqrt(m), the rows that meet padding left out
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.onnx.graph import Graph
+from compsrt_plugin.quant import (
+    Mode,
+    QuantConv2d,
+    QuantizedLayer,
+    Quantizer,
+    QuantLinear,
+)
+from compsrt_plugin.quant.fake import MIN_SCALE
+from compsrt_plugin.quant.quantizer import FORWARD_AND_INVERSE, share_domain
+
+
+def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
+    """Fake-quantize x (..., m), already in the quantizer's domain."""
+    scale, zero_point = (graph.constant(value) for value in quantizer.scale_and_zero_point())
+    if quantizer.per_token:
+        largest = graph.op("ReduceMax", graph.op("Abs", x), graph.integers(-1), keepdims=1)
+        unit = graph.op("Max", largest, graph.constant(MIN_SCALE))
+        scale, zero_point = graph.op("Mul", scale, unit), graph.op("Mul", zero_point, unit)
+    if quantizer.spec.codes == "paper":
+        x = graph.op("Clip", x, graph.constant(quantizer.lower), graph.constant(quantizer.upper))
+    x = graph.op("Round", graph.op("Div", graph.op("Sub", x, zero_point), scale))
+    if quantizer.spec.codes == "strict":
+        x = graph.op("Clip", x, graph.constant(0.0), graph.constant(float(quantizer.spec.levels - 1)))
+    return graph.op("Add", graph.op("Mul", x, scale), zero_point)
+
+
+def transform(graph: Graph, kind: str, x: str, width: int) -> str:
+    """Take x (..., width) to the domain `kind`, a transform of `QuantSpec`."""
+    if kind == "none":
+        return x
+    forward, _ = FORWARD_AND_INVERSE[kind]
+    return graph.op("MatMul", x, graph.constant(forward(_unit(width)), kind))
+
+
+def inverse(graph: Graph, kind: str, x: str, width: int) -> str:
+    """Take x back to its own domain, (..., width)."""
+    if kind == "none":
+        return x
+    forward, back = FORWARD_AND_INVERSE[kind]
+    order = forward(_unit(width)).shape[1]
+    nothing = torch.zeros(1, order, dtype=torch.float64, device="cpu")
+    known = back(nothing, width)  # what the inverse adds: a known coefficient
+    x = graph.op("MatMul", x, graph.constant(back(_unit(order), width) - known, kind))
+    return graph.op("Add", x, graph.constant(known, kind)) if known.any() else x
+
+
+def _unit(width: int) -> Tensor:
+    """Return the identity, of which a linear map makes its matrix; in 64 bits, so that it is rounded once."""
+    return torch.eye(width, dtype=torch.float64, device="cpu")
+
+
+def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:
+    """Return what `Quantizer.forward` makes of x (..., width); x itself where full precision is kept."""
+    if quantizer is None or quantizer.mode is not Mode.ON:
+        return x
+    kind = quantizer.spec.transform
+    return inverse(graph, kind, quantize(graph, quantizer, transform(graph, kind, x, width)), width)
+
+
+def product(
+    graph: Graph, left: str, right: str, quantizers: tuple[Quantizer | None, Quantizer | None], width: int
+) -> str:
+    """Return left @ right^T, (..., n, width) by (..., m, width), five axes each; see `quant.product`."""
+    a, b = quantizers
+    if share_domain(a, b):
+        assert a is not None and b is not None
+        left = quantize(graph, a, transform(graph, a.spec.transform, left, width))
+        right = quantize(graph, b, transform(graph, b.spec.transform, right, width))
+    else:
+        left, right = apply(graph, a, left, width), apply(graph, b, right, width)
+    return graph.op("MatMul", left, graph.op("Transpose", right, perm=[0, 1, 2, 4, 3]))
+
+
+def decoded(graph: Graph, layer: QuantizedLayer, name: str, transposed: bool = False) -> str:
+    """Return a frozen layer's weight in its quantizer's domain, (rows, m), or (m, rows) as MatMul takes it."""
+    codes, mask = layer.weight_codes, layer.weight_mask
+    assert codes is not None, "the network is frozen"
+    scale, zero_point = layer.weight_quantizer.scale_and_zero_point()
+    if layer.weight_offset is not None:
+        codes = codes.int() + int(layer.weight_offset)
+    if transposed:
+        codes, mask = codes.T, None if mask is None else mask.T
+        zero_point = zero_point.flatten() if zero_point.ndim else zero_point
+    inputs = [graph.codes(codes, f"{name}.codes"), graph.constant(scale.flatten() if scale.ndim else scale, "scale")]
+    weight = graph.op("DequantizeLinear", *inputs, axis=int(transposed))
+    weight = graph.op("Add", weight, graph.constant(zero_point, "zero_point"))
+    return weight if mask is None else graph.op("Mul", weight, _mask(graph, mask, name))
+
+
+def _mask(graph: Graph, mask: Tensor, name: str) -> str:
+    """Return a mask as 0 and 1 in 32-bit floats; one of whole rows or columns takes a vector."""
+    for axis in (0, 1):
+        line = mask.narrow(axis, 0, 1)
+        if torch.equal(mask, line.expand_as(mask)):
+            return graph.constant(line.float(), "mask")
+    return graph.op("DequantizeLinear", graph.codes(mask.to(torch.uint8), f"{name}.mask"), graph.constant(1.0))
+
+
+def linear(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
+    """Return the output of a linear layer, quantized or kept, for x (..., in_features)."""
+    assert isinstance(layer, (QuantLinear, nn.Linear))
+    if isinstance(layer, nn.Linear):
+        weight = graph.constant(layer.weight.T, f"{name}.weight")
+    else:
+        weights, inputs, width = layer.weight_quantizer, layer.input_quantizer, layer.in_features
+        if share_domain(inputs, weights):
+            x = quantize(graph, inputs, transform(graph, inputs.spec.transform, x, width))
+            weight = decoded(graph, layer, name, transposed=True)
+        else:
+            x = apply(graph, inputs, x, width)
+            weight = inverse(graph, weights.spec.transform, decoded(graph, layer, name), width)
+            weight = graph.op("Transpose", weight, perm=[1, 0])
+    y = graph.op("MatMul", x, weight)
+    return y if layer.bias is None else graph.op("Add", y, graph.constant(layer.bias, f"{name}.bias"))
+
+
+def convolution(graph: Graph, conv: nn.Module, x: str, name: str) -> str:
+    """Return the output of a convolution of stride 1, quantized or kept, for x (b, c, h, w)."""
+    assert isinstance(conv, (QuantConv2d, nn.Conv2d))
+    if isinstance(conv, nn.Conv2d):
+        shape, weight = conv.weight.shape, graph.constant(conv.weight, f"{name}.weight")
+    else:
+        shape = conv.weight_shape
+        kind = conv.weight_quantizer.spec.transform
+        weight = inverse(graph, kind, decoded(graph, conv, name), shape[1:].numel())
+        weight = graph.op("Reshape", weight, graph.integers(*shape))
+        if conv.input_quantizer is not None:
+            x = quantize(graph, conv.input_quantizer, x)
+    inputs = [x, weight] if conv.bias is None else [x, weight, graph.constant(conv.bias, f"{name}.bias")]
+    assert not isinstance(conv.padding, str)
+    return graph.op("Conv", *inputs, kernel_shape=list(shape[2:]), pads=[*conv.padding, *conv.padding])

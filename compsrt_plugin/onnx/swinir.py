@@ -1,0 +1,174 @@
+"""`CompSRTSwinIR` as an ONNX graph: pictures of any height, width and number in, enlarged ones out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from basicsr.archs.swinir_arch import RSTB, SwinIR, SwinTransformerBlock
+from torch import nn
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.onnx.graph import Graph
+from compsrt_plugin.onnx.quantized import apply, convolution, linear, product
+from compsrt_plugin.onnx.windows import Size, crop, pad_to_windows, windows
+from compsrt_plugin.quant import QuantConv2d
+
+INPUT, OUTPUT = "lq", "sr"
+BATCH, PADDED = "batch", ("padded_height", "padded_width")  # names of dynamic axes
+
+
+def swinir_model(network: Any, about: dict[str, str]) -> Any:
+    """Return the `onnx.ModelProto` of a frozen network.
+
+    Input `lq` and output `sr` are (batch, channels, height, width), RGB in 0 to 1 (the output is not clipped). Any
+    height and width from 1 will do: the graph pads to whole windows by reflection, as `basicsr test` does, and
+    crops.
+
+    Args:
+        network: a `CompSRTSwinIR`, frozen, in eval mode, its quantizers on.
+        about: metadata, key -> text.
+
+    Raises:
+        CompSRTError: it has absolute position embeddings, or windows cut down to `img_size`: both fix the
+            picture's size.
+    """
+    size_of_windows = {block.window_size for block in network.modules() if isinstance(block, SwinTransformerBlock)}
+    if network.ape or size_of_windows - {network.window_size}:
+        raise CompSRTError(
+            "this network works at one picture size only (ape, or img_size below window_size)",
+            allowed="ape: false and img_size of at least window_size for ONNX",
+        )
+    first: Any = network.conv_first
+    channels = first.weight_shape[1] if isinstance(first, QuantConv2d) else first.in_channels
+    graph = Graph()
+    picture, before, size = pad_to_windows(graph, INPUT, network.window_size)
+    graph.shaped(picture, BATCH, channels, *PADDED)
+    x = graph.op("Sub", picture, graph.constant(network.mean))
+    x = graph.op("Mul", x, graph.constant(network.img_range))
+    x = _Body(graph, network, size).forward(x)
+    x = graph.op("Add", graph.op("Div", x, graph.constant(network.img_range)), graph.constant(network.mean))
+    scale = network.upscale if network.upsampler else 1
+    return graph.model(
+        {INPUT: [BATCH, channels, "height", "width"]},
+        {OUTPUT: (crop(graph, x, before, scale), [BATCH, channels, f"{scale}*height", f"{scale}*width"])},
+        about,
+    )
+
+
+class _Body:
+    """The network between its two normalizations; `size` is that of its input, a picture of whole windows."""
+
+    def __init__(self, graph: Graph, network: SwinIR, size: Size) -> None:
+        self.graph, self.network, self.size = graph, network, size
+        sides = [graph.op("Unsqueeze", side, graph.integers(0)) for side in (size.height, size.width)]
+        self.as_map = graph.op("Concat", graph.integers(0, network.embed_dim), *sides, axis=0)
+
+    def forward(self, x: str) -> str:
+        """Return the enlarged picture, or the repaired one where there is no upsampler."""
+        network = self.network
+        first = self.conv("conv_first", x)
+        features = self.tokens(first)
+        if network.patch_embed.norm is not None:
+            features = self.norm(network.patch_embed.norm, features)
+        for number, layer in enumerate(network.layers):
+            assert isinstance(layer, RSTB)
+            features = self.group(layer, f"layers.{number}", features)
+        features = self.map(self.norm(network.norm, features))
+        deep = self.graph.op("Add", self.conv("conv_after_body", features), first)
+        if network.upsampler == "pixelshuffledirect":
+            return self.conv("upsample", deep)
+        if network.upsampler == "pixelshuffle":
+            return self.conv("conv_last", self.conv("upsample", self.conv("conv_before_upsample", deep)))
+        if network.upsampler == "nearest+conv":
+            deep = self.conv("conv_before_upsample", deep)
+            for name in ("conv_up1", "conv_up2"):
+                deep = self.leaky(self.conv(name, self.twice(deep)), network.lrelu)
+            return self.conv("conv_last", self.leaky(self.conv("conv_hr", deep), network.lrelu))
+        return self.graph.op("Add", x, self.conv("conv_last", deep))
+
+    def conv(self, name: str, x: str) -> str:
+        """Return the output of a convolution, or of a sequence of them with what lies between."""
+        return self._convolutions(self.network.get_submodule(name), name, x)
+
+    def _convolutions(self, module: nn.Module, name: str, x: str) -> str:
+        if isinstance(module, nn.Sequential):
+            for number, part in enumerate(module):
+                x = self._convolutions(part, f"{name}.{number}", x)
+            return x
+        if isinstance(module, nn.PixelShuffle):
+            return self.graph.op("DepthToSpace", x, blocksize=module.upscale_factor, mode="CRD")
+        if isinstance(module, nn.LeakyReLU):
+            return self.leaky(x, module)
+        return convolution(self.graph, module, x, name)
+
+    def leaky(self, x: str, module: nn.LeakyReLU) -> str:
+        """Return the activation."""
+        return self.graph.op("LeakyRelu", x, alpha=module.negative_slope)
+
+    def twice(self, x: str) -> str:
+        """Repeat each pixel twice in both directions."""
+        scales = self.graph.constant([1.0, 1.0, 2.0, 2.0])
+        modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return self.graph.op("Resize", x, "", scales, **modes)
+
+    def tokens(self, x: str) -> str:
+        """Take a map (b, c, h, w) to tokens (b, h w, c)."""
+        flat = self.graph.op("Reshape", x, self.graph.integers(0, self.network.embed_dim, -1))
+        self.graph.shaped(flat, BATCH, self.network.embed_dim, "tokens")
+        return self.graph.op("Transpose", flat, perm=[0, 2, 1])
+
+    def map(self, x: str) -> str:
+        """Take tokens (b, h w, c) to a map (b, c, h, w)."""
+        x = self.graph.op("Reshape", self.graph.op("Transpose", x, perm=[0, 2, 1]), self.as_map)
+        return self.graph.shaped(x, BATCH, self.network.embed_dim, *PADDED)
+
+    def norm(self, module: nn.LayerNorm, x: str) -> str:
+        """Return the layer norm over channels."""
+        graph = self.graph
+        weight, bias = graph.constant(module.weight, "norm"), graph.constant(module.bias, "norm")
+        return graph.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=module.eps)
+
+    def group(self, layer: RSTB, name: str, x: str) -> str:
+        """Return the output of a residual Swin group for tokens."""
+        y = x
+        for number, block in enumerate(layer.residual_group.blocks):
+            assert isinstance(block, SwinTransformerBlock)
+            y = self.block(block, f"{name}.residual_group.blocks.{number}", y)
+        return self.graph.op("Add", self.tokens(self.conv(f"{name}.conv", self.map(y))), x)
+
+    def block(self, block: SwinTransformerBlock, name: str, x: str) -> str:
+        """Return the output of a Swin block for tokens."""
+        x = self.graph.op("Add", x, self.attention(block, f"{name}.attn", self.norm(block.norm1, x)))
+        y = linear(self.graph, block.mlp.fc1, self.norm(block.norm2, x), f"{name}.mlp.fc1")
+        y = linear(self.graph, block.mlp.fc2, self.graph.op("Gelu", y), f"{name}.mlp.fc2")
+        return self.graph.op("Add", x, y)
+
+    def attention(self, block: SwinTransformerBlock, name: str, x: str) -> str:
+        """Attend within windows: tokens (b, h w, c) to the same."""
+        graph = self.graph
+        attention: Any = block.attn  # a QuantWindowAttention
+        place = windows(graph, self.size, block.window_size, block.shift_size)
+        heads, width, n = attention.num_heads, self.network.embed_dim, block.window_size**2
+        head = width // heads
+        x = graph.shaped(graph.op("Gather", x, place.tokens, axis=1), BATCH, "windows", n, width)
+        split = graph.integers(0, 0, n, heads, head)
+        q, k, v = (
+            graph.op("Transpose", graph.op("Reshape", part, split), perm=[0, 1, 3, 2, 4])
+            for part in (linear(graph, getattr(attention.qkv, p), x, f"{name}.qkv.{p}") for p in "qkv")
+        )
+        q = graph.op("Mul", q, graph.constant(attention.scale))
+        y = product(graph, q, k, (attention.q_quantizer, attention.k_quantizer), head)
+        y = graph.op("Add", y, self.position_bias(attention, name))
+        if place.mask is not None:
+            y = graph.shaped(graph.op("Add", y, place.mask), BATCH, "windows", heads, n, n)
+        y = graph.op("Softmax", y, axis=-1)
+        y = apply(graph, attention.map_quantizer, y, n)
+        y = graph.op("MatMul", y, apply(graph, attention.v_quantizer, v, head))
+        y = graph.op("Reshape", graph.op("Transpose", y, perm=[0, 1, 3, 2, 4]), graph.integers(0, -1, width))
+        y = linear(graph, attention.proj, graph.shaped(y, BATCH, "tokens", width), f"{name}.proj")
+        return graph.shaped(graph.op("Gather", y, place.places, axis=1), BATCH, "tokens", width)
+
+    def position_bias(self, attention: Any, name: str) -> str:
+        """Return the bias (heads, n, n), looked up in the graph: the table is 18 times smaller."""
+        table = self.graph.constant(attention.relative_position_bias_table.T, f"{name}.position_table")
+        return self.graph.op("Gather", table, self.graph.indices(attention.relative_position_index), axis=1)

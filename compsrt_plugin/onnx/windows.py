@@ -1,0 +1,119 @@
+"""What depends on the picture's size, computed in the graph from the input's shape: padding, windows, shift masks.
+
+A window is a row of token numbers. The numbers 0 … h w - 1, laid out as the picture, are rolled and cut into
+windows once; every block then takes its windows from the tokens, and the tokens back from its windows, by one
+Gather each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compsrt_plugin.onnx.graph import Graph
+
+MASKED = -100.0  # SwinIR's; softmax makes exactly 0 of it in practice, and so do we
+
+
+@dataclass(frozen=True)
+class Size:
+    """A picture of whole windows: height and width as int64 scalars of the graph, and the tokens' numbers.
+
+    Attributes:
+        height, width: values without axes.
+    """
+
+    height: str
+    width: str
+
+
+def pad_to_windows(graph: Graph, picture: str, window: int) -> tuple[str, Size, Size]:
+    """Mirror the picture (b, c, h, w), h, w >= 1, at the bottom and right to whole windows, as `basicsr test` does.
+
+    Returns:
+        The padded picture, its size before and after.
+    """
+    before, after = [], []
+    for axis in (2, 3):
+        side = graph.op("Squeeze", graph.op("Shape", picture, start=axis, end=axis + 1))
+        whole = graph.op("Div", graph.op("Add", side, graph.scalar(window - 1)), graph.scalar(window))
+        target = graph.op("Mul", whole, graph.scalar(window))
+        picture = graph.op("Gather", picture, _mirrored(graph, side, target), axis=axis)
+        before.append(side)
+        after.append(target)
+    return picture, Size(*before), Size(*after)
+
+
+def _mirrored(graph: Graph, side: str, target: str) -> str:
+    """Return `target` indices into an axis of `side`, mirrored without repeating the edge, as often as needed."""
+    one, zero = graph.scalar(1), graph.scalar(0)
+    last = graph.op("Sub", side, one)
+    period = graph.op("Max", graph.op("Mul", last, graph.scalar(2)), one)
+    index = graph.op("Mod", graph.op("Range", zero, target, one), period)
+    return graph.op("Min", index, graph.op("Sub", period, index))
+
+
+def crop(graph: Graph, picture: str, size: Size, scale: int) -> str:
+    """Return the top left of the picture (b, c, H, W), `scale` times `size`."""
+    sides = (graph.op("Mul", side, graph.scalar(scale)) for side in (size.height, size.width))
+    ends = graph.op("Concat", *(graph.op("Unsqueeze", side, graph.integers(0)) for side in sides), axis=0)
+    return graph.op("Slice", picture, graph.integers(0, 0), ends, graph.integers(2, 3))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the tokens of shifted or unshifted windows are.
+
+    Attributes:
+        tokens: (windows, n) number of the token at each place.
+        places: (h w,) number of the place of each token, windows one after the other.
+        mask: (windows, 1, n, n) of 0 and -100, or None without a shift.
+    """
+
+    tokens: str
+    places: str
+    mask: str | None
+
+
+def windows(graph: Graph, size: Size, window: int, shift: int) -> Windows:
+    """Cut a picture of whole windows, rolled by `shift` to the top and left, into windows of n = window² tokens."""
+    n = window * window
+    grid = [graph.op("Unsqueeze", side, graph.integers(0)) for side in (size.height, size.width)]
+    many = [graph.op("Div", side, graph.integers(window)) for side in grid]
+    in_windows = graph.op("Concat", many[0], graph.integers(window), many[1], graph.integers(window), axis=0)
+    by_window = graph.op("Concat", *many, graph.integers(window, window), axis=0)
+    count = graph.op("Mul", size.height, size.width)
+    numbers = graph.op("Range", graph.scalar(0), count, graph.scalar(1))
+
+    def cut(laid_out: str) -> str:
+        parts = graph.op("Transpose", graph.op("Reshape", laid_out, in_windows), perm=[0, 2, 1, 3])
+        return graph.op("Reshape", parts, graph.integers(-1, n))
+
+    tokens = cut(_rolled(graph, graph.op("Reshape", numbers, graph.op("Concat", *grid, axis=0)), size, shift))
+    places = graph.op("Transpose", graph.op("Reshape", numbers, by_window), perm=[0, 2, 1, 3])
+    places = _rolled(graph, graph.op("Reshape", places, graph.op("Concat", *grid, axis=0)), size, -shift)
+    places = graph.op("Reshape", places, graph.integers(-1))
+    if not shift:
+        return Windows(tokens, places, None)
+    # After rolling, the last window of a row or column holds pieces that are no neighbours in the picture.
+    bands = []
+    for side in (size.height, size.width):
+        index = graph.op("Range", graph.scalar(0), side, graph.scalar(1))
+        steps = [graph.op("Sub", side, graph.scalar(edge)) for edge in (window, shift)]
+        passed = [graph.op("Cast", graph.op("GreaterOrEqual", index, step), to=7) for step in steps]  # 7: int64
+        bands.append(graph.op("Add", *passed))
+    rows = graph.op("Mul", graph.op("Unsqueeze", bands[0], graph.integers(1)), graph.scalar(3))
+    region = cut(graph.op("Add", rows, bands[1]))
+    pair = [graph.op("Unsqueeze", region, graph.integers(axis)) for axis in (1, 2)]
+    apart = graph.op("Where", graph.op("Equal", *pair), graph.constant(0.0), graph.constant(MASKED))
+    return Windows(tokens, places, graph.op("Unsqueeze", apart, graph.integers(1)))
+
+
+def _rolled(graph: Graph, laid_out: str, size: Size, shift: int) -> str:
+    """Return (h, w) rolled by `shift` to the top and left, |shift| below h and w."""
+    if not shift:
+        return laid_out
+    for axis, side in enumerate((size.height, size.width)):
+        index = graph.op("Range", graph.scalar(0), side, graph.scalar(1))
+        index = graph.op("Mod", graph.op("Add", index, graph.scalar(shift)), side)  # Mod takes the divisor's sign
+        laid_out = graph.op("Gather", laid_out, index, axis=axis)
+    return laid_out

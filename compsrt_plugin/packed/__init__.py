@@ -1,0 +1,20 @@
+"""Bits ↔ bytes, the packed file, and other people's weight files. Knows torch and safetensors only."""
+
+from compsrt_plugin.packed.bits import pack_bits, packed_size, unpack_bits
+from compsrt_plugin.packed.container import is_packed
+from compsrt_plugin.packed.format import Packed, read_packed, write_packed
+from compsrt_plugin.packed.matching import check_matches
+from compsrt_plugin.packed.weights import load_weights, weights_file
+
+__all__ = [
+    "Packed",
+    "check_matches",
+    "is_packed",
+    "load_weights",
+    "pack_bits",
+    "packed_size",
+    "read_packed",
+    "unpack_bits",
+    "weights_file",
+    "write_packed",
+]

@@ -1,0 +1,252 @@
+"""The packed checkpoint: a frozen quantized network at its true bits, in one file.
+
+A `state_dict` of some 1,900 mostly tiny tensors becomes one blob per kind of tensor (`layout.KINDS`), each
+holding all tensors of that kind one after the other, and a compressed table of names and shapes:
+
+    int64, float32, float16    numbers as they are
+    uint8, codes1 … codes8     other bytes; integer codes, those only that a mask leaves (`Entry.mask`)
+    bool, rows, columns        masks: one bit per element, per row, per column
+    layout                     the table (`layout.pack_layout`)
+
+in a sealed safetensors file (`container`). `coding` says how a blob becomes bytes; the name of a compressed one
+ends in `/lzma`. The metadata hold besides `coding` (`raw` in version 1, which had neither compression nor masks
+as above; `lzma` since) and `header` (JSON: what the network is).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.files import write_whole
+from compsrt_plugin.packed import strict_json
+from compsrt_plugin.packed.coding import COMPRESSED, decode, encode
+from compsrt_plugin.packed.container import VERSION, Container, Part, assemble, damaged, read_container
+from compsrt_plugin.packed.layout import KINDS, Entry, pack_layout, sibling, unpack_layout
+
+CODINGS = {"1": "raw", "2": "lzma"}  # by version
+MAX_EXPANSION = 64  # bytes of tensors per byte of file; below 10 unless nearly everything is pruned
+ALWAYS_ALLOWED = 1 << 16  # bytes of tensors, however small the file
+_METADATA = {"sha256", "format", "version", "coding", "header"}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The contents of a packed checkpoint.
+
+    Attributes:
+        state: the state dict as it was written, bit for bit and in its order, on the CPU. Tensors of one
+            kind are neighbours in one buffer (a copy of each would take half as long as all the rest): clone
+            the one that is to outlive the others.
+        code_bits: bits per element of each uint8 tensor that holds codes.
+        header: what was written with it: `arch`, `spec`, `provenance`.
+        bytes: size of the file.
+        part_bytes: how many of them each kind of tensor takes, and the `layout`; the rest is the head.
+        sha256: of the file, as `sha256sum` prints it.
+    """
+
+    state: dict[str, torch.Tensor]
+    code_bits: dict[str, int]
+    header: dict[str, Any]
+    bytes: int
+    part_bytes: dict[str, int]
+    sha256: str
+
+
+def write_packed(
+    path: str | Path,
+    state: Mapping[str, torch.Tensor],
+    code_bits: Mapping[str, int],
+    header: Mapping[str, Any],
+    masks: Mapping[str, str] | None = None,
+) -> int:
+    """Write a network's state at its true size; same arguments, same bytes.
+
+    The file appears whole or not at all, see `files.atomic_file`.
+
+    Args:
+        path: of the file; missing folders are made.
+        state: uint8, bool, float16, float32 or int64 tensors of any shape, on any device.
+        code_bits: names uint8 tensors of `state` whose values are below 2^bits; they take `bits` bits per
+            element. uint8 tensors not named take 8.
+        header: JSON values; tuples come back as lists.
+        masks: name of codes -> name of their mask, boolean, of the same shape and in the same module; codes are
+            0 where it is False, and are stored only where it is True.
+
+    Returns:
+        Bytes on disk.
+
+    Raises:
+        CompSRTError: the file cannot be written.
+        TypeError, ValueError: what is given cannot be stored; the message names it.
+    """
+    path = Path(path)
+    for name in code_bits:
+        if name not in state:
+            raise ValueError(f"code_bits names {name!r}, which the state does not hold")
+    entries = [
+        Entry(name, _kind_of(name, tensor, code_bits.get(name)), tuple(tensor.shape)) for name, tensor in state.items()
+    ]
+    metadata = {"coding": CODINGS[VERSION], "header": strict_json.dump(dict(header))}
+    structured = [_structured(entry, state, masks or {}) for entry in entries]
+    content = assemble(_parts(structured, state), metadata)
+    if not _explains(len(content), structured):
+        content = assemble(_parts(entries, state, compress=False), metadata)
+    write_whole(path, content)
+    return len(content)
+
+
+def read_packed(path: str | Path) -> Packed:
+    """Read a packed checkpoint; every length, shape, width and checksum is checked before it is used.
+
+    Memory stays in proportion to the file: at most `MAX_EXPANSION` bytes for each byte in it.
+
+    Raises:
+        CompSRTError: not there, something else, of an unknown version, cut off or changed.
+    """
+    path = Path(path)
+    container = read_container(path)
+    _check_metadata(path, container.metadata)
+    try:
+        header = strict_json.load(container.metadata["header"])
+        if not isinstance(header, dict):
+            raise ValueError("its header is no JSON object")
+        entries = _entries(container)
+        state = _decode_all(container, entries)
+    except ValueError as error:
+        raise damaged(path, error) from error
+    code_bits = {e.name: KINDS[e.kind].bits for e in entries if e.kind.startswith("codes")}
+    part_bytes = {_kind(name): len(part.data) for name, part in container.parts.items()}
+    return Packed(state, code_bits, header, container.bytes, part_bytes, container.sha256)
+
+
+def _kind_of(name: str, tensor: torch.Tensor, bits: int | None) -> str:
+    if bits is None:
+        for kind, stored in KINDS.items():
+            if stored.dtype == tensor.dtype and not kind.startswith("codes"):
+                return kind
+        raise ValueError(f"tensor {name!r} is {tensor.dtype}, which a packed checkpoint cannot hold")
+    if tensor.dtype != torch.uint8 or not 1 <= bits <= 8:
+        raise ValueError(f"tensor {name!r} is {tensor.dtype} at {bits} bits, expected torch.uint8 at 1 to 8")
+    if tensor.numel() and int(tensor.max()) >= 1 << bits:
+        raise ValueError(f"tensor {name!r} holds {int(tensor.max())}, which does not fit in {bits} bits")
+    return f"codes{bits}"
+
+
+def _structured(entry: Entry, state: Mapping[str, torch.Tensor], masks: Mapping[str, str]) -> Entry:
+    """Return the entry of the shortest kind: a mask of whole rows or columns, codes without the masked ones."""
+    tensor = state[entry.name]
+    if entry.kind == "bool" and tensor.ndim == 2 and entry.elements:
+        if torch.equal(tensor, tensor[:, :1].expand_as(tensor)):
+            return entry._replace(kind="rows")
+        if torch.equal(tensor, tensor[:1].expand_as(tensor)):
+            return entry._replace(kind="columns")
+    if entry.name not in masks:
+        return entry
+    name = masks[entry.name]
+    mask = state.get(name)
+    last = name.split(".")[-1]
+    if mask is None or mask.dtype != torch.bool or mask.shape != tensor.shape or sibling(entry.name, last) != name:
+        raise ValueError(f"the mask {name!r} is no boolean neighbour of {entry.name!r} of the same shape")
+    if tensor[~mask].any():
+        raise ValueError(f"tensor {entry.name!r} holds codes where its mask is False")
+    return entry._replace(mask=last)
+
+
+def _parts(entries: list[Entry], state: Mapping[str, torch.Tensor], compress: bool = True) -> dict[str, Part]:
+    parts: dict[str, Part] = {}
+    for kind in KINDS:
+        members = [entry for entry in entries if entry.kind == kind and entry.elements]
+        if members:
+            values = torch.cat([_stored(entry, state).detach().cpu().reshape(-1) for entry in members])
+            data, compressed = encode(kind, values, compress) if len(values) else (b"", False)
+            if data:
+                name = kind + COMPRESSED if compressed else kind
+                parts[name] = Part("U8" if compressed else KINDS[kind].stored, data)
+    parts["layout"] = Part("U8", pack_layout(entries))
+    return parts
+
+
+def _stored(entry: Entry, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Return those elements of a tensor that the file holds."""
+    tensor = state[entry.name]
+    if entry.kind == "rows":
+        return tensor[:, 0]
+    if entry.kind == "columns":
+        return tensor[0]
+    return tensor[state[entry.mask_name]] if entry.mask else tensor
+
+
+def _explains(size: int, entries: list[Entry]) -> bool:
+    """Tell whether a file of `size` bytes may unfold to these tensors."""
+    needed = sum(entry.elements * KINDS[entry.kind].dtype.itemsize for entry in entries)
+    return needed <= ALWAYS_ALLOWED + MAX_EXPANSION * size
+
+
+def _kind(part: str) -> str:
+    return part[: -len(COMPRESSED)] if part.endswith(COMPRESSED) else part
+
+
+def _entries(container: Container) -> list[Entry]:
+    """Return the table, checked against the parts that are there."""
+    if "layout" not in container.parts:
+        raise ValueError("it has no table of tensors")
+    entries = unpack_layout(container.parts["layout"].data)
+    seen = set()
+    for name, part in container.parts.items():
+        kind = _kind(name)
+        expected = "U8" if name == "layout" or kind != name else KINDS[kind].stored if kind in KINDS else None
+        if part.stored != expected or (kind not in KINDS and name != "layout") or kind in seen:
+            raise ValueError(f"its part {name[:40]!r} is unknown, double, or of the wrong type {part.stored}")
+        seen.add(kind)
+    if not _explains(container.bytes, entries):
+        raise ValueError("its table names more tensors than the file can hold")
+    return entries
+
+
+def _decode_all(container: Container, entries: list[Entry]) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    # Masks first: they say how many codes there are.
+    for kind in sorted(KINDS, key=lambda kind: KINDS[kind].dtype is not torch.bool):
+        members = [entry for entry in entries if entry.kind == kind]
+        counts = [_count(entry, found) for entry in members]
+        name = kind + COMPRESSED if kind + COMPRESSED in container.parts else kind
+        data = container.parts[name].data if name in container.parts else b""
+        pieces = decode(kind, data, sum(counts), name != kind).split(counts) if members or data else ()
+        for entry, piece in zip(members, pieces):
+            found[entry.name] = _unfold(entry, piece, found)
+    return {entry.name: found[entry.name] for entry in entries}
+
+
+def _count(entry: Entry, found: Mapping[str, torch.Tensor]) -> int:
+    """Return how many elements of a tensor the file holds."""
+    if entry.kind in ("rows", "columns"):
+        return entry.shape[0 if entry.kind == "rows" else 1]
+    return int(found[entry.mask_name].sum()) if entry.mask else entry.elements
+
+
+def _unfold(entry: Entry, piece: torch.Tensor, found: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    if entry.kind == "rows":
+        return piece[:, None].expand(entry.shape).clone()
+    if entry.kind == "columns":
+        return piece.expand(entry.shape).clone()
+    if entry.mask:
+        return piece.new_zeros(entry.shape).masked_scatter_(found[entry.mask_name], piece)
+    return piece.reshape(entry.shape)
+
+
+def _check_metadata(path: Path, metadata: dict[str, str]) -> None:
+    coding, allowed = metadata.get("coding"), CODINGS[metadata["version"]]
+    if coding != allowed:
+        raise CompSRTError(
+            f"{path} has codes compressed as {str(coding)[:20]!r}",
+            allowed=repr(allowed),
+            hint="install a newer compsrt_plugin",
+        )
+    if set(metadata) != _METADATA:
+        raise damaged(path, "its metadata are incomplete, or more than this version knows")

@@ -1,0 +1,1 @@
+"""Bound searches: from gathered samples to lower and upper bounds."""

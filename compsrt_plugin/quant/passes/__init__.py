@@ -1,0 +1,1 @@
+"""Passes over a converted network around the bound search: equalization, GPTQ, conditioning, bias correction."""

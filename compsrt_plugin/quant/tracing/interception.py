@@ -1,0 +1,235 @@
+"""Quantization of products that no module class shows: `q @ k^T` and the like in foreign code.
+
+A module whose own code multiplies activations becomes an `Intercepting` one: within its forward pass a
+`TorchFunctionMode` sees every product, counts it, and quantizes the operands of those that `discover` has found.
+The quantizers are children of the module, so that state dicts, overrides, files and counts find them by name:
+`….attn.q`, `….attn.k`, `….attn.map`, `….attn.v`. With all of them off the module's own code runs as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
+
+from compsrt_plugin.quant.precision import in_full_precision
+from compsrt_plugin.quant.quantizer import Mode, Quantizer, any_on, product, share_domain, weighted_sum
+from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
+from compsrt_plugin.quant.surgery import Made, makes_classes
+from compsrt_plugin.quant.tracing.identity import (
+    Kind,
+    kind_of,
+    refuse_recomputed,
+    telling_apart,
+    wrong_kind,
+    wrong_number,
+)
+from compsrt_plugin.quant.tracing.products import MATMULS, PRODUCTS, call_with, operands
+
+MOST_TRANSFORMED = 4096
+"""Longest axis that is transformed; the matrix of this order takes 64 MiB."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Operand:
+    """One tensor that a product reads.
+
+    Attributes:
+        name: of its quantizer, `q`, `k`, `map`, `v`, `left` or `right`, after the group's where there is one.
+        axis: along which it is transformed, negative.
+        contracted: whether that axis is the one summed over.
+        fixed: whether the axis has the same length for every picture; if not, it is not transformed.
+        sums_to_one: whether its rows along that axis do, as those of a softmax map.
+    """
+
+    name: str
+    axis: int
+    contracted: bool
+    fixed: bool
+    sums_to_one: bool = False
+
+    def spec_for(self, chosen: QuantSpec) -> QuantSpec:
+        """Return what of the chosen spec this operand can have: a transform needs an axis that it fits."""
+        transform = chosen.transform
+        if not self.fixed:
+            transform = "none"
+        elif transform == "hadamard_softmax" and not (self.sums_to_one and self.contracted):
+            transform = "hadamard"
+        return dataclasses.replace(chosen if self.contracted else chosen.summed_over_tokens(), transform=transform)
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One product in a module's own code.
+
+    Attributes:
+        kind: what it is known by in a forward pass.
+        operands: two, of attention four (q, k, map, v); none where the product is left as it is.
+    """
+
+    kind: Kind
+    operands: tuple[Operand, ...]
+
+
+class Intercepting(nn.Module):
+    """Put before a module's own class: its forward pass with the products intercepted.
+
+    Attributes:
+        sites: the products that the module's own code computes, in order.
+    """
+
+    sites: tuple[Site, ...]
+
+    @torch.compiler.disable  # it cannot follow a mode that counts, and would take the quantizers' products for its own
+    def forward(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Run the module's own forward pass; `torch.compile` leaves it to eager PyTorch.
+
+        Raises:
+            CompSRTError: its code computes other products than at conversion, or computes them in a way that will
+                be repeated without their quantizers.
+        """
+        idle = all(_is_off(quantizer) for site in self.sites for quantizer in quantizers_of(self, site))
+        # Idle within a module that watches for its own products, it must keep these from that one.
+        if idle and not isinstance(_get_current_function_mode(), _Interception):
+            return super().forward(*args, **kwargs)
+        with _Interception(self) as products:
+            output = super().forward(*args, **kwargs)
+        if not idle and products.count < len(self.sites):
+            raise wrong_number(self, f"{products.count} products, fewer", len(self.sites))
+        return output
+
+
+def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: NetworkSpec, like: Tensor | None) -> None:
+    """Give a module quantizers for the products in its own code; they are off.
+
+    Args:
+        module: changed in place: its class gets `Intercepting` before it.
+        name: its dotted name.
+        sites: its products, as `discover` found them.
+        spec: of the network.
+        like: a tensor of the device and dtype that the module computes with; None: unknown.
+    """
+    for site in sites:
+        for operand in site.operands:
+            place = f"{name}.{operand.name}".lstrip(".")
+            chosen = spec.resolve("activation", name, place)
+            *groups, last = operand.name.split(".")
+            host = module
+            for group in groups:
+                if not hasattr(host, group):
+                    host.add_module(group, nn.Module())
+                host = getattr(host, group)
+            quantizer = None if chosen is None else Quantizer(operand.spec_for(chosen), like=like)
+            setattr(host, f"{last}_quantizer", quantizer)
+    kinds = telling_apart([site.kind for site in sites])
+    module.__dict__["sites"] = tuple(dataclasses.replace(site, kind=kind) for site, kind in zip(sites, kinds))
+    module.__class__ = _intercepting(type(module))
+
+
+def quantizers_of(module: nn.Module, site: Site) -> list[Quantizer | None]:
+    """Return the quantizers of a site's operands; None where one is kept in full precision."""
+    found: list[Quantizer | None] = []
+    for operand in site.operands:
+        *groups, last = operand.name.split(".")
+        host = module
+        for group in groups:
+            host = getattr(host, group)
+        found.append(getattr(host, f"{last}_quantizer"))
+    return found
+
+
+def _is_off(quantizer: Quantizer | None) -> bool:
+    return quantizer is None or quantizer.mode is Mode.OFF
+
+
+@makes_classes
+def _intercepting(_module_class: type[nn.Module]) -> Made:
+    return (Intercepting,), {}
+
+
+class _Interception(TorchFunctionMode):
+    """Sees the products of one forward pass of one module."""
+
+    def __init__(self, module: Intercepting) -> None:
+        super().__init__()
+        self.module = module
+        self.count = 0
+        self.grad = torch.is_grad_enabled()
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in PRODUCTS:
+            return func(*args, **kwargs)
+        if self.count == len(self.module.sites):
+            raise wrong_number(self.module, "more", self.count)
+        site = self.module.sites[self.count]
+        self.count += 1
+        # Neither the product nor what quantizes it is any concern of a module around this one.
+        with torch._C.DisableTorchFunction():
+            quantizers = quantizers_of(self.module, site)
+            if all(_is_off(quantizer) for quantizer in quantizers):
+                return func(*args, **kwargs)
+            kind = kind_of(func, args, operands(func, args, kwargs), placed=bool(site.kind.place))
+            if not site.kind.is_of(kind):
+                raise wrong_kind(self.module, self.count - 1, kind, site.kind)
+            refuse_recomputed(f"{type(self.module).__name__} computes {kind}", self.grad)
+            if site.kind.attention:
+                return _attention(quantizers, *args, **kwargs)
+            return _product(site, quantizers, func, args, kwargs)
+
+
+def _product(
+    site: Site, quantizers: Sequence[Quantizer | None], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor:
+    """Return a product of quantized operands; those of the common forms go the way of our own layers."""
+    (first, second), (left, right), (of_left, of_right) = site.operands, operands(func, args, kwargs), quantizers
+    if func in MATMULS and left.shape[:-2] == right.shape[:-2] and first.axis == -1 and first.contracted:
+        if second.contracted:
+            return product(left, right.transpose(-2, -1), of_left, of_right)
+        if second.axis == -1:
+            return weighted_sum(left, right, of_left, of_right)
+    together = first.contracted and second.contracted and share_domain(of_left, of_right)
+
+    def compute(left: Tensor, right: Tensor) -> Tensor:
+        quantized = []
+        for operand, quantizer, x in zip(site.operands, quantizers, (left, right)):
+            x = x.movedim(operand.axis, -1)
+            if quantizer is not None:
+                x = quantizer.quantize(quantizer.transform(x)) if together else quantizer(x)
+            quantized.append(x.movedim(-1, operand.axis))
+        return call_with(func, args, *quantized)
+
+    if any_on(*quantizers):
+        return in_full_precision(compute, left, right)
+    return compute(left, right)
+
+
+def _attention(
+    quantizers: Sequence[Quantizer | None],
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Return `scaled_dot_product_attention` of quantized operands, q after scaling (as CompSRT has it)."""
+    if enable_gqa:
+        key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
+    of_q, of_k, of_map, of_v = quantizers
+    scores = product(query * (scale or 1 / math.sqrt(query.shape[-1])), key, of_q, of_k)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None:
+        masked = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype is torch.bool else scores + attn_mask
+        scores = masked
+    weights = F.dropout(scores.softmax(-1), dropout_p)
+    return weighted_sum(weights, value, of_map, of_v)

@@ -1,0 +1,1 @@
+"""Transforms of a vector before quantization: the Hadamard transform and its relatives."""

@@ -1,0 +1,178 @@
+"""Read a picture file with all that must outlive the enlargement: depth, alpha, grey, colour profile, EXIF.
+
+A file is taken for what its first bytes say, whatever its ending. Pixels and what goes with them are read apart, so
+that damaged EXIF data cost themselves and not the picture.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from compsrt_plugin.data.formats.jpeg import with_end
+from compsrt_plugin.data.formats.kinds import kind_of
+from compsrt_plugin.data.formats.limits import quiet_and_any_size
+from compsrt_plugin.data.formats.png import PIXELS, Chunk, assembled, chunks_of, frames_of
+from compsrt_plugin.data.images import damaged_picture, no_picture, picture_bytes
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.upscale.exif import PREFIX, exif_of, exif_of_tiff
+from compsrt_plugin.upscale.picture import COLOUR_CHUNKS, Picture
+
+ALLOWED = "PNG, JPEG, WebP or TIFF with one picture, grey or RGB, with or without alpha"
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types of a PNG
+TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # where older programs put EXIF data
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a picture, its pixels as they lie.
+
+    A palette becomes RGB, less than 8 bits become 8 and 9 to 15 become 16; a colour that is marked as transparent
+    becomes alpha. What had to be left out stands in the picture's notes.
+
+    Raises:
+        CompSRTError: the file cannot be read, is damaged, or of a kind that is not handled (CMYK, several frames).
+    """
+    content = picture_bytes(path)
+    try:
+        kind = kind_of(content)
+        if kind is None:
+            raise no_picture(path, content, ALLOWED)
+        with quiet_and_any_size():
+            return READERS[kind](content, path)
+    except CompSRTError:
+        raise
+    except MemoryError as error:
+        raise CompSRTError(f"the picture {path} does not fit into memory") from error
+    except Exception as error:  # the parsers raise whatever they stumble over
+        raise damaged_picture(path, error) from error
+
+
+def _read_png(content: bytes, path: Path) -> Picture:
+    chunks = chunks_of(content)
+    if chunks[0].name != b"IHDR":
+        what = "in Apple's own variant of PNG" if chunks[0].name == b"CgBI" else "without a header"
+        raise CompSRTError(f"{path} is {what}", allowed=ALLOWED, hint="convert it first")
+    if frames_of(chunks) > 1:
+        raise CompSRTError(f"{path} holds {frames_of(chunks)} pictures", allowed=ALLOWED)
+    first = {chunk.name: chunk.data for chunk in reversed(chunks)}
+    colour, alpha = _png_samples(chunks, first)
+    notes: list[str] = []
+    icc = _or_note(lambda: _profile_in(first.get(b"iCCP")), "its colour profile is", notes)
+    exif = first.get(b"eXIf")
+    if exif is None and any(chunk.name in TEXTS for chunk in chunks):
+        exif = _or_note(lambda: _exif_in_texts(chunks), "EXIF data in its texts are", notes)
+    tags = [Chunk(name, first[name]) for name in COLOUR_CHUNKS if name in first]
+    if any(len(tag.data) != COLOUR_CHUNKS[tag.name] for tag in tags):
+        notes.append("a colour chunk of the wrong length is left out")
+    kept = tuple(tag for tag in tags if len(tag.data) == COLOUR_CHUNKS[tag.name])
+    return Picture(colour, alpha, icc, exif and exif.removeprefix(PREFIX), kept, tuple(notes))
+
+
+def _png_samples(chunks: list[Chunk], first: dict[bytes, bytes]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return colour (h, w, 1 or 3) and alpha (h, w)."""
+    depth, kind = struct.unpack_from(">BB", first[b"IHDR"], 8)
+    key = first.get(b"tRNS") if kind in (GREY, RGB) else None
+    bare = assembled(chunks, [name for name in PIXELS if name != b"tRNS" or kind == PALETTE])
+    with Image.open(io.BytesIO(bare), formats=("PNG",)) as image:
+        image.load()  # to the end, so that a file cut short is found
+        if depth == 16 and kind != GREY:
+            samples = _by_opencv(bare, grey=kind == GREY_ALPHA)
+        elif kind == PALETTE:
+            samples = np.asarray(image.convert("RGBA" if key is None and "transparency" in image.info else "RGB"))
+        else:
+            samples = np.asarray(image.convert("L") if image.mode == "1" else image)
+    samples = samples.astype(np.uint16 if depth == 16 else np.uint8, copy=False).reshape(*samples.shape[:2], -1)
+    if samples.shape[2] in (2, 4):
+        return np.ascontiguousarray(samples[..., :-1]), np.ascontiguousarray(samples[..., -1])
+    if key is None:
+        return samples, None
+    top, full = (1 << depth) - 1, int(np.iinfo(samples.dtype).max)
+    numbers = np.frombuffer(key[: 2 * samples.shape[2]], ">u2").astype(np.uint32) & top
+    seen = (samples != (numbers * full // top).astype(samples.dtype)).any(2)
+    return samples, seen.astype(samples.dtype) * samples.dtype.type(full)
+
+
+def _by_opencv(content: bytes, *, grey: bool) -> np.ndarray:
+    """Return colour of 16 bits, which Pillow would cut to 8."""
+    samples = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.dtype != np.uint16:
+        raise ValueError("its 16-bit samples cannot be decoded")
+    if grey:
+        return samples[..., 2:]  # OpenCV repeats grey three times
+    return samples[..., [2, 1, 0, 3][: samples.shape[2]]]
+
+
+def _profile_in(chunk: bytes | None) -> bytes | None:
+    return None if chunk is None else zlib.decompress(chunk[chunk.index(b"\0") + 2 :])
+
+
+def _exif_in_texts(chunks: list[Chunk]) -> bytes | None:
+    texts = [chunk for chunk in chunks if chunk.name in TEXTS]
+    header, *rest = (chunk for chunk in chunks if chunk.name not in TEXTS)
+    described = assembled([header, *texts, *rest], (b"IHDR", b"PLTE", b"IDAT", *TEXTS))
+    with Image.open(io.BytesIO(described), formats=("PNG",)) as image:
+        return exif_of(image)
+
+
+def _read_jpeg(content: bytes, path: Path) -> Picture:
+    notes: list[str] = []
+    # not Image.open, which would look for more pictures behind the first, as a phone writes them
+    with JpegImageFile(io.BytesIO(with_end(content))) as image:
+        image.load()
+        icc = image.info.get("icc_profile")
+        if not icc and any(name == "APP2" and data.startswith(b"ICC_PROFILE\0") for name, data in image.applist):
+            notes.append("its colour profile is damaged and left out")
+        return _by_pillow(image, path, icc, notes)
+
+
+def _read_webp(content: bytes, path: Path) -> Picture:
+    with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise CompSRTError(f"{path} holds {frames} pictures", allowed=ALLOWED)
+        image.load()
+        return _by_pillow(image, path, image.info.get("icc_profile"), [])
+
+
+def _by_pillow(image: Image.Image, path: Path, icc: bytes | None, notes: list[str]) -> Picture:
+    if image.mode not in ("L", "RGB", "RGBA"):
+        raise CompSRTError(f"{path} is {image.mode}", allowed=ALLOWED, hint="convert it first")
+    samples = np.asarray(image)
+    samples = samples.reshape(*samples.shape[:2], -1)
+    alpha = samples[..., 3] if samples.shape[2] == 4 else None
+    exif = _or_note(lambda: exif_of(image), "its EXIF data are", notes)
+    return Picture(samples[..., :3], alpha, icc or None, exif, notes=tuple(notes))
+
+
+def _read_tiff(content: bytes, path: Path) -> Picture:
+    from compsrt_plugin.data.formats.tiff import read_tiff  # tifffile is slow to import
+
+    found = read_tiff(content, path)
+    notes = list(found.notes)
+    exif = _or_note(lambda: exif_of_tiff(content, found.directory), "its EXIF data are", notes)
+    return Picture(found.colour, found.alpha, found.icc, exif, notes=tuple(notes))
+
+
+READERS: dict[str, Callable[[bytes, Path], Picture]] = {
+    "PNG": _read_png,
+    "JPEG": _read_jpeg,
+    "WebP": _read_webp,
+    "TIFF": _read_tiff,
+}
+
+
+def _or_note(read: Callable[[], bytes | None], what: str, notes: list[str]) -> bytes | None:
+    """Return what was read; note it where it is damaged, since the pixels are sound."""
+    try:
+        return read()
+    except Exception:  # as above
+        notes.append(f"{what} damaged and left out")
+        return None
