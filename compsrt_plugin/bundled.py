@@ -1,12 +1,10 @@
 """The weight files that come with the package.
 
-`python -m compsrt_plugin.bundled` writes `weights/manifest.json`, by which `basicsr doctor` knows them.
+`basicsr doctor` checks them against `weights/manifest.json`, which `tools/write_manifest.py` writes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 from compsrt_plugin.config.files import command_line
@@ -48,15 +46,3 @@ def checkpoint_path(scale: int, bits: int) -> Path:
             f"then test it with: {command_line('test', scale, bits, made)}",
         )
     return path
-
-
-def manifest() -> dict[str, dict[str, str | int]]:
-    """Return name -> sha256 and bytes of every bundled weight file."""
-    return {
-        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
-        for path in sorted(WEIGHTS.glob("*.safetensors"))
-    }
-
-
-if __name__ == "__main__":
-    MANIFEST.write_text(json.dumps(manifest(), indent=2) + "\n", encoding="utf-8")

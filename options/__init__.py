@@ -1,1 +1,1 @@
-"""Option files, installed as `compsrt_plugin.options`; written by `compsrt_plugin.config.write_options`."""
+"""Option files, installed as `compsrt_plugin.options`; `tools/write_options.py` writes them."""

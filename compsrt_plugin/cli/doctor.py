@@ -19,7 +19,7 @@ from compsrt_plugin.cli.run_folder import check_writable
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.config.write_options import BENCHMARKS
+from compsrt_plugin.data.roots import BENCHMARKS
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import cache_root, folder_bytes
 from compsrt_plugin.source_folder import how_to_build

@@ -1,9 +1,9 @@
-"""Writes the option files of `basicsr train` and `basicsr test`.
+"""Write the option files of `basicsr train` and `basicsr test`.
 
 SwinIR-light has 3 scales × 3 widths × 2 commands and 3 teachers, MambaIRv2-light 3 widths × 2 commands at x4.
 
-`python -m compsrt_plugin.config.write_options` writes them into `options/`, `--check` compares only. The
-files differ in scale and bits alone, so they have one source; each is complete by itself.
+`python tools/write_options.py` writes the files into `options/`; `--check` only compares. The files differ in scale
+and bits only, so one source makes them all. Each file is complete by itself.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+import option_templates as templates
+
 from compsrt_plugin.bundled import WEIGHTS
-from compsrt_plugin.config import option_templates as templates
+from compsrt_plugin.data.roots import BENCHMARKS
 
 SCALES = (2, 3, 4)
 BITS = (2, 3, 4)
@@ -24,7 +26,6 @@ BUNDLED = {path.stem for path in WEIGHTS.glob("compsrt_*.safetensors")}  # names
 # Rate of the bounds, and what else distillation is told. Finer codes want smaller steps (docs/calibration.md).
 RATES = {2: ("2e-3", "~"), 3: ("1e-3", "{lr_weights: !!float 1e-4}"), 4: ("3e-4", "{lr_weights: !!float 3e-5}")}
 BODY = 4  # the scale whose teacher is trained first; the others begin with its body
-BENCHMARKS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def out_of_step(folder: Path) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the option files, or compare them; return 1 if `--check` finds a difference."""
-    parser = argparse.ArgumentParser(prog="python -m compsrt_plugin.config.write_options", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tools/write_options.py", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     parser.add_argument("--out", type=Path, default=Path("options"), help="folder to write to (default: options)")
     args = parser.parse_args(argv)

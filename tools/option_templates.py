@@ -1,4 +1,4 @@
-"""The texts from which `write_options` makes the option files; `$name` and the like are filled in."""
+"""Hold the texts from which `write_options` makes the option files; `$name` and the like are filled in."""
 
 from __future__ import annotations
 

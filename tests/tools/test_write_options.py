@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ import yaml
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.config.recipes import resolve
-from compsrt_plugin.config.write_options import BITS, BUNDLED, SCALES, main, option_texts, out_of_step
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from write_options import BITS, BUNDLED, SCALES, main, option_texts, out_of_step
 
 OPTIONS = option_files("test")["compsrt_x4_3bit"].parents[1]
 
