@@ -11,7 +11,6 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.network_g import check_base
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.devices import example
@@ -28,6 +27,7 @@ from compsrt_plugin.quant import (
 )
 from compsrt_plugin.quant.surgery import refuse_converted, refuse_replicas
 from compsrt_plugin.quant.tracing.linears import show_weight
+from compsrt_plugin.registries import register_once
 from compsrt_plugin.zoo import SizeRule, build_base, spandrel_files
 from compsrt_plugin.zoo.base import channels_of
 

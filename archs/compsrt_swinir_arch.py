@@ -9,7 +9,6 @@ from basicsr.archs.swinir_arch import SwinIR, WindowAttention
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.network_g import check_arguments
 from compsrt_plugin.quant import (
     NetworkSpec,
@@ -22,6 +21,7 @@ from compsrt_plugin.quant import (
     weighted_sum,
 )
 from compsrt_plugin.quant.own_parameters import left_alone
+from compsrt_plugin.registries import register_once
 
 PARTS = ("q", "k", "v")
 OPERANDS = ("q", "k", "v", "map")

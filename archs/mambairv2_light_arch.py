@@ -17,7 +17,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.compat import register_once
+from compsrt_plugin.registries import register_once
 
 from .attentive_state_space import AttentiveStateSpace
 

@@ -38,7 +38,7 @@ compsrt_plugin.register()
 
 # they need the repairs of `register`
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
-from compsrt_plugin.models.training import Training  # noqa: E402
+from compsrt_plugin.training.trainer import Training  # noqa: E402
 
 PARTS = {  # what the breakdown counts, forward and backward
     "compiled transform and fake quantization, forward": [(native, "fake_quantize")],

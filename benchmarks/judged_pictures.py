@@ -14,7 +14,7 @@ from basicsr.metrics.psnr_ssim import calculate_psnr
 from torch import Tensor
 
 from compsrt_plugin.inference import super_resolve
-from compsrt_plugin.models.judge import to_image
+from compsrt_plugin.models.evaluation import to_image
 
 DATA = "COMPSRT_DATA"
 WINDOW = 8

@@ -31,7 +31,7 @@ from engine_ways import full_precision_ways, quantized_ways  # noqa: E402
 from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, not_installed  # noqa: E402
 from compsrt_plugin.cli.report import parse_size  # noqa: E402
 from compsrt_plugin.files import write_whole  # noqa: E402
-from compsrt_plugin.models.networks import versions  # noqa: E402
+from compsrt_plugin.networks import versions  # noqa: E402
 from compsrt_plugin.packed_network import open_packed  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
 

@@ -58,8 +58,8 @@ from basicsr.metrics import calculate_metric  # noqa: E402
 
 from compsrt_plugin.models.compsrt_model import COUNTED_PATCH  # noqa: E402
 from compsrt_plugin.models.compsrt_model import PICTURED as EMBEDDED  # noqa: E402
-from compsrt_plugin.models.judge import to_image  # noqa: E402
-from compsrt_plugin.models.networks import float_bytes, load_full_precision, versions  # noqa: E402
+from compsrt_plugin.models.evaluation import to_image  # noqa: E402
+from compsrt_plugin.networks import float_bytes, load_full_precision, versions  # noqa: E402
 
 PADDING = "reflect"
 PICTURES_A_TASK = 5

@@ -25,7 +25,7 @@ from compsrt_plugin.bundled import checkpoint_path, teacher_path
 from compsrt_plugin.data import embedded_pairs
 from compsrt_plugin.data.images import pictures_in, read_image
 from compsrt_plugin.inference import Tile, mirrored_indices, super_resolve
-from compsrt_plugin.models.sources import open_packed
+from compsrt_plugin.models.input_files import open_packed
 from compsrt_plugin.packed import load_weights
 from compsrt_plugin.packed.network import load_packed_state
 

@@ -32,7 +32,7 @@ from basicsr.metrics import calculate_psnr  # noqa: E402
 
 from compsrt_plugin.data.draws import DrawnPictures, DrawSampler  # noqa: E402
 from compsrt_plugin.models.compsrt_model import CompSRTModel  # noqa: E402
-from compsrt_plugin.models.judge import to_image  # noqa: E402
+from compsrt_plugin.models.evaluation import to_image  # noqa: E402
 from compsrt_plugin.quant import distinct_codes, named_quantizers  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
 

@@ -1,7 +1,7 @@
 """compsrt_plugin: low-bit SR transformers for BasicSR.
 
-`import compsrt_plugin` in any BasicSR-based train.py or test.py is enough: it repairs what BasicSR 1.4.2 lacks
-on today's torch and puts our classes into BasicSR's registries. Importing twice, or after BasicSR, is harmless.
+`import compsrt_plugin` in any BasicSR-based train.py or test.py is enough: it repairs BasicSR 1.4.2 for today's torch
+and registers our classes in BasicSR's registries. Importing it twice, or after BasicSR, is harmless.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from compsrt_plugin import compat, source_folder
+from compsrt_plugin import basicsr_compat, source_folder
 
 if TYPE_CHECKING:
     from compsrt_plugin.notebook import Upscaler, load
@@ -24,28 +24,28 @@ CLASS_MODULES = (
     "compsrt_plugin.archs.mambairv2_light_arch",
     "compsrt_plugin.data.paired_dataset",
     "compsrt_plugin.models.compsrt_model",
-    "compsrt_plugin.models.teacher",
+    "compsrt_plugin.models.teacher_model",
     "compsrt_plugin.pruning",
 )
 
 
 def register() -> None:
-    """Put the plugin's classes into BasicSR's registries; their modules do it when they are imported.
+    """Register the plugin's classes in BasicSR's registries, by importing the modules that define them.
 
     Raises:
         CompSRTError: if the `basicsr` found is not the toolbox, or too different from 1.4.2.
     """
-    compat.apply()
+    basicsr_compat.apply()
     for module in CLASS_MODULES:
         importlib.import_module(module)
 
 
 def __getattr__(name: str) -> Any:
-    """Import what notebooks use when it is asked for: BasicSR's own scripts need none of it."""
+    """Import what notebooks use at first access: BasicSR's own scripts do not need it."""
     if name in ("Upscaler", "load"):
         return getattr(importlib.import_module("compsrt_plugin.notebook"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 source_folder.find_beside()
-compat.on_basicsr_import(register)
+basicsr_compat.on_basicsr_import(register)

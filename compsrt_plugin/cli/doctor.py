@@ -110,7 +110,7 @@ def _packages() -> Iterator[Finding]:
         yield Finding(FAIL, "torch", f"cannot be imported ({error}): pip install torch torchvision")
         return
     yield Finding(OK, "torch", torch.__version__)
-    from compsrt_plugin import compat, register
+    from compsrt_plugin import basicsr_compat, register
 
     try:
         register()
@@ -123,7 +123,7 @@ def _packages() -> Iterator[Finding]:
 
     yield Finding(OK, "torchvision", torchvision.__version__)
     yield Finding(OK, "BasicSR", f"{basicsr_version} at {Path(str(basicsr.__file__)).parent}")
-    for repair in compat.repairs_in_force():
+    for repair in basicsr_compat.repairs_in_force():
         yield Finding(OK, "repair", repair)
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

@@ -95,11 +95,10 @@ def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Prese
     from compsrt_plugin import register
 
     register()
-    from basicsr.utils.registry import MODEL_REGISTRY
-
+    from compsrt_plugin.basicsr_compat.hooks import train_loader_of
     from compsrt_plugin.data.basicsr_sets import check_basicsr_sets
 
-    ours = hasattr(MODEL_REGISTRY.get(options["model_type"]), "prepare_pictures")
+    ours = train_loader_of(options["model_type"]) is not None
     check_basicsr_sets(options, ours=ours)
     _check_devices(options)
     if command == "train" and ours and options.get("manual_seed") is None:

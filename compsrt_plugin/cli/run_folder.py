@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from compsrt_plugin.compat_training import free_name
+from compsrt_plugin.basicsr_compat.training import free_name
 from compsrt_plugin.errors import CompSRTError
 
 NOTHING_OF_WORTH = (".log", ".yml")

@@ -49,7 +49,7 @@ def write_originals(sets: Sets, folder: Path) -> dict[Key, Path]:
     Returns:
         The file of each picture.
     """
-    from compsrt_plugin.models.judge import to_image
+    from compsrt_plugin.models.evaluation import to_image
 
     originals: dict[Key, Path] = {}
     for data_set, dataset in sets.items():
@@ -75,7 +75,7 @@ def judge(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Pat
     Raises:
         CompSRTError: a network that cannot be built, metrics that cannot be computed, or a full disk.
     """
-    from compsrt_plugin.models.judge import check_metrics
+    from compsrt_plugin.models.evaluation import check_metrics
 
     check_metrics(settings.metrics)
     running = [source for source in sources if source.load is not None]
@@ -94,7 +94,7 @@ def judge(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Pat
 def _run(
     entry: Entry, loaded: Loaded, sets: Sets, settings: Settings, folder: Path, step: Callable[[], object]
 ) -> None:
-    from compsrt_plugin.models.judge import Judge
+    from compsrt_plugin.models.evaluation import Judge
 
     network = loaded.network.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -115,7 +115,7 @@ def _run(
 
 
 def _results(source: Source, loaded: Loaded, settings: Settings) -> Results:
-    from compsrt_plugin.models.networks import float_bytes, versions
+    from compsrt_plugin.networks import float_bytes, versions
 
     record = FileRecord.of(loaded.file)
     floats = float_bytes(loaded.network) if loaded.bits == FLOAT_BITS else 0

@@ -69,17 +69,17 @@ def from_options(options: Mapping[str, Any]) -> Loaded:
         CompSRTError: weights that are not there, damaged, or of another network.
     """
     register()
-    from compsrt_plugin.models import sources
-    from compsrt_plugin.models.networks import check_network, load_full_precision
+    from compsrt_plugin.models import input_files
+    from compsrt_plugin.networks import check_network, load_full_precision
 
     options = copy.deepcopy(dict(options))
     paths, scale = options["path"], options["scale"]
     bits = None if options.get("quant") is None else resolve(options["quant"]).bits
-    paths["param_key_g"] = sources.asked_entry(options)
-    sources.find_files(paths, scale, bits, options["network_g"])
+    paths["param_key_g"] = input_files.asked_entry(options)
+    input_files.find_files(paths, scale, bits, options["network_g"])
     file = Path(paths["pretrain_network_g"])
     if bits is not None:
-        sources.open_packed(str(file), scale, bits)  # checks that the file is what the options say
+        input_files.open_packed(str(file), scale, bits)  # checks that the file is what the options say
         loaded = from_packed(file)
     else:
         arch = check_network(options["network_g"], scale, param_key=paths["param_key_g"])
@@ -129,7 +129,7 @@ def from_weights(given: str) -> Loaded:
         CompSRTError: no weights, damaged, or of a network that nobody knows.
     """
     register()
-    from compsrt_plugin.models.networks import load_full_precision
+    from compsrt_plugin.networks import load_full_precision
 
     file = weights_file(given)
     weights = load_weights(given)

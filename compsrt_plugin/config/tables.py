@@ -111,7 +111,7 @@ def _tile(_key: str, value: Any) -> None:
 # --- io_backend: arguments of BasicSR's FileClient backends, less those that a data set fills in itself
 IO: Tables = {
     "disk": {},
-    "lmdb": {},  # `compat_data` opens each database once, with BasicSR's defaults
+    "lmdb": {},  # `basicsr_compat.data` opens each database once, with BasicSR's defaults
     "memcached": {
         "server_list_cfg": Key(_both(text(), _installed("mc")), needed=True),
         "client_cfg": Key(text(), needed=True),

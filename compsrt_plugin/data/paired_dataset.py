@@ -11,7 +11,6 @@ from typing import Any
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.checks import number
 from compsrt_plugin.data.basicsr_sets import BACKENDS
 from compsrt_plugin.data.checks import check_files, check_pairs, crop_side, smallest_lr
@@ -21,6 +20,7 @@ from compsrt_plugin.data.kept_pictures import KeptPicture, decoded, shrunk
 from compsrt_plugin.data.names import PictureNames
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.registries import register_once
 
 HOLDOUT_SHARE = 0.1
 

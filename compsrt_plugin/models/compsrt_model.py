@@ -15,7 +15,6 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from compsrt_plugin.compat import register_once
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.data.images import write_image
@@ -24,15 +23,16 @@ from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import PADDINGS, Network, Tile, check_tile, choose_tile, pad_to_windows, super_resolve
-from compsrt_plugin.models.calibrating import CalibratingModel
-from compsrt_plugin.models.judge import Judge, Upscaler, check_metrics, to_image
-from compsrt_plugin.models.networks import check_network, float_bytes, load_full_precision, versions
-from compsrt_plugin.models.processes import own_share, share_scores
-from compsrt_plugin.models.sources import asked_entry, differences, find_files, open_packed
+from compsrt_plugin.models.calibrating_model import CalibratingModel
+from compsrt_plugin.models.evaluation import Judge, Upscaler, check_metrics, to_image
+from compsrt_plugin.models.input_files import asked_entry, differences, find_files, open_packed
+from compsrt_plugin.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.packed import Packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network import load_packed_state
+from compsrt_plugin.processes import own_share, share_scores
 from compsrt_plugin.quant import distinct_codes, named_quantizers
+from compsrt_plugin.registries import register_once
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Method, Results
 from compsrt_plugin.terminal import progress
 

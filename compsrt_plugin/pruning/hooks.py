@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compsrt_plugin.compat import register_once
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.pruning.registry import PRUNING_REGISTRY
 from compsrt_plugin.pruning.statistics import InputStatistics
+from compsrt_plugin.registries import register_once
 
 AXES = {"rows": 0, "columns": 1}
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.processes import gather
+from compsrt_plugin.processes import gather
 
 Item = TypeVar("Item")
 LONGEST_WAIT = timedelta(days=30)  # for the slowest process: its pictures may take long

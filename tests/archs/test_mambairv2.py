@@ -16,7 +16,7 @@ from compsrt_plugin.archs.mambairv2_light_arch import MambaIRv2Light
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.sources import find_files
+from compsrt_plugin.models.input_files import find_files
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, distinct_codes, named_quantizers
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

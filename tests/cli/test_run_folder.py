@@ -12,7 +12,7 @@ from basicsr.utils.misc import mkdir_and_rename
 import compsrt_plugin
 from compsrt_plugin.cli.run_folder import check_writable, keeps_earlier_results
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.stopping import StopRequest
+from compsrt_plugin.training.stop_request import StopRequest
 
 compsrt_plugin.register()
 ERRORS = [CompSRTError("x"), KeyError("x"), KeyboardInterrupt(), OSError(28, "No space left on device")]

@@ -19,7 +19,7 @@ import compsrt_plugin
 from compsrt_plugin.config import tables
 from compsrt_plugin.config.checks import anything
 from compsrt_plugin.config.keys import Key, Table
-from compsrt_plugin.models import option_text
+from compsrt_plugin.training import option_text
 
 PIPELINE = (
     "train",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from compsrt_plugin.cli.main import main
-from compsrt_plugin.models.training import Training
+from compsrt_plugin.training.trainer import Training
 
 from . import tiny_run
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from compsrt_plugin.models.training import Training
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
+from compsrt_plugin.training.trainer import Training
 
 from . import tiny_run
 from .running import disturbed, packed, sha256, states, train

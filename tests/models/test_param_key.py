@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.networks import check_network, load_full_precision
-from compsrt_plugin.models.stronger import read_stronger
+from compsrt_plugin.networks import check_network, load_full_precision
+from compsrt_plugin.training.stronger_network import read_stronger
 
 from .test_teacher import write_stronger
 

@@ -25,8 +25,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from compsrt_plugin.compat_resume import read_state
-from compsrt_plugin.models.state import states
+from compsrt_plugin.basicsr_compat.resume import read_state, state_files
 from compsrt_plugin.packed import read_packed
 
 from . import tiny_run
@@ -96,7 +95,7 @@ class Run(RuleBasedStateMachine):
 
     @property
     def found(self) -> list[Path]:
-        return states(self.place / "experiments" / "tiny" / "training_states")
+        return state_files(self.place / "experiments" / "tiny" / "training_states")
 
     @property
     def sound(self) -> list[int]:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from compsrt_plugin.compat_resume import read_state
+from compsrt_plugin.basicsr_compat.resume import read_state
 from compsrt_plugin.data import kept_pictures
-from compsrt_plugin.models import calibration, resuming
-from compsrt_plugin.models.judge import Judge
+from compsrt_plugin.models.evaluation import Judge
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.packed.header import Header
+from compsrt_plugin.training import calibrator, resuming
 
 from . import tiny_run
 from .running import disturbed, packed, sha256, states, train
@@ -195,7 +195,7 @@ def test_training_pictures_are_decoded_once_and_the_teacher_is_hashed_once(
     built: list[str] = []
     watch(monkeypatch, kept_pictures, "read_image", lambda path: read.append(path.name))
     watch(monkeypatch, resuming, "sha256", hashed.append)
-    watch(monkeypatch, calibration, "build_dataset", lambda opt: built.append(opt["name"]))
+    watch(monkeypatch, calibrator, "build_dataset", lambda opt: built.append(opt["name"]))
     pruned = {"prune": {"hook": "wanda", "ratio": 0.4, "end": 3, "every": 1}, "quant__recipe": "plus"}
     often = {"logger__save_checkpoint_freq": 1, "datasets__train__keep_in_memory": True}
     assert train(folder, **SHORT, **pruned, **often) == 0

@@ -16,8 +16,8 @@ from basicsr.archs.swinir_arch import SwinIR
 from safetensors import safe_open
 
 from compsrt_plugin.cli.main import main
-from compsrt_plugin.models.training import Training
 from compsrt_plugin.packed import load_weights
+from compsrt_plugin.training.trainer import Training
 
 from . import tiny_run
 from .test_calibrating import folder, one_thread  # noqa: F401  (fixtures)

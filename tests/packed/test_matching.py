@@ -94,9 +94,9 @@ def test_integers_are_no_weights():
 
 @pytest.fixture(scope="module")
 def swinir():
-    from compsrt_plugin import compat
+    from compsrt_plugin import basicsr_compat
 
-    compat.apply()
+    basicsr_compat.apply()
     from basicsr.archs.swinir_arch import SwinIR
 
     def build(upscale):

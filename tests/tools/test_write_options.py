@@ -80,9 +80,9 @@ def test_lines_can_be_read_without_scrolling() -> None:
 
 @pytest.mark.parametrize("command", ["test", "train"])
 def test_basicsr_reads_the_files_by_itself(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from compsrt_plugin import compat
+    from compsrt_plugin import basicsr_compat
 
-    compat.apply()
+    basicsr_compat.apply()
     from basicsr.utils import make_exp_dirs
     from basicsr.utils.options import parse_options
 

@@ -18,7 +18,6 @@ from compsrt_plugin.archs import compsrt_net_arch
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.config.recipes import resolve, resolve_distill
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.training import Training
 from compsrt_plugin.packed.network import round_unquantized, save_network
 from compsrt_plugin.packed_network import open_packed
 from compsrt_plugin.quant import (
@@ -30,6 +29,7 @@ from compsrt_plugin.quant import (
     named_quantizers,
     quantized_layers,
 )
+from compsrt_plugin.training.trainer import Training
 
 from .networks import BASICSR, SPANDREL, block_for
 

@@ -53,7 +53,7 @@ def analyze(
         CompSRTError: no such file, a damaged one, or a network that cannot be analyzed.
     """
     subject = find_subject(source, force_yml)
-    from compsrt_plugin.models.networks import versions  # after BasicSR's repairs, which `find_subject` asks for
+    from compsrt_plugin.networks import versions  # after BasicSR's repairs, which `find_subject` asks for
 
     chosen = _patches(subject, images, most)
     followed = None if picture is None else _walk(subject, picture, chosen)

@@ -90,7 +90,7 @@ def _of_options(source: str, force_yml: list[str]) -> Subject:
     options = read_option_file(file)
     apply_force_yml(options, force_yml)
     check_layout(options, "train" if "train" in options else "test", file.name)
-    from compsrt_plugin.models.sources import asked_entry, find_files
+    from compsrt_plugin.models.input_files import asked_entry, find_files
 
     options, scale = copy.deepcopy(options), options["scale"]
     paths, trained = options["path"], "train" in options
@@ -131,7 +131,7 @@ def full_precision(network_g: Mapping[str, Any], scale: int, weights: str, param
     """
     from basicsr.archs import build_network
 
-    from compsrt_plugin.models.networks import check_network, load_full_precision
+    from compsrt_plugin.networks import check_network, load_full_precision
 
     network = build_network(check_network(network_g, scale, param_key=param_key))
     load_full_precision(network, weights, param_key)
@@ -165,7 +165,7 @@ def reference_of(packed: PackedNetwork) -> nn.Module:
     Raises:
         CompSRTError: the file does not say, or what it names is not here.
     """
-    from compsrt_plugin.models.sources import find_files
+    from compsrt_plugin.models.input_files import find_files
 
     hint = "name an option file instead: basicsr analyze -opt FILE.yml, with path.pretrain_network_teacher"
     if packed.header.options is None:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.features import repeated_modules
 from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.training.features import repeated_modules
 
 MOST = 128  # low-resolution pixels of a side: all blocks' inputs are kept in memory
 

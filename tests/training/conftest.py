@@ -1,0 +1,30 @@
+"""Students and runs that several files use."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from models import tiny_run
+
+from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
+from compsrt_plugin.quant import NetworkSpec, calibrate
+
+
+@pytest.fixture
+def lq() -> torch.Tensor:
+    """Two patches of 16 x 16."""
+    return torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def teacher() -> CompSRTSwinIR:
+    return tiny_run.plain_teacher()
+
+
+@pytest.fixture
+def student(lq: torch.Tensor) -> CompSRTSwinIR:
+    """The teacher at 2 bits, bounds searched."""
+    network = tiny_run.plain_teacher()
+    network.quantize(NetworkSpec.from_dict({"weight": {"bits": 2}, "activation": {"bits": 2}}))
+    calibrate(network, [lq])
+    return network
