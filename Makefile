@@ -2,7 +2,7 @@
 # make test   same environment, the whole test suite
 # make sanitize   the tests of the compiled parts under sanitizers (GCC)
 # make fuzz       a minute of fuzzing guided by coverage: packed files, weights, option files
-# make results    docs/results.md and README's tables, from the files in benchmarks/results
+# make results    the figures of docs/results.md, docs/zoo.md and README.md, from the files in benchmarks/results
 # make lint   ruff and pyright
 # make clean  remove the environment and what runs leave behind
 

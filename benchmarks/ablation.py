@@ -1,17 +1,17 @@
-"""What each switch of a recipe brings: every one turned alone, at equal CPU time, judged on held-out pictures.
+"""Measure what each switch of a recipe contributes: one switch at a time, at equal CPU time, on held-out images.
 
     python benchmarks/ablation.py run --results DIR --train BSD400 [--bases plus compsrt] [--bits 2 3]
                                       [--switches all] [--seconds 900] [--seeds 0] [--jobs 2] [--keep] [--set …]
-    python benchmarks/ablation.py table [--results benchmarks/ablation_results] [--out docs/ablation.md]
+    python benchmarks/ablation.py table [--results benchmarks/ablation_results] [--out docs/notes/ablation.md]
 
-`run` calibrates each base as it is and with each switch the other way, one process and one thread a run, `--jobs` at a
-time, and writes one NAME.json (and NAME.log) for each; what has a result already is passed over, so it can be stopped
-and started at will. A run that fails is told, and the others go on. `--switches none` runs the bases alone: with
+`run` calibrates each base as it is and with each switch inverted. Each run has one process and one thread, and `--jobs`
+run at a time. It writes NAME.json and NAME.log for each run and skips runs that have a result, so it can be stopped and
+continued. A run that fails is reported and the others go on. `--switches none` runs the bases only: with
 `--bases dobi 2dquant condiquant compsrt compsrt-paper plus --keep` these are the files that `recipes.py judge` takes.
 
-Pictures: `--train` is a folder of originals, of which a tenth is held out, chosen by a hash of the names; the middle
-64 x 64 low-resolution pixels of those are judged, or of the pictures in `--held-out DIR` instead (which must lie in
-that tenth). `--set` takes entries as `--force_yml` does and needs `--name`, a word that goes into the runs' names.
+`--train` is a folder of original images, of which a tenth is held out by a hash of the names. The middle 64 x 64
+low-resolution pixels of those are judged, or of the images in `--held-out DIR` (which must belong to that tenth).
+`--set` takes entries as `--force_yml` does and needs `--name`, a word that goes into the runs' names.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Switch:
-    """One thing that a recipe does or does not do.
+    """One part of a recipe that can be on or off.
 
     Attributes:
-        about: in words, for the table.
+        about: description for the table.
         on, off: entries as `--force_yml` takes them.
         is_on: whether settings (of `timed_run.settings`) have it.
     """
@@ -57,19 +57,19 @@ def _map_transform(settings: Settings) -> str:
 
 SWITCHES: dict[str, Switch] = {
     "signs": Switch(
-        "fixed signs before the Hadamard transform (the map's apart)",
+        "sign vector before the Hadamard transform (except the map's)",
         ["quant:weight:transform=hadamard_signed", "quant:activation:transform=hadamard_signed"],
         ["quant:weight:transform=hadamard", "quant:activation:transform=hadamard"],
         lambda s: s["quant"]["spec"]["weight"]["transform"] == "hadamard_signed",
     ),
     "per_channel": Switch(
-        "one weight scale for each output channel",
+        "one weight scale per output channel",
         ["quant:weight:granularity=per_channel"],
         ["quant:weight:granularity=per_tensor"],
         lambda s: s["quant"]["spec"]["weight"]["granularity"] == "per_channel",
     ),
     "per_token": Switch(
-        "scales of tokens: activations in units of each token's largest magnitude",
+        "per-token scales: activations in units of each token's largest magnitude",
         ["quant:activation:granularity=per_token"],
         ["quant:activation:granularity=per_tensor"],
         lambda s: s["quant"]["spec"]["activation"]["granularity"] == "per_token",
@@ -87,7 +87,7 @@ SWITCHES: dict[str, Switch] = {
         lambda s: s["quant"]["spec"]["activation"]["scalar_decomposition"],
     ),
     "rounding": Switch(
-        "weights rounded so that errors make up for each other (GPTQ)",
+        "weights rounded so that errors compensate each other (GPTQ)",
         ["quant:rounding=gptq"],
         ["quant:rounding=nearest"],
         lambda s: s["quant"]["rounding"] == "gptq",
@@ -99,7 +99,7 @@ SWITCHES: dict[str, Switch] = {
         lambda s: s["quant"]["equalization"],
     ),
     "bias_correction": Switch(
-        "the output's mean error taken off the last bias",
+        "the output's mean error subtracted from the last bias",
         ["quant:bias_correction=true"],
         ["quant:bias_correction=false"],
         lambda s: s["quant"]["bias_correction"],
@@ -117,7 +117,7 @@ SWITCHES: dict[str, Switch] = {
         lambda s: s["distill"]["relative_lr"],
     ),
     "ema": Switch(
-        "moving average of what is trained (decay 0.98)",
+        "moving average of the trained values (decay 0.98)",
         ["train:ema_decay=0.98"],
         ["train:ema_decay=0"],
         lambda s: s["train"]["ema_decay"] > 0,
@@ -281,49 +281,54 @@ HEAD = """\
 # What each switch brings
 
 Written by `python benchmarks/ablation.py table` from the result files in `{folder}`, which `python
-benchmarks/ablation.py run` wrote. Each line is the base with one switch the other way, calibrated for {seconds}
-with one thread, bound search included. That is the process's own time; where a machine is shared it still
-holds fewer iterations, so that column belongs to the comparison. Training pictures are BSD400 less a held-out tenth;
-judged is the middle {centre} x {centre} low-resolution pixels of {pictures} of those, on Y: PSNR to the originals (the
-teacher reaches {teacher:.3f} dB), and PSNR to what the teacher makes of them, which sees smaller differences. No test
-picture is used. The last iteration is judged, none is chosen.
+benchmarks/ablation.py run` measured on 2026-11-28. Each line is the base with one switch inverted, calibrated for
+{seconds} on one thread, bound search included. This is the process's own time; on a shared machine it still holds
+fewer iterations, so the column of iterations belongs to the comparison. Training images are BSD400 except a held-out
+tenth. The middle {centre}x{centre} low-resolution pixels of {pictures} of those are judged on Y: PSNR to the originals
+(the teacher reaches {teacher:.3f} dB), and PSNR to the teacher's output, which shows smaller differences. No test image
+is used. The last iteration is judged; none is chosen.
 
 Noise: {noise}
 """
 
 
-def write_table(args: argparse.Namespace) -> int:
-    """Write the Markdown file from the results."""
+def page(results: list[dict[str, Any]], folder: str) -> str:
+    """Return the Markdown page of the results in a folder of that name."""
     from timed_run import CENTRE
 
-    results = read_results(args.results)
-    if not results:
-        sys.stderr.write(f"no results in {args.results}: python benchmarks/ablation.py run --results …\n")
-        return 2
     seconds = {f"{r['budget']['iterations'] or round(r['budget']['seconds'])}" for r in results}
     unit = "iterations" if results[0]["budget"]["iterations"] else "CPU seconds"
-    text = HEAD.format(
-        folder=args.results.name,
+    head = HEAD.format(
+        folder=folder,
         seconds=f"{' or '.join(sorted(seconds, key=int))} {unit}",
         centre=CENTRE,
         pictures=len(results[0]["held_out"]),
         teacher=results[0]["teacher_psnr"],
         noise=noise(results),
     )
-    write_whole(args.out, (text + tables(results)).encode())
+    return head + tables(results)
+
+
+def write_table(args: argparse.Namespace) -> int:
+    """Write the Markdown file from the results."""
+    results = read_results(args.results)
+    if not results:
+        sys.stderr.write(f"no results in {args.results}: python benchmarks/ablation.py run --results …\n")
+        return 2
+    write_whole(args.out, page(results, args.results.name).encode())
     return 0
 
 
 def noise(results: list[dict[str, Any]]) -> str:
-    """Say how far runs of the same variant with other seeds lie apart."""
+    """Return how far runs of the same variant with different seeds lie apart."""
     spreads = []
     for key in {(r["scale"], r["bits"], r["tag"], r["base"], r["switch"]) for r in results}:
         same = [r for r in results if (r["scale"], r["bits"], r["tag"], r["base"], r["switch"]) == key]
         if len(same) > 1:
             spreads.append(max(r["psnr"] for r in same) - min(r["psnr"] for r in same))
     if not spreads:
-        return "one run a variant; how far runs with other seeds lie apart was not measured."
-    return f"runs of one variant with other seeds lie up to {max(spreads):.3f} dB apart (held out)."
+        return "one run per variant; how far runs with different seeds lie apart was not measured."
+    return f"runs of one variant with different seeds lie up to {max(spreads):.3f} dB apart (held out)."
 
 
 def main() -> int:
@@ -349,7 +354,7 @@ def main() -> int:
     runs.add_argument("--one", help=argparse.SUPPRESS)
     table = commands.add_parser("table", help="write the Markdown table")
     table.add_argument("--results", type=Path, default=Path("benchmarks/ablation_results"), help="their folder")
-    table.add_argument("--out", type=Path, default=Path("docs/ablation.md"))
+    table.add_argument("--out", type=Path, default=Path("docs/notes/ablation.md"))
     args = parser.parse_args()
     if args.command == "table":
         return write_table(args)

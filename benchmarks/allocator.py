@@ -2,7 +2,7 @@
 
     python benchmarks/allocator.py                       # the bundled x4, 3 bits
     python benchmarks/allocator.py FILE.safetensors --size 128x128 --rounds 5 --save "DAT-light x4, 4 bits"
-    python benchmarks/allocator.py --table               # writes docs/engine.md from what was saved
+    python benchmarks/allocator.py --table               # writes docs/notes/speed.md from what was saved
 
 Both take turns, each in a process of its own; ratios hold on a busy machine too.
 """
@@ -25,7 +25,7 @@ from compsrt_plugin import allocator
 from compsrt_plugin.files import write_whole
 
 RESULTS = Path(__file__).parent / "allocator_results"
-PAGE = Path(__file__).parents[1] / "docs" / "engine.md"
+PAGE = Path(__file__).parents[1] / "docs" / "notes" / "speed.md"
 BEGIN = "<!-- benchmarks/allocator.py --table -->\n"
 
 
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inside", choices=["kept", "returned"], help=argparse.SUPPRESS)
     parser.add_argument("--save", metavar="NETWORK", help="also keep the medians, under this name in words")
-    parser.add_argument("--table", action="store_true", help="write the table into docs/engine.md, and measure nothing")
+    parser.add_argument("--table", action="store_true", help="write the table into docs/notes/speed.md, and measure nothing")
     arguments = parser.parse_args()
     if arguments.table:
         write_whole(PAGE, page_with(PAGE.read_text(), table(read_results()), BEGIN).encode())

@@ -1,7 +1,7 @@
 """What `basicsr analyze` found on several networks, side by side.
 
     python benchmarks/analysis_table.py keep NAME SUMMARY.json …    # NAME as in the tables, e.g. "SwinIR-light x4"
-    python benchmarks/analysis_table.py table                       # writes the tables in docs/analyze.md
+    python benchmarks/analysis_table.py table                       # writes the tables in docs/notes/analysis.md
 
 `keep` takes from a `summary.json` what the tables need and writes it to `benchmarks/analysis_results`.
 """
@@ -22,7 +22,7 @@ from compsrt_plugin.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "analysis_results"
-PAGE = ROOT / "docs" / "analyze.md"
+PAGE = ROOT / "docs" / "notes" / "analysis.md"
 KINDS = ("weights", "activations")
 MEASURES = (
     "range", "near_zero_relative_0.1", "error_2", "error_3", "error_4", "error_fine_3", "normality_shapiro_wilk",

@@ -1,10 +1,9 @@
-"""`make results`: the figures in README.md, docs/results.md and docs/networks.md, from `benchmarks/results`.
+"""`make results`: write the figures of README.md, docs/results.md and docs/zoo.md from `benchmarks/results`.
 
     python benchmarks/make_results.py [--check]
 
-The pages are written by hand but for what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; `blocks` says
-what each NAME holds. `recipes.py judge` and `latency.py` write the result files; run `make results` after it. `--check`
-writes nothing and fails if a page is out of step.
+Only the text between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; `blocks` says what each NAME holds. `recipes.py judge`
+and `latency.py` write the result files; run `make results` afterwards. `--check` writes nothing and fails if a page is out of step.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ from compsrt_plugin.report import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "networks.md", ROOT / "README.md")
-MAMBA = "compsrt_mambairv2"  # what names of its results begin with
+PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "zoo.md", ROOT / "README.md")
+MAMBA = "compsrt_mambairv2"  # prefix of the names of its results
 DEMO = "compsrt_x4_3bit"  # README's first table
 BLOCK = re.compile(r"(<!-- begin (\S+) -->)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
@@ -59,7 +58,7 @@ class Found:
         latency: by name, as `latency.py` wrote them.
 
     Raises:
-        CompSRTError: a bundled file is another one than was judged.
+        CompSRTError: a bundled file differs from the one that was judged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,9 +84,9 @@ class Found:
 
 
 def check_hash(name: str, sha256: str, known: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse a result of a file that is not the bundled one any more."""
+    """Refuse a result of a file that is no longer the bundled one."""
     if known[f"{name}.safetensors"]["sha256"] != sha256:
-        raise CompSRTError(f"{name}: the result is of another file than the bundled one", hint="measure it anew")
+        raise CompSRTError(f"{name}: the result is of another file than the bundled one", hint="measure it again")
 
 
 def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
@@ -110,7 +109,9 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
     for scale in (2, 3, 4):
         of_scale = found.of_scale(scale)
         beside = [*of_scale, *(r for of_bits in found.recipes.values() for r in of_bits.values() if r.scale == scale)]
-        made[f"bundled-x{scale}"] = partial(measured, network_table, of_scale)
+        times = {results.name: found.latency[results.name] for results in of_scale if results.name in found.latency}
+        complete = times if len(times) == len(of_scale) else None
+        made[f"bundled-x{scale}"] = partial(measured, network_table, of_scale, complete)
         made[f"published-x{scale}"] = partial(measured, published_table, beside, scale)
     for bits in (2, 3, 4):
         made[f"recipes-{bits}"] = partial(measured, recipe_table, list(found.recipes.get(bits, {}).values()))
@@ -118,7 +119,7 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
 
 
 def measured(write: Callable[..., Sequence[str]], what: Any, *more: Any) -> Sequence[str]:
-    """Return what `write` makes of result files, or say that there are none."""
+    """Return what `write` makes of result files, or that nothing was measured."""
     return write(what, *more) if what else ["Not measured."]
 
 
@@ -133,31 +134,31 @@ def demo(results: Results) -> list[str]:
 
 
 def demo_file(results: Results) -> list[str]:
-    """Say how large the packed file is."""
+    """Return the size of the packed file."""
     ratio = results.float_bytes / results.bytes
-    return [f"**{results.bytes:,} bytes, {ratio:.2f} times less** than the float weights ({results.float_bytes:,})"]
+    return [f"**{results.bytes:,} bytes, {ratio:.2f} times smaller** than the float weights ({results.float_bytes:,})"]
 
 
 def widths(found: Sequence[Results]) -> list[str]:
     """Return README's second table: each width at x4."""
     rows = []
     for results in found:
-        size = f"{results.bytes:,} bytes, {results.float_bytes / results.bytes:.1f} times less"
+        size = f"{results.bytes:,} bytes, {results.float_bytes / results.bytes:.1f} times smaller"
         rows.append([str(results.bits), signed(mean_difference(results)), size, str(results.max_distinct_codes)])
     return table(["bits", "PSNR, dB / SSIM", "file", "codes"], rows, left=0)
 
 
 def missing(found: Found) -> str:
-    """Say which recipes have no result at which width."""
+    """Return which recipes have no result at which width."""
     lacking = {bits: [f"`{name}`" for name in RECIPES if name not in found.recipes.get(bits, {})] for bits in (3, 2, 4)}
     told = "; ".join(f"{bits} bits, {', '.join(names)}" for bits, names in lacking.items() if names)
     if not told:
         return "Every recipe was measured at every width."
-    return f"Not measured for this page: {told}. Figures of 2026-11-28 are in [recipes_table.md](recipes_table.md)."
+    return f"Not measured for this page: {told}. Figures of 2026-11-28 are in [a note](notes/recipes_2026_11_28.md)."
 
 
 def latency_sources(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return by which commands, when, and on what the latencies were measured."""
+    """Return the commands, dates and processors of the latency measurements."""
     rows = []
     for one in found:
         versions = ", ".join(f"{name} {version}" for name, version in one["versions"].items())
@@ -167,7 +168,7 @@ def latency_sources(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def filled(page: str, found: Found) -> str:
-    """Return a page with the content of all its blocks.
+    """Return a page with all its blocks filled in.
 
     Raises:
         CompSRTError: a block has a name that `blocks` does not know.

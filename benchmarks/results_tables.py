@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compsrt_plugin.analysis.evidence.paired import Paired, holm, paired
@@ -10,7 +10,7 @@ from compsrt_plugin.compare.published import published_for
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.report import Results, Score
 
-BENCHMARKS = ("Set5", "Set14", "B100")  # the demo pictures are shown, and count in no mean and no test
+BENCHMARKS = ("Set5", "Set14", "B100")  # the demo images are shown, and count in no mean and no test
 CLAIMS = [
     *(
         ("plus", other)
@@ -20,7 +20,7 @@ CLAIMS = [
     ("compsrt", "compsrt-paper"),
     ("2dquant", "dobi"),
 ]
-"""Pairs of recipes: the claim is that the first is better, picture by picture."""
+"""Pairs of recipes: the claim is that the first is better, image by image."""
 
 Table = list[str]
 
@@ -32,7 +32,7 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) 
 
 
 def difference(results: Results, dataset: str) -> Score:
-    """Return a data set's mean PSNR (dB) and SSIM of the quantized network less its teacher's."""
+    """Return a data set's mean PSNR (dB) and SSIM of the quantized network minus its teacher's."""
     mean = results.datasets[dataset].mean
     teacher, quantized = mean.teacher, mean.quantized
     if teacher is None or teacher.ssim is None or quantized.ssim is None:
@@ -41,7 +41,7 @@ def difference(results: Results, dataset: str) -> Score:
 
 
 def mean_difference(results: Results) -> Score:
-    """Return the mean of `difference` over those of the benchmarks that were judged."""
+    """Return the mean of `difference` over the benchmarks that were judged."""
     found = [difference(results, name) for name in BENCHMARKS if name in results.datasets]
     return Score(sum(d.psnr for d in found) / len(found), sum(d.ssim or 0 for d in found) / len(found))
 
@@ -56,21 +56,33 @@ def absolute(score: Score | None) -> str:
     return "" if score is None else f"{score.psnr:.2f} / {score.ssim:.4f}"
 
 
-def network_table(found: Sequence[Results]) -> Table:
-    """Return the widths of one network at one scale, beside bicubic and full precision."""
+def network_table(found: Sequence[Results], latency: Mapping[str, Mapping[str, Any]] | None = None) -> Table:
+    """Return the widths of one network at one scale, below bicubic and full precision.
+
+    Args:
+        found: results of one teacher.
+        latency: name -> what `latency.py` measured, in milliseconds; without any, the table has no times.
+    """
     sets = [name for name in found[0].datasets if all(name in results.datasets for results in found)]
     means = {name: found[0].datasets[name].mean for name in sets}
+    ordered = sorted(found, key=lambda r: r.bits)
     rows = [
         ["bicubic", *(absolute(means[name].bicubic) for name in sets), "", "", "", ""],
         ["full precision", *(absolute(means[name].teacher) for name in sets), "", f"{found[0].float_bytes:,}", "", ""],
     ]
-    for results in sorted(found, key=lambda r: r.bits):
+    for results in ordered:
         scores = [absolute(results.datasets[name].mean.quantized) for name in sets]
         ratio, codes = f"{results.float_bytes / results.bytes:.1f}", codes_cell(results)
-        rows.append(
-            [f"{results.bits} bits", *scores, signed(mean_difference(results)), f"{results.bytes:,}", ratio, codes]
-        )
-    return table(["", *sets, "difference", "bytes", "times less", "codes"], rows)
+        label = f"`{results.name}`"
+        rows.append([label, *scores, signed(mean_difference(results)), f"{results.bytes:,}", ratio, codes])
+    heading = ["network", *sets, "difference", "bytes", "times smaller", "codes"]
+    if latency:
+        spent = [list(latency[results.name]["processor_ms"].values()) for results in ordered]
+        eager = sum(times[0] for times in spent) / len(spent)  # the same network, measured beside each width
+        heading.append("ms")
+        for row, cell in zip(rows, ["", f"{eager:.0f}", *(f"{times[-1]:.0f}" for times in spent)]):
+            row.append(cell)
+    return table(heading, rows)
 
 
 def codes_cell(results: Results) -> str:
@@ -80,7 +92,7 @@ def codes_cell(results: Results) -> str:
 
 
 def recipe_table(found: Sequence[Results]) -> Table:
-    """Return recipes of one scale and width, the best first; PSNR and SSIM less the teacher's."""
+    """Return recipes of one scale and width, the best first; PSNR and SSIM minus the teacher's."""
     rows = []
     for results in sorted(found, key=lambda r: -mean_difference(r).psnr):
         took = results.extra["calibration"]
@@ -101,23 +113,23 @@ def recipe_table(found: Sequence[Results]) -> Table:
     return table(heading, rows, left=2)
 
 
-def pictures(better: Results, worse: Results, metric: str) -> list[float]:
-    """Return the benchmarks' pictures: one recipe's PSNR or SSIM less the other's.
+def image_differences(better: Results, worse: Results, metric: str) -> list[float]:
+    """Return one recipe's PSNR or SSIM minus the other's, for each image of the benchmarks.
 
     Raises:
-        CompSRTError: the two were judged on different pictures.
+        CompSRTError: the two were judged on different images.
     """
     values = []
     for name in BENCHMARKS:
         ours, theirs = better.datasets[name].per_image, worse.datasets[name].per_image
         if ours.keys() != theirs.keys():
-            raise CompSRTError(f"{better.name} and {worse.name} were judged on different pictures of {name}")
+            raise CompSRTError(f"{better.name} and {worse.name} were judged on different images of {name}")
         values += [getattr(ours[image].quantized, metric) - getattr(theirs[image].quantized, metric) for image in ours]
     return values
 
 
 def significance_table(by_recipe: dict[int, dict[str, Results]]) -> Table:
-    """Return the paired tests of `CLAIMS` over pictures, for PSNR and SSIM.
+    """Return the paired tests of `CLAIMS` over images, for PSNR and SSIM.
 
     Args:
         by_recipe: bits -> recipe -> result, all of one scale and one budget of calibration.
@@ -130,7 +142,7 @@ def significance_table(by_recipe: dict[int, dict[str, Results]]) -> Table:
     ]
     tests: dict[str, list[Paired]] = {
         metric: [
-            paired(pictures(by_recipe[bits][better], by_recipe[bits][worse], metric)) for bits, better, worse in asked
+            paired(image_differences(by_recipe[bits][better], by_recipe[bits][worse], metric)) for bits, better, worse in asked
         ]
         for metric in ("psnr", "ssim")
     }
@@ -148,11 +160,11 @@ def significance_table(by_recipe: dict[int, dict[str, Results]]) -> Table:
                 p_text(p_values[metric][index]),
             ]
         rows.append(cells)
-    return table(["bits", "claim", "pictures", "PSNR, dB", "d_z", "p", "SSIM", "d_z", "p"], rows, left=2)
+    return table(["bits", "claim", "images", "PSNR, dB", "d_z", "p", "SSIM", "d_z", "p"], rows, left=2)
 
 
 def p_text(p: float) -> str:
-    """Return a p value with as much of it as means something.
+    """Return a p value with its significant digits.
 
     >>> p_text(0.21), p_text(0.0004), p_text(3e-19)
     ('0.21', '4e-04', '< 1e-10')
@@ -167,7 +179,7 @@ def published_table(ours: Sequence[Results], scale: int) -> Table:
     rows = published_for(scale, {4, 3, 2})
     (full,) = (row.scores for row in rows if row.method == "SwinIR-light")
     lines = [["32", "SwinIR-light, official", "published", *(absolute(full[name]) for name in BENCHMARKS)]]
-    judged = ours[0].datasets  # a scale may have been judged on some of the sets only
+    judged = ours[0].datasets  # a scale may have been judged on some of the sets
     means = [absolute(judged[name].mean.teacher) if name in judged else "" for name in BENCHMARKS]
     lines.append(["32", "SwinIR-light, bundled", "here", *means])
     for bits in (4, 3, 2):
@@ -188,7 +200,7 @@ def published_table(ours: Sequence[Results], scale: int) -> Table:
 
 
 def budget(results: Results) -> str:
-    """Return for how long a network was calibrated, where that is said."""
+    """Return how long a network was calibrated, if its result says so."""
     took = results.extra["calibration"]
     if took["cpu_seconds"] is not None:
         return f", {took['cpu_seconds']:.0f} CPU s"
@@ -206,23 +218,23 @@ def both(score: Score, less: Score) -> str:
 
 
 def worst_table(found: Sequence[Results], count: int = 3) -> Table:
-    """Return each network's benchmark pictures with the largest loss of PSNR against full precision."""
+    """Return the benchmark images on which each network loses most PSNR against full precision."""
     rows = []
     for results in found:
         losses = [
-            (scores.quantized.psnr - scores.teacher.psnr, f"{name}, {image}", scores)
+            (scores.quantized.psnr - scores.teacher.psnr, f"{name}, {file}", scores)
             for name in BENCHMARKS
-            for image, scores in results.datasets[name].per_image.items()
+            for file, scores in results.datasets[name].per_image.items()
             if scores.teacher is not None
         ]
-        for loss, picture, scores in sorted(losses, key=lambda found: found[0])[:count]:
-            cells = [picture, absolute(scores.teacher), absolute(scores.quantized), f"{loss:+.2f}"]
+        for loss, image, scores in sorted(losses, key=lambda found: found[0])[:count]:
+            cells = [image, absolute(scores.teacher), absolute(scores.quantized), f"{loss:+.2f}"]
             rows.append([f"{results.bits} bits", *cells])
-    return table(["x4", "picture", "full precision", "quantized", "loss, dB"], rows, left=2)
+    return table(["x4", "image", "full precision", "quantized", "loss, dB"], rows, left=2)
 
 
 def latency_table(found: Sequence[dict[str, Any]]) -> Table:
-    """Return processor time of each way to run each network, and how many times faster than eager the engine is."""
+    """Return the processor time of each way to run each network, and how many times faster than eager the engine is."""
     labels = list(found[0]["processor_ms"])
     rows = []
     for one in found:
@@ -233,7 +245,7 @@ def latency_table(found: Sequence[dict[str, Any]]) -> Table:
 
 
 def source_table(found: Sequence[Results]) -> Table:
-    """Return where every figure comes from: file, day, runner, hashes, versions, command."""
+    """Return the source of every figure: file, day, runner, hashes, versions, command."""
     rows = []
     for results in found:
         versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())

@@ -1,7 +1,7 @@
 """The estimate of each activation's part in the output's error, against quantizing one activation at a time.
 
     python benchmarks/sensitivity.py run NAME=FILE … [--pictures 2] [--results benchmarks/sensitivity_results]
-    python benchmarks/sensitivity.py table [--results benchmarks/sensitivity_results] [--out docs/sensitivity.md]
+    python benchmarks/sensitivity.py table [--results benchmarks/sensitivity_results] [--out docs/notes/sensitivity.md]
 
 `run` takes packed files whose bounds were searched (`basicsr train … train:total_iter=0`, with `quant:guard=~`, so that
 no activation has more bits than others) and writes a result file: both errors of every activation, and the CPU
@@ -26,7 +26,7 @@ from compsrt_plugin.files import write_whole
 from compsrt_plugin.packed_network import open_packed
 
 RESULTS = Path(__file__).parent / "sensitivity_results"
-PAGE = Path(__file__).parents[1] / "docs" / "sensitivity.md"
+PAGE = Path(__file__).parents[1] / "docs" / "notes" / "sensitivity.md"
 BEGIN, END = "<!-- benchmarks/sensitivity.py table -->\n", "<!-- end -->\n"
 WORST = 5
 

@@ -54,3 +54,9 @@ def test_the_table_gives_differences_to_the_base_at_the_same_seeds() -> None:
     assert "| without: convolutions at 8 bits | 1 | 26.500 | +0.500 |" in table
     assert "| `plus` | 2 | 26.100 |  | 36.100 |  |" in table
     assert "up to 0.200 dB apart" in ablation.noise(results)
+
+
+def test_the_page_is_what_the_results_say() -> None:
+    folder = Path(ablation.__file__).parent / "ablation_results"
+    note = Path(ablation.__file__).parents[1] / "docs" / "notes" / "ablation.md"
+    assert ablation.page(ablation.read_results(folder), folder.name) == note.read_text(encoding="utf-8")

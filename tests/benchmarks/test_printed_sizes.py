@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+import sys
 
+import pages
 import pytest
 
 from compsrt_plugin.bundled import checkpoint_path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pages.ROOT / "benchmarks"))
 
 
-def test_the_sizes_on_the_onnx_page_are_what_the_export_writes():
+def test_the_sizes_on_the_onnx_page_are_what_the_export_writes() -> None:
     pytest.importorskip("onnx")
-    spec = importlib.util.spec_from_file_location("onnx_sizes", ROOT / "benchmarks" / "onnx_sizes.py")
-    assert spec is not None and spec.loader is not None
-    sizes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sizes)
-    page = sizes.PAGE.read_text(encoding="utf-8")
-    assert sizes.HEADING + sizes.row(2) in page  # the others differ in nothing that could make them wrong alone
-    for bits in sizes.BITS:
+    import file_sizes
+
+    page = file_sizes.ONNX.read_text(encoding="utf-8")
+    assert file_sizes.ONNX_HEADING + file_sizes.onnx_row(2) in page  # the others differ in nothing that could be wrong alone
+    for bits in file_sizes.BITS:
         assert f"| {bits} bits | {checkpoint_path(4, bits).stat().st_size:,} |" in page
 
 
+def test_the_parts_of_a_file_are_those_that_the_report_counts() -> None:
+    pytest.importorskip("onnx")
+    import file_sizes
+
+    rows = file_sizes.part_rows({3: file_sizes.parts(3)}).splitlines()
+    printed = file_sizes.PARTS.read_text(encoding="utf-8").partition(file_sizes.PARTS_HEADING)[2].splitlines()
+    for row, line in zip(rows, printed):
+        name, cell = row.strip("| ").split(" | ")
+        assert line.strip("| ").split(" | ")[::2] == [name, cell]
+    assert len(rows) == 7
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4])
-def test_the_sizes_in_the_readme_are_those_of_the_bundled_files(bits: int):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"{checkpoint_path(4, bits).stat().st_size:,} bytes" in readme
+def test_the_sizes_in_the_readme_are_those_of_the_bundled_files(bits: int) -> None:
+    assert f"{checkpoint_path(4, bits).stat().st_size:,} bytes" in pages.read("README.md")

@@ -1,13 +1,13 @@
-"""docs/results.md and README.md say what the result files say, and the result files are of today's bundled networks."""
+"""docs/results.md, docs/zoo.md and README.md say what the result files say, and these are of today's bundled networks."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -30,20 +30,24 @@ def test_a_page_is_in_step_with_the_result_files(page: Path, found: make_results
     assert make_results.filled(text, found) == text
 
 
-def test_every_file_the_page_shows_or_links_to_is_there_and_pictures_are_small():
-    page = make_results.ROOT / "docs" / "results.md"
-    targets = [
-        page.parent / target for target in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text(encoding="utf-8"))
-    ]
-    assert [target for target in targets if not target.exists()] == []
-    pictures = [target for target in targets if target.suffix == ".png"]
-    assert len(pictures) == 3
-    assert max(picture.stat().st_size for picture in pictures) <= 200_000
+def test_the_worst_crops_are_shown_and_small():
+    images = [pages.DOCS / target for target in pages.links(pages.read("docs/results.md")) if target.endswith(".png")]
+    assert len(images) == 3
+    assert max(image.stat().st_size for image in images) <= 200_000
+
+
+def test_the_zoo_has_every_bundled_network_with_its_time(found: make_results.Found):
+    page = pages.read("docs/zoo.md")
+    for name, results in found.bundled.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |") and " / " in line]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        assert f"{results.bytes:,}" in cells and cells[-1].isdigit()
+        assert results_tables.absolute(results.datasets["Set5"].mean.quantized) in cells
 
 
 def test_a_changed_figure_puts_a_page_out_of_step(found: make_results.Found):
     page = make_results.filled("<!-- begin bundled-x4 -->\n<!-- end bundled-x4 -->", found)
-    assert "| 3 bits | 30.40 / 0.8581 |" in page
+    assert "| `compsrt_x4_3bit` | 30.40 / 0.8581 |" in page
     changed = page.replace("30.40 / 0.8581", "30.41 / 0.8581")
     assert make_results.filled(changed, found) == page
 
@@ -78,17 +82,17 @@ def test_a_block_of_an_unknown_name_is_refused(found: make_results.Found):
         make_results.filled("<!-- begin bundeld-x4 --><!-- end bundeld-x4 -->", found)
 
 
-def test_recipes_judged_on_other_pictures_are_not_compared(found: make_results.Found):
+def test_recipes_judged_on_other_images_are_not_compared(found: make_results.Found):
     ours, other = found.bundled["compsrt_x4_3bit"], found.bundled["compsrt_x4_2bit"]
-    assert len(results_tables.pictures(ours, other, "psnr")) == 119
+    assert len(results_tables.image_differences(ours, other, "psnr")) == 119
     less = make_results.read_results(make_results.FOLDER / "compsrt_x4_2bit.json")
     del less.datasets["Set14"].per_image["baboon.png"]
-    with pytest.raises(CompSRTError, match="judged on different pictures of Set14"):
-        results_tables.pictures(ours, less, "psnr")
+    with pytest.raises(CompSRTError, match="judged on different images of Set14"):
+        results_tables.image_differences(ours, less, "psnr")
 
 
 def test_a_difference_is_the_quantized_network_less_its_teacher(found: make_results.Found):
     results = found.bundled["compsrt_x4_3bit"]
-    pictures = results.datasets["Set5"].per_image.values()
-    losses = [scores.quantized.psnr - scores.teacher.psnr for scores in pictures if scores.teacher]
+    images = results.datasets["Set5"].per_image.values()
+    losses = [scores.quantized.psnr - scores.teacher.psnr for scores in images if scores.teacher]
     assert results_tables.difference(results, "Set5").psnr == pytest.approx(sum(losses) / 5)

@@ -25,7 +25,6 @@ from compsrt_plugin.pruning import PRUNING_REGISTRY
 from compsrt_plugin.quant import BOUND_SEARCHES
 from compsrt_plugin.quant.convert import ADAPTERS
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 NETWORK = "from torch import nn\n\n\nclass OwnNet(nn.Module):\n    pass\n"
 REGISTERING = {
     "data set": (DATASET_REGISTRY, "DATASET_REGISTRY", "class OwnSet:\n    pass\n", "OwnSet"),
@@ -69,8 +68,8 @@ def test_a_bound_search_of_ones_own_is_known():
 
 
 def test_the_hook_of_the_pruning_page_prunes_as_the_page_says(place: Place):
-    page = (DOCS / "pruning.md").read_text(encoding="utf-8")
-    hook = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def first_rows" in block)
+    page = pages.read("docs/pruning.md")
+    hook = next(block for block in pages.blocks(page, "python") if "def first_rows" in block)
     flags = re.search(r"basicsr train -opt \S+ (--code my_hook\.py --force_yml .*)", page)
     assert flags is not None
     write("my_hook.py", hook)

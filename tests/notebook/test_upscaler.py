@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import pytest
 import torch
 from PIL import Image
@@ -171,12 +172,11 @@ def swinir_light() -> nn.Module:
 
 
 def test_the_page_shows_only_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    examples = pages.blocks(pages.read("docs/python.md"), "python")
     assert len(examples) >= 3
     monkeypatch.chdir(tmp_path)
     Image.fromarray(RGBA[:, :, :3]).save("photo.png")
     known: dict[str, Any] = {}
     for example in examples:
-        exec(compile(example, "python.md", "exec"), known)
+        pages.run(example, known)
     assert Image.open("photo_large.png").size == (36, 24)

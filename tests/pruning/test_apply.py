@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pages
 import pytest
 import torch
 
@@ -14,7 +15,6 @@ from compsrt_plugin.quant import QuantLinear, calibrate, freeze, quantized_layer
 
 from .networks import network, patches
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "pruning.md"
 HOOKS = {
     "magnitude": {"ratio": 0.4},
     "global": {"hook": "magnitude", "ratio": 0.4, "scope": "global"},
@@ -152,11 +152,11 @@ def test_a_hook_whose_mask_is_none_is_named():
 
 
 def test_the_example_in_the_docs_runs():
-    example = next(re.finditer(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL))[1]
+    example = pages.blocks(pages.read("docs/pruning.md"), "python")[0]
     assert len(example.strip().splitlines()) <= 10
     known = set(PRUNING_REGISTRY.keys())
     try:
-        exec(example, {})
+        pages.run(example)
         (name,) = set(PRUNING_REGISTRY.keys()) - known
         shares = prune(network(), name, 0.4)
         assert all(abs(share - 0.4) < 0.02 for share in shares.values())

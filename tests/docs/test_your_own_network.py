@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pages
 import pytest
 import torch
 import yaml
@@ -17,9 +18,8 @@ from compsrt_plugin.cli.main import main
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.quant import NetworkSpec, QuantLinear, convert, named_quantizers
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "your_own_network.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-YAML = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+PAGE = pages.read("docs/your_own_network.md")
+PYTHON, YAML = pages.blocks(PAGE, "python"), pages.blocks(PAGE, "yaml")
 COMMANDS = re.findall(r"^basicsr (.*)$|`basicsr (export [^`]*)`", PAGE, re.MULTILINE)
 
 

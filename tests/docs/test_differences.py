@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
+import pages
 import pytest
 import yaml
 from models import tiny_run
 
 from compsrt_plugin.cli.main import main
 
-PAGE = (Path(__file__).parents[1] / "docs" / "differences.md").read_text(encoding="utf-8")
-SECTIONS = dict(zip(re.findall(r"^## (.*)$", PAGE, re.MULTILINE), re.split(r"^## .*$", PAGE, flags=re.MULTILINE)[1:]))
-CODES, BETA, CHECKPOINTS, THRESHOLD = SECTIONS.values()
-
-
-def commands(section: str) -> list[list[str]]:
-    """Return the arguments of each `basicsr` command in a section."""
-    blocks = re.findall(r"^```\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
-    lines = "".join(blocks).replace("\\\n", "").splitlines()
-    return [shlex.split(line)[1:] for line in lines if line.startswith("basicsr ")]
-
-
-def examples(section: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+CODES, BETA, CHECKPOINTS, THRESHOLD = pages.sections(pages.read("docs/differences.md")).values()
 
 
 def printed(section: str) -> list[str]:
     """Return what the section says is printed."""
-    return re.findall(r"```text\n(.*?)```", section, re.DOTALL)
+    return pages.blocks(section, "text")
 
 
 def without_numbers(text: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "N", text)
-
-
-def run(example: str) -> None:
-    exec(compile(example, "differences.md", "exec"), {})
 
 
 def small(arguments: list[str], *entries: str) -> list[str]:
@@ -64,7 +47,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) 
 
 
 def test_the_published_mode_uses_more_codes_than_its_bits_hold(inputs: None, capsys: pytest.CaptureFixture[str]):
-    training, testing = commands(CODES)
+    training, testing = pages.commands(CODES)
     assert main(small(training, "train:optim_g:lr=3e-3")) == 0
     assert main(small(testing)) == 0
     told = capsys.readouterr().out
@@ -76,29 +59,29 @@ def test_the_published_mode_uses_more_codes_than_its_bits_hold(inputs: None, cap
 
 
 def test_beta_has_no_gradient_in_the_published_mode(capsys: pytest.CaptureFixture[str]):
-    (example,) = examples(BETA)
-    run(example)
+    (example,) = pages.blocks(BETA, "python")
+    pages.run(example)
     assert [capsys.readouterr().out] == printed(BETA)
 
 
 def test_a_choice_by_a_test_set_is_warned_of_and_the_file_says_what_chose_it(
     inputs: None, basicsr_log: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ):
-    (training,), (example,) = commands(CHECKPOINTS), examples(CHECKPOINTS)
+    (training,), (example,) = pages.commands(CHECKPOINTS), pages.blocks(CHECKPOINTS, "python")
     assert main(small(training)) == 0
     assert printed(CHECKPOINTS)[0].strip() in basicsr_log.text
     capsys.readouterr()
-    run(example)
+    pages.run(example)
     assert "'by': 'holdout PSNR'" in capsys.readouterr().out
 
 
 def test_the_published_threshold_changes_at_every_pass_and_ours_does_not(capsys: pytest.CaptureFixture[str]):
-    theirs, ours = examples(THRESHOLD)
-    run(theirs)
+    theirs, ours = pages.blocks(THRESHOLD, "python")
+    pages.run(theirs)
     told = capsys.readouterr().out
     assert without_numbers(told) == without_numbers(printed(THRESHOLD)[0])
     changed, kept = re.match(r"(\d+) weights.*\n([\d.]+)% of", told).groups()  # type: ignore[union-attr]
     assert int(changed) > 0
     assert float(kept) > 62
-    run(ours)
+    pages.run(ours)
     assert capsys.readouterr().out == printed(THRESHOLD)[1]

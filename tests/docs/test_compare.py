@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from pathlib import Path
+
+import pages
 
 from compsrt_plugin.cli import compare
 from compsrt_plugin.compare.visuals import BUDGET, CROP, QUALITIES, STEPS
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+GUIDE = pages.read("docs/compare.md")
 
 
 def test_every_command_is_accepted() -> None:
@@ -31,4 +31,4 @@ def test_numbers_are_those_of_the_code() -> None:
 
 def test_the_screenshot_is_small() -> None:
     (name,) = re.findall(r"!\[.*\]\((.*?)\)", GUIDE)
-    assert (ROOT / "docs" / name).stat().st_size <= 200_000
+    assert (pages.DOCS / name).stat().st_size <= 200_000
