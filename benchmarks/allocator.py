@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inside", choices=["kept", "returned"], help=argparse.SUPPRESS)
     parser.add_argument("--save", metavar="NETWORK", help="also keep the medians, under this name in words")
-    parser.add_argument("--table", action="store_true", help="write the table into docs/notes/speed.md, and measure nothing")
+    parser.add_argument("--table", action="store_true", help="write docs/notes/speed.md, and measure nothing")
     arguments = parser.parse_args()
     if arguments.table:
         write_whole(PAGE, page_with(PAGE.read_text(), table(read_results()), BEGIN).encode())

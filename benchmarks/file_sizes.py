@@ -47,7 +47,10 @@ def parts(bits: int) -> dict[str, int]:
     with contextlib.redirect_stdout(out):
         basicsr(["report", str(checkpoint_path(SCALE, bits)), "--json"])
     report: Mapping[str, Any] = json.loads(out.getvalue())
-    found = {"linear layers": report["kinds"]["linear"]["bytes"], "convolutions": report["kinds"]["convolution"]["bytes"]}
+    found = {
+        "linear layers": report["kinds"]["linear"]["bytes"],
+        "convolutions": report["kinds"]["convolution"]["bytes"],
+    }
     found |= report["others"]
     total = report["totals"]["bytes"]
     if abs(sum(found.values()) - total) > 1:

@@ -142,7 +142,8 @@ def significance_table(by_recipe: dict[int, dict[str, Results]]) -> Table:
     ]
     tests: dict[str, list[Paired]] = {
         metric: [
-            paired(image_differences(by_recipe[bits][better], by_recipe[bits][worse], metric)) for bits, better, worse in asked
+            paired(image_differences(by_recipe[bits][better], by_recipe[bits][worse], metric))
+            for bits, better, worse in asked
         ]
         for metric in ("psnr", "ssim")
     }

@@ -18,12 +18,13 @@ def read(name: str) -> str:
 
 def blocks(text: str, language: str) -> list[str]:
     """Return the contents of the code blocks of one language; `""` for blocks that name none."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [content for named, content in fenced if named == language]
 
 
 def commands(text: str, program: str = "basicsr") -> list[list[str]]:
     """Return the arguments of each command of a program in blocks that name no language, continued lines joined."""
-    lines = "".join(blocks(text, "")).replace("\\\n", "").splitlines()
+    lines = "".join(blocks(text, "")).replace("\\\n", "").replace("&&\n", "\n").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
     return [found[found.index(program) + 1 :] for found in words if program in found]
 

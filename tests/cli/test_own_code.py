@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 import torch
 from basicsr.utils.registry import (

@@ -18,7 +18,7 @@ ALL = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
 ALL += sorted(str(path.relative_to(pages.ROOT)) for path in pages.DOCS.rglob("*.md"))
 NOTES = [name for name in ALL if name.startswith("docs/notes/")]
 PHRASES = (  # what the pages said before and nobody else in this field says
-    *("picture", "whole number", "scales of tokens", "scale of tokens", "judged on", "laboratory", "told of it"),
+    *("picture", "whole number", "scales of tokens", "scale of tokens", "laboratory", "told of it"),
     *("what it is told", "is no code", "no network of", "puts? right", "make up for each other", "by hand it"),
 )
 
@@ -30,6 +30,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     for name in COMMANDS:
         found[name] = argparse.ArgumentParser(prog=f"basicsr {name}", exit_on_error=False)
         importlib.import_module(f"compsrt_plugin.cli.{name}").add_arguments(found[name])
+        found[name].add_argument("--code", "--arch", action="append")
     return found
 
 

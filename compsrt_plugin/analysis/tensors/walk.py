@@ -49,7 +49,7 @@ class Walk:
         picture: what went through, in words.
         network: which quantized network, in words.
         steps: the blocks in the order in which they run.
-        output: signal to noise of the enlarged picture, dB.
+        output: signal to noise of the enlarged image, dB.
     """
 
     picture: str
@@ -68,7 +68,7 @@ class Walk:
         return [
             f"{self.picture}; {self.network}.",
             f"The first block's output has {first.total:.1f} dB signal to noise, the last one's {last.total:.1f} dB, "
-            f"the enlarged picture {self.output:.1f} dB.",
+            f"the enlarged image {self.output:.1f} dB.",
             f"By itself, {worst.name} does most: {worst.own:.1f} dB with full-precision inputs. The last block by "
             f"itself has {last.own:.1f} dB; the other {max(0.0, last.own - last.total):.1f} dB were lost before it.",
         ]
