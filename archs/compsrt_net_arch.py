@@ -26,7 +26,7 @@ from compsrt_plugin.quant import (
     quantized_layers,
 )
 from compsrt_plugin.quant.surgery import refuse_converted, refuse_replicas
-from compsrt_plugin.quant.tracing.linears import show_weight
+from compsrt_plugin.quant.tracing.linears import bind_weight
 from compsrt_plugin.registries import register_once
 from compsrt_plugin.zoo import SizeRule, build_base, spandrel_files
 from compsrt_plugin.zoo.base import channels_of
@@ -120,7 +120,7 @@ class CompSRTNet(nn.Module):
         convert(self, spec, found, may_miss=recipes)
         for site in found.linears.values():
             if site.holder == "" and site.layer in self._modules:  # read by the wrapped network's own code
-                show_weight(self.base[0], site)
+                bind_weight(self.base[0], site)
         self.quant = spec
         layers = dict(quantized_layers(self))
         self.kept = {name: why for name, why in found.keep.items() if name not in layers}

@@ -20,7 +20,7 @@ from compsrt_plugin.quant import (
     register_adapter,
     weighted_sum,
 )
-from compsrt_plugin.quant.own_parameters import left_alone
+from compsrt_plugin.quant.computed_weights import has_computed_weight
 from compsrt_plugin.registries import register_once
 
 PARTS = ("q", "k", "v")
@@ -120,7 +120,7 @@ class QuantQKV(nn.Module):
         """q, k and v see the same input: its values are gathered once where their domains are the same."""
         layers = [layer for layer in (self.q, self.k, self.v) if isinstance(layer, QuantLinear)]
         for other in layers[1:]:
-            if other.input_quantizer.gathers_alike(layers[0].input_quantizer):
+            if other.input_quantizer.can_share_samples(layers[0].input_quantizer):
                 other.input_quantizer.twin = (layers[0].input_quantizer,)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,7 +156,7 @@ class QuantWindowAttention(nn.Module):
         for operand in OPERANDS:
             chosen = spec.resolve("activation", name, f"{name}.{operand}")
             if chosen is not None and operand == "v":
-                chosen = chosen.summed_over_tokens()
+                chosen = chosen.without_token_scale()
             quantizer = None if chosen is None else Quantizer(chosen, like=attention.qkv.weight)
             setattr(self, f"{operand}_quantizer", quantizer)
 
@@ -194,6 +194,6 @@ class QuantWindowAttention(nn.Module):
 def quantize_window_attention(module: nn.Module, name: str, spec: NetworkSpec) -> QuantWindowAttention | None:
     """Rule for BasicSR's window attention."""
     assert isinstance(module, WindowAttention)
-    if left_alone(module.qkv, f"{name}.qkv"):
+    if has_computed_weight(module.qkv, f"{name}.qkv"):
         return None
     return QuantWindowAttention(module, name, spec)

@@ -33,8 +33,8 @@ from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
 from compsrt_plugin.quant.quantizer import Quantizer
+from compsrt_plugin.quant.transforms import TRANSFORMS as REGISTRY
 from compsrt_plugin.quant.transforms.orders import construction
-from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE
 
 SCALE, BITS = 4, (2, 3, 4)
 TRANSFORMS = ("none", "hadamard", "hadamard_signed", "hadamard_exact", "hadamard_block")
@@ -118,7 +118,7 @@ def tensors(model: nn.Module, found: list[Tensor]) -> None:
 
 
 def _errors(x: Tensor, weight: Tensor, transform: str, bits: int) -> tuple[float, float, float]:
-    forward, inverse = FORWARD_AND_INVERSE[transform]
+    forward, inverse = REGISTRY[transform].forward, REGISTRY[transform].inverse
     width, exact = x.shape[1], x @ weight.T
     in_domain = [_quantized(forward(tensor), bits) for tensor in (x, weight)]
     back = [inverse(tensor, width) for tensor in in_domain]
@@ -166,7 +166,7 @@ def speed(rounds: int = 30) -> None:
         for _ in range(rounds):
             for transform in TRANSFORMS[1:]:
                 start = time.process_time()  # CPU seconds: other programs' do not count
-                FORWARD_AND_INVERSE[transform][0](x)
+                REGISTRY[transform].forward(x)
                 times[transform].append(time.process_time() - start)
         padded, *others = (statistics.median(times[transform]) for transform in TRANSFORMS[1:])
         print(f"{width:6d}{1e3 * padded:11.2f}" + "".join(f"{other / padded:9.2f}x" for other in others))

@@ -18,7 +18,7 @@ from compsrt_plugin.packed import write_packed
 from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.network import masks_of
 from compsrt_plugin.packed_network import PackedNetwork, find_packed, open_packed
-from compsrt_plugin.quant.own_parameters import fold_computed
+from compsrt_plugin.quant.computed_weights import fold_computed
 
 EXAMPLES = """\
 examples:

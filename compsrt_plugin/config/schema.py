@@ -12,7 +12,9 @@ from typing import Any, ClassVar, TypeVar
 
 from compsrt_plugin.config.checks import Check, choice, flag, mapping, number, optional, per_pattern, text, whole
 from compsrt_plugin.errors import CompSRTError, unknown_name
-from compsrt_plugin.quant.spec import CODES, GRANULARITIES, MAX_BITS, MIN_BITS, TRANSFORMS
+from compsrt_plugin.quant.fake import CODES
+from compsrt_plugin.quant.spec import GRANULARITIES, MAX_BITS, MIN_BITS
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 AS_RECIPE = "recipe"  # the value of `conv_bits`, `conditioning` and the like that leaves the choice to the recipe
 ROUNDINGS = ("nearest", "gptq")

@@ -25,9 +25,7 @@ from compsrt_plugin.engine.sums import in_fours, sparse_weight, weight_fits
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
 from compsrt_plugin.quant.quantizer import ZERO_POINT_STEPS
-from compsrt_plugin.quant.transforms.registry import rudin_shapiro
-
-TRANSFORMS = {"none": 0, "hadamard": 1, "hadamard_softmax": 2, "hadamard_signed": 1}
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 
 def floats(values: Tensor | np.ndarray) -> np.ndarray:
@@ -46,7 +44,7 @@ def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
     """Describe an activation quantizer of `rows` rows; None is one that does nothing."""
     if quantizer is None:
         return c.Quantizer(width=rows)
-    transform = TRANSFORMS[quantizer.spec.transform]
+    transform = quantizer.domain.engine or 0  # `check_quantizer` has refused other transforms
     width = padded_width(rows) if transform else rows
     norm = np.sqrt(width if transform and not quantizer.per_token else 1)
     found = Scale(quantizer)
@@ -69,16 +67,16 @@ def unit_norm(quantizer: Quantizer, rows: int) -> float:
 
     The engine takes the largest magnitude after butterflies without their 1 / √width; 1 where scales have no units.
     """
-    if not quantizer.per_token or not TRANSFORMS[quantizer.spec.transform]:
+    if not quantizer.per_token or not quantizer.domain.engine:
         return 1.0
     return 1 / float(np.sqrt(padded_width(rows)))
 
 
 def signs_of(quantizer: Quantizer | None, width: int) -> np.ndarray:
     """Return D of a quantizer of `width` values: float64 (width,), all 1 without signs."""
-    if quantizer is None or quantizer.spec.transform != "hadamard_signed":
+    if quantizer is None or quantizer.domain.signs is None:
         return np.ones(width)
-    return rudin_shapiro(width).double().numpy()
+    return quantizer.domain.signs(width).double().numpy()
 
 
 def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
@@ -211,7 +209,6 @@ def check_quantizer(name: str, quantizer: Quantizer) -> None:
     if spec.codes != "strict":
         found = f"{name} has codes: {spec.codes}, which are not limited to {spec.bits} bits"
         raise CompSRTError(found, allowed="codes: strict in the engine", hint=hint)
-    if spec.transform not in TRANSFORMS:
-        raise CompSRTError(
-            f"{name} has transform: {spec.transform}", allowed=f"{', '.join(TRANSFORMS)} in the engine", hint=hint
-        )
+    if quantizer.domain.engine is None:
+        known = ", ".join(name for name, transform in TRANSFORMS.items() if transform.engine is not None)
+        raise CompSRTError(f"{name} has transform: {spec.transform}", allowed=f"{known} in the engine", hint=hint)

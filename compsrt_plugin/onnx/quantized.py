@@ -21,7 +21,8 @@ from compsrt_plugin.quant import (
     QuantLinear,
 )
 from compsrt_plugin.quant.fake import MIN_SCALE
-from compsrt_plugin.quant.quantizer import FORWARD_AND_INVERSE, share_domain
+from compsrt_plugin.quant.matmul import share_domain
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 
 def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
@@ -41,27 +42,19 @@ def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
 
 def transform(graph: Graph, kind: str, x: str, width: int) -> str:
     """Take x (..., width) to the domain `kind`, a transform of `QuantSpec`."""
-    if kind == "none":
+    domain = TRANSFORMS[kind]
+    if domain.build is None:
         return x
-    forward, _ = FORWARD_AND_INVERSE[kind]
-    return graph.op("MatMul", x, graph.constant(forward(_unit(width)), kind))
+    return graph.op("MatMul", x, graph.constant(domain.matrix(width, torch.device("cpu"), torch.float64), kind))
 
 
 def inverse(graph: Graph, kind: str, x: str, width: int) -> str:
     """Take x back to its own domain, (..., width)."""
-    if kind == "none":
+    domain = TRANSFORMS[kind]
+    if domain.build is None:
         return x
-    forward, back = FORWARD_AND_INVERSE[kind]
-    order = forward(_unit(width)).shape[1]
-    nothing = torch.zeros(1, order, dtype=torch.float64, device="cpu")
-    known = back(nothing, width)  # what the inverse adds: a known coefficient
-    x = graph.op("MatMul", x, graph.constant(back(_unit(order), width) - known, kind))
-    return graph.op("Add", x, graph.constant(known, kind)) if known.any() else x
-
-
-def _unit(width: int) -> Tensor:
-    """Return the identity, of which a linear map makes its matrix; in 64 bits, so that it is rounded once."""
-    return torch.eye(width, dtype=torch.float64, device="cpu")
+    x = graph.op("MatMul", x, graph.constant(domain.matrix(width, torch.device("cpu"), torch.float64).T, kind))
+    return x if domain.offset is None else graph.op("Add", x, graph.constant(domain.offset(width), kind))
 
 
 def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:

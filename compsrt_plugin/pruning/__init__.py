@@ -7,6 +7,6 @@ from compsrt_plugin.pruning.apply import prune
 from compsrt_plugin.pruning.hooks import channel, magnitude, n_m, wanda
 from compsrt_plugin.pruning.registry import PRUNING_REGISTRY
 from compsrt_plugin.pruning.schedule import Schedule
-from compsrt_plugin.pruning.statistics import InputStatistics
+from compsrt_plugin.quant.passes.statistics import InputStatistics
 
 __all__ = ["PRUNING_REGISTRY", "InputStatistics", "Schedule", "channel", "magnitude", "n_m", "prune", "wanda"]

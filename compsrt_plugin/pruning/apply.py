@@ -13,8 +13,8 @@ from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.pruning.compensation import compensate as compensate_layer
 from compsrt_plugin.pruning.hooks import keep_largest
 from compsrt_plugin.pruning.registry import call_hook, check_options, find_hook, wants_statistics
-from compsrt_plugin.pruning.statistics import gather_statistics
 from compsrt_plugin.quant import QuantLinear, quantized_layers
+from compsrt_plugin.quant.passes.statistics import gather_statistics
 
 SCOPES = ("tensor", "global")
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from compsrt_plugin.pruning.statistics import InputStatistics
 from compsrt_plugin.quant import QuantLinear
+from compsrt_plugin.quant.passes.statistics import InputStatistics
 
 DAMPING = 0.01
 

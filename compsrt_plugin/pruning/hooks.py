@@ -7,7 +7,7 @@ from torch import Tensor
 
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.pruning.registry import PRUNING_REGISTRY
-from compsrt_plugin.pruning.statistics import InputStatistics
+from compsrt_plugin.quant.passes.statistics import InputStatistics
 from compsrt_plugin.registries import register_once
 
 AXES = {"rows": 0, "columns": 1}

@@ -19,7 +19,7 @@ from basicsr.utils.registry import Registry
 from torch import Tensor
 
 from compsrt_plugin.errors import CompSRTError, unknown_class, unknown_name
-from compsrt_plugin.pruning.statistics import InputStatistics
+from compsrt_plugin.quant.passes.statistics import InputStatistics
 
 Hook = Callable[..., Tensor]
 CONTRACT = ("name", "weight", "ratio")

@@ -12,8 +12,10 @@ from compsrt_plugin.quant.convert import (
     register_adapter,
     set_mode,
 )
-from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
-from compsrt_plugin.quant.quantizer import Mode, Quantizer, apply_quantizer, product, weighted_sum
+from compsrt_plugin.quant.layers import QuantConv2d, QuantLinear, QuantPointwise
+from compsrt_plugin.quant.matmul import apply_quantizer, product, weighted_sum
+from compsrt_plugin.quant.quantized_layer import QuantizedLayer
+from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 from compsrt_plugin.quant.tracing.discovery import Discovery, discover
 from compsrt_plugin.quant.tracing.linears import FunctionalLinear

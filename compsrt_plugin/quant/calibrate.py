@@ -15,9 +15,9 @@ from compsrt_plugin.quant.bounds.rows import search_rows
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
 from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
-from compsrt_plugin.quant.layers import QuantizedLayer
+from compsrt_plugin.quant.modes import evaluating
+from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
-from compsrt_plugin.quant.surgery import evaluating
 from compsrt_plugin.threads import executor
 
 Bound = float | Tensor

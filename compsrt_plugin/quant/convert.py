@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
-from compsrt_plugin.quant.layers import QuantConv2d, QuantizedLayer, QuantLinear, QuantPointwise
-from compsrt_plugin.quant.own_parameters import fold_computed, left_alone, plain_type
+from compsrt_plugin.quant.computed_weights import fold_computed, has_computed_weight, plain_type
+from compsrt_plugin.quant.layers import QuantConv2d, QuantLinear, QuantPointwise
+from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec
 from compsrt_plugin.quant.surgery import (
@@ -29,7 +30,7 @@ from compsrt_plugin.quant.surgery import (
 )
 from compsrt_plugin.quant.tracing.discovery import Discovery
 from compsrt_plugin.quant.tracing.interception import intercept
-from compsrt_plugin.quant.tracing.linears import FunctionalLinear, functional_linear, let_read, move_weight
+from compsrt_plugin.quant.tracing.linears import FunctionalLinear, bind_reader, functional_linear, move_weight
 
 Adapter = Callable[[nn.Module, str, NetworkSpec], "nn.Module | None"]
 ADAPTERS: dict[type[nn.Module], Adapter] = {}
@@ -58,7 +59,7 @@ def quantize_linear(module: nn.Module, name: str, spec: NetworkSpec) -> QuantLin
     assert isinstance(module, nn.Linear)
     weight = spec.resolve("weight", name, f"{name}.weight")
     activation = spec.resolve("activation", name, f"{name}.input")
-    if weight is None or activation is None or left_alone(module, name):
+    if weight is None or activation is None or has_computed_weight(module, name):
         return None
     return QuantLinear(module, weight, activation)
 
@@ -68,7 +69,7 @@ def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2
     """Rule for convolutions with zero padding, as in all SR networks here: weight, and input where the spec says so."""
     assert isinstance(module, nn.Conv2d)
     weight = spec.resolve("conv", name, f"{name}.weight")
-    if weight is None or module.padding_mode != "zeros" or left_alone(module, name):
+    if weight is None or module.padding_mode != "zeros" or has_computed_weight(module, name):
         return None
     return QuantConv2d(module, weight, spec.resolve("conv_input", name, f"{name}.input"))
 
@@ -77,7 +78,7 @@ def quantize_pointwise(module: nn.Conv2d, name: str, spec: NetworkSpec) -> Quant
     """Rule for 1x1 convolutions of foreign networks, which are linear layers: weight and input, or neither."""
     weight = spec.resolve("weight", name, f"{name}.weight")
     activation = spec.resolve("activation", name, f"{name}.input")
-    if weight is None or activation is None or left_alone(module, name):
+    if weight is None or activation is None or has_computed_weight(module, name):
         return None
     return QuantPointwise(module, weight, activation)
 
@@ -88,7 +89,7 @@ def convert(
     """Swap the layers of `network`, in place, for quantized ones; their quantizers are off.
 
     A module that stands at several places, or in a plain list, is swapped at all of them for one; it goes by the
-    name of the first. What a weight is computed from is folded into it, see `own_parameters`.
+    name of the first. What a weight is computed from is folded into it, see `computed_weights`.
 
     Args:
         network: any module; parameters are shared with the new layers, so values loaded before stay.
@@ -248,7 +249,7 @@ def _convert_weights(
                 read[reader].append(layer)
     for name, layers in read.items():
         if name in own_code:
-            let_read(own_code[name], layers)
+            bind_reader(own_code[name], layers)
 
 
 def _is_pointwise(conv: nn.Conv2d) -> bool:

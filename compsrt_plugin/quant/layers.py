@@ -1,200 +1,17 @@
-"""Quantized layers: a linear layer and a convolution that hold their quantizers, and can be frozen to codes."""
+"""Quantized layers: `QuantLinear`, `QuantPointwise` (a 1x1 convolution as a linear layer) and `QuantConv2d`."""
 
 from __future__ import annotations
-
-from collections.abc import Collection
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import fused
-from compsrt_plugin.quant.constants import ordinary
-from compsrt_plugin.quant.frozen_states import coded_as, refuse_other_codes
+from compsrt_plugin.quant.matmul import share_domain
 from compsrt_plugin.quant.precision import in_full_precision
-from compsrt_plugin.quant.quantizer import Mode, Quantizer, share_domain
+from compsrt_plugin.quant.quantized_layer import QuantizedLayer
+from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import QuantSpec
-
-
-class QuantizedLayer(nn.Module):
-    """A layer with a quantized weight: the trainable matrix at first, integer codes once frozen.
-
-    The weight is quantized as a matrix with one row per output feature, in the domain its quantizer names.
-
-    Attributes:
-        weight: full-precision weight; None once frozen.
-        weight_codes: uint8 (rows, columns in the domain) once frozen, else None.
-        weight_mask: boolean (rows, m), False where a weight is pruned and stays exactly 0; None without pruning.
-        weight_shift: (rows, m), added to the transformed weight before it is rounded, see `quant.rounding`; None
-            without, and once frozen.
-        weight_offset: what is added to codes before decoding; 0 for strict codes, whose range starts there.
-    """
-
-    weight: Tensor | None
-    bias: Tensor | None
-    weight_codes: Tensor | None
-    weight_mask: Tensor | None
-    weight_shift: Tensor | None
-    weight_offset: Tensor | None
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, weight_spec: QuantSpec) -> None:
-        super().__init__()
-        self.weight = weight
-        self.bias = bias
-        self.weight_shape = weight.shape
-        self.weight_quantizer = Quantizer(weight_spec, rows=weight.shape[0], like=weight)
-        self.register_buffer("weight_codes", None)
-        self.register_buffer("weight_mask", None)
-        self.register_buffer("weight_shift", None)
-        self.register_buffer("weight_offset", None)
-        self._decoded: tuple[list[_Identity], Tensor] | None = None  # what it was made from, and the weight
-        self._kept: tuple[Tensor, Tensor | None, Tensor | None] | None = None
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the weight is held as integer codes."""
-        return self.weight_codes is not None
-
-    def weight_matrix(self) -> Tensor:
-        """Return the full-precision weight as (rows, columns).
-
-        Raises:
-            RuntimeError: if the layer is frozen.
-        """
-        if self.weight is None or self.frozen:
-            raise RuntimeError("a frozen layer has no full-precision weight; its codes are in weight_codes")
-        return self.weight.flatten(1)
-
-    def transformed_matrix(self) -> Tensor:
-        """Return what is rounded: the full-precision weight in its quantizer's domain, shifted, (rows, m)."""
-        matrix = self.weight_quantizer.transform(self.weight_matrix())
-        return matrix if self.weight_shift is None else matrix + self.weight_shift
-
-    def quantized_matrix(self) -> Tensor:
-        """Return the quantized weight in the weight quantizer's domain, (rows, m), in float32 at least."""
-        if self.weight_codes is None:
-            matrix = self.weight_quantizer.quantize(self.transformed_matrix())
-            return matrix if self.weight_mask is None else matrix * self.weight_mask
-        if not ordinary():
-            return self._decode(self.weight_codes)
-        parts = (self.weight_codes, self.weight_offset, self.weight_mask, *self.weight_quantizer.parameters())
-        made_from = [_identity(part) for part in parts if part is not None]
-        if self._decoded is None or not _same(self._decoded[0], made_from):
-            with torch.inference_mode(False):
-                self._decoded = made_from, self._decode(self.weight_codes)
-        return self._decoded[1]
-
-    def _decode(self, codes: Tensor) -> Tensor:
-        with torch.no_grad():
-            values = codes if self.weight_offset is None else codes + self.weight_offset
-            decoded = self.weight_quantizer.decode(values)
-            return decoded if self.weight_mask is None else decoded * self.weight_mask
-
-    def freeze(self) -> None:
-        """Replace the weight by its integer codes; what the layer computes stays the same to the bit.
-
-        Raises:
-            CompSRTError: if paper codes spread over more than 256 values, more than a byte holds.
-        """
-        if self.frozen:
-            return
-        with torch.no_grad():
-            codes = self.weight_quantizer.codes(self.transformed_matrix())
-            offset = codes.min()
-            if self.weight_quantizer.spec.codes == "paper" and offset != 0:
-                self.weight_offset = offset
-                codes = codes - offset
-            if codes.max() > 255:
-                # Seen with the published learning rate: alpha takes the scale down to nothing, and nothing is left
-                # of the bits.
-                raise CompSRTError(
-                    f"{self.weight_quantizer.name}: its published codes spread over {int(codes.max()) + 1:,d} values, "
-                    f"at nominal {self.weight_quantizer.spec.bits} bits",
-                    allowed="256, what a byte holds",
-                    hint="a lower train.optim_g.lr keeps the scale, codes: strict keeps the bits",
-                )
-            self.weight_codes = codes.to(torch.uint8)
-            if self.weight_mask is not None:
-                self.weight_codes *= self.weight_mask  # one code where nothing is read: packs and compresses best
-        self.weight = self.weight_shift = None
-
-    def stored_bits(self) -> int:
-        """Return how many bits each stored code needs: the spec's, or more where paper codes overflow."""
-        if self.weight_codes is None:
-            return self.weight_quantizer.spec.bits
-        return max(self.weight_quantizer.spec.bits, int(self.weight_codes.max()).bit_length())
-
-    def prepare_frozen(self, has_offset: bool, has_mask: bool) -> None:
-        """Make room for what a file holds: the layout of a frozen layer, without its values."""
-        with torch.no_grad():
-            domain = self.weight_quantizer.transform(self.weight_matrix())
-        self.weight_codes = torch.zeros_like(domain, dtype=torch.uint8)
-        self.weight_offset = domain.new_zeros(()) if has_offset else None
-        self.weight_mask = torch.ones_like(domain, dtype=torch.bool) if has_mask else None
-        self.weight = None
-
-    def kept(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return which rows and which columns are not pruned as a whole, as indices; None where all stay."""
-        if self.weight_mask is None:
-            return None, None
-        if not ordinary():
-            return None, None  # how many stay cannot be known from a tensor without values
-        if self._kept is None or self._kept[0] is not self.weight_mask:
-            found = []
-            for dim in (1, 0):
-                stays = self.weight_mask.any(dim)
-                found.append(None if stays.all() else stays.nonzero().flatten())
-            self._kept = (self.weight_mask, found[0], found[1])
-        return self._kept[1:]
-
-    def _take_layout(self, names: Collection[str], prefix: str) -> None:
-        """Become frozen where a state holds codes, and trainable again where it holds a weight."""
-        if f"{prefix}weight_codes" in names and not self.frozen:
-            self.prepare_frozen(f"{prefix}weight_offset" in names, f"{prefix}weight_mask" in names)
-        elif f"{prefix}weight" in names and self.frozen:
-            vars(self).pop("weight", None)  # a stand-in
-            like = self.weight_quantizer.lower
-            self.weight = nn.Parameter(like.new_empty(self.weight_shape))
-            self.weight_codes = self.weight_mask = self.weight_offset = None
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        about = getattr(destination, "_metadata", {}).get(prefix[:-1])  # torch's place for what is no tensor
-        if self.frozen and about is not None:
-            about["weight"] = coded_as(self.weight_quantizer.spec)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> None:
-        codes = state_dict.get(f"{prefix}weight_codes")
-        if codes is not None:
-            refuse_other_codes(f"{prefix}weight", codes, self.weight_quantizer.spec, local_metadata.get("weight"))
-        self._decoded = self._kept = None
-        self._take_layout(state_dict.keys(), prefix)
-        if self.weight is not None and not self.frozen:
-            # A training state brings its mask and its shift with it.
-            for name in ("weight_mask", "weight_shift"):
-                given = state_dict.get(f"{prefix}{name}")
-                if getattr(self, name) is None and given is not None:
-                    setattr(self, name, torch.ones_like(given, device=self.weight.device))
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args, **kwargs)
-
-
-_Identity = tuple[Tensor, torch.dtype, torch.device, int]
-
-
-def _identity(tensor: Tensor) -> _Identity:
-    """Return what changes when other values are put into a tensor, or it is moved or cast in place."""
-    version = 0 if tensor.is_inference() else tensor._version  # torch counts no versions of inference tensors
-    return tensor, tensor.dtype, tensor.device, version
-
-
-def _same(before: list[_Identity], now: list[_Identity]) -> bool:
-    if len(before) != len(now):
-        return False
-    return all(a[0] is b[0] and a[1:] == b[1:] for a, b in zip(before, now))
 
 
 class QuantLinear(QuantizedLayer):
@@ -237,7 +54,7 @@ class QuantLinear(QuantizedLayer):
         input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
-            if self.kept() == (None, None) and input_quantizer.fuses(x, invert=False):
+            if self.kept() == (None, None) and input_quantizer.can_fuse(x, invert=False):
                 rows = x.reshape(-1, self.in_features)
                 operand = input_quantizer.operand(rows, invert=False)
                 output = fused.product(operand, fused.Operand(weight), True, bias)

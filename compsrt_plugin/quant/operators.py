@@ -17,7 +17,7 @@ from torch import Tensor
 from compsrt_plugin import native
 from compsrt_plugin.ops.registering import register_once
 from compsrt_plugin.quant.fake import magnitude, strict_fake_quantize, strict_gradients
-from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE, domain_width
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
 _TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -36,13 +36,13 @@ def in_torch(
     x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
 ) -> Tensor:
     """Return what `fake_quantize` returns, in torch's own operations; arguments as of `native.fake_quantize`."""
-    forward, inverse = FORWARD_AND_INVERSE[transform]
-    values = forward(x)
+    domain = TRANSFORMS[transform]
+    values = domain.forward(x)
     if per_token:
         unit = magnitude(values)
         scale, zero_point = scale * unit, zero_point * unit
     quantized = strict_fake_quantize(values, scale, zero_point, top)
-    return inverse(quantized, x.shape[-1]) if invert else quantized
+    return domain.inverse(quantized, x.shape[-1]) if invert else quantized
 
 
 def _forward(
@@ -56,7 +56,7 @@ def _shape(
     x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
 ) -> Tensor:
     width = x.shape[-1]
-    return x.new_empty(*x.shape[:-1], width if invert else domain_width(transform, int(width)))
+    return x.new_empty(*x.shape[:-1], width if invert else TRANSFORMS[transform].width(int(width)))
 
 
 def _backward(
@@ -110,7 +110,7 @@ def gradients(
 def _gradients_in_torch(
     grad: Tensor, x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    forward, inverse = FORWARD_AND_INVERSE[transform]
+    forward, inverse = TRANSFORMS[transform].forward, TRANSFORMS[transform].inverse
     values = forward(x)
     unit = magnitude(values) if per_token else 1.0
     grad = forward(grad) if invert else grad  # each of the two matrices is the other's transpose

@@ -1,8 +1,8 @@
-"""In which dtype quantizers compute: float32 at least, whatever dtype a tensor has and whether autocast is on.
+"""The dtype in which quantizers compute: at least float32, whatever the dtype of a tensor and with autocast on or off.
 
-In half precision 8 bits of code leave 3 bits of mantissa to tell neighbours apart, and the smallest scale is 0. Under
-autocast a product of two float32 tensors would round what has just been quantized. So operands are widened, autocast is
-off while a quantized product is computed, and the result has the operands' dtype again.
+Half precision has 11 bits of mantissa: with 8-bit codes, 3 bits are left to distinguish neighboring values, and the
+smallest scale becomes 0. Autocast would round tensors that have just been quantized. Operands are therefore widened,
+autocast is off while a quantized product is computed, and the result is cast back to the dtype of the operands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def widened(x: Tensor) -> Tensor:
-    """Return x in float32 if its dtype is a narrower one, else x itself."""
+    """Return x in float32 if its dtype is narrower, else x itself."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -28,7 +28,7 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 
 
 def in_full_precision(compute: Callable[..., Tensor], *operands: Tensor) -> Tensor:
-    """Return `compute` of the widened operands, autocast off, in the dtype that torch promotes the operands to."""
+    """Return `compute` of the widened operands without autocast, in the dtype that torch promotes the operands to."""
     dtype = operands[0].dtype
     for other in operands[1:]:
         dtype = torch.promote_types(dtype, other.dtype)

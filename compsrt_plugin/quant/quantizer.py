@@ -1,4 +1,4 @@
-"""`Quantizer`: one tensor's bounds l, u and scalar decomposition alpha, beta, and what it does to a tensor."""
+"""`Quantizer`: bounds l, u and scalar decomposition alpha, beta of one tensor, and its fake quantization."""
 
 from __future__ import annotations
 
@@ -12,48 +12,40 @@ from torch._subclasses import FakeTensor
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import fused, operators
 from compsrt_plugin.quant.bounds.samples import Samples
-from compsrt_plugin.quant.fake import (
-    MIN_SCALE,
-    dequantize,
-    integer_codes,
-    magnitude,
-    paper_codes,
-    paper_fake_quantize,
-    strict_fake_quantize,
-)
-from compsrt_plugin.quant.precision import in_full_precision, widened
+from compsrt_plugin.quant.fake import CODES, MIN_SCALE, CodeMode, Grid, dequantize, magnitude, scale_of_bounds
+from compsrt_plugin.quant.precision import widened
 from compsrt_plugin.quant.spec import QuantSpec
-from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE
+from compsrt_plugin.quant.transforms import TRANSFORMS, Transform
 
-ZERO_POINT_STEPS = 4  # of an aligned zero point in one scale
-MOST_COUNTED = 1 << 16  # width of the range of codes that are counted one by one: 512 KiB
+ZERO_POINT_STEPS = 4  # steps of an aligned zero point within one scale
+MOST_COUNTED = 1 << 16  # widest range of codes that is counted with one counter per code: 512 KiB
 
 
 class Mode(Enum):
     """What a quantizer does with the tensors that pass through it."""
 
     OFF = "off"  # nothing: the full-precision network, bit for bit
-    OBSERVE = "observe"  # full precision, values gathered for the bound search
+    OBSERVE = "observe"  # full precision; values are gathered for the bound search
     ON = "on"  # quantize
 
 
 class Quantizer(nn.Module):
-    """Fake quantizer of one tensor in the domain its spec names.
+    """Fake quantizer of one tensor in the domain of its spec.
 
     Args:
         spec: bits, transform, granularity, code mode.
         rows: number of rows of a per-channel weight; 1 for one scale per tensor.
-        like: the tensor whose device and dtype the bounds have; None: float32 on torch's default device.
+        like: tensor whose device and dtype the bounds get; None: float32 on torch's default device.
 
     Attributes:
-        lower, upper: bounds l, u in the transformed domain, shape () or (rows, 1).
-        alpha, beta: scalar decomposition, same shape, 0 at the start; None without it.
+        lower, upper: bounds l, u in the domain, shape () or (rows, 1).
+        alpha, beta: scalar decomposition, same shape, initially 0; None without it.
         name: its place in the network, as in overrides; set by `convert`.
         mode: see `Mode`; a new quantizer is off.
         samples: the gathered values while observing, else None.
-        twin: (quantizer,) that sees the same tensor in the same domain, whose samples are used; a tuple, since
-            torch would take a bare module for a child.
-        codes_seen: the distinct codes met so far while somebody counts them, else None.
+        twin: (quantizer,) that sees the same tensor in the same domain and whose samples are used instead; a tuple,
+            because torch would register a bare module as a child.
+        codes_seen: the distinct codes so far while they are counted, else None.
     """
 
     alpha: nn.Parameter | None
@@ -80,9 +72,24 @@ class Quantizer(nn.Module):
         self.codes_seen: set[int] | None = None
 
     def extra_repr(self) -> str:
-        """One line for BasicSR's network print-out."""
+        """Return one line for BasicSR's network print-out."""
         spec = self.spec
         return f"{spec.bits} bits, {spec.transform}, {spec.granularity}, {spec.codes}"
+
+    @property
+    def domain(self) -> Transform:
+        """The transform between the tensor and the domain in which it is quantized."""
+        return TRANSFORMS[self.spec.transform]
+
+    @property
+    def code_mode(self) -> CodeMode:
+        """The way from values to codes."""
+        return CODES[self.spec.codes]
+
+    @property
+    def per_token(self) -> bool:
+        """Whether bounds, scale and zero point are in units of the `magnitude` of each vector."""
+        return self.spec.granularity == "per_token"
 
     def set_bounds(self, lower: float | Tensor, upper: float | Tensor) -> None:
         """Set l and u, and alpha = beta = 0; scalars, or (rows, 1) per channel."""
@@ -94,12 +101,12 @@ class Quantizer(nn.Module):
                 self.beta.zero_()
 
     def scale_and_zero_point(self) -> tuple[Tensor, Tensor]:
-        """Return s = (u - l) / (2^bits - 1) + alpha, kept above 1e-8, and Z = l + beta, aligned if the spec says so.
+        """Return s = (u - l) / (2^bits - 1) + alpha, at least 1e-8, and Z = l + beta, aligned if the spec says so.
 
-        They have float32 at least: 1e-8 is 0 in half precision.
+        Both are in float32 at least, since 1e-8 is 0 in half precision.
         """
         zero_point = widened(self.lower)
-        scale = (widened(self.upper) - zero_point) / (self.spec.levels - 1)
+        scale = scale_of_bounds(zero_point, widened(self.upper), self.spec.bits)
         if self.alpha is not None and self.beta is not None:
             scale, zero_point = scale + self.alpha, zero_point + self.beta
         scale = scale.clamp_min(MIN_SCALE)
@@ -109,66 +116,57 @@ class Quantizer(nn.Module):
             zero_point = aligned + (zero_point - zero_point.detach())  # straight through
         return scale, zero_point
 
+    def grid(self, x: Tensor) -> Grid:
+        """Return the grid of codes for x, in the domain; with per-token scales, one scale for each vector of x."""
+        scale, zero_point = self.scale_and_zero_point()
+        if self.per_token:
+            unit = magnitude(x)
+            scale, zero_point = scale * unit, zero_point * unit
+        return Grid(scale, zero_point, widened(self.lower), widened(self.upper), self.spec.levels - 1)
+
     def transform(self, x: Tensor) -> Tensor:
-        """Take x (..., d) to the quantizer's domain: (..., m), m = d without a transform; in float32 at least."""
-        return FORWARD_AND_INVERSE[self.spec.transform][0](widened(x))
+        """Take x (..., d) to the domain: (..., m), m = d without a transform; in float32 at least."""
+        return self.domain.forward(widened(x))
 
     def inverse(self, x: Tensor, width: int) -> Tensor:
         """Take (..., m) back to (..., width)."""
-        return FORWARD_AND_INVERSE[self.spec.transform][1](x, width)
+        return self.domain.inverse(x, width)
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Fake-quantize x, already in the quantizer's domain; same shape, in float32 at least."""
+        """Fake-quantize x, already in the domain; same shape, in float32 at least."""
         x = widened(x)
         if self.codes_seen is not None:
             self.codes_seen |= distinct_values(self.codes(x.detach()))
-        scale, zero_point = self.scale_and_zero_point()
-        if self.spec.codes == "paper":
-            return paper_fake_quantize(x, widened(self.lower), widened(self.upper), scale, zero_point)
-        if operators.fit(x, "none"):
+        if self.code_mode.compiled and operators.fit(x, "none"):
+            scale, zero_point = self.scale_and_zero_point()
             operand = fused.Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token)
             return fused.fake_quantize(operand)
-        return strict_fake_quantize(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
+        return self.code_mode.fake_quantize(x, self.grid(x))
 
     def codes(self, x: Tensor) -> Tensor:
-        """Return the integers r of x (in the quantizer's domain) as a floating tensor of the same shape."""
+        """Return the integers r of x (in the domain) as a floating tensor of the same shape."""
         x = widened(x)
-        scale, zero_point = self.scale_and_zero_point()
-        if self.spec.codes == "paper":
-            return paper_codes(x, widened(self.lower), widened(self.upper), scale, zero_point)
-        return integer_codes(x, *self._for_tokens(x, scale, zero_point), self.spec.levels - 1)
-
-    @property
-    def per_token(self) -> bool:
-        """Whether bounds, scale and zero point are in units of each vector's `magnitude`."""
-        return self.spec.granularity == "per_token"
-
-    def _for_tokens(self, x: Tensor, scale: Tensor, zero_point: Tensor) -> tuple[Tensor, Tensor]:
-        """Return s and Z of each vector of x, in the quantizer's domain; as they are unless `per_token`."""
-        if not self.per_token:
-            return scale, zero_point
-        unit = magnitude(x)
-        return scale * unit, zero_point * unit
+        return self.code_mode.codes(x, self.grid(x))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the values s r + Z of integer codes, in the quantizer's domain."""
+        """Return the values s r + Z of integer codes, in the domain."""
         scale, zero_point = self.scale_and_zero_point()
         return dequantize(codes.to(scale.dtype), scale, zero_point)
 
-    def gathers_alike(self, other: Quantizer) -> bool:
-        """Whether both gather the same values for their bound searches where both see the same tensor."""
+    def can_share_samples(self, other: Quantizer) -> bool:
+        """Return whether both gather the same values for their bound searches if both see the same tensor."""
         return self.spec.transform == other.spec.transform and self.per_token == other.per_token
 
     @property
     def sampler(self) -> Quantizer:
-        """The quantizer that gathers this one's samples: itself or its twin."""
+        """The quantizer that gathers the samples of this one: itself or its twin."""
         return self.twin[0] if self.twin else self
 
     def observe(self, x: Tensor) -> None:
-        """Gather x (..., d) for the bound search, if asked to.
+        """Gather x (..., d) for the bound search; do nothing without `samples`.
 
         Raises:
-            CompSRTError: if x holds NaN or infinity; names the quantizer.
+            CompSRTError: x holds NaN or infinity; the message names the quantizer.
         """
         if self.samples is None:
             return
@@ -179,7 +177,7 @@ class Quantizer(nn.Module):
             raise CompSRTError(f"calibration, {self.name}: {error}") from error
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Load the bounds; where they have been searched (they are not all 0) the quantizer is on, else off."""
+        """Load the bounds, and switch on if they have been searched (not all are 0), else off."""
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         bounds = [state_dict.get(f"{prefix}{name}") for name in ("lower", "upper")]
         known = [bound for bound in bounds if bound is not None and holds_values(bound)]
@@ -187,30 +185,30 @@ class Quantizer(nn.Module):
             self.mode = Mode.ON if any(bool(bound.any()) for bound in known) else Mode.OFF
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take x (..., d) to the domain, fake-quantize it and come back: (..., d); x itself unless on."""
+        """Take x (..., d) to the domain, fake-quantize it and take it back: (..., d); x itself unless on."""
         if self.mode is Mode.OBSERVE:
             self.observe(x)
         if self.mode is not Mode.ON:
             return x
         wide = widened(x)
-        if self.fuses(wide, invert=True):
+        if self.can_fuse(wide, invert=True):
             return fused.fake_quantize(self.operand(wide, invert=True)).to(x.dtype)
         return self.inverse(self.quantize(self.transform(wide)), x.shape[-1]).to(x.dtype)
 
-    def fuses(self, x: Tensor, invert: bool) -> bool:
-        """Tell whether `operand(x, invert)` can be had in one pass; not while codes are counted."""
-        complete = invert or self.spec.transform != "hadamard_softmax"
-        countless = self.spec.codes == "strict" and self.codes_seen is None
-        return complete and countless and operators.fit(x, self.spec.transform)
+    def can_fuse(self, x: Tensor, invert: bool) -> bool:
+        """Return whether one operator can compute `operand(x, invert)`; False while codes are counted."""
+        # for unit rows the kernels only compute the whole way, to the domain and back
+        compiled = self.code_mode.compiled and (invert or not self.domain.unit_rows)
+        return compiled and self.codes_seen is None and operators.fit(x, self.spec.transform)
 
     def operand(self, x: Tensor, invert: bool) -> fused.Operand:
-        """Return x (..., d) as an operand of `fused`, in this quantizer's domain or, if `invert`, taken back."""
+        """Return x (..., d) as an operand for `fused`, in the domain or, with `invert`, taken back from it."""
         grid = (*self.scale_and_zero_point(), self.spec.levels - 1)
         return fused.Operand(x, *grid, self.spec.transform, invert, self.per_token)
 
 
 def holds_values(x: Tensor) -> bool:
-    """Tell whether a tensor has values, other than on the meta device or in a trace."""
+    """Return whether a tensor has values; on the meta device and in a trace it has none."""
     return not x.is_meta and not isinstance(x, FakeTensor)
 
 
@@ -220,85 +218,7 @@ def distinct_values(codes: Tensor) -> set[int]:
         return set()
     codes = codes.to(torch.int64).flatten()
     lowest, highest = (int(bound) for bound in torch.aminmax(codes))
-    if highest - lowest > MOST_COUNTED:  # a collapsed alpha of `paper` codes spreads them over 10^8
+    if highest - lowest > MOST_COUNTED:  # a collapsed alpha spreads `paper` codes over 10^8
         return set(codes.unique().tolist())
-    return set((torch.bincount(codes - lowest).nonzero().flatten() + lowest).tolist())  # beats the sort of `unique`
-
-
-def apply_quantizer(quantizer: Quantizer | None, x: Tensor) -> Tensor:
-    """Return `quantizer(x)`, or x where the operand is kept in full precision (None)."""
-    return x if quantizer is None else quantizer(x)
-
-
-def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
-    """Whether a product of two quantized operands can be taken in the domain in which they are quantized.
-
-    It can with one orthonormal transform on both and strict codes: Q(x H) Q(w H)^T needs no inverse and no
-    crop, and is the true product of integers that a low-bit engine computes. Published code transforms back.
-    """
-    return (
-        a is not None
-        and b is not None
-        and a.mode is b.mode is Mode.ON
-        and a.spec.transform == b.spec.transform
-        and a.spec.codes == b.spec.codes == "strict"
-    )
-
-
-def product(left: Tensor, right: Tensor, left_quantizer: Quantizer | None, right_quantizer: Quantizer | None) -> Tensor:
-    """Return left @ right^T of two quantized operands, contracted over the last axis of both.
-
-    Args:
-        left: (..., n, k).
-        right: (..., m, k).
-        left_quantizer, right_quantizer: None keeps that operand in full precision.
-
-    Returns:
-        (..., n, m).
-    """
-    if not any_on(left_quantizer, right_quantizer):
-        return apply_quantizer(left_quantizer, left) @ apply_quantizer(right_quantizer, right).transpose(-2, -1)
-
-    def compute(left: Tensor, right: Tensor) -> Tensor:
-        if share_domain(left_quantizer, right_quantizer):
-            assert left_quantizer is not None and right_quantizer is not None
-            if left_quantizer.fuses(left, False) and right_quantizer.fuses(right, False):
-                return fused.product(left_quantizer.operand(left, False), right_quantizer.operand(right, False), True)
-            left = left_quantizer.quantize(left_quantizer.transform(left))
-            right = right_quantizer.quantize(right_quantizer.transform(right))
-            return left @ right.transpose(-2, -1)
-        return apply_quantizer(left_quantizer, left) @ apply_quantizer(right_quantizer, right).transpose(-2, -1)
-
-    return in_full_precision(compute, left, right)
-
-
-def weighted_sum(
-    weights: Tensor, values: Tensor, weight_quantizer: Quantizer | None, value_quantizer: Quantizer | None
-) -> Tensor:
-    """Return weights @ values of two quantized operands, each taken back from its own domain first.
-
-    Args:
-        weights: (..., n, m), such as a softmax map.
-        values: (..., m, d).
-        weight_quantizer, value_quantizer: None keeps that operand in full precision.
-
-    Returns:
-        (..., n, d).
-    """
-    if not any_on(weight_quantizer, value_quantizer):
-        return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)
-
-    def compute(weights: Tensor, values: Tensor) -> Tensor:
-        if weight_quantizer is not None and value_quantizer is not None:
-            on = weight_quantizer.mode is value_quantizer.mode is Mode.ON
-            if on and weight_quantizer.fuses(weights, True) and value_quantizer.fuses(values, True):
-                operands = weight_quantizer.operand(weights, True), value_quantizer.operand(values, True)
-                return fused.product(*operands, False)
-        return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)
-
-    return in_full_precision(compute, weights, values)
-
-
-def any_on(*quantizers: Quantizer | None) -> bool:
-    """Whether one of them quantizes; if not, a product is the full-precision network's, autocast and all."""
-    return any(quantizer is not None and quantizer.mode is Mode.ON for quantizer in quantizers)
+    counts = torch.bincount(codes - lowest)  # faster than the sort of `unique`
+    return set((counts.nonzero().flatten() + lowest).tolist())

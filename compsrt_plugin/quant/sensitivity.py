@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from compsrt_plugin.errors import unknown_name
 from compsrt_plugin.quant.calibrate import activation_quantizers
 from compsrt_plugin.quant.convert import named_quantizers
+from compsrt_plugin.quant.modes import evaluating, watched
 from compsrt_plugin.quant.quantizer import Quantizer
-from compsrt_plugin.quant.surgery import evaluating
-from compsrt_plugin.quant.watching import watched
 
 PROJECTIONS = 8
 GROUPS = (16, 64, 256, 1024)  # vectors of a group; 64 are the tokens of a window of 8 x 8

@@ -1,12 +1,10 @@
-"""What a quantizer is told to be: one frozen spec per tensor, one per network.
+"""Quantization specs: one frozen dataclass per tensor (`QuantSpec`), one per network (`NetworkSpec`).
 
     s = (u - l) / (2^bits - 1) + alpha        scale; alpha = 0 without scalar decomposition
     Z = l + beta                              zero point; beta = 0 without scalar decomposition
-    r = clamp(round((x - Z) / s), 0, 2^bits - 1)    codes: strict
-    r = round((clip(x, l, u) - Z) / s)              codes: paper (not limited to 2^bits values)
-    xhat = s * r + Z
 
-(CompSRT, arXiv 2601.21069; with alpha = beta = 0 the quantizer of 2DQuant, arXiv 2406.06649.)
+(CompSRT, arXiv 2601.21069; with alpha = beta = 0 the quantizer of 2DQuant, arXiv 2406.06649.) `quant.fake` has the
+formulas of codes and values.
 """
 
 from __future__ import annotations
@@ -18,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.quant.fake import CODES
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
-TRANSFORMS = ("none", "hadamard", "hadamard_softmax", "hadamard_signed", "hadamard_exact", "hadamard_block")
 GRANULARITIES = ("per_tensor", "per_channel", "per_token")
 OF_WEIGHTS, OF_ACTIVATIONS = ("per_tensor", "per_channel"), ("per_tensor", "per_token")
-CODES = ("strict", "paper")
 TRUNK_POINTWISE = ("conv", "linear")
 MIN_BITS, MAX_BITS = 2, 8
 
@@ -32,22 +30,21 @@ class QuantSpec:
     """How one tensor is quantized.
 
     Attributes:
-        bits: code width, 2 to 8; a strict tensor has at most `2**bits` distinct codes.
-        transform: `none` quantizes x itself, `hadamard` x H_m / sqrt(m) along the last axis,
-            `hadamard_softmax` the same without the first coefficient, which is known where rows sum to 1;
-            `hadamard_signed`, `hadamard_exact` and `hadamard_block` see `quant.hadamard_transforms`.
-        granularity: `per_tensor` has one (l, u); `per_channel` one per row of a weight matrix; `per_token` one, in
-            units of the largest magnitude of each vector (token) of an activation, in the domain it is quantized in.
-            Scales of tokens are made from the token when it is quantized, and stored nowhere. (ZeroQuant, arXiv
-            2206.01861, has them with minimum and maximum; here the share of that range is searched and trained.)
-        search: name of the bound search, see `quant.bounds.BOUND_SEARCHES`.
-        scalar_decomposition: whether alpha and beta exist beside l and u.
-        codes: `strict` keeps r in [0, 2^bits - 1]; `paper` does not, as published.
-        aligned_zero_point: whether Z is a whole number of quarter scales. A pruned weight, which is 0, then lies on
-            the same fine grid as the others, and a product of integers needs no second sum for its mask.
+        bits: code width, 2 to 8.
+        transform: name of the domain in which the tensor is quantized, a key of `quant.transforms.TRANSFORMS`; the
+            transform runs along the last axis.
+        granularity: `per_tensor` has one (l, u). `per_channel` has one for each row of a weight matrix. `per_token`
+            has one, as a fraction of the largest magnitude of each vector (token) of an activation in its domain;
+            per-token scales are computed when the token is quantized and are not stored. (ZeroQuant, arXiv
+            2206.01861, uses the minimum and maximum of the token; here the fraction is searched and trained.)
+        search: name of the bound search, a key of `quant.bounds.search.BOUND_SEARCHES`.
+        scalar_decomposition: whether alpha and beta are trained in addition to l and u.
+        codes: name of the code mode, a key of `quant.fake.CODES`.
+        aligned_zero_point: whether Z is a multiple of a quarter of the scale. A pruned weight, 0, then lies on the
+            same fine grid as the others, and an integer product needs no second sum for the mask.
 
     Raises:
-        CompSRTError: for a value that is not allowed; the message names the field.
+        CompSRTError: a value is not allowed; the message names the field.
     """
 
     bits: int = 4
@@ -66,26 +63,26 @@ class QuantSpec:
         for name in ("scalar_decomposition", "aligned_zero_point"):
             if not isinstance(getattr(self, name), bool):
                 raise CompSRTError(f"{name} is {getattr(self, name)!r}", allowed="true or false")
-        if self.granularity == "per_token" and self.codes == "paper":
-            found = "granularity is 'per_token' and codes is 'paper'"
+        if self.granularity == "per_token" and not CODES[self.codes].bounded:
+            found = f"granularity is 'per_token' and codes is {self.codes!r}"
             raise CompSRTError(found, hint="take granularity: per_tensor, or codes: strict")
         if not isinstance(self.search, str):
             raise CompSRTError(f"search is {self.search!r}", allowed="the name of a bound search")
 
     @property
     def levels(self) -> int:
-        """Number of codes that `bits` can hold."""
+        """Number of codes that `bits` bits can represent."""
         return 2**self.bits
 
-    def summed_over_tokens(self) -> QuantSpec:
-        """Return the spec of an operand whose tokens a product sums over, as v's are: with no scale for each of them.
+    def without_token_scale(self) -> QuantSpec:
+        """Return the spec with `per_tensor` instead of `per_token`, for an operand whose product sums over tokens.
 
-        Such scales would stand within the sum, which then is no product of integers any more.
+        Scales inside that sum would prevent an integer product. The operand v of attention is one.
         """
         return dataclasses.replace(self, granularity="per_tensor") if self.granularity == "per_token" else self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, fit for YAML and JSON."""
+        """Return the fields as plain values, for YAML and JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -93,7 +90,7 @@ class QuantSpec:
         """Build a spec from plain values.
 
         Raises:
-            CompSRTError: for an unknown field (nearest offered) or a value that is not allowed.
+            CompSRTError: a field is unknown (the message suggests the nearest) or a value is not allowed.
         """
         _refuse_unknown("quantizer field", values, {f.name for f in dataclasses.fields(cls)})
         return cls(**values)
@@ -104,19 +101,21 @@ class NetworkSpec:
     """How a whole network is quantized.
 
     Attributes:
-        weight: spec of every linear weight.
-        activation: spec of every linear input and attention operand.
-        conv_bits: bits of convolution weights, one scale per output channel; None keeps them as they are.
-        overrides: name pattern (shell style, `layers.0.*.fc2` or `*.attn.map`) to the fields that differ
-            there, or `{"keep": True}` for full precision. A pattern is held against the layer's name and
-            against the quantizer's (`….fc2.input`, `….fc2.weight`, `….attn.map`). Of several that match, each field
-            is the last one's that has it; the layer is kept if the very last says so.
-        conv_input_bits: bits of the inputs of quantized convolutions, one scale per tensor; None keeps those.
-        trunk_pointwise: what a 1x1 convolution between two k x k ones is quantized as: `conv`, or `linear` as in files
-            made before there was a choice.
-        raised: name of a quantizer of an activation, no pattern, to its bits, whatever else says of them
-            (`quant.sensitivity` finds those that need more).
-        matched: patterns of `overrides` that `resolve` has met so far; `convert` refuses those that never are.
+        weight: spec of all linear weights.
+        activation: spec of all linear inputs and attention operands.
+        conv_bits: bits of convolution weights, with one scale per output channel; None keeps full precision.
+        overrides: name pattern (shell style, `layers.0.*.fc2` or `*.attn.map`) to the fields that differ there, or
+            `{"keep": True}` for full precision. A pattern is compared with the name of the layer and with that of the
+            quantizer (`….fc2.input`, `….fc2.weight`, `….attn.map`). If several patterns match, each field comes from
+            the last pattern that has it, and the last pattern alone decides about `keep`.
+        conv_input_bits: bits of the inputs of quantized convolutions, with one scale per tensor; None keeps full
+            precision.
+        trunk_pointwise: how a 1x1 convolution between two k x k ones is quantized: `conv`, or `linear` as in files
+            that were written before the choice existed.
+        raised: name (not pattern) of an activation quantizer to its bits; takes precedence over everything else.
+            `quant.sensitivity` finds the activations that need more bits.
+        matched: patterns of `overrides` that `resolve` has matched so far; `convert` refuses a pattern that never
+            matches.
     """
 
     weight: QuantSpec = field(default_factory=QuantSpec)
@@ -139,7 +138,7 @@ class NetworkSpec:
         if self.conv_input_bits is not None and self.conv_bits is None:
             raise CompSRTError(
                 f"conv_input_bits is {self.conv_input_bits} and conv_bits is null",
-                hint="inputs are quantized where weights are: conv_bits: 8, or conv_input_bits: null",
+                hint="inputs are quantized where weights are: set conv_bits: 8 or conv_input_bits: null",
             )
         if not isinstance(self.raised, Mapping):
             raise CompSRTError(f"raised is {self.raised!r}", allowed="a mapping from quantizer names to bits")
@@ -154,7 +153,7 @@ class NetworkSpec:
                     f"override {pattern!r} is {values!r}", allowed="a mapping such as {bits: 4} or {keep: true}"
                 )
             if not isinstance(pattern, str):
-                raise CompSRTError(f"override {pattern!r} is no text", allowed="a layer-name pattern", hint="quote it")
+                raise CompSRTError(f"override {pattern!r} is not text", allowed="a layer-name pattern", hint="quote it")
             _refuse_unknown(f"key in override {pattern!r}", values, allowed)
             if values.get("keep") not in (None, True, False):
                 raise CompSRTError(f"override {pattern!r}: keep is {values['keep']!r}", allowed="true or false")
@@ -164,30 +163,30 @@ class NetworkSpec:
                 raise CompSRTError(f"override {pattern!r}: {error}") from error
 
     def resolve(self, role: str, layer: str, place: str | None = None) -> QuantSpec | None:
-        """Return the spec of one quantizer, or None where full precision is kept.
+        """Return the spec of one quantizer, or None if the tensor stays in full precision.
 
         Args:
             role: `weight`, `activation`, `conv` or `conv_input`.
             layer: dotted name of the layer.
-            place: dotted name of the quantizer; by default only the layer's name is matched.
+            place: dotted name of the quantizer; None compares patterns with the name of the layer only.
 
         Raises:
-            CompSRTError: overrides give this tensor what it cannot have; names the patterns.
+            CompSRTError: overrides set a value that this tensor does not allow; the message names the patterns.
         """
         specs = {"weight": self.weight, "conv": self.conv_spec(), "conv_input": self.conv_input_spec()}
         spec = specs.get(role, self.activation)
         if role == "conv_input" and spec is None:
             return None
         keep = spec is None
-        chosen: dict[str, tuple[Any, str]] = {}  # field -> its value and the pattern that says so
+        chosen: dict[str, tuple[Any, str]] = {}  # field -> its value and the pattern that sets it
         for pattern, values in self.matching(layer, place):
             self.matched.add(pattern)
             keep = values.get("keep", False)
-            # the last axis of a convolution's input is a row of pixels: nothing to transform, no row to scale
+            # the last axis of a convolution's input is a row of pixels, so transforms and per-token scales do not apply
             left_out = {"keep", "transform", "granularity"} if role == "conv_input" else {"keep"}
             elsewhere = values.get("granularity") not in _granularities_of(role) and role != "conv"
             if elsewhere and fnmatch.fnmatchcase(layer, pattern):
-                left_out.add("granularity")  # the pattern means the layer's other tensor, its weight or its input
+                left_out.add("granularity")  # the pattern means the other tensor of the layer (weight or input)
             chosen.update({field: (value, pattern) for field, value in values.items() if field not in left_out})
         if keep:
             return None
@@ -203,7 +202,7 @@ class NetworkSpec:
             raise CompSRTError(f"override {patterns}, at {place or layer}: {error}") from error
 
     def matching(self, layer: str, place: str | None = None) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return the overrides that a layer's name or a quantizer's (`place`) matches; later ones win."""
+        """Return the overrides that match the name of a layer or of a quantizer (`place`); later ones win."""
         names = [name for name in (layer, place) if name is not None]
         return [
             (pattern, values)
@@ -212,31 +211,31 @@ class NetworkSpec:
         ]
 
     def names(self, layer: str) -> bool:
-        """Whether an override names this layer other than to keep it."""
+        """Return whether an override matches this layer and does not keep it in full precision."""
         found = self.matching(layer)
         self.matched.update(pattern for pattern, _ in found)
         return bool(found) and not found[-1][1].get("keep")
 
     def keeping_first(self) -> NetworkSpec:
-        """Return the spec in which `keep` beats all other overrides, as it did in the first packed files."""
+        """Return the spec in which `keep` takes precedence over all other overrides, as in the first packed files."""
         last = {pattern: values for pattern, values in self.overrides.items() if values.get("keep")}
         others = {pattern: values for pattern, values in self.overrides.items() if pattern not in last}
         return dataclasses.replace(self, overrides={**others, **last})
 
     def with_bits(self, bits: Mapping[str, int]) -> NetworkSpec:
-        """Return the spec with other bits for the activations whose quantizers have these names."""
+        """Return the spec with other bits for the named activation quantizers."""
         return dataclasses.replace(self, raised={**self.raised, **bits})
 
     def conv_spec(self) -> QuantSpec | None:
-        """Spec of convolution weights: min-max bounds per output channel, no transform."""
+        """Return the spec of convolution weights: min-max bounds per output channel, no transform."""
         return _plain("conv_", self.conv_bits, "per_channel")
 
     def conv_input_spec(self) -> QuantSpec | None:
-        """Spec of the inputs of quantized convolutions: min-max bounds per tensor, no transform."""
+        """Return the spec of the inputs of quantized convolutions: min-max bounds per tensor, no transform."""
         return _plain("conv_input_", self.conv_input_bits, "per_tensor")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested plain values, fit for YAML and JSON."""
+        """Return nested plain values for YAML and JSON."""
         return {
             "weight": self.weight.to_dict(),
             "activation": self.activation.to_dict(),
@@ -249,10 +248,12 @@ class NetworkSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
-        """Build a spec from what `to_dict` returned (or a part of it); without `trunk_pointwise` it is an old one.
+        """Build a spec from the output of `to_dict` or a part of it.
+
+        A missing `trunk_pointwise` means an old file, so `linear`.
 
         Raises:
-            CompSRTError: for an unknown key or a value that is not allowed; the message names it.
+            CompSRTError: a key is unknown or a value is not allowed; the message names it.
         """
         _refuse_unknown("network spec key", values, {f.name for f in dataclasses.fields(cls) if f.init})
         parts: dict[str, Any] = {"trunk_pointwise": "linear", **values}
@@ -267,7 +268,7 @@ class NetworkSpec:
 
 def _check_bits(name: str, bits: Any) -> None:
     if isinstance(bits, bool) or not isinstance(bits, int) or not MIN_BITS <= bits <= MAX_BITS:
-        raise CompSRTError(f"{name} is {bits!r}", allowed=f"whole numbers {MIN_BITS} to {MAX_BITS}")
+        raise CompSRTError(f"{name} is {bits!r}", allowed=f"integers {MIN_BITS} to {MAX_BITS}")
 
 
 def _granularities_of(role: str) -> tuple[str, ...]:
@@ -285,7 +286,7 @@ def _plain(prefix: str, bits: int | None, granularity: str) -> QuantSpec | None:
 
 def _refuse_unknown(kind: str, values: Mapping[str, Any], allowed: set[str]) -> None:
     if not isinstance(values, Mapping):
-        raise CompSRTError(f"{values!r} stands for fields", allowed="a mapping such as {bits: 4}")
+        raise CompSRTError(f"found {values!r} instead of fields", allowed="a mapping such as {bits: 4}")
     for name in values:
         if name not in allowed:
             raise unknown_name(kind, name, allowed)

@@ -36,22 +36,6 @@ def refuse_converted(network: nn.Module) -> None:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Run the body in eval mode; afterwards, whatever happens, each module is in the mode it was in.
-
-    A part of a network in training may be in eval mode, such as a norm whose statistics are frozen.
-    """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(modes[0][1])  # a module may hand its mode on to others than its children
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
 def whole_or_not_at_all(network: nn.Module) -> Iterator[None]:
     """Undo what the body did to the network's modules if it raises: their classes, children and attributes."""
     before = [(module, type(module), dict(vars(module)), _copies(module)) for module in network.modules()]

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from compsrt_plugin import pruning
 from compsrt_plugin.config.schema import CalibrationBlock, GuardBlock, PruneBlock
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.pruning.statistics import gather_statistics
 from compsrt_plugin.quant import QuantLinear, activation_quantizers, calibrate, named_quantizers, quantized_layers
 from compsrt_plugin.quant.passes.conditioning import condition
 from compsrt_plugin.quant.passes.equalization import equalize
 from compsrt_plugin.quant.passes.gptq import round_compensated
+from compsrt_plugin.quant.passes.statistics import gather_statistics
 from compsrt_plugin.quant.sensitivity import give_bits, output_errors, raised_bits
 from compsrt_plugin.terminal import progress
 

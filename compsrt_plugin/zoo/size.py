@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from compsrt_plugin.config.checks import flag, whole
 from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
-from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.modes import evaluating
 
 MULTIPLES = (1, 8, 16, 2, 4, 32, 64, 3, 6, 7, 12, 24, 48)  # tried in this order: what attention windows are
 TRIED = 50  # pixels, about: as many as a network with windows of 16 needs for more than two of them

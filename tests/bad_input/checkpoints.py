@@ -81,7 +81,7 @@ def header_with_text_for_a_number(at: Place) -> None:
     at.header(lambda header: header["provenance"].update(bits="3"))
 
 
-@bad(r"the spec in its header is not allowed \(weight: bits is 99; allowed: whole numbers 2 to 8\)")
+@bad(r"the spec in its header is not allowed \(weight: bits is 99; allowed: integers 2 to 8\)")
 def header_with_an_impossible_spec(at: Place) -> None:
     at.header(lambda header: header["spec"]["weight"].update(bits=99))
 

@@ -23,7 +23,7 @@ from compsrt_plugin.packed.network import round_unquantized, save_network
 from compsrt_plugin.packed_network import PackedNetwork, open_packed
 from compsrt_plugin.pruning import prune
 from compsrt_plugin.quant import calibrate
-from compsrt_plugin.quant.spec import TRANSFORMS
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -117,7 +117,7 @@ def test_pruned_weights_are_zero_there_too(tmp_path, pruning):
 
 
 QUANTS = {
-    **{kind: {"activation": {"transform": kind}, "weight": {"transform": kind}} for kind in TRANSFORMS[3:]},
+    **{kind: {"activation": {"transform": kind}, "weight": {"transform": kind}} for kind in list(TRANSFORMS)[3:]},
     "2 bits": {"bits": 2},
     "5 bits": {"bits": 5},
     "full-precision attention": {"overrides": {"*.attn.q": {"keep": True}, "*.attn.map": {"keep": True}}},

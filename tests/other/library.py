@@ -14,7 +14,7 @@ from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.pruning import prune
 from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, calibrate, convert, discover, distinct_codes, freeze
 from compsrt_plugin.quant.operators import fake_quantize
-from compsrt_plugin.quant.transforms.hadamard import hadamard_matrix
+from compsrt_plugin.quant.transforms.registry import inverse_matrix, transform_matrix
 
 
 @pytest.mark.parametrize("compute", [
@@ -86,7 +86,8 @@ def test_from_conversion_to_codes(device: torch.device, transform: str, granular
 
     activation = spec("per_tensor" if granularity == "per_channel" else granularity)
     weight = spec("per_tensor" if granularity == "per_token" else granularity)
-    hadamard_matrix.cache_clear()
+    for cached in (transform_matrix, inverse_matrix):
+        cached.cache_clear()
     for there, here in zip(life(device, activation, weight), life("cpu", activation, weight)):
         # 3e-5 at most here. The CPU's compiled pass rounds otherwise in the last bit, so a code at an edge may differ,
         # which makes 0.06; a step that did not reach the parameters makes 0.3 and more.

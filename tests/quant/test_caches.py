@@ -11,9 +11,8 @@ from torch import nn
 
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, freeze
 from compsrt_plugin.quant.quantizer import distinct_values
-from compsrt_plugin.quant.transforms.hadamard import hadamard_matrix
 from compsrt_plugin.quant.transforms.orders import signs
-from compsrt_plugin.quant.transforms.registry import rotation
+from compsrt_plugin.quant.transforms.registry import inverse_matrix, transform_matrix
 
 TRANSFORMS = ("hadamard", "hadamard_signed", "hadamard_block", "hadamard_exact")
 X = torch.randn(64, 60, generator=torch.Generator("cpu").manual_seed(0))
@@ -29,7 +28,7 @@ def quantized(transform: str) -> nn.Module:
 
 
 def forget() -> None:
-    for cached in (hadamard_matrix, rotation, signs):
+    for cached in (transform_matrix, inverse_matrix, signs):
         cached.cache_clear()
 
 

@@ -41,8 +41,8 @@ def compared(quantizer: Quantizer, x: Tensor) -> tuple[Tensor, Quantizer, Tensor
     """Return x and its quantizer in float64 on the CPU, and which vectors have no value on an edge between codes."""
     exact, wide = copy.deepcopy(quantizer).cpu().double(), x.detach().cpu().double()
     found, wanted = (q.codes(q.transform(v)).detach().cpu().double() for q, v in ((quantizer, x), (exact, wide)))
-    scale, zero_point = exact._for_tokens(exact.transform(wide), *exact.scale_and_zero_point())
-    half_steps = 2 * ((exact.transform(wide) - zero_point) / scale).detach()
+    grid = exact.grid(exact.transform(wide))
+    half_steps = 2 * ((exact.transform(wide) - grid.zero_point) / grid.scale).detach()
     # codes change at odd ones, and the range ends at even ones
     inside = ((half_steps - half_steps.round()).abs() > 1e-5).all(-1)
     # of the few values that bfloat16 has some lie on edges

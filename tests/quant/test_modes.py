@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from compsrt_plugin.analysis.sensitivity import measure
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.pruning.statistics import gather_statistics
 from compsrt_plugin.quant import (
     Mode,
     NetworkSpec,
@@ -25,6 +24,7 @@ from compsrt_plugin.quant import (
 )
 from compsrt_plugin.quant.passes.bias_correction import _mean_output, _order
 from compsrt_plugin.quant.passes.equalization import equalize
+from compsrt_plugin.quant.passes.statistics import gather_statistics
 from compsrt_plugin.zoo.size import find_rule
 
 X = torch.randn(64, 12, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from compsrt_plugin.quant import Mode, NetworkSpec, Quantizer, QuantSpec, calibrate, convert
-from compsrt_plugin.quant.quantizer import MOST_COUNTED, apply_quantizer, distinct_values
+from compsrt_plugin.quant.matmul import apply_quantizer
+from compsrt_plugin.quant.quantizer import MOST_COUNTED, distinct_values
 
 
 def quantizer(bits: int, aligned: bool) -> Quantizer:

@@ -23,7 +23,7 @@ def test_a_spec_survives_json_and_yaml_unchanged(carrier):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"bits": 1}, "bits is 1; allowed: whole numbers 2 to 8"),
+        ({"bits": 1}, "bits is 1; allowed: integers 2 to 8"),
         ({"bits": 9}, "bits is 9"),
         ({"bits": True}, "bits is True"),
         ({"bits": "3"}, "bits is '3'"),
@@ -71,10 +71,10 @@ def test_a_granularity_goes_to_the_tensors_that_can_have_it():
         spec.resolve("weight", "fc", "fc.weight")
 
 
-def test_an_operand_summed_over_tokens_has_no_scales_of_tokens():
+def test_an_operand_without_token_scale_has_no_scales_of_tokens():
     spec = QuantSpec(granularity="per_token")
-    assert spec.summed_over_tokens().granularity == "per_tensor"
-    assert QuantSpec(granularity="per_channel").summed_over_tokens().granularity == "per_channel"
+    assert spec.without_token_scale().granularity == "per_tensor"
+    assert QuantSpec(granularity="per_channel").without_token_scale().granularity == "per_channel"
 
 
 KEEP, FOUR = {"keep": True}, {"bits": 4}
@@ -117,7 +117,7 @@ def test_fields_that_do_not_go_together_are_blamed_on_the_overrides_that_bring_t
     [
         ({"a": {"bits": 9}}, "override 'a': bits is 9"),
         ({"a": {"keep": "no"}}, "override 'a': keep is 'no'; allowed: true or false"),
-        ({1: {"bits": 4}}, "override 1 is no text; allowed: a layer-name pattern; quote it"),
+        ({1: {"bits": 4}}, "override 1 is not text; allowed: a layer-name pattern; quote it"),
     ],
 )
 def test_a_wrong_override_is_named_by_its_pattern(overrides, says):

@@ -15,7 +15,7 @@ from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed_network import PackedNetwork
-from compsrt_plugin.quant.own_parameters import fold_computed
+from compsrt_plugin.quant.computed_weights import fold_computed
 
 Call = Callable[[], object]
 TIMES = 3  # instrumented calls, of which the median counts

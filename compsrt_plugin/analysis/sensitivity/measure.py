@@ -18,8 +18,8 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import pad_to_windows
 from compsrt_plugin.packed_network import PackedNetwork
 from compsrt_plugin.quant import Mode, activation_quantizers
+from compsrt_plugin.quant.modes import evaluating
 from compsrt_plugin.quant.sensitivity import output_errors
-from compsrt_plugin.quant.surgery import evaluating
 
 PIECE = 32  # low-resolution pixels of a side; `measure` runs the network on all pieces once for each activation
 

@@ -14,10 +14,8 @@ from compsrt_plugin.analysis.tensors.stream import Stream
 from compsrt_plugin.devices import forward
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, activation_quantizers, quantized_layers
-from compsrt_plugin.quant.spec import TRANSFORMS
-from compsrt_plugin.quant.surgery import evaluating
-from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE
-from compsrt_plugin.quant.watching import watched
+from compsrt_plugin.quant.modes import evaluating, watched
+from compsrt_plugin.quant.transforms import TRANSFORMS
 from compsrt_plugin.threads import executor
 
 BEFORE = "none"
@@ -234,7 +232,7 @@ def _described(gathered: Gathered) -> Place:
 
 def _histogram(sample: Tensor, transforms: Sequence[str]) -> Histogram:
     unit = float(sample.square().mean().sqrt()) or 1.0
-    values = {name: FORWARD_AND_INVERSE[name][0](sample).flatten() / unit for name in transforms}
+    values = {name: TRANSFORMS[name].forward(sample).flatten() / unit for name in transforms}
     reach = max(1.0, *(float(one.abs().max()) for one in values.values()))
     shares = {name: (torch.histc(one, BINS, -reach, reach) / one.numel()).tolist() for name, one in values.items()}
     return Histogram(reach, shares)

@@ -17,7 +17,7 @@ from compsrt_plugin.analysis.tensors.stream import SAMPLE_VALUES
 from compsrt_plugin.analysis.tensors.verdicts import Verdict, judge, p_value
 from compsrt_plugin.analysis.tensors.walk import Walk
 from compsrt_plugin.files import write_whole
-from compsrt_plugin.quant.spec import TRANSFORMS
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 _COMPARED = ("range", "near_zero_relative_0.1", "error_2", "error_3", "error_4", "error_fine_3", "kurtosis")
 

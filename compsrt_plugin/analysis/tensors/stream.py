@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 SAMPLE_VALUES = 1 << 17
 """Values that the sample of one tensor holds at most (512 KiB)."""
@@ -158,4 +158,4 @@ class Stream:
         self.sample.add(vectors)
         for chunk in vectors.split(max(1, _CHUNK // vectors.shape[1])):
             for transform, moments in self.moments.items():
-                moments.add(FORWARD_AND_INVERSE[transform][0](chunk))
+                moments.add(TRANSFORMS[transform].forward(chunk))

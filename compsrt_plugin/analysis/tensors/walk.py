@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.modes import evaluating
 from compsrt_plugin.training.features import repeated_modules
 
 MOST = 128  # low-resolution pixels of a side: all blocks' inputs are kept in memory

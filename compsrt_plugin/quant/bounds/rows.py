@@ -14,7 +14,8 @@ from torch import Tensor
 
 from compsrt_plugin.errors import unknown_name
 from compsrt_plugin.quant.bounds.samples import Samples
-from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES, CLOSING, PERCENTILES, Closing, first_smallest, raised
+from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES, CLOSING, PERCENTILES, Closing, ensure_gap, first_smallest
+from compsrt_plugin.quant.fake import nearest_values, scale_of_bounds
 
 _BLOCK = 1 << 12  # weights quantized with all candidates at a time: 3 MiB per intermediate result
 
@@ -71,7 +72,7 @@ def _at_once(rows: Tensor, counted: Tensor, search: str, bits: int) -> _Bounds:
     lower, upper = _AT_ONCE[search](rows, counted, (low, high), bits)
     constant = low == high
     lower, upper = torch.where(constant, low, lower), torch.where(constant, high, upper)
-    return lower, raised(lower, upper)
+    return lower, ensure_gap(lower, upper)
 
 
 def _minmax(rows: Tensor, counted: Tensor, ends: _Bounds, bits: int) -> _Bounds:
@@ -88,10 +89,10 @@ def _percentile(rows: Tensor, counted: Tensor, ends: _Bounds, bits: int) -> _Bou
 
 def _dobi(closing: Closing, rows: Tensor, counted: Tensor, ends: _Bounds, bits: int) -> _Bounds:
     lower, upper = closing(*ends)  # (rows, candidates)
-    step = ((upper - lower) / (2**bits - 1))[:, :, None]
     values, weights = rows[:, None, :], counted.to(rows.dtype)[:, :, None]
-    codes = (values - lower[:, :, None]).div_(step).round_().clamp_(0, 2**bits - 1)
-    squares = codes.mul_(step).add_(lower[:, :, None]).sub_(values).square_()  # (rows, candidates, cols)
+    scale = scale_of_bounds(lower, upper, bits)[:, :, None]
+    quantized = nearest_values(values, scale, lower[:, :, None], 2**bits - 1)
+    squares = quantized.sub_(values).square_()  # (rows, candidates, cols)
     errors = torch.bmm(squares, weights).squeeze(2)
     spread = torch.bmm((rows - (ends[0] + ends[1]) / 2).square()[:, None, :], weights).squeeze(2)
     best = first_smallest(errors, spread)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.quant.bounds.samples import Distribution, Samples
+from compsrt_plugin.quant.fake import dequantize, scale_of_bounds
 
 BoundSearch = Callable[[Samples, int], tuple[float, float]]
 """Takes the values of a tensor and the code width in bits, gives (lower, upper)."""
@@ -54,7 +55,7 @@ def register_bound_search(name: str) -> Callable[[BoundSearch], BoundSearch]:
             if bounds[0] < bounds[1]:
                 bounds = search(samples, bits)
             lower, upper = torch.tensor(bounds, dtype=torch.float64, device="cpu")
-            return lower.item(), raised(lower, upper).item()
+            return lower.item(), ensure_gap(lower, upper).item()
 
         BOUND_SEARCHES[name] = usable
         return usable
@@ -111,9 +112,9 @@ def squared_errors(values: Distribution, lower: Tensor, upper: Tensor, bits: int
         bits: code width.
     """
     codes = torch.arange(2**bits, dtype=lower.dtype, device=lower.device)
-    step = ((upper - lower) / (2**bits - 1))[:, None]
-    levels = (lower - values.centre)[:, None] + step * codes  # (candidates, levels)
-    below = values.below(levels[:, :-1] + step / 2)  # (3, candidates, levels − 1)
+    scale = scale_of_bounds(lower, upper, bits)[:, None]
+    levels = dequantize(codes, scale, (lower - values.centre)[:, None])  # (candidates, levels)
+    below = values.below(levels[:, :-1] + scale / 2)  # (3, candidates, levels − 1)
     ends = values.totals[:, None, None].expand(-1, lower.numel(), 1)
     number, total, squares = torch.cat([torch.zeros_like(ends), below, ends], dim=2).diff(dim=2)
     return (squares - 2 * levels * total + levels**2 * number).sum(1)
@@ -150,7 +151,7 @@ def first_smallest(errors: Tensor, squares: Tensor) -> Tensor:
     return (errors <= smallest).to(torch.uint8).argmax(-1, keepdim=True)
 
 
-def raised(lower: Tensor, upper: Tensor) -> Tensor:
+def ensure_gap(lower: Tensor, upper: Tensor) -> Tensor:
     """Return `upper`, raised where it is not above `lower` by enough for float32."""
     largest = torch.maximum(lower.abs(), upper.abs())
     return torch.maximum(upper, lower + _SMALLEST_SPAN * torch.where(largest > 0, largest, 1.0))

@@ -8,13 +8,12 @@ who do it in every layer; correcting layers before the last brought nothing more
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.modes import evaluating, removed
 
 LAYERS = (nn.Linear, nn.Conv2d)  # of the full-precision network
 
@@ -65,7 +64,7 @@ def _order(network: nn.Module, patch: Tensor) -> list[str]:
         for name, module in network.named_modules()
         if isinstance(module, LAYERS)
     ]
-    with _finally_removed(handles), evaluating(network), torch.no_grad():
+    with removed(handles), evaluating(network), torch.no_grad():
         network(patch)
     return names
 
@@ -80,16 +79,7 @@ def _mean_output(network: nn.Module, name: str, patches: Sequence[Tensor]) -> Te
         axis = -1 if output.shape[-1] == channels and output.dim() != 4 else 1
         sums.append(output.movedim(axis, -1).flatten(0, -2).double().mean(0))
 
-    with _finally_removed([layer.register_forward_hook(add)]), evaluating(network), torch.no_grad():
+    with removed([layer.register_forward_hook(add)]), evaluating(network), torch.no_grad():
         for patch in patches:
             network(patch)
     return torch.stack(sums).mean(0)
-
-
-@contextmanager
-def _finally_removed(handles: Sequence[torch.utils.hooks.RemovableHandle]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -30,10 +30,9 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.devices import forward
-from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
+from compsrt_plugin.quant.convert import quantized_layers
 from compsrt_plugin.quant.layers import QuantLinear
-from compsrt_plugin.quant.quantizer import Mode
-from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.modes import evaluating, removed, switched_off
 from compsrt_plugin.quant.tracing.linears import FunctionalLinear
 
 TRIAL = 8.0  # times, how far a trial scales channels up or down
@@ -42,7 +41,7 @@ LARGEST = 64.0  # of a scale, up or down: a channel that hardly varies could ask
 
 
 @dataclass(frozen=True)
-class Fed:
+class NormGroup:
     """A norm and the linear layers that are all that reads it.
 
     Attributes:
@@ -86,29 +85,29 @@ def equalize(network: nn.Module, batches: Iterable[Tensor], pictures: Sequence[T
     Returns:
         The names of the norms that were changed.
     """
-    with _switched_off(network), evaluating(network), torch.no_grad():
-        found = find_fed(network, pictures)
+    with switched_off(network), evaluating(network), torch.no_grad():
+        found = find_norm_groups(network, pictures)
         moments = _moments(network, found, batches)
         for one in found:
             one.fold(*best(one, *moments[one.name]))
     return [one.name for one in found]
 
 
-def best(fed: Fed, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+def best(group: NormGroup, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
     """Return shift and scale, (d,) each, for inputs with this mean and mean square, (d,), float64.
 
     Scales have 1 for their geometric mean, and stay within `LARGEST`.
     """
-    shift = mean if fed.shifts else torch.zeros_like(mean)
+    shift = mean if group.shifts else torch.zeros_like(mean)
     spread = (square - 2 * shift * mean + shift.square()).clamp_min(0)
-    columns = torch.stack([layer.weight_matrix().detach().double().square().sum(0) for layer in fed.layers]).sum(0)
+    columns = torch.stack([layer.weight_matrix().detach().double().square().sum(0) for layer in group.layers]).sum(0)
     tiny = torch.finfo(torch.float32).tiny
     scale = ((spread + tiny) / (columns + tiny)).pow(0.25)
     scale = (scale / scale.log().mean().exp()).clamp(1 / LARGEST, LARGEST)
     return shift, scale
 
 
-def find_fed(network: nn.Module, pictures: Sequence[Tensor]) -> list[Fed]:
+def find_norm_groups(network: nn.Module, pictures: Sequence[Tensor]) -> list[NormGroup]:
     """Return the norms of a network, quantizers off, that nothing but quantized linear layers reads.
 
     Args:
@@ -121,7 +120,7 @@ def find_fed(network: nn.Module, pictures: Sequence[Tensor]) -> list[Fed]:
     return found
 
 
-def _candidates(network: nn.Module, batch: Tensor) -> list[Fed]:
+def _candidates(network: nn.Module, batch: Tensor) -> list[NormGroup]:
     """Return each norm with the layers whose input vectors are those that it put out."""
     put_out: list[tuple[str, Tensor]] = []
     calls: Counter[str] = Counter()
@@ -153,13 +152,10 @@ def _candidates(network: nn.Module, batch: Tensor) -> list[Fed]:
         for _, layer in quantized_layers(network)
         if isinstance(layer, QuantLinear)
     ]
-    try:
+    with removed(handles):
         network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     once = [name for name, count in calls.items() if count == 1 and name in fed]
-    return [Fed(name, network.get_submodule(name), tuple(fed[name])) for name in once]
+    return [NormGroup(name, network.get_submodule(name), tuple(fed[name])) for name in once]
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -177,12 +173,12 @@ def _signature(vectors: Tensor) -> Tensor:
     return (vectors.double() @ weights).flatten().sort().values
 
 
-def _proven(network: nn.Module, batch: Tensor, candidates: Sequence[Fed]) -> list[Fed]:
+def _proven(network: nn.Module, batch: Tensor, candidates: Sequence[NormGroup]) -> list[NormGroup]:
     """Return those whose change the network's output does not show."""
     usual = network(batch)
     allowed = SAME * float(usual.abs().max())
 
-    def unseen(some: Sequence[Fed]) -> bool:
+    def unseen(some: Sequence[NormGroup]) -> bool:
         with _as_it_was(some):
             generator = torch.Generator("cpu").manual_seed(0)
             for one in some:
@@ -198,7 +194,7 @@ def _proven(network: nn.Module, batch: Tensor, candidates: Sequence[Fed]) -> lis
 
 
 @contextmanager
-def _as_it_was(some: Sequence[Fed]) -> Iterator[None]:
+def _as_it_was(some: Sequence[NormGroup]) -> Iterator[None]:
     """Afterwards norms and layers have the parameters that they have now."""
     parameters = [p for one in some for module in (one.norm, *one.layers) for p in module.parameters(recurse=False)]
     before = [parameter.detach().clone() for parameter in parameters]
@@ -209,7 +205,9 @@ def _as_it_was(some: Sequence[Fed]) -> Iterator[None]:
             parameter.data.copy_(value)
 
 
-def _moments(network: nn.Module, found: Sequence[Fed], batches: Iterable[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def _moments(
+    network: nn.Module, found: Sequence[NormGroup], batches: Iterable[Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Return mean and mean square of each channel of what each norm's layers are given, (d,), float64."""
     sums: dict[str, tuple[Tensor, Tensor, int]] = {}
 
@@ -222,22 +220,7 @@ def _moments(network: nn.Module, found: Sequence[Fed], batches: Iterable[Tensor]
         return layer.register_forward_pre_hook(add)
 
     handles = [watch(one.name, one.layers[0]) for one in found]
-    try:
+    with removed(handles):
         for batch in batches:
             forward(network, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     return {name: (mean / count, square / count) for name, (mean, square, count) in sums.items()}
-
-
-@contextmanager
-def _switched_off(network: nn.Module) -> Iterator[None]:
-    """Within, no quantizer does anything; afterwards each does what it did."""
-    modes = [(quantizer, quantizer.mode) for _, quantizer in named_quantizers(network)]
-    set_mode(network, Mode.OFF)
-    try:
-        yield
-    finally:
-        for quantizer, mode in modes:
-            quantizer.mode = mode

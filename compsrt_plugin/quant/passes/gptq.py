@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from compsrt_plugin.quant.fake import dequantize, integer_codes, position
 from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.quantizer import Quantizer
 
@@ -63,8 +64,8 @@ def gptq_codes(weight: Tensor, quantizer: Quantizer, gram: Tensor, mask: Tensor 
     codes = torch.empty_like(weight)
     for j in range(columns):
         column = left[:, j : j + 1]
-        code = ((column - zero_point) / scale).round().clamp(0, quantizer.spec.levels - 1)
-        value = scale * code + zero_point
+        code = integer_codes(column, scale, zero_point, quantizer.spec.levels - 1)
+        value = dequantize(code, scale, zero_point)
         if stays is not None:
             value = value * stays[:, j : j + 1]
         left[:, j + 1 :] -= (column - value) / factor[j, j] * factor[j, j + 1 :]
@@ -84,8 +85,8 @@ def shift_to(codes: Tensor, weight: Tensor, quantizer: Quantizer) -> Tensor:
         (rows, m), in the weight's units; 0 where the weight rounds to its code already.
     """
     scale, zero_point = (part.detach().double() for part in quantizer.scale_and_zero_point())
-    position = (weight - zero_point) / scale
+    found = position(weight, scale, zero_point)
     lowest = torch.where(codes == 0, -torch.inf, codes - REACH)
     highest = torch.where(codes == quantizer.spec.levels - 1, torch.inf, codes + REACH)
-    near = (position - codes).abs() < 0.5  # on a tie it may round to the other code
-    return torch.where(near, 0.0, position.clamp(lowest, highest) - position) * scale
+    near = (found - codes).abs() < 0.5  # on a tie it may round to the other code
+    return torch.where(near, 0.0, found.clamp(lowest, highest) - found) * scale

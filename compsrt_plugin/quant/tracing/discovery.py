@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.own_parameters import plain_type
+from compsrt_plugin.quant.computed_weights import plain_type
 from compsrt_plugin.quant.surgery import refuse_converted
 from compsrt_plugin.quant.tracing.identity import Kind
-from compsrt_plugin.quant.tracing.interception import MOST_TRANSFORMED, Operand, Site
+from compsrt_plugin.quant.tracing.interception import MOST_TRANSFORMED, Site, TracedOperand
 from compsrt_plugin.quant.tracing.linears import LinearSite
 from compsrt_plugin.quant.tracing.probe import DATA, LAYER, MAP, Call, Pass, Use, run
 from compsrt_plugin.quant.tracing.products import SDPA, Axes
@@ -130,9 +130,9 @@ def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
     if one.func is SDPA:
         before, after = group("qk"), group("mapv")
         keys = one.shapes[1][-2] == other.shapes[1][-2] <= MOST_TRANSFORMED
-        qk = [Operand(f"{before}{name}", -1, True, fixed=True) for name in ("q", "k")]
-        mapped = Operand(f"{after}map", -1, True, fixed=keys, sums_to_one=True)
-        return Site(_kind(one, other), (*qk, mapped, Operand(f"{after}v", -1, False, fixed=True)))
+        qk = [TracedOperand(f"{before}{name}", -1, True, fixed=True) for name in ("q", "k")]
+        mapped = TracedOperand(f"{after}map", -1, True, fixed=keys, sums_to_one=True)
+        return Site(_kind(one, other), (*qk, mapped, TracedOperand(f"{after}v", -1, False, fixed=True)))
     assert isinstance(one.axes, Axes)
     prefix = group(kind)
     map_side = 0 if MAP in one.marks[0] else 1
@@ -147,10 +147,10 @@ def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
             choices.insert(0 if name == "v" else 1, (free, False))
         for axis, contracted in choices:
             if one.shapes[side][axis] == other.shapes[side][axis] <= MOST_TRANSFORMED:
-                found.append(Operand(f"{prefix}{name}", axis, contracted, True, one.sums_to_one == side))
+                found.append(TracedOperand(f"{prefix}{name}", axis, contracted, True, one.sums_to_one == side))
                 break
         else:
-            found.append(Operand(f"{prefix}{name}", -1, False, fixed=False))
+            found.append(TracedOperand(f"{prefix}{name}", -1, False, fixed=False))
     return Site(_kind(one, other), (found[0], found[1]))
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 
+from compsrt_plugin.quant.matmul import any_on, product, share_domain, weighted_sum
 from compsrt_plugin.quant.precision import in_full_precision
-from compsrt_plugin.quant.quantizer import Mode, Quantizer, any_on, product, share_domain, weighted_sum
+from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 from compsrt_plugin.quant.surgery import Made, makes_classes
 from compsrt_plugin.quant.tracing.identity import (
@@ -31,13 +32,14 @@ from compsrt_plugin.quant.tracing.identity import (
     wrong_number,
 )
 from compsrt_plugin.quant.tracing.products import MATMULS, PRODUCTS, call_with, operands
+from compsrt_plugin.quant.transforms import TRANSFORMS
 
 MOST_TRANSFORMED = 4096
 """Longest axis that is transformed; the matrix of this order takes 64 MiB."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Operand:
+class TracedOperand:
     """One tensor that a product reads.
 
     Attributes:
@@ -59,9 +61,9 @@ class Operand:
         transform = chosen.transform
         if not self.fixed:
             transform = "none"
-        elif transform == "hadamard_softmax" and not (self.sums_to_one and self.contracted):
+        elif TRANSFORMS[transform].unit_rows and not (self.sums_to_one and self.contracted):
             transform = "hadamard"
-        return dataclasses.replace(chosen if self.contracted else chosen.summed_over_tokens(), transform=transform)
+        return dataclasses.replace(chosen if self.contracted else chosen.without_token_scale(), transform=transform)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Site:
     """
 
     kind: Kind
-    operands: tuple[Operand, ...]
+    operands: tuple[TracedOperand, ...]
 
 
 class Intercepting(nn.Module):

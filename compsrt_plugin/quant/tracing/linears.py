@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from compsrt_plugin.quant.layers import QuantizedLayer, QuantLinear
+from compsrt_plugin.quant.layers import QuantLinear
+from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
 from compsrt_plugin.quant.surgery import Made, makes_classes, refuse_replicas
@@ -164,15 +165,15 @@ def move_weight(holder: nn.Module, site: LinearSite, layer: FunctionalLinear) ->
     """Make the layer a child of the module whose parameter its weight was; code finds the weight as before."""
     del holder._parameters[_last(site.parameter)]
     holder.add_module(_last(site.layer), layer)
-    show_weight(holder, site)
+    bind_weight(holder, site)
 
 
-def show_weight(holder: nn.Module, site: LinearSite) -> None:
+def bind_weight(holder: nn.Module, site: LinearSite) -> None:
     """Let a module's code find under the weight's name what is now its child's."""
     holder.__class__ = _showing(type(holder), _last(site.parameter), _last(site.layer))
 
 
-def let_read(reader: nn.Module, layers: Sequence[FunctionalLinear]) -> None:
+def bind_reader(reader: nn.Module, layers: Sequence[FunctionalLinear]) -> None:
     """Let a module's own code compute these layers."""
     reader.__dict__["linears"] = tuple(layers)
     reader.__class__ = _reading(type(reader))

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from compsrt_plugin.quant.own_parameters import plain_type
-from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.computed_weights import plain_type
+from compsrt_plugin.quant.modes import evaluating
 from compsrt_plugin.quant.tracing.identity import Kind, kind_of
 from compsrt_plugin.quant.tracing.products import (
     LINEAR,

@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from compsrt_plugin.quant.constants import constant
+from compsrt_plugin.quant.tensor_cache import cached_tensor
 
 # First rows of Williamson's four symmetric circulant matrices, entries 0 … (n − 1) / 2 of n; the others mirror them.
 # Found by search; the first of its kind, of order 92, is Baumert's, Golomb's and Hall's (1962).
@@ -48,7 +48,7 @@ def orders(most: int) -> list[int]:
     return [order for order in range(1, most + 1) if construction(order) is not None]
 
 
-@constant(64)
+@cached_tensor(64)
 def signs(order: int) -> Tensor:
     """Return the Hadamard matrix of `order`, (order, order) of ±1 in int8; rows and columns are not normalized.
 

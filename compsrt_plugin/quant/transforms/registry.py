@@ -1,105 +1,99 @@
-"""The transforms by the names that specs use: how a tensor gets to the domain in which it is quantized, and back.
+"""The registry of transforms: how a vector x of width d reaches the domain in which it is quantized, and returns.
 
-Besides the plain padded transform there are three whose rows have fixed signs first, x D H with D = diag(±1). Without
-D one coefficient is the mean of x, which for tensors like GELU's output is far larger than the others and stretches
-the range that codes must cover. D holds the Rudin-Shapiro signs, whose Walsh-Hadamard transform is as flat as it can
-be: the mean is spread over all coefficients. (QuIP#, arXiv 2402.04396, and QuaRot, arXiv 2404.00456, draw them.)
+    y = x M                   M is (d, m) with orthonormal rows or columns
+    x = y M^T + offset        the offset is 0 unless the transform leaves a known coefficient out
 
-    hadamard_signed   D, then Sylvester's matrix of the next power of two, zero-padded
-    hadamard_exact    D, then a matrix of the width's own order; as hadamard_signed where none is built here
-    hadamard_block    D, then one Sylvester matrix for each power of two that sums up to the width: 60 = 32 + 16 + 8 + 4
-
-A packed file names the transform, not the matrix: these matrices may not change.
+A packed file names the transform and does not hold its matrix, so the matrix of a released name must never change.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from compsrt_plugin.quant.constants import constant
-from compsrt_plugin.quant.transforms.hadamard import (
-    hadamard_transform,
-    inverse_hadamard_transform,
-    inverse_softmax_transform,
-    padded_width,
-    rotated,
-    softmax_transform,
-)
-from compsrt_plugin.quant.transforms.orders import construction, signs
+from compsrt_plugin.quant.precision import without_autocast
+from compsrt_plugin.quant.tensor_cache import cached_tensor
 
 
-def rudin_shapiro(length: int) -> Tensor:
-    """Return the first signs of the Rudin-Shapiro sequence, (length,) of ±1: −1 to the number of pairs 11 in n.
+@dataclass(frozen=True)
+class Transform:
+    """One transform along the last axis. Everything that the package knows about it stands here.
 
-    >>> rudin_shapiro(8).tolist()
-    [1, 1, 1, -1, 1, 1, -1, 1]
+    Attributes:
+        name: value of `transform` in specs and packed files.
+        build: takes d and returns M, (d, m), in float64; None for the identity.
+        width: takes d and returns m.
+        offset: takes d and returns what `inverse` adds to each value.
+        unit_rows: whether the input's rows must sum to 1, as those of a softmax map do.
+        signs: takes d and returns the sign vector D if M is D times a Hadamard matrix that the engine knows.
+        kernel: id in the compiled fake-quantization kernels; None if they do not have it.
+        engine: id in the engine, for M without its sign vector; None if the engine does not have it.
     """
-    return torch.tensor([(-1) ** bin(n & n >> 1).count("1") for n in range(length)], dtype=torch.int8, device="cpu")
+
+    name: str
+    build: Callable[[int], Tensor] | None
+    width: Callable[[int], int]
+    offset: Callable[[int], float] | None = None
+    unit_rows: bool = False
+    signs: Callable[[int], Tensor] | None = None
+    kernel: int | None = None
+    engine: int | None = None
+
+    def matrix(self, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return M, (width, m), from a cache; its entries are computed in float64 and rounded once."""
+        return transform_matrix(self, width, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform the last axis: (..., d) -> (..., m), in the dtype of x."""
+        if self.build is None:
+            return x
+        return _multiply(x, self.matrix(int(x.shape[-1]), x.device, x.dtype))  # int: a tensor in `torch.jit.trace`
+
+    def inverse(self, x: Tensor, width: int) -> Tensor:
+        """Undo `forward`: (..., m) -> (..., width)."""
+        if self.build is None:
+            return x
+        back = _multiply(x, inverse_matrix(self, int(width), x.device, x.dtype))
+        return back if self.offset is None else back + self.offset(int(width))
 
 
-def powers_of_two(width: int) -> list[int]:
-    """Return the powers of two that sum up to `width`, largest first.
+TRANSFORMS: dict[str, Transform] = {}
+"""Every transform by name."""
 
-    >>> powers_of_two(90)
-    [64, 16, 8, 2]
+
+def register_transform(transform: Transform) -> Transform:
+    """Add a transform to `TRANSFORMS` and return it.
+
+    Raises:
+        ValueError: the name is taken. The registry is unchanged.
     """
-    return [1 << place for place in reversed(range(width.bit_length())) if width >> place & 1]
+    if transform.name in TRANSFORMS:
+        raise ValueError(f"a transform named {transform.name!r} is registered already")
+    TRANSFORMS[transform.name] = transform
+    return transform
 
 
-@constant(256)
-def rotation(transform: str, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the matrix M of a transform with signs, (width, m): x M transforms, y Mᵀ takes back, M Mᵀ = I.
-
-    Args:
-        transform: `hadamard_signed`, `hadamard_exact` or `hadamard_block`.
-        width: d; m is its next power of two for `hadamard_signed`, else d.
-        device: where the cached matrix lives.
-        dtype: its floating type; entries are computed in float64 and rounded once.
-    """
-    own = transform == "hadamard_exact" and construction(width) is not None
-    if transform == "hadamard_exact" and not own:
-        logging.getLogger("basicsr").info(
-            f"hadamard_exact: no matrix of order {width} is built here, padded to {padded_width(width)} instead"
-        )
-    if transform == "hadamard_block":
-        matrix = torch.block_diag(*[signs(order).double() / order**0.5 for order in powers_of_two(width)])
-    else:
-        order = width if own else padded_width(width)
-        matrix = signs(order)[:width].double() / order**0.5
-    return (rudin_shapiro(width)[:, None] * matrix).to(device=device, dtype=dtype)
+@cached_tensor(256)
+def transform_matrix(transform: Transform, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return M of a transform, see `Transform.matrix`."""
+    assert transform.build is not None
+    return transform.build(width).to(device=device, dtype=dtype)
 
 
-def _rotated(transform: str) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, int], Tensor]]:
-    def forward(x: Tensor) -> Tensor:
-        return rotated(x, rotation(transform, int(x.shape[-1]), x.device, x.dtype))
-
-    def inverse(x: Tensor, width: int) -> Tensor:
-        return rotated(x, rotation(transform, int(width), x.device, x.dtype).T)
-
-    return forward, inverse
+@cached_tensor(256)
+def inverse_matrix(transform: Transform, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return M^T of a transform, (m, width), contiguous."""
+    assert transform.build is not None
+    return transform.build(width).T.contiguous().to(device=device, dtype=dtype)
 
 
-def domain_width(transform: str, width: int) -> int:
-    """Return m, how many numbers a transform makes of `width`.
-
-    >>> [domain_width(name, 60) for name in ("none", "hadamard", "hadamard_softmax", "hadamard_exact")]
-    [60, 64, 63, 60]
-    """
-    if transform in ("none", "hadamard_block") or (transform == "hadamard_exact" and construction(width) is not None):
-        return width
-    return padded_width(width) - (transform == "hadamard_softmax")
+def _multiply(x: Tensor, matrix: Tensor) -> Tensor:
+    """Return x @ matrix without autocast, whose rounding is coarser than the distance between codes."""
+    with without_autocast(x):
+        return x @ matrix
 
 
-FORWARD_AND_INVERSE: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, int], Tensor]]] = {
-    "none": (lambda x: x, lambda x, width: x),
-    "hadamard": (hadamard_transform, inverse_hadamard_transform),
-    "hadamard_softmax": (softmax_transform, inverse_softmax_transform),
-    "hadamard_signed": _rotated("hadamard_signed"),
-    "hadamard_exact": _rotated("hadamard_exact"),
-    "hadamard_block": _rotated("hadamard_block"),
-}
-"""Name -> (takes (..., d) to (..., m), takes (..., m) back to (..., d)); the names are `spec.TRANSFORMS`."""
+NONE = register_transform(Transform("none", None, lambda width: width, kernel=0, engine=0))

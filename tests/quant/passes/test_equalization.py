@@ -13,7 +13,7 @@ compsrt_plugin.register()
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, discover  # noqa: E402
-from compsrt_plugin.quant.passes.equalization import LARGEST, best, equalize, find_fed  # noqa: E402
+from compsrt_plugin.quant.passes.equalization import LARGEST, best, equalize, find_norm_groups  # noqa: E402
 from compsrt_plugin.quant.quantizer import Mode  # noqa: E402
 
 SPEC = NetworkSpec(QuantSpec(4), QuantSpec(4, granularity="per_token"))
@@ -82,13 +82,13 @@ def picture(side: int = 16, seed: int = 0) -> Tensor:
 def names(kind: str) -> list[str]:
     network = block(kind)
     with torch.no_grad():
-        return [one.name for one in find_fed(network, [picture(16), picture(14)])]
+        return [one.name for one in find_norm_groups(network, [picture(16), picture(14)])]
 
 
 def test_norms_are_found_with_all_that_reads_them():
     network = block()
     with torch.no_grad():
-        found = {one.name: one for one in find_fed(network, [picture()])}
+        found = {one.name: one for one in find_norm_groups(network, [picture()])}
     assert list(found) == ["norm", "channels"]
     assert set(found["norm"].layers) == {network.one, network.two}
     assert found["norm"].shifts and found["channels"].layers == (network.pointwise,)
@@ -97,7 +97,7 @@ def test_norms_are_found_with_all_that_reads_them():
 def test_channels_are_found_in_a_picture_as_wide_as_they_are_many():
     network = block()
     with torch.no_grad():
-        assert [one.name for one in find_fed(network, [picture(WIDTH)])] == ["norm", "channels"]
+        assert [one.name for one in find_norm_groups(network, [picture(WIDTH)])] == ["norm", "channels"]
 
 
 def test_a_norm_that_something_else_reads_is_left_alone():
@@ -181,7 +181,7 @@ def test_a_norm_without_a_bias_is_left_alone():
 def test_scales_are_those_that_balance_inputs_and_weights_within_limits():
     network = block()
     with torch.no_grad():
-        norm = find_fed(network, [picture()])[0]
+        norm = find_norm_groups(network, [picture()])[0]
         mean = torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
         variance = torch.logspace(-1, 1, WIDTH, dtype=torch.float64)
         shift, scale = best(norm, mean, variance + mean.square())

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
-from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.modes import evaluating
 
 FOLDED = (nn.Linear, nn.Conv2d)
 NAMES = ("weight", "bias")
@@ -36,7 +36,7 @@ def fold_computed(network: nn.Module) -> None:
                 _fold(module)
 
 
-def left_alone(layer: nn.Module, name: str) -> bool:
+def has_computed_weight(layer: nn.Module, name: str) -> bool:
     """Return whether something unknown computes a layer's weight or bias; warn then that it stays as it is."""
     computed = [part for part in NAMES if part not in layer._parameters]
     if computed:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 from compsrt_plugin.quant import NetworkSpec, QuantLinear, QuantSpec, calibrate, convert, discover, named_quantizers
-from compsrt_plugin.quant.own_parameters import fold_computed
+from compsrt_plugin.quant.computed_weights import fold_computed
 
 X = torch.randn(64, 12, generator=torch.Generator().manual_seed(0))
 SPEC = NetworkSpec(QuantSpec(4), QuantSpec(4))

@@ -12,29 +12,33 @@ from torch.nn import functional as F
 
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, freeze
 from compsrt_plugin.quant.quantizer import Quantizer
-from compsrt_plugin.quant.spec import TRANSFORMS
-from compsrt_plugin.quant.transforms.registry import FORWARD_AND_INVERSE, powers_of_two, rotation, rudin_shapiro
+from compsrt_plugin.quant.transforms import TRANSFORMS
+from compsrt_plugin.quant.transforms.block import powers_of_two
+from compsrt_plugin.quant.transforms.exact import log_padding
+from compsrt_plugin.quant.transforms.registry import transform_matrix
+from compsrt_plugin.quant.transforms.signed import rudin_shapiro
 
 CPU = torch.device("cpu")
 SIGNED = ["hadamard_signed", "hadamard_exact", "hadamard_block"]
 WIDTHS = [1, 2, 10, 12, 48, 60, 64, 90, 92, 96, 120, 144, 180, 192]
 
 
-def test_every_name_that_a_spec_may_say_has_a_transform():
-    assert tuple(FORWARD_AND_INVERSE) == TRANSFORMS
+def test_names_of_released_transforms_and_their_order_stay():
+    names = ["none", "hadamard", "hadamard_softmax", "hadamard_signed", "hadamard_exact", "hadamard_block"]
+    assert [name for name, transform in TRANSFORMS.items() if transform.name == name] == names
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("transform", SIGNED)
 def test_rows_are_orthonormal(transform: str, width: int):
-    matrix = rotation(transform, width, CPU, torch.float64)
+    matrix = TRANSFORMS[transform].matrix(width, CPU, torch.float64)
     assert matrix.shape[0] == width
     assert torch.allclose(matrix @ matrix.T, torch.eye(width, dtype=torch.float64), atol=1e-12)
 
 
 @pytest.mark.parametrize("width", [12, 60, 92, 96, 180])
 def test_an_exact_transform_has_no_padding_and_entries_of_one_size(width: int):
-    matrix = rotation("hadamard_exact", width, CPU, torch.float64)
+    matrix = TRANSFORMS["hadamard_exact"].matrix(width, CPU, torch.float64)
     assert matrix.shape == (width, width)
     assert set(matrix.abs().unique().tolist()) == {1 / math.sqrt(width)}
 
@@ -49,25 +53,26 @@ def test_a_quantizer_of_many_bits_gives_the_tensor_back(transform: str, width: i
 
 
 def test_a_width_without_an_order_is_padded_and_that_is_logged(basicsr_log: pytest.LogCaptureFixture):
-    rotation.cache_clear()
+    transform_matrix.cache_clear()
+    log_padding.cache_clear()
     with basicsr_log.at_level(logging.INFO, logger="basicsr"):
-        exact = [rotation("hadamard_exact", 90, CPU, torch.float64) for _ in range(2)]
+        exact = [TRANSFORMS["hadamard_exact"].matrix(90, CPU, torch.float64) for _ in range(2)]
     assert [record.message for record in basicsr_log.records] == [
-        "hadamard_exact: no matrix of order 90 is built here, padded to 128 instead"
+        "hadamard_exact: no Hadamard matrix of order 90 is available, padded to 128 instead"
     ]
-    assert torch.equal(exact[0], rotation("hadamard_signed", 90, CPU, torch.float64))
+    assert torch.equal(exact[0], TRANSFORMS["hadamard_signed"].matrix(90, CPU, torch.float64))
 
 
 def test_signs_spread_the_mean_over_all_coefficients():
     ones = torch.ones(1, 64, dtype=torch.float64)
-    plain = FORWARD_AND_INVERSE["hadamard"][0](ones).abs()
-    signed = FORWARD_AND_INVERSE["hadamard_signed"][0](ones).abs()
+    plain = TRANSFORMS["hadamard"].forward(ones).abs()
+    signed = TRANSFORMS["hadamard_signed"].forward(ones).abs()
     assert plain.max().item() == pytest.approx(8)
     assert torch.allclose(signed, torch.ones_like(signed))
 
 
 def test_blocks_are_the_powers_of_two_that_sum_up_to_the_width():
-    matrix = rotation("hadamard_block", 60, CPU, torch.float64) * rudin_shapiro(60)[:, None]
+    matrix = TRANSFORMS["hadamard_block"].matrix(60, CPU, torch.float64) * rudin_shapiro(60)[:, None]
     start = 0
     for order in powers_of_two(60):
         block = slice(start, start + order)
@@ -90,7 +95,7 @@ def test_a_linear_layer_agrees_in_and_out_of_the_domain(transform: str, width: i
     outside = F.linear(there(x), weight.inverse(layer.quantized_matrix(), width), layer.bias)
     made = network(x)
     # no padding, no difference; with it, the product of both errors in the padding's columns
-    exact = rotation(transform, width, CPU, torch.float32).shape[1] == width
+    exact = TRANSFORMS[transform].matrix(width, CPU, torch.float32).shape[1] == width
     assert torch.allclose(made, outside, atol=1e-5 if exact else 1e-2)
     freeze(network)
     assert torch.equal(network(x), made)
@@ -115,9 +120,9 @@ def test_a_packed_file_brings_the_transform_back(transform: str, tmp_path):
         assert torch.equal(again(picture), network(picture))
 
 
-@pytest.mark.parametrize("transform", FORWARD_AND_INVERSE)
+@pytest.mark.parametrize("transform", TRANSFORMS)
 def test_vectors_lie_along_the_last_axis_however_many_axes_there_are(transform: str):
-    forward, inverse = FORWARD_AND_INVERSE[transform]
+    forward, inverse = TRANSFORMS[transform].forward, TRANSFORMS[transform].inverse
     x = torch.rand(2, 3, 5, 12, dtype=torch.float64).softmax(-1)
     there = forward(x)
     assert torch.allclose(there.flatten(0, -2), forward(x.flatten(0, -2)))
@@ -130,14 +135,15 @@ def test_vectors_lie_along_the_last_axis_however_many_axes_there_are(transform: 
     [("hadamard_signed", 12, 16), ("hadamard_exact", 12, 12), ("hadamard_exact", 10, 16), ("hadamard_block", 12, 12)],
 )
 def test_the_width_of_the_domain_follows_from_the_transform(transform: str, width: int, order: int):
-    assert rotation(transform, width, CPU, torch.float32).shape == (width, order)
-    assert FORWARD_AND_INVERSE[transform][0](torch.ones(1, width)).shape == (1, order)
+    assert TRANSFORMS[transform].matrix(width, CPU, torch.float32).shape == (width, order)
+    assert TRANSFORMS[transform].forward(torch.ones(1, width)).shape == (1, order)
 
 
 def test_a_transform_that_is_padded_anyway_is_not_logged(basicsr_log: pytest.LogCaptureFixture):
-    rotation.cache_clear()
+    transform_matrix.cache_clear()
+    log_padding.cache_clear()
     with basicsr_log.at_level(logging.INFO, logger="basicsr"):
         for transform in ("hadamard_signed", "hadamard_block"):
-            rotation(transform, 90, CPU, torch.float64)
-        rotation("hadamard_exact", 12, CPU, torch.float64)
+            TRANSFORMS[transform].matrix(90, CPU, torch.float64)
+        TRANSFORMS["hadamard_exact"].matrix(12, CPU, torch.float64)
     assert not basicsr_log.records

@@ -1,4 +1,4 @@
-"""What a pruning hook may know of a layer's input, gathered while calibration patches run through the network."""
+"""Second moments of the inputs of linear layers, gathered on calibration patches for GPTQ, conditioning and pruning."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant import Mode, QuantLinear, named_quantizers, quantized_layers, set_mode
-from compsrt_plugin.quant.surgery import evaluating
+from compsrt_plugin.quant.convert import quantized_layers
+from compsrt_plugin.quant.layers import QuantLinear
+from compsrt_plugin.quant.modes import evaluating, removed, switched_off
 
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """Second moments of a layer's input in the domain of its weight.
+    """Second moments of the input of a layer, in the domain of its weight.
 
     Attributes:
         gram: X^T X, (m, m) float64, X the (count, m) transformed inputs.
-        count: how many input vectors were seen.
+        count: number of input vectors.
     """
 
     gram: Tensor
@@ -27,12 +29,12 @@ class InputStatistics:
 
     @property
     def norms(self) -> Tensor:
-        """||x_j|| of every coefficient, (m,)."""
+        """||x_j|| of each coefficient, (m,)."""
         return self.gram.diagonal().clamp_min(0).sqrt()
 
 
 def gather_statistics(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, InputStatistics]:
-    """Run the full-precision network over the batches and return every quantized linear layer's statistics.
+    """Run the network in full precision over the batches and return the statistics of each quantized linear layer.
 
     Args:
         network: a converted network, not frozen.
@@ -44,7 +46,7 @@ def gather_statistics(network: nn.Module, batches: Iterable[Tensor]) -> dict[str
     layers = {name: layer for name, layer in quantized_layers(network) if isinstance(layer, QuantLinear)}
     sums: dict[str, tuple[Tensor, int]] = {}
 
-    def watch(name: str, layer: QuantLinear):
+    def watch(name: str, layer: QuantLinear) -> RemovableHandle:
         def add(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             x = layer.weight_quantizer.transform(layer.vectors(inputs[0].detach())).flatten(0, -2)
             gram, count = sums.get(name, (0, 0))
@@ -52,18 +54,10 @@ def gather_statistics(network: nn.Module, batches: Iterable[Tensor]) -> dict[str
 
         return layer.register_forward_pre_hook(add)
 
-    modes = [(quantizer, quantizer.mode) for _, quantizer in named_quantizers(network)]
     handles = [watch(name, layer) for name, layer in layers.items()]
-    try:
-        set_mode(network, Mode.OFF)
-        with evaluating(network), torch.no_grad():
-            for batch in batches:
-                network(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for quantizer, mode in modes:
-            quantizer.mode = mode
+    with removed(handles), switched_off(network), evaluating(network), torch.no_grad():
+        for batch in batches:
+            network(batch)
     for name in layers:
         if name not in sums:
             raise CompSRTError(f"no value reached {name} while pruning", hint="give at least one calibration patch")
