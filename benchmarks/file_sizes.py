@@ -1,4 +1,4 @@
-"""Write the tables of file sizes: the bundled x4 networks as ONNX (docs/onnx.md), and by part (docs/notes/packed_file.md).
+"""Write the tables of file sizes of the bundled x4 networks: docs/onnx.md, and by part docs/notes/packed_file.md.
 
 python benchmarks/file_sizes.py          # needs the extra `onnx`
 """
@@ -47,11 +47,8 @@ def parts(bits: int) -> dict[str, int]:
     with contextlib.redirect_stdout(out):
         basicsr(["report", str(checkpoint_path(SCALE, bits)), "--json"])
     report: Mapping[str, Any] = json.loads(out.getvalue())
-    found = {
-        "linear layers": report["kinds"]["linear"]["bytes"],
-        "convolutions": report["kinds"]["convolution"]["bytes"],
-    }
-    found |= report["others"]
+    kinds = {"linear layers": "linear", "convolutions": "convolution"}
+    found = {name: report["kinds"][kind]["bytes"] for name, kind in kinds.items()} | report["others"]
     total = report["totals"]["bytes"]
     if abs(sum(found.values()) - total) > 1:
         raise CompSRTError(f"the parts of the {bits}-bit file have {sum(found.values()):,} bytes, the file {total:,}")

@@ -2,8 +2,9 @@
 
     python benchmarks/make_results.py [--check]
 
-Only the text between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; `blocks` says what each NAME holds. `recipes.py judge`
-and `latency.py` write the result files; run `make results` afterwards. `--check` writes nothing and fails if a page is out of step.
+Only the text between `<!-- begin NAME -->` and `<!-- end NAME -->` is generated; `blocks` says what each NAME holds.
+`recipes.py judge` and `latency.py` write the result files; run `make results` afterwards. `--check` writes nothing and
+fails if a page is out of step.
 """
 
 from __future__ import annotations

@@ -141,10 +141,7 @@ def significance_table(by_recipe: dict[int, dict[str, Results]]) -> Table:
         if better in found and worse in found
     ]
     tests: dict[str, list[Paired]] = {
-        metric: [
-            paired(image_differences(by_recipe[bits][better], by_recipe[bits][worse], metric))
-            for bits, better, worse in asked
-        ]
+        metric: [paired(image_differences(by_recipe[bits][a], by_recipe[bits][b], metric)) for bits, a, b in asked]
         for metric in ("psnr", "ssim")
     }
     corrected = holm([test.wilcoxon_p for metric in tests for test in tests[metric]])

@@ -17,9 +17,7 @@ def test_the_sizes_on_the_onnx_page_are_what_the_export_writes() -> None:
     import file_sizes
 
     page = file_sizes.ONNX.read_text(encoding="utf-8")
-    assert (
-        file_sizes.ONNX_HEADING + file_sizes.onnx_row(2) in page
-    )  # the others differ in nothing that could be wrong alone
+    assert file_sizes.ONNX_HEADING + file_sizes.onnx_row(2) in page
     for bits in file_sizes.BITS:
         assert f"| {bits} bits | {checkpoint_path(4, bits).stat().st_size:,} |" in page
 

@@ -1,4 +1,4 @@
-"""docs/results.md, docs/zoo.md and README.md say what the result files say, and these are of today's bundled networks."""
+"""docs/results.md, docs/zoo.md and README.md match the result files, which are of today's bundled networks."""
 
 from __future__ import annotations
 

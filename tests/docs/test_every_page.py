@@ -13,6 +13,9 @@ import yaml
 
 from compsrt_plugin.cli.main import COMMANDS
 from compsrt_plugin.config.files import find_option_file
+from compsrt_plugin.config.force_yml import apply_force_yml
+from compsrt_plugin.config.layout import check_layout
+from compsrt_plugin.config.reader import read_option_file
 
 ALL = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
 ALL += sorted(str(path.relative_to(pages.ROOT)) for path in pages.DOCS.rglob("*.md"))
@@ -54,11 +57,15 @@ def test_commands_are_accepted_by_their_parsers(name: str, parsers: dict[str, ar
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_installed_option_files_that_are_named_exist(name: str) -> None:
+def test_options_of_commands_are_accepted(name: str, parsers: dict[str, argparse.ArgumentParser]) -> None:
     for command, *arguments in pages.commands(pages.read(name)):
-        for file in arguments[arguments.index("-opt") + 1 :][:1] if "-opt" in arguments else ():
-            if re.match(r"(compsrt|swinir)_", file):
-                find_option_file(file, "train" if command == "train" else "test")
+        if command in ("train", "test") and re.match(r"(compsrt|swinir)_", arguments[arguments.index("-opt") + 1]):
+            given = parsers[command].parse_args(arguments)
+            if given.code:
+                continue  # its names are known once that code has run: test_own_code.py, test_your_own_network.py
+            options = read_option_file(find_option_file(given.opt, command))
+            apply_force_yml(options, given.force_yml)
+            check_layout(options, command, given.opt)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -13,13 +13,6 @@ from compsrt_plugin.config.files import find_option_file
 README = pages.read("README.md")
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]):
-    (example,) = pages.blocks(README, "python")
-    pages.run(example)
-    counts = [int(n) for n in re.findall(r": (\d+)", capsys.readouterr().out)]
-    assert len(counts) == 4 and max(counts) <= 8
-
-
 def test_every_option_file_it_names_is_installed():
     named = re.findall(r"basicsr (train|test) -opt (\S+?\.yml)", README)
     assert named

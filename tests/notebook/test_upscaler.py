@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pages
 import pytest
 import torch
 from PIL import Image
@@ -168,14 +167,3 @@ def swinir_light() -> nn.Module:
 
     shape = {"depths": [6] * 4, "num_heads": [6] * 4, "embed_dim": 60, "window_size": 8, "mlp_ratio": 2, "upscale": 2}
     return SwinIR(img_size=64, img_range=1.0, upsampler="pixelshuffledirect", resi_connection="1conv", **shape)
-
-
-def test_the_page_shows_only_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = pages.blocks(pages.read("docs/python.md"), "python")
-    assert len(examples) >= 3
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(RGBA[:, :, :3]).save("photo.png")
-    known: dict[str, Any] = {}
-    for example in examples:
-        pages.run(example, known)
-    assert Image.open("photo_large.png").size == (36, 24)

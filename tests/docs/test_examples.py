@@ -1,0 +1,75 @@
+"""Python examples of the guides run as they are printed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pages
+import pytest
+import torch
+from PIL import Image
+
+from compsrt_plugin.bundled import checkpoint_path
+from compsrt_plugin.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def examples(name: str) -> list[str]:
+    found = pages.blocks(pages.read(name), "python")
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/in_pytorch.md"])
+def test_any_module_is_quantized(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = examples(name)
+    pages.run(example)
+    counts = [int(n) for n in re.findall(r": (\d+)", capsys.readouterr().out)]
+    assert len(counts) == 4 and max(counts) <= 8
+
+
+def test_the_zoo_opens_a_network(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = examples("docs/zoo.md")
+    pages.run(example)
+    assert "521,686" in capsys.readouterr().out
+
+
+def test_images_are_enlarged_from_python() -> None:
+    Image.fromarray(np.zeros((6, 9, 3), np.uint8)).save("photo.png")
+    names: dict[str, object] = {}
+    for example in examples("docs/python.md"):
+        pages.run(example, names)
+    assert Image.open("photo_large.png").size == (36, 24)
+
+
+def test_large_images_are_run_in_tiles() -> None:
+    (example,) = examples("docs/large_images.md")
+    names = pages.run(example)
+    whole, pixels = names["whole"], names["pixels"]
+    assert whole.shape == (1, 3, 1200, 1600)
+    assert torch.equal(whole[:, :, -pixels.shape[2] :, -pixels.shape[3] :], pixels)
+
+
+def test_the_engine_runs_a_packed_file() -> None:
+    shutil.copy(checkpoint_path(4, 3), "FILE.safetensors")
+    (example,) = examples("docs/engine.md")
+    assert pages.run(example, {"lq": torch.zeros(1, 3, 8, 16)})["sr"].shape == (1, 3, 32, 64)
+
+
+def test_onnx_runtime_runs_the_export() -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    shutil.copy(checkpoint_path(4, 3), "compsrt_x4_3bit.safetensors")
+    page = pages.read("docs/onnx.md")
+    (command,) = pages.commands(page)
+    assert main(command) == 0
+    (example,) = examples("docs/onnx.md")
+    assert pages.run(example, {"lq": np.zeros((1, 3, 5, 9), np.float32)})["sr"].shape == (1, 3, 20, 36)
