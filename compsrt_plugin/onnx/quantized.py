@@ -1,10 +1,10 @@
-"""Quantizers, quantized weights and products as ONNX nodes, operation for operation as `quant` computes them.
+"""Quantizers, quantized weights and products as ONNX nodes: the formulas of `quant.fake`, operation for operation.
 
-weight      DequantizeLinear(codes, s) + Z, times the mask where pruned; Z is no multiple of s, so it is a term
-            of its own and not DequantizeLinear's (integer) zero point
-activation  Clip(Round((x - Z) / s), 0, 2^bits - 1) * s + Z; ONNX rounds halves to even, as torch does; s and Z of
-            tokens are multiples of ReduceMax(|x|)
-transform   MatMul with the constant H_m / sqrt(m), the rows that meet padding left out
+weight      DequantizeLinear(codes, s) + Z, times the mask of a pruned weight. Z is no multiple of s, so it is a term of
+            its own and not the integer zero point of DequantizeLinear.
+activation  strict codes: Clip(Round((x - Z) / s), 0, N) * s + Z; paper codes: Round((Clip(x, l, u) - Z) / s) * s + Z.
+            ONNX rounds halves to even, as torch does. Per-token s and Z are multiples of ReduceMax(|x|).
+transform   MatMul with the matrix of the transform
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.onnx.graph import Graph
 from compsrt_plugin.quant import (
     Mode,
@@ -24,9 +25,19 @@ from compsrt_plugin.quant.fake import MIN_SCALE
 from compsrt_plugin.quant.matmul import share_domain
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
+ONNX_CODES = ("strict", "paper")
+CPU = torch.device("cpu")
+
 
 def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
-    """Fake-quantize x (..., m), already in the quantizer's domain."""
+    """Fake-quantize x (..., m), already in the domain of the quantizer.
+
+    Raises:
+        CompSRTError: ONNX has no form of the quantizer's code mode.
+    """
+    if quantizer.spec.codes not in ONNX_CODES:
+        found = f"{quantizer.name} has codes: {quantizer.spec.codes}"
+        raise CompSRTError(found, allowed=f"{', '.join(ONNX_CODES)} in an ONNX file")
     scale, zero_point = (graph.constant(value) for value in quantizer.scale_and_zero_point())
     if quantizer.per_token:
         largest = graph.op("ReduceMax", graph.op("Abs", x), graph.integers(-1), keepdims=1)
@@ -41,24 +52,24 @@ def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
 
 
 def transform(graph: Graph, kind: str, x: str, width: int) -> str:
-    """Take x (..., width) to the domain `kind`, a transform of `QuantSpec`."""
+    """Take x (..., width) to the domain of the transform called `kind`."""
     domain = TRANSFORMS[kind]
     if domain.build is None:
         return x
-    return graph.op("MatMul", x, graph.constant(domain.matrix(width, torch.device("cpu"), torch.float64), kind))
+    return graph.op("MatMul", x, graph.constant(domain.matrix(width, CPU, torch.float64), kind))
 
 
 def inverse(graph: Graph, kind: str, x: str, width: int) -> str:
-    """Take x back to its own domain, (..., width)."""
+    """Take x back from the domain: (..., width)."""
     domain = TRANSFORMS[kind]
     if domain.build is None:
         return x
-    x = graph.op("MatMul", x, graph.constant(domain.matrix(width, torch.device("cpu"), torch.float64).T, kind))
+    x = graph.op("MatMul", x, graph.constant(domain.matrix(width, CPU, torch.float64).T, kind))
     return x if domain.offset is None else graph.op("Add", x, graph.constant(domain.offset(width), kind))
 
 
 def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:
-    """Return what `Quantizer.forward` makes of x (..., width); x itself where full precision is kept."""
+    """Return the output of `Quantizer.forward` for x (..., width); x itself in full precision."""
     if quantizer is None or quantizer.mode is not Mode.ON:
         return x
     kind = quantizer.spec.transform
@@ -68,7 +79,7 @@ def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:
 def product(
     graph: Graph, left: str, right: str, quantizers: tuple[Quantizer | None, Quantizer | None], width: int
 ) -> str:
-    """Return left @ right^T, (..., n, width) by (..., m, width), five axes each; see `quant.product`."""
+    """Return left @ right^T of (..., n, width) and (..., m, width), five axes each; see `quant.matmul.product`."""
     a, b = quantizers
     if share_domain(a, b):
         assert a is not None and b is not None
@@ -80,7 +91,7 @@ def product(
 
 
 def decoded(graph: Graph, layer: QuantizedLayer, name: str, transposed: bool = False) -> str:
-    """Return a frozen layer's weight in its quantizer's domain, (rows, m), or (m, rows) as MatMul takes it."""
+    """Return the weight of a frozen layer in its domain, (rows, m), or (m, rows) if `transposed` for MatMul."""
     codes, mask = layer.weight_codes, layer.weight_mask
     assert codes is not None, "the network is frozen"
     scale, zero_point = layer.weight_quantizer.scale_and_zero_point()
@@ -96,7 +107,7 @@ def decoded(graph: Graph, layer: QuantizedLayer, name: str, transposed: bool = F
 
 
 def _mask(graph: Graph, mask: Tensor, name: str) -> str:
-    """Return a mask as 0 and 1 in 32-bit floats; one of whole rows or columns takes a vector."""
+    """Return a mask as 0 and 1 in float32; a mask of whole rows or columns is stored as a vector."""
     for axis in (0, 1):
         line = mask.narrow(axis, 0, 1)
         if torch.equal(mask, line.expand_as(mask)):
@@ -105,7 +116,7 @@ def _mask(graph: Graph, mask: Tensor, name: str) -> str:
 
 
 def linear(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
-    """Return the output of a linear layer, quantized or kept, for x (..., in_features)."""
+    """Return the output of a linear layer, quantized or in full precision, for x (..., in_features)."""
     assert isinstance(layer, (QuantLinear, nn.Linear))
     if isinstance(layer, nn.Linear):
         weight = graph.constant(layer.weight.T, f"{name}.weight")
@@ -123,7 +134,7 @@ def linear(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
 
 
 def convolution(graph: Graph, conv: nn.Module, x: str, name: str) -> str:
-    """Return the output of a convolution of stride 1, quantized or kept, for x (b, c, h, w)."""
+    """Return the output of a convolution of stride 1, quantized or in full precision, for x (b, c, h, w)."""
     assert isinstance(conv, (QuantConv2d, nn.Conv2d))
     if isinstance(conv, nn.Conv2d):
         shape, weight = conv.weight.shape, graph.constant(conv.weight, f"{name}.weight")
