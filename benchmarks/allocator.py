@@ -35,7 +35,7 @@ def measure(file: Path, height: int, width: int, keeps: bool) -> dict[str, float
         raise SystemExit("the allocator of this system cannot be told")
     import torch
 
-    from compsrt_plugin.packed_network import open_packed
+    from compsrt_plugin.packed.open import open_packed
 
     torch.set_num_threads(1)
     network, x = open_packed(file).network, torch.rand(1, 3, height, width)
@@ -80,7 +80,7 @@ def read_results() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Run both in turns, print medians and their ratios, and save them if asked to; or write the table."""
-    from compsrt_plugin.bundled import WEIGHTS
+    from compsrt_plugin.packed.bundled import WEIGHTS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", type=Path, default=WEIGHTS / "compsrt_x4_3bit.safetensors")

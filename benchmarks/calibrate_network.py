@@ -14,11 +14,11 @@ import time
 import torch
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.data import embedded_pairs
-from compsrt_plugin.data.images import pictures_in, read_image
+from compsrt_plugin.data.images import images_in, read_image
 from compsrt_plugin.packed import load_weights
+from compsrt_plugin.packed.bundled import teacher_path
 from compsrt_plugin.quant import Mode, calibrate, named_quantizers, set_mode
 
 
@@ -26,7 +26,7 @@ def patches(count: int, size: int = 64) -> list[torch.Tensor]:
     """Cut (1, 3, size, size) pieces from the embedded calibration pictures, in order."""
     pieces = []
     _, lr_dir = embedded_pairs("calibration", 4)
-    pictures = [read_image(path) for path in pictures_in(lr_dir)]
+    pictures = [read_image(path) for path in images_in(lr_dir)]
     for number in range(count):
         picture = pictures[number % len(pictures)]
         top = 16 * (number // len(pictures)) % (picture.shape[0] - size + 1)

@@ -29,9 +29,9 @@ from torch.nn import functional as F
 
 import compsrt_plugin
 from compsrt_plugin import native
-from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.config.recipes import resolve, resolve_distill
 from compsrt_plugin.packed import load_weights
+from compsrt_plugin.packed.bundled import teacher_path
 from compsrt_plugin.quant import Quantizer, calibrate, fake
 
 compsrt_plugin.register()

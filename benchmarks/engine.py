@@ -30,9 +30,9 @@ import without_avx512
 from torch import Tensor
 
 import compsrt_plugin
-from compsrt_plugin.bundled import WEIGHTS
 from compsrt_plugin.engine import Engine
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed.bundled import WEIGHTS
+from compsrt_plugin.packed.open import open_packed
 
 compsrt_plugin.register()
 

@@ -18,7 +18,7 @@ from judged_pictures import made_by, pairs, psnr
 from torch import Tensor, nn
 
 from compsrt_plugin.engine import Engine
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed.open import open_packed
 
 Network = Callable[[Tensor], Tensor]
 

@@ -29,7 +29,7 @@ def compare(file: Path, sizes: list[tuple[int, int]], tiled: list[tuple[int, int
         tile: height and width of a tile.
         threads: of each way.
     """
-    from compsrt_plugin.analysis.profile.memory import peak_bytes
+    from compsrt_plugin.analysis.profile.peak_memory import peak_bytes
 
     print(f"{file.stem}, {threads} threads, MiB above the process with its weights loaded")
     for width, height in sizes:
@@ -52,10 +52,10 @@ def measure_tiled(file: Path, width: int, height: int, tile: int, overlap: int, 
     """Return bytes: above what was held before, of input and output, and of the whole process."""
     import torch
 
-    from compsrt_plugin.analysis.profile.memory import most_above, peak
+    from compsrt_plugin.analysis.profile.peak_memory import most_above, peak
     from compsrt_plugin.engine import Engine
     from compsrt_plugin.inference import Tile, super_resolve
-    from compsrt_plugin.packed_network import open_packed
+    from compsrt_plugin.packed.open import open_packed
 
     torch.set_num_threads(threads)
     source = open_packed(file)

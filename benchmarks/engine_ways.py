@@ -14,11 +14,11 @@ from held_out import SCALE, patches
 from torch import Tensor, nn
 
 from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, models_of, not_installed, runtime_way
-from compsrt_plugin.analysis.profile.ways import full_precision
-from compsrt_plugin.bundled import teacher_path
+from compsrt_plugin.analysis.profile.ways import decoded_network
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.packed import load_weights
-from compsrt_plugin.packed_network import PackedNetwork
+from compsrt_plugin.packed.bundled import teacher_path
+from compsrt_plugin.packed.open import PackedNetwork
 
 Call = Callable[[], object]
 KERNELS = 0.02  # share of OpenVINO's time from which on a kind of kernel is named
@@ -61,7 +61,7 @@ def full_precision_ways(source: PackedNetwork, threads: int, calibration: Path |
         calibration: folder of training pictures for OpenVINO at 8 bits.
         count: how many of them.
     """
-    teacher = full_precision(source)
+    teacher = decoded_network(source)
     teacher.load_state_dict(load_weights(teacher_path(source.header.scale)))
     ways = [_in_python("PyTorch eager fp32", teacher)]
     models = models_of(teacher)

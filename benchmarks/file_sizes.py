@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.bundled import checkpoint_path
 from compsrt_plugin.cli.main import main as basicsr
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.onnx import export_onnx
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed.bundled import checkpoint_path
+from compsrt_plugin.packed.open import open_packed
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ONNX, PARTS = DOCS / "onnx.md", DOCS / "notes" / "packed_file.md"

@@ -25,10 +25,10 @@ from torch.nn import functional as F
 
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.bundled import teacher_path
-from compsrt_plugin.data.images import pictures_in, read_image
+from compsrt_plugin.data.images import images_in, read_image
 from compsrt_plugin.data.resize import downscale
 from compsrt_plugin.packed import load_weights
+from compsrt_plugin.packed.bundled import teacher_path
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
@@ -82,7 +82,7 @@ def network(file: str | None) -> CompSRTSwinIR | CompSRTNet:
 def patches(folder: Path, count: int, size: int) -> list[Tensor]:
     """Cut the middle (1, 3, size, size) of every sixteenth picture, downscaled."""
     pieces = []
-    for path in pictures_in(folder)[::EVERY][:count]:
+    for path in images_in(folder)[::EVERY][:count]:
         picture = read_image(path)
         picture = downscale(picture[: picture.shape[0] // SCALE * SCALE, : picture.shape[1] // SCALE * SCALE], SCALE)
         top, left = ((length - size) // 2 for length in picture.shape[:2])

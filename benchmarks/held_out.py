@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.data.paired_dataset import CompSRTPairedDataset
 from compsrt_plugin.packed import load_weights
+from compsrt_plugin.packed.bundled import teacher_path
 
 SCALE = 4
 

@@ -32,7 +32,7 @@ from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, not_installed  # 
 from compsrt_plugin.cli.report import parse_size  # noqa: E402
 from compsrt_plugin.files import write_whole  # noqa: E402
 from compsrt_plugin.networks import versions  # noqa: E402
-from compsrt_plugin.packed_network import open_packed  # noqa: E402
+from compsrt_plugin.packed.open import open_packed  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
 
 

@@ -34,11 +34,11 @@ from results_tables import (
     worst_table,
 )
 
-from compsrt_plugin.analysis.evidence.paired import smallest_p
-from compsrt_plugin.bundled import MANIFEST
+from compsrt_plugin.analysis.paired import smallest_p
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
+from compsrt_plugin.packed.bundled import MANIFEST
 from compsrt_plugin.report import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]

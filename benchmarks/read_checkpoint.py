@@ -12,8 +12,8 @@ import statistics
 import time
 from pathlib import Path
 
-from compsrt_plugin.bundled import checkpoint_path, teacher_path
 from compsrt_plugin.packed import load_weights, read_packed
+from compsrt_plugin.packed.bundled import checkpoint_path, teacher_path
 
 
 def main() -> None:

@@ -37,7 +37,6 @@ import torch
 from results_tables import difference
 
 import compsrt_plugin
-from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.data.images import read_image, write_image
 from compsrt_plugin.data.resize import upscale as bicubic
 from compsrt_plugin.data.roots import VARIABLE
@@ -46,8 +45,9 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import cache_root
 from compsrt_plugin.inference import choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.packed import read_packed
+from compsrt_plugin.packed.bundled import teacher_path
 from compsrt_plugin.packed.header import Header
-from compsrt_plugin.packed_network import PackedNetwork, build, open_packed
+from compsrt_plugin.packed.open import PackedNetwork, build, open_packed
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.report import FileRecord, Method, Results, Score, read_results, write_results
 

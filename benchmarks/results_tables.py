@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from compsrt_plugin.analysis.evidence.paired import Paired, holm, paired
+from compsrt_plugin.analysis.paired import Paired, holm, paired
 from compsrt_plugin.compare.published import published_for
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.report import Results, Score

@@ -19,11 +19,11 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
-from compsrt_plugin.analysis.sensitivity import estimate, measure
-from compsrt_plugin.analysis.sensitivity.measure import embedded_pieces
+from compsrt_plugin.analysis.sensitivity import estimate_errors, measure_errors
+from compsrt_plugin.analysis.sensitivity.activations import embedded_pieces
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed.open import open_packed
 
 RESULTS = Path(__file__).parent / "sensitivity_results"
 PAGE = Path(__file__).parents[1] / "docs" / "notes" / "sensitivity.md"
@@ -36,9 +36,9 @@ def compare(network: str, path: Path, pictures: int) -> dict[str, Any]:
     source = open_packed(path)
     lq, about = embedded_pieces(source, pictures)
     start = time.process_time()
-    estimated = estimate(source.network, lq, about)
+    estimated = estimate_errors(source.network, lq, about)
     between = time.process_time()
-    measured = measure(source.network, lq, about)
+    measured = measure_errors(source.network, lq, about)
     end = time.process_time()
     errors = {one.name: one.error for one in estimated.activations}
     return {

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.bundled import checkpoint_path, teacher_path
 from compsrt_plugin.data import embedded_pairs
-from compsrt_plugin.data.images import pictures_in, read_image
+from compsrt_plugin.data.images import images_in, read_image
 from compsrt_plugin.inference import Tile, mirrored_indices, super_resolve
-from compsrt_plugin.models.input_files import open_packed
+from compsrt_plugin.models.input_files import read_packed_for_test
 from compsrt_plugin.packed import load_weights
-from compsrt_plugin.packed.network import load_packed_state
+from compsrt_plugin.packed.bundled import checkpoint_path, teacher_path
+from compsrt_plugin.packed.network_state import load_packed_state
 
 SCALE, WINDOW = 4, 8
 NEAR = 4  # low-resolution pixels on each side of a cut that count as lying at it
@@ -62,7 +62,7 @@ def network(quantized: bool) -> nn.Module:
         teacher.load_state_dict(load_weights(teacher_path(SCALE)))
         return teacher
     path = str(checkpoint_path(SCALE, 3))
-    packed, header = open_packed(path, SCALE, 3)
+    packed, header = read_packed_for_test(path, SCALE, 3)
     arguments = {key: value for key, value in header.arch.items() if key != "type"}
     student = CompSRTSwinIR(**arguments, quant=header.spec).eval()
     load_packed_state(student, packed, path)
@@ -72,7 +72,7 @@ def network(quantized: bool) -> nn.Module:
 def picture(height: int, width: int) -> Tensor:
     """Return (1, 3, height, width), uint8: the first calibration photograph, mirrored as often as needed."""
     hr_dir, _ = embedded_pairs("calibration", SCALE)
-    photograph = torch.from_numpy(read_image(pictures_in(hr_dir)[0])[..., ::-1].copy()).permute(2, 0, 1)[None]
+    photograph = torch.from_numpy(read_image(images_in(hr_dir)[0])[..., ::-1].copy()).permute(2, 0, 1)[None]
     rows, columns = (mirrored_indices(size, to, False) for size, to in zip(photograph.shape[2:], (height, width)))
     return photograph.index_select(2, rows).index_select(3, columns)
 

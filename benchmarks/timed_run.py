@@ -30,7 +30,7 @@ compsrt_plugin.register()
 from basicsr.data import build_dataset  # noqa: E402  (needs the repairs of `register`)
 from basicsr.metrics import calculate_psnr  # noqa: E402
 
-from compsrt_plugin.data.draws import DrawnPictures, DrawSampler  # noqa: E402
+from compsrt_plugin.data.draws import DrawnImages, DrawSampler  # noqa: E402
 from compsrt_plugin.models.compsrt_model import CompSRTModel  # noqa: E402
 from compsrt_plugin.models.evaluation import to_image  # noqa: E402
 from compsrt_plugin.quant import distinct_codes, named_quantizers  # noqa: E402
@@ -158,7 +158,7 @@ def distil(model: CompSRTModel, opt: dict[str, Any], budget: Budget, spent: floa
     data = opt["datasets"]["train"]
     pictures: Any = build_dataset(data)
     draws = iter(DrawSampler(len(pictures), opt["manual_seed"], 0, ENDLESS * data["batch_size_per_gpu"]))
-    drawn, rates = DrawnPictures(pictures), [group["lr"] for group in model.optimizer_g.param_groups]
+    drawn, rates = DrawnImages(pictures), [group["lr"] for group in model.optimizer_g.param_groups]
     warmup, least = max(0, opt["train"].get("warmup_iter", -1)), float(opt["train"]["scheduler"].get("eta_min", 0))
     began = time.process_time()
     while (share := budget.share(spent + time.process_time() - began, model.training.iteration)) < 1:

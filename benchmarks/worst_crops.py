@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from recipes import EMBEDDED, network_of, pictures, runner_of, teacher_of, to_image, upscale
 
-from compsrt_plugin.bundled import checkpoint_path, teacher_path
 from compsrt_plugin.files import write_whole
-from compsrt_plugin.report.crop import Box, Picture, differing_crop
-from compsrt_plugin.report.lettering import draw_line, line_height
+from compsrt_plugin.packed.bundled import checkpoint_path, teacher_path
+from compsrt_plugin.report.crop import Crop, Pixels, differing_crop
+from compsrt_plugin.report.drawing import draw_line, line_height
 
 SCALE = 4
 SIDE, ZOOM = 64, 4  # pixels of a crop, and how many times it is enlarged, without smoothing
@@ -39,7 +39,7 @@ class Row:
     """
 
     name: str
-    crops: tuple[Picture, Picture, Picture]
+    crops: tuple[Pixels, Pixels, Pixels]
 
     def psnr(self, column: int) -> float:
         """Return a column's PSNR to the original within the crop, all three channels, in dB."""
@@ -60,7 +60,7 @@ def rows_of(file: Path) -> list[Row]:
     for pair in pictures(EMBEDDED, SCALE):
         lq, original = pair["lq"][None], to_image(pair["gt"][None])
         full, quantized = (upscale(network, window, lq, SCALE) for network in (teacher, runner))
-        box: Box = differing_crop([full, quantized], SIDE)
+        box: Crop = differing_crop([full, quantized], SIDE)
         rows.append(Row(Path(pair["gt_path"]).stem, (box.of(original), box.of(full), box.of(quantized))))
     return sorted(rows, key=lambda row: -row.difference)
 

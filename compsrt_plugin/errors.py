@@ -9,7 +9,7 @@ MISSPELT = 0.8  # similarity of two names from which one is taken for a misspell
 
 
 class CompSRTError(Exception):
-    """A mistake in what the user gave us (file, key, value, picture), told in one line.
+    """A mistake in what the user gave us (file, key, value, image), told in one line.
 
     The `basicsr` command prints it without a traceback and exits with code 2.
 

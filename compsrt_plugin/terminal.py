@@ -8,8 +8,11 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+TrackProgress = Callable[[list[Any]], Iterable[Any]]
+"""Wraps a list while it is worked through, as `tqdm` does."""
 
 LINE_EVERY = 30.0  # seconds between two lines of progress where there is no bar
 _LINE = "{desc}: {n:,.%df} of {total:,.%df} {unit}, {elapsed} so far, about {remaining} left"
@@ -66,7 +69,7 @@ def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **opt
         options["disable"] = True
     elif not sys.stderr.isatty():
         total = options.get("total", len(iterable) if hasattr(iterable, "__len__") else None)  # type: ignore[arg-type]
-        places = 2 if isinstance(total, float) else 0  # small pictures are 0.25 of a megapixel, not 0
+        places = 2 if isinstance(total, float) else 0  # small images are 0.25 of a megapixel, not 0
         options.update(
             file=_Log(),
             bar_format=_LINE_WITHOUT_END if total is None else _LINE % (places, places),

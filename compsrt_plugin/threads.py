@@ -26,15 +26,15 @@ def checked(name: str, threads: Any) -> int:
     """Return a number of threads that was asked for.
 
     Raises:
-        CompSRTError: it is no whole number from 1 to 256; names it `name`.
+        CompSRTError: it is no integer from 1 to 256; names it `name`.
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-        raise CompSRTError(f"{name} is {threads!r}", allowed=f"whole numbers 1 to {MOST_THREADS}")
+        raise CompSRTError(f"{name} is {threads!r}", allowed=f"integers 1 to {MOST_THREADS}")
     return threads
 
 
 def cores() -> int:
-    """Return how many threads to use where nobody says: one per core that this process may use, at most 256."""
+    """Return how many threads to use where no one says: one per core that this process may use, at most 256."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(found, MOST_THREADS)
 

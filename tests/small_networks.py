@@ -12,7 +12,7 @@ import compsrt_plugin
 compsrt_plugin.register()
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
-from compsrt_plugin.packed.network import round_unquantized, save_network  # noqa: E402
+from compsrt_plugin.packed.network_state import round_unquantized, save_network  # noqa: E402
 from compsrt_plugin.pruning import prune  # noqa: E402
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate  # noqa: E402
 

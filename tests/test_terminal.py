@@ -129,7 +129,7 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", screen)
     list(terminal.progress(range(3), desc="pictures", unit="image"))
-    assert "\r" in screen.getvalue() and "pictures: 100%|" in screen.getvalue()
+    assert "\r" in screen.getvalue() and "images: 100%|" in screen.getvalue()
 
 
 def test_no_bar_is_drawn_but_through_this_module() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from compsrt_plugin.bundled import MANIFEST, WEIGHTS
+from compsrt_plugin.packed.bundled import MANIFEST, WEIGHTS
 
 
 def manifest() -> dict[str, dict[str, str | int]]:

@@ -17,8 +17,8 @@ from string import Template
 
 import option_templates as templates
 
-from compsrt_plugin.bundled import WEIGHTS
 from compsrt_plugin.data.roots import BENCHMARKS
+from compsrt_plugin.packed.bundled import WEIGHTS
 
 SCALES = (2, 3, 4)
 BITS = (2, 3, 4)

@@ -41,7 +41,7 @@ def packed(data: bytes) -> None:
         return
     if way == b"h":
         with _expected(ValueError):
-            header = strict_json.load(content)
+            header = strict_json.load_strict(content)
             if isinstance(header, dict):
                 Header.parse(header, "file.safetensors")
         return

@@ -1,1 +1,4 @@
-"""One file per subcommand of `basicsr`: `add_arguments(parser)`, `run(args) -> int`, and `EXAMPLES`."""
+"""Define the `basicsr` command.
+
+Each subcommand is a module with `add_arguments(parser)`, `run(args) -> int` and `EXAMPLES`.
+"""

@@ -1,4 +1,4 @@
-"""`basicsr doctor`: what is there, what is repaired, what is missing; one line each."""
+"""`basicsr doctor`: check the installation and print one line per part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from compsrt_plugin import pythons
-from compsrt_plugin.bundled import MANIFEST
 from compsrt_plugin.cli.run_folder import check_writable
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.layout import check_layout
@@ -22,13 +21,14 @@ from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.data.roots import BENCHMARKS
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import cache_root, folder_bytes
+from compsrt_plugin.packed.bundled import MANIFEST
 from compsrt_plugin.source_folder import how_to_build
 
 OK, WARN, FAIL = "ok", "warn", "FAIL"  # FAIL: `basicsr test -opt compsrt_x4_3bit.yml` cannot run
-DEMO_PICTURES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image's wheel
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+DEMO_IMAGES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")  # files in scikit-image's wheel
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
-# extra -> the packages that it is known by, and who needs it
+# extra -> the packages that are looked for, and what needs them
 EXTRAS = {
     "onnx": (("onnx", "onnxruntime"), "basicsr export --onnx"),
     "plot": (("matplotlib",), "the plots of basicsr analyze"),
@@ -39,7 +39,7 @@ EXTRAS = {
 EXAMPLES = """\
 examples:
   basicsr doctor
-  COMPSRT_DATA=datasets basicsr doctor          # which benchmarks are found there
+  COMPSRT_DATA=datasets basicsr doctor          # also lists the benchmarks that are found there
   basicsr doctor --json
 
 exit code: 0 if `basicsr test -opt compsrt_x4_3bit.yml` can run, else 1
@@ -47,13 +47,13 @@ exit code: 0 if `basicsr test -opt compsrt_x4_3bit.yml` can run, else 1
 
 
 @dataclass(frozen=True)
-class Finding:
+class PartCheck:
     """One line of the report.
 
     Attributes:
-        status: `ok`, `warn` (something is left out), or `FAIL` (the main job cannot run).
-        part: what was looked at.
-        detail: what was found, and what to do about it.
+        status: `ok`, `warn` (something optional is missing), or `FAIL` (`basicsr test` cannot run).
+        part: the part that was checked.
+        detail: what was found, and the next step.
     """
 
     status: str
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings and return 1 if one of them stops the main job."""
+    """Print the findings. Return 1 if one of them has the status `FAIL`."""
     findings = []
     for finding in examine():
         findings.append(finding)
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def examine() -> Iterator[Finding]:
-    """Look at one part after the other."""
+def examine() -> Iterator[PartCheck]:
+    """Check one part after the other."""
     yield _python()
     yield from _packages()
     yield from _compiled_parts()
@@ -90,86 +90,86 @@ def examine() -> Iterator[Finding]:
     yield _cache()
     yield from _option_files()
     yield from _bundled_files(MANIFEST)
-    yield _demo_pictures()
+    yield _demo_images()
     yield _results_folder()
     yield from _benchmarks(os.environ.get("COMPSRT_DATA"))
 
 
-def _python() -> Finding:
+def _python() -> PartCheck:
     version = ".".join(map(str, sys.version_info[:3]))
     if pythons.supported():
-        return Finding(OK, "Python", f"{version} at {sys.executable}")
-    return Finding(WARN, "Python", f"{version} at {sys.executable}: tested are {pythons.WHICH}")
+        return PartCheck(OK, "Python", f"{version} at {sys.executable}")
+    return PartCheck(WARN, "Python", f"{version} at {sys.executable}: tested with {pythons.WHICH}")
 
 
-def _packages() -> Iterator[Finding]:
-    """Torch, torchvision and BasicSR, as they are after our repairs; and the devices."""
+def _packages() -> Iterator[PartCheck]:
+    """Check torch, torchvision, BasicSR with the repairs in force, and the devices."""
     try:
         import torch
     except ImportError as error:
-        yield Finding(FAIL, "torch", f"cannot be imported ({error}): pip install torch torchvision")
+        yield PartCheck(FAIL, "torch", f"cannot be imported ({error}): pip install torch torchvision")
         return
-    yield Finding(OK, "torch", torch.__version__)
+    yield PartCheck(OK, "torch", torch.__version__)
     from compsrt_plugin import basicsr_compat, register
 
     try:
         register()
     except (CompSRTError, ImportError) as error:
-        yield Finding(FAIL, "BasicSR", str(error))
+        yield PartCheck(FAIL, "BasicSR", str(error))
         return
     import basicsr
     import torchvision
     from basicsr.version import __version__ as basicsr_version
 
-    yield Finding(OK, "torchvision", torchvision.__version__)
-    yield Finding(OK, "BasicSR", f"{basicsr_version} at {Path(str(basicsr.__file__)).parent}")
+    yield PartCheck(OK, "torchvision", torchvision.__version__)
+    yield PartCheck(OK, "BasicSR", f"{basicsr_version} at {Path(str(basicsr.__file__)).parent}")
     for repair in basicsr_compat.repairs_in_force():
-        yield Finding(OK, "repair", repair)
+        yield PartCheck(OK, "repair", repair)
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-            yield Finding(OK, "device", f"cuda:{index} {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
-    yield Finding(OK, "device", f"CPU, {torch.get_num_threads()} threads")
+            yield PartCheck(OK, "device", f"cuda:{index} {torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+    yield PartCheck(OK, "device", f"CPU, {torch.get_num_threads()} threads")
 
 
-def _compiled_parts() -> Iterator[Finding]:
-    """The kernels and the engine: which instructions they use, or what it costs that they are missing."""
+def _compiled_parts() -> Iterator[PartCheck]:
+    """Check the kernels and the engine: the instructions they use, or the cost of running without them."""
     try:
         from compsrt_plugin import native
         from compsrt_plugin.engine import library as engine
     except ImportError:
-        return  # torch is missing, which was said
+        return  # torch is missing, which is already reported
     kernels = native.level()
     if kernels is None:
-        yield Finding(WARN, "kernels", f"not built: {native.COST}; {how_to_build()}")
+        yield PartCheck(WARN, "kernels", f"not built: {native.COST}; {how_to_build()}")
     else:
-        yield Finding(OK, "kernels", f"built, {kernels} instructions")
+        yield PartCheck(OK, "kernels", f"built, {kernels} instructions")
     if engine.library() is None:
-        yield Finding(WARN, "engine", f"not built: {engine.COST}; {how_to_build()}")
+        yield PartCheck(WARN, "engine", f"not built: {engine.COST}; {how_to_build()}")
         return
     try:
-        yield Finding(OK, "engine", f"built, {engine.level()} instructions")
+        yield PartCheck(OK, "engine", f"built, {engine.level()} instructions")
     except CompSRTError as error:
-        yield Finding(WARN, "engine", str(error))
+        yield PartCheck(WARN, "engine", str(error))
 
 
-def _extras() -> Iterator[Finding]:
-    """What setup.py lists as extras: whether it is there, and what it is for."""
+def _extras() -> Iterator[PartCheck]:
+    """Check the extras of setup.py."""
     for extra, (packages, use) in EXTRAS.items():
         missing = [name for name in packages if importlib.util.find_spec(name) is None]
         if missing:
-            yield Finding(WARN, f"extra {extra}", f"not there, {use} needs it: pip install {' '.join(missing)}")
+            yield PartCheck(WARN, f"extra {extra}", f"not installed, {use} needs it: pip install {' '.join(missing)}")
         else:
-            yield Finding(OK, f"extra {extra}", f"{', '.join(packages)}: {use}")
+            yield PartCheck(OK, f"extra {extra}", f"{', '.join(packages)}: {use}")
 
 
-def _cache() -> Finding:
+def _cache() -> PartCheck:
     folder = cache_root()
     size = folder_bytes(folder)
-    return Finding(OK, "cache", f"{size / 1e6:.1f} MB in {folder}; it may be deleted at any time")
+    return PartCheck(OK, "cache", f"{size / 1e6:.1f} MB in {folder}; it may be deleted at any time")
 
 
-def _option_files() -> Iterator[Finding]:
+def _option_files() -> Iterator[PartCheck]:
     for command in ("test", "train"):
         files, wrong = option_files(command), []
         for path in files.values():
@@ -178,71 +178,73 @@ def _option_files() -> Iterator[Finding]:
             except CompSRTError as error:
                 wrong.append(str(error))
         for line in wrong:
-            yield Finding(FAIL, "option files", line)
+            yield PartCheck(FAIL, "option files", line)
         if not files:
-            yield Finding(FAIL, "option files", f"none installed for `basicsr {command}`: pip install . again")
+            yield PartCheck(FAIL, "option files", f"none installed for `basicsr {command}`: pip install . again")
         elif not wrong:
-            yield Finding(OK, "option files", f"{len(files)} for basicsr {command}")
+            yield PartCheck(OK, "option files", f"{len(files)} for basicsr {command}")
 
 
-def _bundled_files(manifest: Path) -> Iterator[Finding]:
-    """Compare the files beside a manifest `{name: {sha256, …}}` with it."""
+def _bundled_files(manifest: Path) -> Iterator[PartCheck]:
+    """Check the files next to a manifest `{name: {sha256, …}}` against it."""
     try:
         wanted = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        yield Finding(FAIL, "bundled", f"{manifest} cannot be read ({error}): pip install . again")
+        yield PartCheck(FAIL, "bundled", f"{manifest} cannot be read ({error}): pip install . again")
         return
     for name, entry in sorted(wanted.items()):
         path = manifest.parent / name
         if not path.is_file():
-            yield Finding(FAIL, "bundled", f"{name} is missing from {manifest.parent}: pip install . again")
+            yield PartCheck(FAIL, "bundled", f"{name} is missing from {manifest.parent}: pip install . again")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-            yield Finding(FAIL, "bundled", f"{name} is damaged (another sha256): pip install . again")
+            yield PartCheck(FAIL, "bundled", f"{name} is damaged (its sha256 differs): pip install . again")
         else:
-            yield Finding(OK, "bundled", f"{name}, {path.stat().st_size:,d} bytes, sha256 as it should be")
+            yield PartCheck(OK, "bundled", f"{name}, {path.stat().st_size:,d} bytes, sha256 correct")
 
 
-def _demo_pictures() -> Finding:
+def _demo_images() -> PartCheck:
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        return Finding(FAIL, "demo", "scikit-image, whose photographs are the demo set, is missing: pip install it")
-    missing = [name for name in DEMO_PICTURES if not (Path(spec.origin).parent / "data" / name).is_file()]
+        return PartCheck(
+            FAIL, "demo", "scikit-image, whose photographs are the demo set, is not installed: pip install scikit-image"
+        )
+    missing = [name for name in DEMO_IMAGES if not (Path(spec.origin).parent / "data" / name).is_file()]
     version = importlib.metadata.version("scikit-image")
     if missing:
-        return Finding(FAIL, "demo", f"scikit-image {version} has no {', '.join(missing)}: pip install scikit-image")
-    return Finding(OK, "demo", f"{len(DEMO_PICTURES)} photographs in scikit-image {version}")
+        return PartCheck(FAIL, "demo", f"scikit-image {version} has no {', '.join(missing)}: pip install scikit-image")
+    return PartCheck(OK, "demo", f"{len(DEMO_IMAGES)} photographs in scikit-image {version}")
 
 
-def _results_folder() -> Finding:
+def _results_folder() -> PartCheck:
     try:
         check_writable(Path.cwd() / "results")
     except CompSRTError as error:
-        return Finding(FAIL, "results", str(error))
-    return Finding(OK, "results", f"go to {Path.cwd() / 'results'}")
+        return PartCheck(FAIL, "results", str(error))
+    return PartCheck(OK, "results", f"go to {Path.cwd() / 'results'}")
 
 
-def _benchmarks(root: str | None) -> Iterator[Finding]:
-    """Count the pictures of each benchmark below `root`, or say where they belong."""
+def _benchmarks(root: str | None) -> Iterator[PartCheck]:
+    """Count the images of each benchmark below `root`, or report where they belong."""
     for name in BENCHMARKS:
         if root is None:
-            yield Finding(WARN, name, f"not looked for: set COMPSRT_DATA to the folder that holds {name}/HR")
+            yield PartCheck(WARN, name, f"not looked for: set COMPSRT_DATA to the folder that holds {name}/HR")
             continue
         folder = Path(root).expanduser() / name
         hr = _count(folder / "HR")
         if hr == 0:
-            yield Finding(WARN, name, f"not found: its pictures belong in {folder / 'HR'}")
+            yield PartCheck(WARN, name, f"not found: its images belong in {folder / 'HR'}")
             continue
         lr = {scale: _count(folder / "LR_bicubic" / f"X{scale}") for scale in (2, 3, 4)}
         counts = ", ".join(f"{count or 'no'} LR x{scale}" for scale, count in lr.items())
         detail = f"{hr} HR, {counts} in {folder}"
         if any(count not in (0, hr) for count in lr.values()):
             advice = f"basicsr prepare --hr {folder / 'HR'} --scales 2 3 4 --out {folder}"
-            yield Finding(WARN, name, f"{detail}: some are missing, make them with {advice}")
+            yield PartCheck(WARN, name, f"{detail}: some are missing; make them with {advice}")
         else:
-            yield Finding(OK, name, detail + (" (made when needed)" if 0 in lr.values() else ""))
+            yield PartCheck(OK, name, detail + (" (made when needed)" if 0 in lr.values() else ""))
 
 
 def _count(folder: Path) -> int:
     if not folder.is_dir():
         return 0
-    return sum(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir())
+    return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())

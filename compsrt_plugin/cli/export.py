@@ -1,4 +1,4 @@
-"""`basicsr export`: a quantized network as one packed file, as ordinary weights, or as ONNX, for other tools."""
+"""`basicsr export`: write a quantized network as a packed file, as ordinary weights, or as ONNX."""
 
 from __future__ import annotations
 
@@ -16,45 +16,46 @@ from compsrt_plugin.files import check_ending, write_whole
 from compsrt_plugin.onnx import export_onnx
 from compsrt_plugin.packed import write_packed
 from compsrt_plugin.packed.dense import dense_state
-from compsrt_plugin.packed.network import masks_of
-from compsrt_plugin.packed_network import PackedNetwork, find_packed, open_packed
+from compsrt_plugin.packed.network_state import masks_of
+from compsrt_plugin.packed.open import PackedNetwork, find_packed, open_packed
 from compsrt_plugin.quant.computed_weights import fold_computed
 
 EXAMPLES = """\
 examples:
   basicsr export experiments/mine/models/mine.safetensors --out mine.safetensors
-      one packed file: codes at their true bits, compressed without loss
+      a packed file: codes at their true width, compressed without loss
   basicsr export -opt compsrt_x4_3bit.yml --out swinir.pth --dense
-      weights that an unpatched BasicSR SwinIR loads strictly (key `params`); .safetensors is written too
+      weights that an unpatched BasicSR SwinIR loads strictly (key `params`); .safetensors works too
   basicsr export mine.safetensors --onnx mine.onnx
-      for ONNX Runtime and others: codes of weights as integers, any picture size (docs/onnx.md)
+      for ONNX Runtime and others: weights as integer codes, any image size (docs/onnx.md)
 
---dense holds simulated values: each weight is decoded and transformed back, so that the network computes
-x W^T with W as the codes say. The quantizers of activations are not part of such a file: inputs stay in full
-precision there, and results are a little better than the quantized network's.
+--dense writes simulated values: each weight is decoded and transformed back to floats. Such a file has no activation
+quantizers, so activations stay in full precision. Its results are slightly better than those of the quantized network.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what is exported, where to, and how."""
+    """Declare the arguments."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="a packed file")
-    source.add_argument("-opt", metavar="FILE", help="an option file: the network it tests, or has made")
+    source.add_argument("-opt", metavar="FILE", help="an option file: the network it tests or has trained")
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--out", metavar="FILE", help="what to write: a packed file, or weights with --dense")
-    target.add_argument("--onnx", metavar="FILE", help="what to write: ONNX, for pictures of any size")
-    parser.add_argument("--dense", action="store_true", help="ordinary weights (.pth, .safetensors), simulated values")
+    target.add_argument("--out", metavar="FILE", help="the file to write: packed, or weights with --dense")
+    target.add_argument("--onnx", metavar="FILE", help="the ONNX file to write, for images of any size")
+    parser.add_argument(
+        "--dense", action="store_true", help="write ordinary weights (.pth, .safetensors) with simulated values"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file and say how large it is.
+    """Write the file and print its size.
 
     Raises:
-        CompSRTError: no such checkpoint, a damaged one, an ending or a place that cannot be written, or a network that
-            has no ONNX form.
+        CompSRTError: the checkpoint is missing or damaged, the output cannot be written or has a wrong extension, or
+            the network cannot be exported to ONNX.
     """
     if args.dense and args.onnx:
-        raise CompSRTError("--dense and --onnx are given", allowed="one of the two")
+        raise CompSRTError("--dense and --onnx are both given", allowed="one of the two")
     flag, path = "--onnx" if args.onnx else "--out", find_packed(args.checkpoint or args.opt)
     out = Path(args.out or args.onnx).expanduser()
     if out.resolve() == path.resolve():
@@ -77,14 +78,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _endings(args: argparse.Namespace) -> tuple[str, ...]:
-    """Return what the file's name may end in; without an ending the first is meant."""
+    """Return the allowed file extensions. The first is the default."""
     if args.onnx:
         return (".onnx",)
     return (".pth", ".pt", ".safetensors") if args.dense else (".safetensors",)
 
 
 def dense_content(source: PackedNetwork, ending: str) -> bytes:
-    """Return ordinary weights as a file of that ending holds them: safetensors, or a .pth with the key `params`."""
+    """Return ordinary weights as file content: safetensors, or a .pth with the key `params`."""
     state = {name: value.clone().contiguous() for name, value in plain_state(source).items()}
     if ending == ".safetensors":
         return safetensors.torch.save(state, {"format": "pt"})
@@ -94,10 +95,10 @@ def dense_content(source: PackedNetwork, ending: str) -> bytes:
 
 
 def plain_state(source: PackedNetwork) -> dict[str, torch.Tensor]:
-    """Return a state dict that the full-precision network, as BasicSR has it, loads strictly.
+    """Return a state dict that BasicSR's full-precision network loads strictly.
 
-    Files hold shift masks and position indices that a network derives from its arguments; they are taken from one
-    built with the same arguments.
+    BasicSR keeps shift masks and position indices in its files, although the network derives them from its arguments.
+    They are taken from a network that is built with the same arguments.
     """
     from basicsr.archs.swinir_arch import SwinIR
     from basicsr.utils.registry import ARCH_REGISTRY

@@ -1,7 +1,8 @@
-"""The `basicsr` command: one table of subcommands, one way to end.
+"""Run the `basicsr` command: find the subcommand, parse its flags, run it, report errors.
 
-Exit codes: 0 done; 1 `doctor` found that the main job cannot run; 2 a mistake in what was given, told in one
-line; 130 interrupted; 141 the reader of the output left. Anything else is a bug of ours and shows its traceback.
+Exit codes: 0 done; 1 partly failed (`upscale`), or `doctor` found that `basicsr test` cannot run; 2 a user error,
+reported in one line; 130 interrupted; 141 the reader of the output closed it. Any other exception is a bug and shows
+its traceback.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from compsrt_plugin import allocator, threads
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.terminal import drop_output, prepare_streams, reader_is_gone
 
-# name -> what it does; its code is compsrt_plugin.cli.NAME, imported only when asked for
+# name -> summary; the code is compsrt_plugin.cli.NAME, imported when it is called
 COMMANDS = {
-    "test": "super-resolve and judge pictures with a quantized network",
+    "test": "super-resolve images with a quantized network and score them",
     "train": "quantize a full-precision network",
-    "upscale": "enlarge pictures: files, folders, PNG, JPEG, WebP, TIFF",
-    "export": "write a quantized network as one packed file, or as ordinary weights",
-    "report": "say how large a quantized network is, and where its bytes go",
-    "analyze": "say what the transform does to each tensor of a network, and where quantization hurts",
-    "profile": "measure where the time and memory of a network go, engine beside PyTorch and others",
-    "compare": "set networks or results beside each other: statistics, and a page to look at",
-    "prepare": "make the low-resolution pictures of a data set (MATLAB's bicubic)",
-    "doctor": "check this installation, one line per part",
+    "upscale": "enlarge images: files and folders of PNG, JPEG, WebP, TIFF",
+    "export": "write a quantized network as a packed file, ordinary weights or ONNX",
+    "report": "report the size of a quantized network: bits, bytes, operations per layer",
+    "analyze": "measure what the transforms do to each tensor, and where quantization hurts",
+    "profile": "measure time and memory of a network: engine, PyTorch, ONNX Runtime, OpenVINO",
+    "compare": "compare networks or results, with statistics and an HTML page",
+    "prepare": "make the low-resolution images of a data set (MATLAB's bicubic)",
+    "doctor": "check the installation, one line per part",
 }
 
 HELP = """\
@@ -40,22 +41,22 @@ commands:
 {commands}
 
 examples:
-  basicsr test -opt compsrt_x4_3bit.yml         # an installed option file: needs no download
-  basicsr test -opt my_options.yml              # your own, by path
+  basicsr test -opt compsrt_x4_3bit.yml         # an installed option file; needs no download
+  basicsr test -opt my_options.yml              # your own option file
   basicsr train -opt compsrt_x4_3bit.yml --force_yml quant:bits=2 name=mine
-  basicsr doctor                                # what is there, what is missing
+  basicsr doctor                                # check the installation
 
-basicsr COMMAND --help tells more. Pictures, tables and logs go to ./results, networks to ./experiments.
+basicsr COMMAND --help shows the options of a command. Results go to ./results, networks to ./experiments.
 """
 
-# what a user can cause and cure: said in one line
+# errors that the user can fix: reported in one line
 USER_OS_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
-BASICSR_NOT_WRITTEN = "Failed in writing images."  # all that BasicSR's own models say of a full disk
-READER_GONE = 141  # as a shell has it for a program that SIGPIPE ended
+BASICSR_NOT_WRITTEN = "Failed in writing images."  # BasicSR's only message for a full disk
+READER_GONE = 141  # the shell's exit code for SIGPIPE
 
 
 class Command(Protocol):
-    """What a module in `compsrt_plugin.cli.main` has."""
+    """The interface of a subcommand's module."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the flags."""
@@ -66,7 +67,7 @@ class Command(Protocol):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are one line, like all others."""
+    """An ArgumentParser that reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Raise a CompSRTError instead of printing the usage."""
@@ -77,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the `basicsr` command and return its exit code.
 
     Args:
-        argv: the words after `basicsr`; by default those of the command line.
+        argv: the arguments after `basicsr`; by default those of the command line.
     """
     prepare_streams()
     try:
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             drop_output()
             return READER_GONE
         if str(error) == BASICSR_NOT_WRITTEN:
-            return _complain("a picture could not be written; free some space, or choose a folder you may write to")
+            return _complain("an image could not be written; free some space, or choose a folder that you may write to")
         if error.errno not in USER_OS_ERRORS:
             raise
         place = f": {error.filename}" if error.filename else ""
@@ -102,10 +103,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def dispatch(argv: list[str]) -> int:
-    """Find the subcommand, parse its flags, run it.
+    """Find the subcommand, parse its flags, and run it.
 
     Raises:
-        CompSRTError: an unknown subcommand (the nearest is offered) or flag.
+        CompSRTError: the subcommand (the nearest name is suggested) or a flag is unknown.
     """
     if not argv or argv[0] in ("-h", "--help", "help"):
         commands = "\n".join(f"  {name:<9} {about}" for name, about in COMMANDS.items())
@@ -132,7 +133,7 @@ def dispatch(argv: list[str]) -> int:
     command.add_arguments(parser)
     parser.add_argument(
         "--code", "--arch", dest="code", action="append", metavar="FILE.py",
-        help="code of your own: networks, adapters, pruning hooks, data sets, losses, … (may be repeated)",
+        help="your own code: networks, adapters, pruning hooks, data sets, losses, … (may be repeated)",
     )  # fmt: skip
     try:
         args = parser.parse_args(rest)
@@ -148,7 +149,7 @@ def dispatch(argv: list[str]) -> int:
 
 def _complain(line: str) -> int:
     drop_output()
-    # a progress bar that stands half-way would share its line with the error
+    # an unfinished progress bar would share its line with the error
     for bar in list(getattr(getattr(sys.modules.get("tqdm"), "tqdm", None), "_instances", ())):
         bar.close()
     sys.stderr.write(f"basicsr: error: {' '.join(line.split())}\n")

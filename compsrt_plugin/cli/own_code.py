@@ -1,6 +1,7 @@
-"""`--code FILE.py`: the user's own code. Network classes, adapters, pruning hooks, data sets, losses, metrics, models.
+"""`--code FILE.py`: run the user's own code.
 
-Only the command line names such a file. Neither an option file nor a packed file can have one run.
+A file may define network classes, adapters, pruning hooks, data sets, losses, metrics and models.
+Only the command line can name such a file. Option files and packed files cannot.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from typing import Any
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.inputs import open_input
 
-EXPECTED = "a Python file with code of your own"
-KINDS = "hook, adapter, bound search, data set, loss, metric, model"
+_EXPECTED = "a Python file with your own code"
+_KINDS = "hook, adapter, bound search, data set, loss, metric, model"
 
 
 @contextlib.contextmanager
 def own_code(files: list[str]) -> Iterator[None]:
-    """Run Python files, so that what they register can be named in options until the context ends.
+    """Run Python files. Options can name what the files register until the context ends.
 
-    A file is an ordinary module under its own name, `my_net` for `my_net.py` and `package.my_net` inside a package,
-    and its folder is searched for modules last: files may import each other and their neighbours, and every class
-    exists once. Each network class that a file defines is put into ARCH_REGISTRY under its name, unless the file
-    registers it itself. At the end registries and modules are as they were.
+    A file is imported as a module under its own name: `my_net` for `my_net.py`, `package.my_net` inside a package. Its
+    folder comes last in the search path, so files can import each other and their neighbours, and each class exists
+    once. Each network class that a file defines is registered in ARCH_REGISTRY under its name, unless the file
+    registers it. The context restores registries and modules at its end.
 
     Args:
-        files: paths; run in this order.
+        files: paths, run in this order.
 
     Raises:
-        CompSRTError: no such file, one that fails or brings nothing, or a name that is taken.
+        CompSRTError: a file is missing, fails or registers nothing, or a name is taken.
     """
     from compsrt_plugin import register
 
@@ -61,7 +62,7 @@ def own_code(files: list[str]) -> Iterator[None]:
 
 
 def _registries() -> list[MutableMapping[Any, Any]]:
-    """Return what code of one's own may add to; ARCH_REGISTRY's is the first."""
+    """Return the registries that user code may add to, ARCH_REGISTRY first."""
     from basicsr.utils import registry
 
     from compsrt_plugin.pruning import PRUNING_REGISTRY
@@ -75,14 +76,14 @@ def _registries() -> list[MutableMapping[Any, Any]]:
 
 def _python_file(given: str) -> Path:
     path = Path(given).expanduser()
-    open_input(path, EXPECTED).close()
+    open_input(path, _EXPECTED).close()
     if path.suffix != ".py":
-        raise CompSRTError(f"--code {given} is no Python file", allowed=EXPECTED, hint="its name ends in .py")
+        raise CompSRTError(f"--code {given} is not a Python file", allowed=_EXPECTED, hint="its name must end in .py")
     return path.resolve()
 
 
 def _module_name(path: Path) -> tuple[str, Path]:
-    """Return the name under which Python imports a file, and the folder it has to search for it."""
+    """Return the module name of a file, and the folder that must be in the search path."""
     parts, root = [path.stem], path.parent
     while (root / "__init__.py").is_file():
         parts.insert(0, root.name)
@@ -110,8 +111,8 @@ def _add(path: Path, name: str, registries: list[MutableMapping[Any, Any]]) -> N
         archs[network_class.__name__] = network_class
     if not classes and before == [dict(registry) for registry in registries]:
         raise CompSRTError(
-            f"--code {path} defines no torch.nn.Module and registers no {KINDS}",
-            hint="decorate what it defines, as in @PRUNING_REGISTRY.register()",
+            f"--code {path} defines no torch.nn.Module and registers no {_KINDS}",
+            hint="decorate its functions or classes, for example with @PRUNING_REGISTRY.register()",
         )
 
 
@@ -121,19 +122,19 @@ def _import(path: Path, name: str) -> ModuleType:
         origin = spec.origin if spec else None
         if origin is None or Path(origin).resolve() != path:
             raise CompSRTError(
-                f"--code {path} would be the module {name}, a name that {origin or 'Python'} has",
+                f"--code {path} would be the module {name}, a name that is taken by {origin or 'Python'}",
                 hint="give the file another name",
             )
         return importlib.import_module(name)
     except CompSRTError:
         raise
-    except (Exception, SystemExit) as error:  # the user's own code may raise anything
-        said = (str(error).strip().split("\n")[0] or "without a word")[:160]
-        raise CompSRTError(f"--code {path} fails when it is run: {type(error).__name__}: {said}") from error
+    except (Exception, SystemExit) as error:  # user code may raise anything
+        said = (str(error).strip().split("\n")[0] or "without a message")[:160]
+        raise CompSRTError(f"--code {path} fails when it runs: {type(error).__name__}: {said}") from error
 
 
 def _refuse_second_names(names: dict[Path, str], loaded: set[str]) -> None:
-    """Refuse a file that another one imported under a second name: its classes would be there twice, and not equal."""
+    """Refuse a file that was imported under a second name, because its classes would exist twice."""
     for other in sorted(loaded - set(names.values())):
         file = getattr(sys.modules[other], "__file__", None)
         name = names.get(Path(file).resolve()) if file else None
@@ -142,7 +143,7 @@ def _refuse_second_names(names: dict[Path, str], loaded: set[str]) -> None:
 
 
 def _loaded_from(roots: list[Path], names: set[str]) -> list[str]:
-    """Return those modules whose file, or whose package, lies in one of the folders."""
+    """Return the modules whose file or package is in one of the folders."""
     tops = set()
     for name in names:
         file = getattr(sys.modules[name], "__file__", None)

@@ -1,4 +1,4 @@
-"""What `basicsr train` and `basicsr test` share: check everything that can be checked, then hand over."""
+"""Run BasicSR's pipelines for `basicsr train` and `basicsr test`, after all checks that can be made before."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
 
-FOLDERS = {"test": "results", "train": "experiments"}
-UTF8_LOCALES = ("C.UTF-8", "en_US.UTF-8", ".UTF-8")  # of Linux, macOS and Windows
-SET_BY_LAUNCHER = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}  # what BasicSR reads from the environment
+RUN_ROOTS = {"test": "results", "train": "experiments"}
+UTF8_LOCALES = ("C.UTF-8", "en_US.UTF-8", ".UTF-8")  # on Linux, macOS and Windows
+SET_BY_LAUNCHER = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}  # environment variables that BasicSR reads
 
 
 def add_pipeline_arguments(parser: argparse.ArgumentParser, debug: str) -> None:
-    """Declare the flags that BasicSR's `parse_options` knows, with their meaning there.
+    """Declare the flags of BasicSR's `parse_options`, with the same meaning.
 
     Args:
-        parser: of the subcommand.
-        debug: what `--debug` does in it.
+        parser: the subcommand's.
+        debug: help text of `--debug`.
     """
     parser.add_argument("-opt", required=True, metavar="FILE", help="option file: a path or an installed name")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher")
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
+    parser.add_argument("--auto_resume", action="store_true", help="resume from the newest training state")
     parser.add_argument("--debug", action="store_true", help=debug)
     parser.add_argument("--local_rank", type=int, default=0, help="set by the launcher")
     parser.add_argument(
@@ -49,25 +49,25 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser, debug: str) -> None:
         nargs="+",
         default=[],
         metavar="BLOCK:KEY=VALUE",
-        help="change options; values are YAML, as in quant:bits=2 or val:save_img=false",
+        help="change options; values are YAML, for example quant:bits=2 or val:save_img=false",
     )
 
 
 Preset = Callable[[Mapping[str, Any]], list[str]]
-"""Scale of an option file to changes of it, as entries for `--force_yml`."""
+"""Returns the changes that a preset makes to options, as entries for `--force_yml`."""
 
 
 def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Preset] = ()) -> int:
     """Check the options, then run BasicSR's pipeline for `command` in the current folder.
 
     Args:
-        args: the flags.
+        args: the parsed flags.
         command: `train` or `test`.
-        presets: what changes the file, in order, before `--force_yml` does, which has the last word.
+        presets: change the options, in order; `--force_yml` comes last.
 
     Raises:
-        CompSRTError: a mistake in the options, found before anything is written; or one found later (a
-            broken checkpoint or picture), after which the run's folder is gone again.
+        CompSRTError: an error in the options, found before anything is written; or a later error (a broken checkpoint
+            or image), after which the run folder is removed.
     """
     variable = SET_BY_LAUNCHER.get(args.launcher)
     if variable is not None and variable not in os.environ:
@@ -83,14 +83,14 @@ def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Prese
     apply_force_yml(options, args.force_yml)
     check_layout(options, command, source.name)
     if options.get("val") is None and (args.debug or "debug" in options["name"]):
-        options.pop("val", None)  # BasicSR, which then changes val_freq, takes one that is null for a block
+        options.pop("val", None)  # with --debug, BasicSR changes val_freq and does not expect a block that is null
     if getattr(args, "strict_data", False):
         for dataset in options["datasets"].values():
             dataset["strict_data"] = True
     if getattr(args, "engine", False):
         options["val"]["engine"] = True
     root = Path.cwd()
-    check_writable(root / FOLDERS[command])
+    check_writable(root / RUN_ROOTS[command])
 
     from compsrt_plugin import register
 
@@ -102,7 +102,7 @@ def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Prese
     check_basicsr_sets(options, ours=ours)
     _check_devices(options)
     if command == "train" and ours and options.get("manual_seed") is None:
-        # BasicSR draws one in each process, and anew when a run goes on: patches would not be those of one run
+        # BasicSR would draw a seed in each process and on each resume, and the patches would not be those of one run.
         options["manual_seed"] = 0
     with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
         resolved = Path(folder, source.name)
@@ -119,33 +119,38 @@ def _check_devices(options: Mapping[str, Any]) -> None:
 
     num_gpu, found = options["num_gpu"], torch.cuda.device_count()
     if num_gpu != "auto" and int(num_gpu) > found:
-        raise CompSRTError(f"num_gpu is {num_gpu}, {found} found", hint="num_gpu: auto takes what is there, 0 the CPU")
+        raise CompSRTError(
+            f"num_gpu is {num_gpu}, {found} found", hint="num_gpu: auto uses the GPUs that are there, 0 the CPU"
+        )
     if options["datasets"].get("train", {}).get("prefetch_mode") == "cuda" and not (found and num_gpu):
-        raise CompSRTError("datasets.train.prefetch_mode is cuda, and there is no GPU", allowed="cpu or null on a CPU")
+        raise CompSRTError("datasets.train.prefetch_mode is cuda, but there is no GPU", allowed="cpu or null on a CPU")
 
 
 def _option_text(source: Path, options: Mapping[str, Any], changed: bool) -> str:
-    """Return what BasicSR is to read (and to copy beside its results): the file itself where possible."""
+    """Return the text of the option file that BasicSR reads and copies: the original if unchanged."""
     text = source.read_text(encoding="utf-8")
-    if not changed and yaml.safe_load(text) == options:  # our reader takes 1e-4 for a number, PyYAML does not
+    if not changed and yaml.safe_load(text) == options:  # our reader parses 1e-4 as a number, PyYAML does not
         return text
     return f"# {source.name} with the changes of the command line\n" + yaml.safe_dump(dict(options), sort_keys=False)
 
 
 def _run_folders(root: Path, name: str, command: str, args: argparse.Namespace) -> list[Path]:
-    """Return the folders that this process makes and tidies: of several processes, the first alone does."""
+    """Return the folders that this process makes and cleans up. Only the first of several processes does so."""
     if int(os.environ.get(SET_BY_LAUNCHER.get(args.launcher, ""), "0")) > 0:
         return []
     name = f"debug_{name}" if args.debug and not name.startswith("debug") else name
-    return [root / folder / name for folder in (FOLDERS[command], *(["tb_logger"] if command == "train" else []))]
+    return [root / folder / name for folder in (RUN_ROOTS[command], *(["tb_logger"] if command == "train" else []))]
 
 
 @contextmanager
 def _text_as_utf8(needed: bool) -> Iterator[None]:
-    """Within, text files that BasicSR opens are UTF-8, as option files are; it leaves that to the locale.
+    """Make BasicSR open text files as UTF-8, like option files, within the context. It uses the locale's encoding.
+
+    Args:
+        needed: whether the option file has non-ASCII characters.
 
     Raises:
-        CompSRTError: that is `needed`, and this machine has no such locale.
+        CompSRTError: UTF-8 is needed, and this machine has no UTF-8 locale.
     """
     before = locale.setlocale(locale.LC_CTYPE)
     try:
@@ -162,7 +167,8 @@ def _set_locale_of_utf8(needed: bool) -> None:
             locale.setlocale(locale.LC_CTYPE, name)
             return
     if needed:
-        found = f"the option file has letters beyond ASCII, the locale's text is {locale.getpreferredencoding(False)}"
+        encoding = locale.getpreferredencoding(False)
+        found = f"the option file has non-ASCII characters, and the locale's encoding is {encoding}"
         raise CompSRTError(found, hint="start with PYTHONUTF8=1 in the environment")
 
 
@@ -180,12 +186,12 @@ def _hand_over(args: argparse.Namespace, command: str, options: Path, root: Path
     forced = ["--force_yml", *args.force_yml] if args.force_yml else []
     preset = ["--preset", args.preset] if getattr(args, "preset", None) else []
     told = shlex.join(["basicsr", command, "-opt", args.opt, *preset, *forced])
-    # BasicSR writes these words beside its results: what was typed is worth more than our temporary file
+    # BasicSR writes these words next to its results. What was typed is more useful there than our temporary file.
     argv = [f"{told}  # handed on as:", "-opt", str(options), "--launcher", args.launcher]
     argv += ["--auto_resume"] if args.auto_resume else []
     argv += ["--debug"] if args.debug else []
     argv += ["--local_rank", str(args.local_rank)]
-    # BasicSR's SwinIR calls it the old way
+    # BasicSR's SwinIR calls meshgrid without `indexing`
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     before, sys.argv = sys.argv, argv
     try:

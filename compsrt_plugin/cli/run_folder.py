@@ -1,4 +1,4 @@
-"""A run that fails before it has results leaves the earlier ones in their place, and nothing half-made beside them."""
+"""Protect earlier results: a run that fails before it has results puts the earlier ones back."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from compsrt_plugin.basicsr_compat.training import free_name
 from compsrt_plugin.errors import CompSRTError
 
 NOTHING_OF_WORTH = (".log", ".yml")
-OF_WORTH = ("results.json", "training_states/*", "models/*")  # a report, and what --auto_resume goes on from
-EXPECTED = (CompSRTError, KeyboardInterrupt, SystemExit)  # all else may be a bug, whose log counts
-SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
+OF_WORTH = ("results.json", "training_states/*", "models/*")  # a report, or a state that --auto_resume can use
+_EXPECTED = (CompSRTError, KeyboardInterrupt, SystemExit)  # any other exception may be a bug, and its log is kept
+_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 def check_writable(folder: Path) -> None:
-    """Raise a CompSRTError unless files can be made in `folder`, or in the place where it would be made."""
+    """Raise CompSRTError unless files can be written to `folder`, or to the folder where it would be created."""
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
-    hint = "start in a folder where you may write"
+    hint = "start in a folder that you may write to"
     if not place.is_dir():
         raise CompSRTError(f"cannot write to {folder}: {place} is not a folder", hint="move it away")
     try:
@@ -40,7 +40,7 @@ def check_writable(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class _Before:
-    """What there was of a run folder before the run."""
+    """The state of a run folder before the run."""
 
     identity: int | None
     archived: set[Path]
@@ -49,15 +49,15 @@ class _Before:
 
 @contextmanager
 def keeps_earlier_results(folders: list[Path]) -> Iterator[None]:
-    """Undo what BasicSR's pipeline did to its run folders if it ends by any error, signal or Ctrl-C before its results.
+    """Restore the run folders if BasicSR's pipeline ends by an error, a signal or Ctrl-C before it has results.
 
-    BasicSR renames an earlier folder to `NAME_archived_TIME` and makes a new one before it has read a single
-    picture. On failure the earlier one gets its name back. The new one goes if it holds no more than logs (after
-    an error that is no mistake of the user's they are kept, in the earlier folder); with pictures in it, it becomes
-    `NAME_failed_TIME`. A test with its report, and a training with a state to go on from, stay.
+    BasicSR renames an earlier folder to `NAME_archived_TIME` and makes a new one before it reads any image. On failure,
+    the earlier folder gets its name back. The new folder is removed if it holds nothing but logs. After an error that
+    is not a user error, its logs move to the earlier folder. A new folder with other files becomes `NAME_failed_TIME`.
+    A test with its report and a training with a state to resume from stay.
 
     Args:
-        folders: the run's own folders, such as `results/NAME`.
+        folders: folders of the run, such as `results/NAME`.
     """
     before = {folder: _Before(_identity(folder), _archived(folder), folder.parent.exists()) for folder in folders}
     try:
@@ -65,7 +65,7 @@ def keeps_earlier_results(folders: list[Path]) -> Iterator[None]:
             yield
     except BaseException as error:
         for folder, was in before.items():
-            _restore(folder, was, keep_logs=not isinstance(error, EXPECTED))
+            _restore(folder, was, keep_logs=not isinstance(error, _EXPECTED))
         raise
 
 
@@ -81,7 +81,7 @@ def _restore(folder: Path, was: _Before, keep_logs: bool) -> None:
         if not worthless:
             aside = free_name(f"{folder}_failed")
             folder.rename(aside)
-            logging.getLogger("basicsr").warning("What was written before the failure is in %s", aside)
+            logging.getLogger("basicsr").warning("The files written before the failure are in %s", aside)
         else:
             if earlier is not None and keep_logs:
                 for log in folder.glob("*.log"):
@@ -90,23 +90,23 @@ def _restore(folder: Path, was: _Before, keep_logs: bool) -> None:
     if earlier is not None and not folder.exists():
         earlier.rename(folder)
     if not was.parent_existed:
-        with contextlib.suppress(OSError):  # something is in it, or it was never made
+        with contextlib.suppress(OSError):  # it is not empty, or was never made
             folder.parent.rmdir()
 
 
 @contextmanager
 def _signals_as_exits() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise SystemExit(128 + number), so that what is to be tidied up is.
+    """Make SIGTERM and SIGHUP raise SystemExit(128 + number), so that cleanup code runs.
 
-    At the end all handlers are as before, those too that a training set and an error kept it from giving back.
+    All handlers are restored at the end, including those that a training replaced and an error kept it from restoring.
     """
 
     def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     before = {}
-    if threading.current_thread() is threading.main_thread():  # Python knows no other way
-        for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
+    if threading.current_thread() is threading.main_thread():  # Python allows handlers in the main thread only
+        for number in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
             before[number] = signal.getsignal(number)
             if before[number] == signal.SIG_DFL:
                 signal.signal(number, leave)

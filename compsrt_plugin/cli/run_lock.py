@@ -1,4 +1,4 @@
-"""One run of a name at a time: a second one is refused, and a run that was killed stands in nobody's way."""
+"""Lock a run folder: a second run of the same name is refused, and a killed run leaves no lock."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from compsrt_plugin.errors import CompSRTError
 
 try:
     import fcntl
-except ImportError:  # Windows, where runs go unguarded
+except ImportError:  # Windows, where runs are not locked
     fcntl = None
 
 TAKEN = (errno.EACCES, errno.EAGAIN)
-_held: set[Path] = set()  # by this process, to which the system would give its own lock a second time
+_held: set[Path] = set()  # locks of this process; the system would grant them to it a second time
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Within, no other process has the run folder: two runs of one name would write into each other's results.
+    """Lock the run folder within the context. Two runs of one name would write into each other's results.
 
-    The lock is a POSIX record lock on a hidden file beside the folder. The system ends it with the process, however
-    that ends, and child processes (workers of a data loader, which may outlive a killed run by seconds) do not
-    inherit it. The file says who holds the lock; it goes when the run ends, and may stay behind after a kill.
+    The lock is a POSIX record lock on a hidden file next to the folder. The system releases it when the process ends in
+    any way. Child processes do not inherit it (data loader workers may outlive a killed run by seconds). The file names
+    the holder. It is removed when the run ends, and may remain after a kill, without effect.
 
     Args:
-        folder: the run's, such as `results/NAME`; it need not exist.
+        folder: the run folder, such as `results/NAME`. It need not exist.
 
     Raises:
-        CompSRTError: another run has it; says which process.
+        CompSRTError: another run holds the lock. The message names the process.
     """
     if fcntl is None:
         yield
@@ -47,15 +47,15 @@ def run_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         _held.discard(path)
-        path.unlink(missing_ok=True)  # still locked: whoever waits for the file finds it gone, and makes another
+        path.unlink(missing_ok=True)  # still locked: a waiting process finds the file gone and makes another
         os.close(descriptor)
         if not parent_existed:
-            with contextlib.suppress(OSError):  # something is in it
+            with contextlib.suppress(OSError):  # it is not empty
                 path.parent.rmdir()
 
 
 def _locked(path: Path, folder: Path) -> int:
-    """Return the open and locked file."""
+    """Return the descriptor of the open and locked file."""
     assert fcntl is not None
     while True:
         if path in _held:
@@ -73,7 +73,7 @@ def _locked(path: Path, folder: Path) -> int:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, _holder(os.getpid()).encode())
             return descriptor
-        os.close(descriptor)  # its holder ended, and took the file away, between our two steps
+        os.close(descriptor)  # its holder removed the file between our two steps
 
 
 def _holder(process: int) -> str:
@@ -82,8 +82,8 @@ def _holder(process: int) -> str:
 
 def _taken(folder: Path, holder: str) -> CompSRTError:
     return CompSRTError(
-        f"another run writes to {folder} ({holder or 'it has just begun'})",
-        hint="wait for its end, stop it, or take another name: --force_yml name=NAME",
+        f"another run writes to {folder} ({holder or 'just started'})",
+        hint="wait until it ends, stop it, or use another name: --force_yml name=NAME",
     )
 
 

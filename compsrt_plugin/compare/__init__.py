@@ -1,1 +1,1 @@
-"""Networks beside each other: the same pictures, the same metrics, statistics over pairs, one page that shows it."""
+"""Networks beside each other: the same images, the same metrics, statistics over pairs, one page that shows it."""

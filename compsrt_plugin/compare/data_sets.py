@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from compsrt_plugin import register
+from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.settings import installed_options
-from compsrt_plugin.compare.sources import Source
-from compsrt_plugin.data.names import PictureNames
+from compsrt_plugin.data.names import ImageNames
 from compsrt_plugin.data.roots import MissingDataError
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
@@ -26,7 +26,7 @@ def find_sets(sources: Sequence[Source], scale: int, wanted: Sequence[str]) -> S
     """Return the data sets to judge on: those of the option files, else those of the installed one for this scale.
 
     Where a result folder is compared, only data sets that it has. Of several option files all must mean the same
-    pictures.
+    images.
 
     Args:
         sources: what is compared.
@@ -34,7 +34,7 @@ def find_sets(sources: Sequence[Source], scale: int, wanted: Sequence[str]) -> S
         wanted: names asked for, each of which must be there; empty: every data set that is found on this machine.
 
     Raises:
-        CompSRTError: a data set that is not known or not there, none at all, or option files with other pictures.
+        CompSRTError: a data set that is not known or not there, none at all, or option files with other images.
     """
     register()
     from compsrt_plugin.data.basicsr_sets import check_basicsr_sets
@@ -65,8 +65,8 @@ def find_sets(sources: Sequence[Source], scale: int, wanted: Sequence[str]) -> S
 
 
 def names_of(dataset: Any) -> list[str]:
-    """Return the names of a data set's pictures, as they are in results."""
-    names = PictureNames(dataset)
+    """Return the names of a data set's images, as they are in results."""
+    names = ImageNames(dataset)
     pairs = getattr(dataset, "paths", None) or _items(dataset)
     return [names.of(pair["gt_path"]) for pair in pairs]
 
@@ -95,7 +95,7 @@ def _make(block: Mapping[str, Any], needed: bool) -> Dataset[Any] | None:
 def _must_be_the_same(
     name: str, first: str, block: Mapping[str, Any], made: Any, other: str, theirs: Mapping[str, Any] | None
 ) -> None:
-    """Refuse another option file whose data set of this name has other pictures."""
+    """Refuse another option file whose data set of this name has other images."""
     if theirs is None:
         raise CompSRTError(f"{first} has data set {name}, {other} has not", hint="choose with --sets NAME …")
     if dict(theirs, phase="") == dict(block, phase=""):
@@ -108,10 +108,10 @@ def _must_be_the_same(
         for key in ("lq", "gt")
     )
     if not same:
-        what = "other pictures" if found == expected else f"{len(found)} pictures, not the same {len(expected)}"
+        what = "other images" if found == expected else f"{len(found)} images, not the same {len(expected)}"
         raise CompSRTError(
             f"data set {name} of {other} has {what} than that of {first}",
-            allowed="the same pictures in all",
+            allowed="the same images in all",
             hint="give both option files one dataroot_gt and dataroot_lq",
         )
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from compsrt_plugin.compare.gather import Gathered
-from compsrt_plugin.compare.judging import Entry
-from compsrt_plugin.compare.published import SETS, TEACHER, Published
+from compsrt_plugin.compare.differences import Difference
+from compsrt_plugin.compare.gather import Gathering
+from compsrt_plugin.compare.judging import Contestant
+from compsrt_plugin.compare.published import PUBLISHED_TEACHER, SETS, Published
 from compsrt_plugin.compare.settings import Settings
-from compsrt_plugin.compare.statistics import Comparison
 from compsrt_plugin.report import FLOAT_BITS
-from compsrt_plugin.report.table import metrics_fact, weights_fact
+from compsrt_plugin.report.results_table import metrics_fact, weights_fact
 
 
-def to_dict(
-    gathered: Gathered, comparisons: Sequence[Comparison], published: Sequence[Published] | None
+def comparison_to_dict(
+    gathered: Gathering, comparisons: Sequence[Difference], published: Sequence[Published] | None
 ) -> dict[str, Any]:
     """Return everything but the images.
 
@@ -45,7 +45,11 @@ def to_dict(
         "comparisons": [comparison.to_dict() for comparison in comparisons],
     }
     if published is not None:
-        found["published"] = {"teacher": TEACHER, "sets": list(SETS), "rows": [row.to_dict() for row in published]}
+        found["published"] = {
+            "teacher": PUBLISHED_TEACHER,
+            "sets": list(SETS),
+            "rows": [row.to_dict() for row in published],
+        }
     return found
 
 
@@ -54,7 +58,7 @@ def conditions(settings: Settings) -> str:
     return f"x{settings.scale}, {settings.padding} padding, {metrics_fact(settings.metrics)}"
 
 
-def _entry(entry: Entry, gathered: Gathered) -> dict[str, Any]:
+def _entry(entry: Contestant, gathered: Gathering) -> dict[str, Any]:
     results = entry.results
     float_network = results.bits == FLOAT_BITS
     codes = "limited to 2ⁿ" if results.codes == "strict" and not results.over_limit else "not limited"

@@ -1,4 +1,4 @@
-"""Result folders of `basicsr test`: scores as they stand there, and pictures checked against them."""
+"""Result folders of `basicsr test`: scores as they stand there, and images checked against them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from compsrt_plugin.compare.judging import Entry, Key
+from compsrt_plugin.compare.arguments import Source
+from compsrt_plugin.compare.judging import Contestant, ImageKey
 from compsrt_plugin.compare.settings import Settings
-from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.errors import CompSRTError
 
-PSNR_ROUNDING = 1e-3  # dB by which libraries of another machine may compute the same picture's PSNR
+PSNR_ROUNDING = 1e-3  # dB by which libraries of another machine may compute the same image's PSNR
 
 
-def read_folder(source: Source, originals: Mapping[Key, Path], settings: Settings) -> Entry:
+def read_folder(source: Source, originals: Mapping[ImageKey, Path], settings: Settings) -> Contestant:
     """Return what a result folder holds.
 
-    Where the originals are at hand the PSNR of each saved picture is computed anew: a picture of another run, or
+    Where the originals are at hand the PSNR of each saved image is computed anew: an image of another run, or
     judged against another original, would otherwise stand beside the wrong figures.
 
     Args:
@@ -27,14 +27,14 @@ def read_folder(source: Source, originals: Mapping[Key, Path], settings: Setting
         settings: metrics by which the folder was judged.
 
     Raises:
-        CompSRTError: a saved picture that cannot be read or does not have the PSNR that the folder says.
+        CompSRTError: a saved image that cannot be read or does not have the PSNR that the folder says.
     """
     assert source.results is not None
     teacher = source.results.files.get("teacher")
-    entry = Entry(source, source.results, "" if teacher is None else Path(teacher.path).stem)
+    entry = Contestant(source, source.results, "" if teacher is None else Path(teacher.path).stem)
     for data_set, scores in source.results.datasets.items():
         for image, score in scores.per_image.items():
-            path = _picture(source, data_set, image)
+            path = _image(source, data_set, image)
             if path is None:
                 continue
             if (data_set, image) in originals:
@@ -43,8 +43,8 @@ def read_folder(source: Source, originals: Mapping[Key, Path], settings: Setting
     return entry
 
 
-def _picture(source: Source, data_set: str, image: str) -> Path | None:
-    """Find what `basicsr test` wrote of a picture: named after the LR picture and the run."""
+def _image(source: Source, data_set: str, image: str) -> Path | None:
+    """Find what `basicsr test` wrote of an image: named after the LR image and the run."""
     assert source.results is not None
     stem, run = PurePosixPath(image).with_suffix("").as_posix(), source.results.name
     folder = source.folder / "visualization" / data_set
@@ -65,6 +65,6 @@ def _check(source: Source, path: Path, original: Path, psnr: float, settings: Se
     if found != psnr and not math.isclose(found, psnr, abs_tol=PSNR_ROUNDING):
         raise CompSRTError(
             f"{path} has {found:.3f} dB to the original on this machine, {source.given} says {psnr:.3f}",
-            allowed="the same originals, and the pictures of that run",
+            allowed="the same originals, and the images of that run",
             hint="test again, or name the data set's root with --data",
         )

@@ -6,38 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.data_sets import Sets, find_sets, names_of
 from compsrt_plugin.compare.folders import read_folder
-from compsrt_plugin.compare.judging import Entry, Key, judge, write_originals
+from compsrt_plugin.compare.judging import Contestant, ImageKey, judge_networks, write_originals
 from compsrt_plugin.compare.settings import Settings, agree
-from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 
 @dataclass(frozen=True)
-class Gathered:
+class Gathering:
     """What is compared.
 
     Attributes:
         entries: in the order given; the first is the baseline.
         settings: what all figures depend on.
-        originals: of the pictures that are on this machine, as PNG files.
-        keys: data set and name of every picture, in order.
+        originals: of the images that are on this machine, as PNG files.
+        keys: data set and name of every image, in order.
     """
 
-    entries: list[Entry]
+    entries: list[Contestant]
     settings: Settings
-    originals: dict[Key, Path]
-    keys: list[Key]
+    originals: dict[ImageKey, Path]
+    keys: list[ImageKey]
 
 
-def gather(sources: Sequence[Source], wanted: Sequence[str], folder: Path) -> Gathered:
+def gather_contestants(sources: Sequence[Source], wanted: Sequence[str], folder: Path) -> Gathering:
     """Judge the networks, read the result folders.
 
     Args:
         sources: what is compared.
         wanted: names of data sets; empty: all that are found.
-        folder: where pictures go; they must stay until the page is written.
+        folder: where images go; they must stay until the page is written.
 
     Raises:
         CompSRTError: sources that cannot be compared; before anything is run.
@@ -46,12 +46,12 @@ def gather(sources: Sequence[Source], wanted: Sequence[str], folder: Path) -> Ga
     sources = [_only(source, wanted) for source in sources]
     runs = any(source.load is not None for source in sources)
     sets = find_sets(sources, settings.scale, wanted if runs else ())
-    keys = _same_pictures(sources, sets)
+    keys = _same_images(sources, sets)
     originals = write_originals({name: dataset for name, dataset in sets.items() if _has(keys, name)}, folder)
-    # folders first: what is wrong with their pictures is found before a network runs
+    # folders first: what is wrong with their images is found before a network runs
     entries = {source.name: read_folder(source, originals, settings) for source in sources if source.load is None}
-    entries |= judge(sources, sets, settings, folder)
-    return Gathered([entries[source.name] for source in sources], settings, originals, keys)
+    entries |= judge_networks(sources, sets, settings, folder)
+    return Gathering([entries[source.name] for source in sources], settings, originals, keys)
 
 
 def _only(source: Source, wanted: Sequence[str]) -> Source:
@@ -65,8 +65,8 @@ def _only(source: Source, wanted: Sequence[str]) -> Source:
     return replace(source, results=replace(source.results, datasets={name: found[name] for name in wanted}))
 
 
-def _same_pictures(sources: Sequence[Source], sets: Sets) -> list[Key]:
-    """Return the pictures that every source was or will be judged on.
+def _same_images(sources: Sequence[Source], sets: Sets) -> list[ImageKey]:
+    """Return the images that every source was or will be judged on.
 
     Raises:
         CompSRTError: a result folder has others.
@@ -85,19 +85,19 @@ def _same_pictures(sources: Sequence[Source], sets: Sets) -> list[Key]:
             if missing := [data_set for data_set in mine if data_set not in theirs]:
                 raise CompSRTError(
                     f"{one} has data set {missing[0]}, {other} has not",
-                    allowed="the same pictures in all",
+                    allowed="the same images in all",
                     hint="choose the data sets that all have: --sets NAME …",
                 )
             for data_set in mine:
                 if lacking := [image for image in mine[data_set] if image not in theirs[data_set]]:
                     raise CompSRTError(
-                        f"{one} has the picture {lacking[0]} of {data_set}, {other} has not "
-                        f"({len(mine[data_set])} and {len(theirs[data_set])} pictures)",
-                        allowed="the same pictures in all",
-                        hint="test both on the same pictures",
+                        f"{one} has the image {lacking[0]} of {data_set}, {other} has not "
+                        f"({len(mine[data_set])} and {len(theirs[data_set])} images)",
+                        allowed="the same images in all",
+                        hint="test both on the same images",
                     )
     return [(data_set, image) for data_set, images in expected.items() for image in images]
 
 
-def _has(keys: Sequence[Key], data_set: str) -> bool:
+def _has(keys: Sequence[ImageKey], data_set: str) -> bool:
     return any(name == data_set for name, _ in keys)

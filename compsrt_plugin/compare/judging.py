@@ -1,4 +1,4 @@
-"""Every network on every picture, scored by BasicSR's metrics; the pictures stay on disk for the page."""
+"""Every network on every image, scored by BasicSR's metrics; the images stay on disk for the page."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from pathlib import Path
 
 import torch
 
+from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.data_sets import Sets, names_of
-from compsrt_plugin.compare.networks import Loaded
+from compsrt_plugin.compare.loading import Loaded
 from compsrt_plugin.compare.settings import Settings
-from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.data.images import write_image
 from compsrt_plugin.inference import super_resolve
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Results
 from compsrt_plugin.terminal import name_step, progress
 
-Key = tuple[str, str]
-"""Name of a data set, name of a picture in it."""
+ImageKey = tuple[str, str]
+"""Name of a data set, name of an image in it."""
 
 
 @dataclass
-class Entry:
+class Contestant:
     """One thing that is compared, judged.
 
     Attributes:
         source: what was given.
         results: its scores.
         teacher: the full-precision weights that it was made from, if its file says.
-        pictures: what it made of each picture, as PNG files; empty where a result folder has none.
+        images: what it made of each image, as PNG files; empty where a result folder has none.
     """
 
     source: Source
     results: Results
     teacher: str = ""
-    pictures: dict[Key, Path] = field(default_factory=dict)
+    pictures: dict[ImageKey, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -43,15 +43,15 @@ class Entry:
         return self.source.name
 
 
-def write_originals(sets: Sets, folder: Path) -> dict[Key, Path]:
+def write_originals(sets: Sets, folder: Path) -> dict[ImageKey, Path]:
     """Write the originals as PNG files, cropped where a data set crops them.
 
     Returns:
-        The file of each picture.
+        The file of each image.
     """
     from compsrt_plugin.models.evaluation import to_image
 
-    originals: dict[Key, Path] = {}
+    originals: dict[ImageKey, Path] = {}
     for data_set, dataset in sets.items():
         for index, image in enumerate(names_of(dataset)):
             path = folder / f"{len(originals)}_original.png"
@@ -60,14 +60,14 @@ def write_originals(sets: Sets, folder: Path) -> dict[Key, Path]:
     return originals
 
 
-def judge(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Path) -> dict[str, Entry]:
-    """Run every network that is among the sources on every picture.
+def judge_networks(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Path) -> dict[str, Contestant]:
+    """Run every network that is among the sources on every image.
 
     Args:
         sources: result folders among them are passed over.
         sets: the data sets.
         settings: metrics and padding.
-        folder: where the pictures go.
+        folder: where the images go.
 
     Returns:
         Name of a source to what came out.
@@ -79,20 +79,20 @@ def judge(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Pat
 
     check_metrics(settings.metrics)
     running = [source for source in sources if source.load is not None]
-    entries: dict[str, Entry] = {}
-    with progress(total=len(running) * sum(map(len, sets.values())), desc="compare", unit="pictures") as bar:
+    entries: dict[str, Contestant] = {}
+    with progress(total=len(running) * sum(map(len, sets.values())), desc="compare", unit="images") as bar:
         for number, source in enumerate(running):
             name_step(bar, source.name)
             assert source.load is not None
             loaded = source.load()
-            entry = Entry(source, _results(source, loaded, settings), loaded.teacher)
+            entry = Contestant(source, _results(source, loaded, settings), loaded.teacher)
             _run(entry, loaded, sets, settings, folder / str(number), bar.update)
             entries[source.name] = entry
     return entries
 
 
 def _run(
-    entry: Entry, loaded: Loaded, sets: Sets, settings: Settings, folder: Path, step: Callable[[], object]
+    entry: Contestant, loaded: Loaded, sets: Sets, settings: Settings, folder: Path, step: Callable[[], object]
 ) -> None:
     from compsrt_plugin.models.evaluation import Judge
 

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from compsrt_plugin.compare.visuals import LOSSLESS, STEP, STEPS, Images, Sight, Sights
+from compsrt_plugin.compare.visuals import _LOSSLESS_QUALITY, STEP, STEPS, Images, Sight, Sights
 
 SCRIPTS = ("common.js", "tables.js", "viewer.js", "main.js")
 _SLOT = re.compile(r"@@([A-Z]+)@@")
@@ -24,7 +24,7 @@ def page(data: Mapping[str, Any], sights: Sights) -> str:
         data: what `document.to_dict` returns.
         sights: the images.
     """
-    keys = [(picture["data_set"], picture["name"]) for picture in data["pictures"]]
+    keys = [(image["data_set"], image["name"]) for image in data["pictures"]]
     shown = {str(keys.index(key)): _sight(sight) for key, sight in sights.shown.items()}
     everything = {
         **data,
@@ -66,7 +66,7 @@ def _sight(sight: Sight) -> dict[str, Any]:
     return {
         "width": details.width,
         "height": details.height,
-        "quality": None if sight.quality == LOSSLESS else sight.quality,
+        "quality": None if sight.quality == _LOSSLESS_QUALITY else sight.quality,
         "whole": _uris(sight.whole, "webp"),
         "errors": _uris(details.errors, "png"),
         "box": list(details.box),

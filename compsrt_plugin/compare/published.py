@@ -16,9 +16,9 @@ from typing import Any
 
 from compsrt_plugin.report import FLOAT_BITS, Score
 
-FILE = Path(__file__).parent / "published.csv"
+_FILE = Path(__file__).parent / "published.csv"
 SETS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
-TEACHER = "official SwinIR-light"
+PUBLISHED_TEACHER = "official SwinIR-light"
 LIMITED, UNLIMITED = "limited to 2ⁿ", "not limited: more than 2ⁿ occur"
 FROZEN = "frozen"
 
@@ -65,7 +65,7 @@ class Published:
     @property
     def teacher(self) -> str:
         """The full-precision network that it was made from."""
-        return TEACHER if self.method in FACTS else ""
+        return PUBLISHED_TEACHER if self.method in FACTS else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -84,7 +84,7 @@ class Published:
 @cache
 def published() -> tuple[Published, ...]:
     """Return every published row, in the order of the file."""
-    with FILE.open(encoding="utf-8", newline="") as file:
+    with _FILE.open(encoding="utf-8", newline="") as file:
         return tuple(_row(row) for row in csv.DictReader(file))
 
 

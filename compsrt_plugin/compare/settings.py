@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compsrt_plugin.compare.sources import Source
+from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
@@ -17,11 +17,11 @@ NO_MATTER = ("better",)  # keys of a metric by which BasicSR picks checkpoints, 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything besides the pictures that a PSNR depends on.
+    """Everything besides the images that a PSNR depends on.
 
     Attributes:
         scale: upscaling factor.
-        padding: how pictures are padded to whole windows.
+        padding: how images are padded to whole windows.
         metrics: the `val.metrics` block.
     """
 

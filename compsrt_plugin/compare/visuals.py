@@ -1,4 +1,4 @@
-"""What the page shows of each picture: itself, its error map, and the region in which the entries differ most."""
+"""What the page shows of each image: itself, its error map, and the region in which the entries differ most."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from compsrt_plugin.compare.gather import Gathered
-from compsrt_plugin.compare.judging import Key
+from compsrt_plugin.compare.gather import Gathering
+from compsrt_plugin.compare.judging import ImageKey
 from compsrt_plugin.data.images import read_image
-from compsrt_plugin.report.crop import Box, Picture, differing_crop, luma_range
+from compsrt_plugin.report.crop import Crop, Pixels, differing_crop, luma_range
+from compsrt_plugin.report.drawing import from_bgr, png_bytes
 from compsrt_plugin.terminal import progress
 
-LOSSLESS = 100
-QUALITIES = (LOSSLESS, 95, 90)  # of WebP, tried in turn until the page is small enough
+_LOSSLESS_QUALITY = 100
+QUALITIES = (_LOSSLESS_QUALITY, 95, 90)  # of WebP, tried in turn until the page is small enough
 BUDGET = 19_000_000  # bytes of all images in the page, as text; the rest of 20 MB is for figures and code
 CROP = 80  # pixels of a side
-STEPS, STEP = 16, 2  # grey levels of an error map, and the error that each stands for, in grey levels of the picture
-FEWEST = 2  # pictures that can be held against each other
+STEPS, STEP = 16, 2  # grey levels of an error map, and the error that each stands for, in grey levels of the image
+_FEWEST = 2  # images that can be held against each other
 
 
 Images = list[bytes | None]
-"""Files of the original and of every entry's picture, in this order; None where there is no picture."""
+"""Files of the original and of every entry's image, in this order; None where there is no image."""
 
 
 @dataclass(frozen=True)
 class Details:
-    """What is stored of one picture without loss.
+    """What is stored of one image without loss.
 
     Attributes:
-        width, height: of the picture, in pixels.
+        width, height: of the image, in pixels.
         difference: by which the entries differ: mean squared range of luma.
         box: the region in which they differ most.
         crops: that region, PNG.
@@ -44,19 +45,19 @@ class Details:
     width: int
     height: int
     difference: float
-    box: Box
+    box: Crop
     crops: Images
     errors: Images
 
 
 @dataclass(frozen=True)
 class Sight:
-    """One picture as the page shows it.
+    """One image as the page shows it.
 
     Attributes:
         details: what is stored without loss.
-        whole: the whole pictures, WebP.
-        quality: `LOSSLESS`, or WebP's quality.
+        whole: the whole images, WebP.
+        quality: `_LOSSLESS_QUALITY`, or WebP's quality.
     """
 
     details: Details
@@ -75,32 +76,30 @@ class Sights:
     """What there is to see.
 
     Attributes:
-        shown: data set and name of a picture -> what the page shows of it.
-        left_out: pictures for which there is no room in the page.
-        unseen: pictures of which there are not two to compare.
+        shown: data set and name of an image -> what the page shows of it.
+        left_out: images for which there is no room in the page.
+        unseen: images of which there are not two to compare.
     """
 
-    shown: Mapping[Key, Sight]
-    left_out: list[Key]
-    unseen: list[Key]
+    shown: Mapping[ImageKey, Sight]
+    left_out: list[ImageKey]
+    unseen: list[ImageKey]
 
 
-def sights(gathered: Gathered, budget: int = BUDGET) -> Sights:
+def sights(gathered: Gathering, budget: int = BUDGET) -> Sights:
     """Prepare the images of the page, within its size.
 
-    Whole pictures are stored without loss if all fit, else at the best quality at which they do. If even the lowest
-    is too large, the pictures in which the entries differ least are left out. Crops and error maps lose nothing.
+    Whole images are stored without loss if all fit, else at the best quality at which they do. If even the lowest
+    is too large, the images in which the entries differ least are left out. Crops and error maps lose nothing.
 
     Args:
         gathered: what is compared.
         budget: bytes of all images together, as base64.
     """
-    seen = [key for key in gathered.keys if sum(file is not None for file in _files(gathered, key)) >= FEWEST]
-    details = {
-        key: _details(_files(gathered, key)) for key in progress(seen, desc="page", unit="pictures", leave=False)
-    }
+    seen = [key for key in gathered.keys if sum(file is not None for file in _files(gathered, key)) >= _FEWEST]
+    details = {key: _details(_files(gathered, key)) for key in progress(seen, desc="page", unit="images", leave=False)}
     order = sorted(seen, key=lambda key: -details[key].difference)
-    shown: dict[Key, Sight] = {}
+    shown: dict[ImageKey, Sight] = {}
     for quality in QUALITIES:
         room, shown = budget, {}
         for key in order:
@@ -118,13 +117,13 @@ def sights(gathered: Gathered, budget: int = BUDGET) -> Sights:
     )
 
 
-def error_map(picture: Picture, original: Picture) -> NDArray[np.uint8]:
+def error_map(picture: Pixels, original: Pixels) -> NDArray[np.uint8]:
     """Return |Y - Y of the original| in steps of `STEP` grey levels, at most `STEPS` - 1 of them.
 
     Y is luma as BasicSR's metrics have it.
 
     Args:
-        picture, original: H×W×3, uint8, blue-green-red.
+        image, original: H×W×3, uint8, blue-green-red.
 
     Returns:
         (H, W), 0 to `STEPS` - 1.
@@ -135,14 +134,14 @@ def error_map(picture: Picture, original: Picture) -> NDArray[np.uint8]:
     return np.minimum(np.abs(made - expected) // STEP, STEPS - 1).astype(np.uint8)
 
 
-def _files(gathered: Gathered, key: Key) -> list[Path | None]:
+def _files(gathered: Gathering, key: ImageKey) -> list[Path | None]:
     return [gathered.originals.get(key), *(entry.pictures.get(key) for entry in gathered.entries)]
 
 
 def _details(files: Sequence[Path | None]) -> Details:
     original, *made = [None if file is None else read_image(file) for file in files]
     compared = [picture for picture in made if picture is not None]
-    if len(compared) < FEWEST and original is not None:
+    if len(compared) < _FEWEST and original is not None:
         compared.append(original)
     box = differing_crop(compared, CROP)
     height, width = compared[0].shape[:2]
@@ -152,9 +151,16 @@ def _details(files: Sequence[Path | None]) -> Details:
         height=height,
         difference=float((luma_range(compared) ** 2).mean()),
         box=box,
-        crops=[None if picture is None else _png(_pillow(box.of(picture))) for picture in (original, *made)],
-        errors=[None, *(None if error is None else _png(_grey(error), bits=4) for error in errors)],
+        crops=[
+            None if picture is None else png_bytes(from_bgr(box.of(picture)), optimize=True)
+            for picture in (original, *made)
+        ],
+        errors=[None, *(None if error is None else png_bytes(_grey(error), optimize=True, bits=4) for error in errors)],
     )
+
+
+def _crop(box: Crop, picture: Pixels | None) -> bytes | None:
+    return None if picture is None else png_bytes(from_bgr(box.of(picture)), optimize=True)
 
 
 def _grey(error: NDArray[np.uint8]) -> Image.Image:
@@ -163,21 +169,11 @@ def _grey(error: NDArray[np.uint8]) -> Image.Image:
     return image
 
 
-def _pillow(picture: Picture) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(picture[..., ::-1]))
-
-
-def _png(image: Image.Image, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True, **options)
-    return buffer.getvalue()
-
-
 def _webp(file: Path | None, quality: int) -> bytes | None:
     if file is None:
         return None
-    buffer, image = io.BytesIO(), _pillow(read_image(file))
-    if quality == LOSSLESS:
+    buffer, image = io.BytesIO(), from_bgr(read_image(file))
+    if quality == _LOSSLESS_QUALITY:
         image.save(buffer, "WEBP", lossless=True, quality=50)  # of a lossless file: how hard it is compressed
     else:
         image.save(buffer, "WEBP", quality=quality)

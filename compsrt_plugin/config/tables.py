@@ -71,9 +71,9 @@ def _paddings() -> Iterable[str]:
 
 
 def _embedded() -> Iterable[str]:
-    from compsrt_plugin.data.embedded import PICTURES
+    from compsrt_plugin.data.embedded import EMBEDDED_IMAGES
 
-    return PICTURES
+    return EMBEDDED_IMAGES
 
 
 def _subsets() -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Pictures: MATLAB's bicubic, LR preparation, embedded photographs, checks, and BasicSR's paired dataset.
+"""Images: MATLAB's bicubic, LR preparation, embedded photographs, checks, and BasicSR's paired dataset.
 
 `CompSRTPairedDataset` is not re-exported: it alone needs BasicSR.
 """

@@ -16,7 +16,7 @@ from compsrt_plugin.data.roots import no_originals
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 BACKENDS = ("disk", "lmdb", "memcached")
-# data sets of pairs (LR, HR), and the key of the list of their pictures
+# data sets of pairs (LR, HR), and the key of the list of their images
 LISTS = {"PairedImageDataset": "meta_info_file", "RealESRGANPairedDataset": "meta_info"}
 SINGLE = "SingleImageDataset"
 
@@ -26,10 +26,10 @@ def check_basicsr_sets(options: Mapping[str, Any], *, ours: bool) -> None:
 
     Args:
         options: of a train or a test, checked for their layout.
-        ours: whether the model is one of this package's, which take pairs of pictures alone.
+        ours: whether the model is one of this package's, which take pairs of images alone.
 
     Raises:
-        CompSRTError: folders, lists, databases or pictures that cannot be used; no originals to judge by.
+        CompSRTError: folders, lists, databases or images that cannot be used; no originals to judge by.
     """
     metrics = (options.get("val") or {}).get("metrics") or {}
     for phase, given in options["datasets"].items():
@@ -49,7 +49,7 @@ def check_basicsr_sets(options: Mapping[str, Any], *, ours: bool) -> None:
             continue
         if ours and not paired:
             allowed = f"CompSRTPairedDataset, {', '.join(LISTS)}"
-            raise CompSRTError(f"{key}.type {kind.__name__} gives no pairs of pictures", allowed=allowed)
+            raise CompSRTError(f"{key}.type {kind.__name__} gives no pairs of images", allowed=allowed)
         backend = _check_places(key, kind.__name__, dataset)
         if paired:
             ssim = any(metric.get("type") == "calculate_ssim" for metric in metrics.values())
@@ -88,7 +88,7 @@ def _check_places(key: str, kind: str, dataset: Mapping[str, Any]) -> str:
 
 
 def _check_pairs(kind: str, dataset: Mapping[str, Any], backend: str, *, judged: bool) -> None:
-    """Check the pictures of pairs; `judged`: whether by SSIM."""
+    """Check the images of pairs; `judged`: whether by SSIM."""
     training, scale = dataset["phase"] == "train", dataset["scale"]
     smallest = crop_side(dataset) if training else smallest_lr(scale) if judged else 1
     limits: dict[str, Any] = {"min_lr": smallest, "exact": training}
@@ -103,7 +103,7 @@ def _check_pairs(kind: str, dataset: Mapping[str, Any], backend: str, *, judged:
 
 
 def _listed_pairs(kind: str, listed: str, hr: Path, lr: Path, template: str) -> list[tuple[Path, Path]]:
-    """Pair the pictures of a list as BasicSR does."""
+    """Pair the images of a list as BasicSR does."""
     if kind == "PairedImageDataset":
         from basicsr.data.data_util import paired_paths_from_meta_info_file
 
@@ -119,7 +119,7 @@ def _listed_pairs(kind: str, listed: str, hr: Path, lr: Path, template: str) -> 
 
 
 def listed_lines(key: str, listed: Any) -> Sequence[str]:
-    """Return the lines of a list of pictures; CompSRTError where it cannot be read, is empty, or has an empty line."""
+    """Return the lines of a list of images; CompSRTError where it cannot be read, is empty, or has an empty line."""
     try:
         lines = Path(str(listed)).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -127,7 +127,7 @@ def listed_lines(key: str, listed: Any) -> Sequence[str]:
         raise CompSRTError(f"{key}: cannot read {listed} ({reason})", hint="check the path") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
-            raise CompSRTError(f"{key}: {listed}, line {number} is empty", allowed="the name of a picture in each line")
+            raise CompSRTError(f"{key}: {listed}, line {number} is empty", allowed="the name of an image in each line")
     if not lines:
-        raise CompSRTError(f"{key}: {listed} is empty", allowed="the name of a picture in each line")
+        raise CompSRTError(f"{key}: {listed} is empty", allowed="the name of an image in each line")
     return [line.strip() for line in lines]

@@ -1,4 +1,4 @@
-"""HR and LR pictures that do not belong together, or cannot be used, found before the work begins."""
+"""HR and LR images that do not belong together, or cannot be used, found before the work begins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compsrt_plugin.data.images import SUFFIXES, image_size, read_image, stamp
 from compsrt_plugin.errors import CompSRTError, nearest
 
 SSIM_WINDOW = 11  # pixels; BasicSR's SSIM keeps only places where the whole window fits
-COMMON_CROP = 12  # HR pictures are often cropped to multiples of 12, so that x2, x3 and x4 fit
+COMMON_CROP = 12  # HR images are often cropped to multiples of 12, so that x2, x3 and x4 fit
 
 
 def smallest_lr(scale: int) -> int:
@@ -49,11 +49,11 @@ def check_pairs(
     """Check two folders as BasicSR's paired folder reader will take them: every visible file, paired by name.
 
     Args:
-        hr_dir: HR pictures.
-        lr_dir: LR pictures, named by the template and with the HR file's ending.
+        hr_dir: HR images.
+        lr_dir: LR images, named by the template and with the HR file's ending.
         scale: HR side / LR side.
         filename_tmpl: BasicSR's template, such as '{}x4'.
-        decode: read every picture in full; else only the headers.
+        decode: read every image in full; else only the headers.
         min_lr: smallest allowed LR side, in pixels.
         exact: HR must be exactly scale × LR, as training crops need; else HR may be larger by what mod-cropping
             cuts off, as BasicSR cuts it for tests.
@@ -100,7 +100,7 @@ def check_sizes(
     _check_match(hr, hr_size, lr, lr_size, scale, exact)
     if min(lr_size) < min_lr:
         raise CompSRTError(
-            f"the LR picture {lr} is too small ({_pixels(lr_size)})",
+            f"the LR image {lr} is too small ({_pixels(lr_size)})",
             allowed=f"at least {min_lr}×{min_lr}, for {'training crops' if exact else 'SSIM'} at x{scale}",
             hint=f"move it and {hr} elsewhere" + (", or lower gt_size (for bounds: patch_size)" if exact else ""),
         )
@@ -123,7 +123,7 @@ def _check_match(
     raise CompSRTError(
         found,
         allowed=f"LR of {_pixels(fitting)} for this HR",
-        hint="check scale and both folders; basicsr prepare makes LR pictures",
+        hint="check scale and both folders; basicsr prepare makes LR images",
     )
 
 
@@ -144,7 +144,7 @@ def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[
                 f"{hr} has no LR partner: no {partner} in {lr_dir}",
                 allowed=rule,
                 hint=(f"the nearest is {near}; " if near else "")
-                + f"basicsr prepare --hr {hr_dir} --scales {scale} --out DIR makes LR pictures",
+                + f"basicsr prepare --hr {hr_dir} --scales {scale} --out DIR makes LR images",
             )
         pairs[partner] = (hr, lr_files[partner])
     for name, lr in lr_files.items():
@@ -155,15 +155,15 @@ def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[
 
 
 def visible_files(folder: Path) -> dict[str, Path]:
-    """Return name → file of all that BasicSR would take for a picture, sorted; raises CompSRTError."""
+    """Return name → file of all that BasicSR would take for an image, sorted; raises CompSRTError."""
     try:
         files = {p.name: p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and p.is_file()}
     except OSError as error:
         raise CompSRTError(
-            f"cannot read the picture folder {folder}: {error.strerror or error}", hint="check the path"
+            f"cannot read the image folder {folder}: {error.strerror or error}", hint="check the path"
         ) from error
     if not files:
-        raise CompSRTError(f"no pictures in {folder}", hint="check the path")
+        raise CompSRTError(f"no images in {folder}", hint="check the path")
     for file in files.values():
         if file.suffix.lower() not in SUFFIXES:
             image_size(file)  # a stray file is named as such, not as one without a partner

@@ -1,4 +1,4 @@
-"""BasicSR's LMDBs, opened once a process, checked by their lists and keys without decoding a picture."""
+"""BasicSR's LMDBs, opened once a process, checked by their lists and keys without decoding an image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from compsrt_plugin.errors import CompSRTError, nearest
 
 LIST = "meta_info.txt"
 LINE = re.compile(r"(?P<key>[^.]+)\S* \((?P<height>\d+),(?P<width>\d+),\d+\)")
-HINT = "basicsr prepare --lmdb makes such folders"
+_HINT = "basicsr prepare --lmdb makes such folders"
 _open: WeakValueDictionary[tuple[Path, int], lmdb.Environment] = WeakValueDictionary()
-Sizes = dict[str, tuple[int, int] | None]  # key -> (height, width), None where the list does not say
+_Sizes = dict[str, tuple[int, int] | None]  # key -> (height, width), None where the list does not say
 
 
 def open_database(folder: Path) -> lmdb.Environment:
@@ -62,7 +62,7 @@ def check_databases(
                 near = nearest(key, other)
                 raise CompSRTError(
                     f"{dataset}: Keys in dataroot_gt and dataroot_lq are different: {key!r} is not in {place}",
-                    hint=f"the nearest is {near!r}" if near else HINT,
+                    hint=f"the nearest is {near!r}" if near else _HINT,
                 )
     if scale is not None:
         for key, size in hr.items():
@@ -71,23 +71,23 @@ def check_databases(
                 check_sizes(hr_dir / key, size, lr_dir / key, low, scale, min_lr=min_lr, exact=exact)
 
 
-def _sizes(folder: Path, what: str) -> Sizes:
-    """Return the pictures of a database by its list, each of which must be in it."""
+def _sizes(folder: Path, what: str) -> _Sizes:
+    """Return the images of a database by its list, each of which must be in it."""
     if folder.suffix != ".lmdb":
-        raise CompSRTError(f"{what} {folder} is no database", allowed="a folder that ends in .lmdb", hint=HINT)
+        raise CompSRTError(f"{what} {folder} is no database", allowed="a folder that ends in .lmdb", hint=_HINT)
     try:
         lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
         database = open_database(folder)
     except (OSError, ValueError, lmdb.Error) as error:
-        raise CompSRTError(f"{what} {folder} cannot be read ({error})", hint=HINT) from error
-    sizes: Sizes = {}
+        raise CompSRTError(f"{what} {folder} cannot be read ({error})", hint=_HINT) from error
+    sizes: _Sizes = {}
     with database.begin() as transaction:
         cursor = transaction.cursor()
         for line in lines:
             key, match = line.split(".")[0], LINE.match(line)  # a key as BasicSR takes it
             if not cursor.set_key(key.encode("ascii", "replace")):
-                raise CompSRTError(f"{what} {folder} has no {key!r}, which its {LIST} names", hint=HINT)
+                raise CompSRTError(f"{what} {folder} has no {key!r}, which its {LIST} names", hint=_HINT)
             sizes[key] = (int(match["height"]), int(match["width"])) if match else None
     if not sizes:
-        raise CompSRTError(f"{what} {folder}: its {LIST} is empty", hint=HINT)
+        raise CompSRTError(f"{what} {folder}: its {LIST} is empty", hint=_HINT)
     return sizes

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from compsrt_plugin.data.cache import cached_pairs
 from compsrt_plugin.data.images import read_image, write_image
-from compsrt_plugin.data.prepare import centre_piece
+from compsrt_plugin.data.low_resolution import centre_piece
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.files import cache_root
 
-PICTURES = {
+EMBEDDED_IMAGES = {
     "demo": ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"),
     "calibration": (
         "motorcycle_left.png",
@@ -24,14 +24,14 @@ PICTURES = {
     ),
 }
 
-# The demo pictures are judged whole. Of the two large calibration pictures the centre serves: it leaves the
+# The demo images are judged whole. Of the two large calibration images the centre serves: it leaves the
 # black surround of the retina out, which would make every third random patch empty, and the time one
-# validation picture takes on a CPU stays bounded; the other five are smaller anyway.
+# validation image takes on a CPU stays bounded; the other five are smaller anyway.
 CALIBRATION_SIDE = 768
 MAX_SIDE = {"demo": None, "calibration": CALIBRATION_SIDE}
 
 
-# A tenth of seven pictures is one, and a grey texture. Held out is instead the right part of each that has colour.
+# A tenth of seven images is one, and a grey texture. Held out is instead the right part of each that has colour.
 DIVIDED = ("motorcycle_left.png", "retina.jpg", "hubble_deep_field.jpg", "ihc.png")
 HELD_OUT_WIDTH = 240  # HR pixels; a multiple of 2, 3 and 4
 SUBSETS = ("train", "holdout")
@@ -41,25 +41,25 @@ def embedded_pairs(which: str, scale: int, subset: str | None = None) -> tuple[P
     """Make HR/LR pairs of embedded photographs in the cache, once; nothing is ever fetched from a network.
 
     Args:
-        which: 'demo' (astronaut, chelsea, coffee, rocket) or 'calibration' (seven other pictures).
+        which: 'demo' (astronaut, chelsea, coffee, rocket) or 'calibration' (seven other images).
         scale: shrinking factor; HR sides are cut to multiples of it.
-        subset: of 'calibration', 'holdout' is the right part of each coloured picture and 'train' all the rest;
-            None takes whole pictures.
+        subset: of 'calibration', 'holdout' is the right part of each coloured image and 'train' all the rest;
+            None takes whole images.
 
     Returns:
         (HR folder, LR folder) with NAME.png and NAMEx{scale}.png, 8-bit colour.
 
     Raises:
-        CompSRTError: no such set or subset; scikit-image is not installed or lacks a picture.
+        CompSRTError: no such set or subset; scikit-image is not installed or lacks an image.
     """
-    if which not in PICTURES:
-        raise unknown_name("embedded set", which, PICTURES)
+    if which not in EMBEDDED_IMAGES:
+        raise unknown_name("embedded set", which, EMBEDDED_IMAGES)
     folder = _scikit_image() / "data"
-    sources = [folder / name for name in PICTURES[which]]
+    sources = [folder / name for name in EMBEDDED_IMAGES[which]]
     for source in sources:
         if not source.is_file():
             raise CompSRTError(
-                f"the embedded picture {source} is missing",
+                f"the embedded image {source} is missing",
                 hint="pip install --force-reinstall 'scikit-image>=0.19'",
             )
     if subset is None or which != "calibration":
@@ -72,7 +72,7 @@ def embedded_pairs(which: str, scale: int, subset: str | None = None) -> tuple[P
 
 
 def _part(source: Path, subset: str) -> Path:
-    """Write the part of a calibration picture that belongs to a subset into the cache, once."""
+    """Write the part of a calibration image that belongs to a subset into the cache, once."""
     path = cache_root() / f"embedded-{HELD_OUT_WIDTH}" / subset / f"{source.stem}.png"
     if not path.is_file():
         image = centre_piece(read_image(source), CALIBRATION_SIDE)

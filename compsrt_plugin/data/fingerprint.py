@@ -1,4 +1,4 @@
-"""Which pictures a data set has, as one short text: a run that goes on must see the same ones."""
+"""Which images a data set has, as one short text: a run that goes on must see the same ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from compsrt_plugin.data.images import image_size
 
 
 def fingerprint(dataset: Any) -> str:
-    """Return a text that is another one if a picture is added, removed, renamed, moved in order, or of another size.
+    """Return a text that is another one if an image is added, removed, renamed, moved in order, or of another size.
 
-    Folders do not count: pictures may lie elsewhere today. Of a data set without a list `paths` the length counts.
+    Folders do not count: images may lie elsewhere today. Of a data set without a list `paths` the length counts.
 
     Args:
         dataset: one of BasicSR's, ours, or a user's.

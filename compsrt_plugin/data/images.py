@@ -1,4 +1,4 @@
-"""Read pictures as BasicSR does, but with a clear error for each that cannot be read; write whole PNGs."""
+"""Read images as BasicSR does, but with a clear error for each that cannot be read; write whole PNGs."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from compsrt_plugin.data.formats.jpeg import with_end
-from compsrt_plugin.data.formats.kinds import kind_of
+from compsrt_plugin.data.formats.kinds import format_of
 from compsrt_plugin.data.formats.limits import quiet_and_any_size
 from compsrt_plugin.data.formats.png import chunks_of
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-ALLOWED = "8- or 16-bit PNG, JPEG, BMP, TIFF, WebP or PPM, grey or colour, with or without alpha"
+_ALLOWED = "8- or 16-bit PNG, JPEG, BMP, TIFF, WebP or PPM, grey or colour, with or without alpha"
 ROUNDING = 2  # grey levels by which decoders may differ
 _EXIF_ORIENTATION = 0x0112
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """List a folder's pictures (by file ending, hidden files left out), sorted by name.
+def images_in(folder: Path) -> list[Path]:
+    """List a folder's images (by file ending, hidden files left out), sorted by name.
 
     Raises:
-        CompSRTError: no such folder, it cannot be read, or no picture lies in it.
+        CompSRTError: no such folder, it cannot be read, or no image lies in it.
     """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise CompSRTError(
-            f"cannot read the picture folder {folder}: {error.strerror or error}", hint="check the path"
+            f"cannot read the image folder {folder}: {error.strerror or error}", hint="check the path"
         ) from error
     pictures = [p for p in entries if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
     if not pictures:
         raise CompSRTError(
-            f"no pictures in {folder} ({len(entries)} other entries)",
+            f"no images in {folder} ({len(entries)} other entries)",
             allowed=f"files ending in {' '.join(SUFFIXES)}, directly in it",
         )
     return pictures
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read a whole picture exactly as BasicSR's `imfrombytes` does, and make sure the file is sound.
+    """Read a whole image exactly as BasicSR's `imfrombytes` does, and make sure the file is sound.
 
     Grey becomes three equal channels, alpha is dropped, 16 bits become 8, and an EXIF orientation is applied:
     all of it by OpenCV's IMREAD_COLOR, which BasicSR uses.
@@ -53,16 +53,16 @@ def read_image(path: Path) -> np.ndarray:
         uint8, (height, width, 3), channels blue, green, red.
 
     Raises:
-        CompSRTError: the file cannot be read, is empty, damaged, not a picture, or a TIFF that OpenCV shows wrongly.
+        CompSRTError: the file cannot be read, is empty, damaged, not an image, or a TIFF that OpenCV shows wrongly.
     """
-    content = picture_bytes(path)
+    content = image_bytes(path)
     try:
         with quiet_and_any_size():
             content = _sound(content)
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except Exception as error:  # the parsers raise whatever they stumble over
-        raise damaged_picture(path, error) from error
-    kind = kind_of(content)
+        raise damaged_image(path, error) from error
+    kind = format_of(content)
     if kind == "TIFF":
         _check_tiff(path, content, image)
     if image is None and kind is not None:
@@ -70,13 +70,13 @@ def read_image(path: Path) -> np.ndarray:
             f"{path} is a {kind} that OpenCV, by which BasicSR reads, cannot decode", hint="convert it to an 8-bit PNG"
         )
     if image is None:
-        raise no_picture(path, content, ALLOWED)
+        raise not_an_image(path, content, _ALLOWED)
     return np.asarray(image, dtype=np.uint8)
 
 
 def _sound(content: bytes) -> bytes:
     """Return a file's content, a JPEG's with an end marker; whatever error for a file that is cut short or damaged."""
-    kind = kind_of(content)
+    kind = format_of(content)
     if kind == "PNG":
         chunks_of(content)  # checksums, without inflating; what goes with the pixels may be damaged
         return content
@@ -102,7 +102,7 @@ def _check_tiff(path: Path, content: bytes, seen: np.ndarray | None) -> None:
     except CompSRTError:
         raise
     except Exception as error:  # as in read_image
-        raise damaged_picture(path, error) from error
+        raise damaged_image(path, error) from error
     if seen is None:
         return
     colour = turned(picture.colour, picture.orientation)[..., ::-1]
@@ -120,7 +120,7 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return (height, width) in pixels as `read_image` would give it, from the file's header alone.
 
     Raises:
-        CompSRTError: the file cannot be read, is empty, or has no header of a picture.
+        CompSRTError: the file cannot be read, is empty, or has no header of an image.
     """
     try:
         refuse_special(path)
@@ -161,46 +161,44 @@ def write_image(path: Path, image: np.ndarray) -> int:
     done, encoded = cv2.imencode(".png", image)
     if not done:
         raise ValueError(f"OpenCV cannot write {image.dtype} of shape {image.shape} as PNG")
-    # No sync: a picture can be made again, and those who look for it compare its length too.
+    # No sync: an image can be made again, and those who look for it compare its length too.
     write_whole(path, encoded.tobytes(), sync=False)
     return len(encoded)
 
 
-def picture_bytes(path: Path) -> bytes:
-    """Return a picture file's content.
+def image_bytes(path: Path) -> bytes:
+    """Return an image file's content.
 
     Raises:
         CompSRTError: it cannot be read, or is empty.
     """
     try:
         if not path.is_file() and path.exists() and not path.is_dir():
-            raise CompSRTError(
-                f"cannot read the picture {path}: it is not a regular file"
-            )  # a pipe would be waited for
+            raise CompSRTError(f"cannot read the image {path}: it is not a regular file")  # a pipe would be waited for
         content = path.read_bytes()
     except OSError as error:
-        raise CompSRTError(f"cannot read the picture {path}: {error.strerror or error}") from error
+        raise CompSRTError(f"cannot read the image {path}: {error.strerror or error}") from error
     if not content:
-        raise CompSRTError(f"the picture {path} is empty (0 bytes)", hint="copy it again from where it came from")
+        raise CompSRTError(f"the image {path} is empty (0 bytes)", hint="copy it again from where it came from")
     return content
 
 
 def refuse_special(path: Path) -> None:
     """Raise CompSRTError for a pipe or a device: to open one would wait, or never end."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise CompSRTError(f"cannot read the picture {path}: it is not a regular file")
+        raise CompSRTError(f"cannot read the image {path}: it is not a regular file")
 
 
-def damaged_picture(path: Path, error: Exception) -> CompSRTError:
-    """Return what to raise for a picture whose decoder stumbled over `error`."""
-    return CompSRTError(f"the picture {path} is damaged ({error})", hint="copy it again from where it came from")
+def damaged_image(path: Path, error: Exception) -> CompSRTError:
+    """Return what to raise for an image whose decoder stumbled over `error`."""
+    return CompSRTError(f"the image {path} is damaged ({error})", hint="copy it again from where it came from")
 
 
-def no_picture(path: Path, content: bytes, allowed: str) -> CompSRTError:
+def not_an_image(path: Path, content: bytes, allowed: str) -> CompSRTError:
     """Return what to raise for a file of no known kind; if Pillow knows it, that is named."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            what = f"a picture of the kind {image.format}"
+            what = f"an image of the kind {image.format}"
     except Exception:  # as in read_image
-        what = "not a picture"
+        what = "not an image"
     return CompSRTError(f"{path} is {what}", allowed=allowed)

@@ -8,7 +8,7 @@ from typing import Any
 
 from compsrt_plugin.files import UnwritableError
 
-FILE_NAME = ".compsrt_made.jsonl"  # hidden: BasicSR takes every other file of a folder for a picture
+FILE_NAME = ".compsrt_made.jsonl"  # hidden: BasicSR takes every other file of a folder for an image
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""Prepared pictures packed into LMDBs by BasicSR's own maker, for its `io_backend: lmdb`."""
+"""Prepared images packed into LMDBs by BasicSR's own maker, for its `io_backend: lmdb`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 
 from compsrt_plugin.data.images import image_size
 from compsrt_plugin.data.journal import Journal
-from compsrt_plugin.data.prepare import Layout
+from compsrt_plugin.data.low_resolution import OutputLayout
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError
 
 LONGEST_KEY = 511  # bytes, LMDB's limit
 
 
-def make_lmdbs(names: Sequence[str], layout: Layout) -> list[Path]:
-    """Pack `HR/NAME.png` into `HR.lmdb` and each scale's LR pictures into `LR_bicubic_X4.lmdb`.
+def make_lmdbs(names: Sequence[str], layout: OutputLayout) -> list[Path]:
+    """Pack `HR/NAME.png` into `HR.lmdb` and each scale's LR images into `LR_bicubic_X4.lmdb`.
 
-    HR and LR share their keys (NAME), as BasicSR's PairedImageDataset expects. A database whose pictures have
+    HR and LR share their keys (NAME), as BasicSR's PairedImageDataset expects. A database whose images have
     not changed since it was made is left alone; another one is replaced only once the new one is complete.
 
     Args:
-        names: of the pictures, without ending.
+        names: of the images, without ending.
         layout: where they are; made with `hr_copy`.
 
     Returns:
@@ -58,9 +58,9 @@ def check_keys(names: Sequence[str]) -> None:
     for name in names:
         if "." in name or not name.isascii() or len(name) > LONGEST_KEY:
             raise CompSRTError(
-                f"the picture name {name!r} cannot be a key of a BasicSR LMDB",
+                f"the image name {name!r} cannot be a key of a BasicSR LMDB",
                 allowed=f"at most {LONGEST_KEY} ASCII characters without a dot",
-                hint="rename the picture, or leave --lmdb out",
+                hint="rename the image, or leave --lmdb out",
             )
 
 
@@ -81,7 +81,7 @@ def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
                 lmdb_path=str(part),
                 img_path_list=[picture.name for picture in pictures],
                 keys=keys,
-                # Its own guess is ten times the first picture, which a small first picture makes too small.
+                # Its own guess is ten times the first image, which a small first image makes too small.
                 # This is a limit, not what the file takes.
                 map_size=2 * raw_bytes + 2**24,
             )

@@ -1,4 +1,4 @@
-"""What the pictures of one data set are called: in results, and as the files that are written of them."""
+"""What the images of one data set are called: in results, and as the files that are written of them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
 
-MOST_BYTES = 255  # of a file's name, on nearly every file system
+_MOST_BYTES = 255  # of a file's name, on nearly every file system
 
 
-class PictureNames:
-    """The names of one data set's pictures; each has its own.
+class ImageNames:
+    """The names of one data set's images; each has its own.
 
-    In results a picture goes by its whole file name, below the folder of its data set: `baby.png`, `000/0001.png`.
-    What is written of it is named after it without the ending, unless that would be another picture's too.
+    In results an image goes by its whole file name, below the folder of its data set: `baby.png`, `000/0001.png`.
+    What is written of it is named after it without the ending, unless that would be another image's too.
 
     Args:
         dataset: one of BasicSR's form, with `opt` and, if it can say so beforehand, `paths`: dicts with `gt_path`
             and `lq_path`.
 
     Raises:
-        CompSRTError: two pictures of one name.
+        CompSRTError: two images of one name.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -34,23 +34,23 @@ class PictureNames:
         counts = Counter(map(self.of, self._hr))
         for name, count in counts.items():
             if count > 1:
-                found = f"data set {dataset.opt['name']} has {count} pictures of the name {name}"
+                found = f"data set {dataset.opt['name']} has {count} images of the name {name}"
                 raise CompSRTError(found, allowed="one of each: results go by it", hint="rename or remove one")
         stems = Counter(self._stem(name) for name in {*map(self.of, self._hr), *map(self.of, self._lr)})
         self._shared = {stem for stem, count in stems.items() if count > 1}
 
     def of(self, path: str) -> str:
-        """Return the name in results of the picture at a path."""
+        """Return the name in results of the image at a path."""
         for root in self._roots:
             if root is not None and Path(root) in Path(path).parents:
                 return Path(path).relative_to(root).as_posix()
         return Path(path).name if os.path.isabs(path) else Path(path).as_posix()
 
     def written(self, path: str, word: object) -> str:
-        """Return the name of a file that is written of the picture at a path, below its data set's folder.
+        """Return the name of a file that is written of the image at a path, below its data set's folder.
 
         Args:
-            path: of the picture.
+            path: of the image.
             word: what the file's name ends in.
 
         Raises:
@@ -60,16 +60,16 @@ class PictureNames:
         stem = self._stem(name)
         found = f"{name if stem in self._shared else stem}_{word}.png"
         size = len(os.fsencode(PurePosixPath(found).name))
-        if size > MOST_BYTES:
+        if size > _MOST_BYTES:
             raise CompSRTError(
-                f"the picture made of {path} would have a name of {size} bytes",
-                allowed=f"up to {MOST_BYTES}",
+                f"the image made of {path} would have a name of {size} bytes",
+                allowed=f"up to {_MOST_BYTES}",
                 hint="give a shorter val.suffix or name",
             )
         return found
 
     def check_written(self, word: object) -> None:
-        """Raise CompSRTError if one of the LR pictures known beforehand would be written under too long a name."""
+        """Raise CompSRTError if one of the LR images known beforehand would be written under too long a name."""
         for path in self._lr:
             self.written(path, word)
 

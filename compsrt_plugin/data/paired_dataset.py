@@ -1,4 +1,4 @@
-"""BasicSR's paired dataset, with folders that may be left out and pictures that are checked first."""
+"""BasicSR's paired dataset, with folders that may be left out and images that are checked first."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from compsrt_plugin.data.basicsr_sets import BACKENDS
 from compsrt_plugin.data.checks import check_files, check_pairs, crop_side, smallest_lr
 from compsrt_plugin.data.databases import check_databases
 from compsrt_plugin.data.embedded import SUBSETS
-from compsrt_plugin.data.kept_pictures import KeptPicture, decoded, shrunk
-from compsrt_plugin.data.names import PictureNames
+from compsrt_plugin.data.kept_images import KeptImage, decode_kept, shrunk
+from compsrt_plugin.data.names import ImageNames
 from compsrt_plugin.data.roots import MissingDataError, find_roots
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.registries import register_once
@@ -31,24 +31,24 @@ class CompSRTPairedDataset(PairedImageDataset):
 
     All of BasicSR's options hold. Besides:
 
-    - `dataroot_gt` without `dataroot_lq`: LR pictures are made, once, in the cache, by MATLAB's bicubic;
+    - `dataroot_gt` without `dataroot_lq`: LR images are made, once, in the cache, by MATLAB's bicubic;
     - `embedded: demo` or `calibration`: photographs that come with scikit-image;
     - neither: `$COMPSRT_DATA/NAME/HR` and `$COMPSRT_DATA/NAME/LR_bicubic/X4`, NAME being the option `name`;
-    - `subset: holdout` keeps a tenth of the pictures (at least one), chosen by a hash of their names, or the right
+    - `subset: holdout` keeps a tenth of the images (at least one), chosen by a hash of their names, or the right
       part of each coloured one of `embedded: calibration`; `subset: train` keeps the rest;
-    - `centre_patch: 96`: of a larger picture that is judged, only the middle, so many low-resolution pixels wide and
-      high: a look at many pictures in the time that one whole picture takes;
-    - `keep_in_memory: true`: training pictures are decoded once; the same patches, at a fraction of the time;
-    - `shrunk: [0.8, 0.6]`: those pictures are trained on at these shares of their size too, LR by MATLAB's bicubic;
+    - `centre_patch: 96`: of a larger image that is judged, only the middle, so many low-resolution pixels wide and
+      high: a look at many images in the time that one whole image takes;
+    - `keep_in_memory: true`: training images are decoded once; the same patches, at a fraction of the time;
+    - `shrunk: [0.8, 0.6]`: those images are trained on at these shares of their size too, LR by MATLAB's bicubic;
     - `strict_data: true`: a test set that is not there is an error, not an empty data set with a warning.
 
-    Pictures come sorted by name. Folders and meta_info_file's are checked before anything else happens.
+    Images come sorted by name. Folders and meta_info_file's are checked before anything else happens.
 
     Args:
         opt: the options of one data set as BasicSR parsed them: `name`, `phase`, `scale` and those above.
 
     Raises:
-        CompSRTError: pictures that are damaged, do not match or are too small; options that contradict each
+        CompSRTError: images that are damaged, do not match or are too small; options that contradict each
             other; a training set that is not there.
     """
 
@@ -98,18 +98,18 @@ class CompSRTPairedDataset(PairedImageDataset):
             check_files(pairs, options["scale"], **limits)
         self.paths.sort(key=lambda pair: (_name(pair), pair["gt_path"]))
         if not training:
-            PictureNames(self)  # two of one name would be found hours later
+            ImageNames(self)  # two of one name would be found hours later
         if options.get("subset") is not None and not roots.divided:
             self.paths = _subset(self.paths, options["subset"], options["name"])
         self._centre_side = _centre_side(options)
-        self.kept: list[KeptPicture] | None = None  # the training pictures, where they are kept in memory
+        self.kept: list[KeptImage] | None = None  # the training images, where they are kept in memory
         if training and options.get("keep_in_memory"):
             self.kept = self._decoded()
         if training and options.get("shrunk"):
             self._add_shrunk(options["shrunk"], limits["min_lr"])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return BasicSR's pair `lq`, `gt` (3, h, w) in 0..1 with their paths; CompSRTError for a damaged picture."""
+        """Return BasicSR's pair `lq`, `gt` (3, h, w) in 0..1 with their paths; CompSRTError for a damaged image."""
         if self.kept is not None:
             opt, paths = self.opt, self.paths[index]
             patches = self.kept[index].crop(
@@ -130,16 +130,16 @@ class CompSRTPairedDataset(PairedImageDataset):
         pair["gt"] = pair["gt"][:, top : top + side, left : left + side]
         return pair
 
-    def _decoded(self) -> list[KeptPicture]:
+    def _decoded(self) -> list[KeptImage]:
         if not self._on_disk or self.mean is not None or self.std is not None or self.opt.get("color"):
             raise CompSRTError(
                 f"data set {self.opt['name']} has keep_in_memory",
-                allowed="pictures on disk (io_backend), in colour, without mean and std",
+                allowed="images on disk (io_backend), in colour, without mean and std",
             )
-        return decoded([(Path(pair["gt_path"]), Path(pair["lq_path"])) for pair in self.paths])
+        return decode_kept([(Path(pair["gt_path"]), Path(pair["lq_path"])) for pair in self.paths])
 
     def _add_shrunk(self, shares: Any, least: int) -> None:
-        """Add the pictures at these shares of their size, where a patch of `least` low-resolution pixels fits."""
+        """Add the images at these shares of their size, where a patch of `least` low-resolution pixels fits."""
         key, scale = f"shrunk of data set {self.opt['name']}", self.opt["scale"]
         if self.kept is None:
             raise CompSRTError(f"{key} is {shares!r}", allowed="together with keep_in_memory: true")
@@ -152,7 +152,7 @@ class CompSRTPairedDataset(PairedImageDataset):
             fitting = [(pair, picture) for pair, picture in smaller if min(picture.lr.shape[:2]) >= least]
             if not fitting:
                 raise CompSRTError(
-                    f"{key} has {share}: no picture is then large enough for a patch",
+                    f"{key} has {share}: no image is then large enough for a patch",
                     hint="take a larger share, or a smaller gt_size",
                 )
             self.paths += [pair for pair, _ in fitting]
@@ -160,14 +160,14 @@ class CompSRTPairedDataset(PairedImageDataset):
 
 
 def _centre_side(options: Mapping[str, Any]) -> int | None:
-    """Return the side in LR pixels of what is judged of a picture; None for all of it."""
+    """Return the side in LR pixels of what is judged of an image; None for all of it."""
     side, least = options.get("centre_patch"), smallest_lr(options["scale"])
     if side is None or options["phase"] == "train":
         return None
     if not isinstance(side, int) or side < least:
         raise CompSRTError(
             f"centre_patch of data set {options['name']} is {side!r}",
-            allowed=f"low-resolution pixels, from {least} on, or null for whole pictures",
+            allowed=f"low-resolution pixels, from {least} on, or null for whole images",
         )
     return side
 
@@ -177,7 +177,7 @@ def _name(pair: Mapping[str, str]) -> str:
 
 
 def _subset(pairs: list[dict[str, str]], subset: str, dataset: str) -> list[dict[str, str]]:
-    """Keep the held-out tenth or the rest: the same pictures on every machine, in any order of files."""
+    """Keep the held-out tenth or the rest: the same images on every machine, in any order of files."""
     if subset not in SUBSETS:
         raise unknown_name(f"subset of data set {dataset}:", subset, SUBSETS)
     drawn = sorted((_name(pair) for pair in pairs), key=lambda name: hashlib.sha256(name.encode()).digest())
@@ -185,8 +185,8 @@ def _subset(pairs: list[dict[str, str]], subset: str, dataset: str) -> list[dict
     kept = [pair for pair in pairs if (_name(pair) in holdout) == (subset == "holdout")]
     if not kept:
         raise CompSRTError(
-            f"subset {subset} of data set {dataset} is empty: it has only {len(pairs)} picture(s)",
+            f"subset {subset} of data set {dataset} is empty: it has only {len(pairs)} image(s)",
             allowed="at least 2",
-            hint="add pictures, or leave subset out",
+            hint="add images, or leave subset out",
         )
     return kept

@@ -1,9 +1,9 @@
-"""MATLAB's bicubic `imresize` on 8-bit pictures, the degradation every SR benchmark is made with.
+"""MATLAB's bicubic `imresize` on 8-bit images, the degradation every SR benchmark is made with.
 
 One output sample at place x (counted from 1) looks at the input around u = x / r + (1 - 1 / r) / 2 for a
 scale r, with Keys' cubic kernel (a = -1/2). When shrinking, the kernel is stretched by 1 / r, which is the
-antialiasing, and each sample's weights are divided by their sum. Outside the picture the samples repeat in
-mirror order (edge sample twice). A uint8 picture is resized along its rows' axis first, then along its
+antialiasing, and each sample's weights are divided by their sum. Outside the image the samples repeat in
+mirror order (edge sample twice). A uint8 image is resized along its rows' axis first, then along its
 columns', and is rounded to uint8 after each of the two passes: that second rounding is what other ports
 leave out.
 
@@ -12,7 +12,7 @@ fractions, every product and sum below is exact in float64, and a tie at .5 is a
 weights are multiples of 1/81 (of 1/27 when enlarging), so no sum lies nearer than 1/162 to a tie.
 
 Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981, and the documentation
-of MATLAB's `imresize`. Checked against pictures made by MATLAB's rule (tests/data/test_resize.py).
+of MATLAB's `imresize`. Checked against images made by MATLAB's rule (tests/data/test_resize.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KERNEL_WIDTH = 4  # support of Keys' cubic, in samples
 
 
 def imresize(image: np.ndarray, scale: float) -> np.ndarray:
-    """Resize a picture as MATLAB's `imresize(image, scale, 'bicubic')` does.
+    """Resize an image as MATLAB's `imresize(image, scale, 'bicubic')` does.
 
     Args:
         image: uint8, shape (height, width) or (height, width, channels).
@@ -37,15 +37,15 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
         uint8, each side ceil(side * scale) long, channels as given.
 
     Raises:
-        TypeError: the picture is not uint8.
-        ValueError: the picture has not 2 or 3 axes or no pixels, or the scale is not above 0.
+        TypeError: the image is not uint8.
+        ValueError: the image has not 2 or 3 axes or no pixels, or the scale is not above 0.
 
     >>> imresize(np.array([[0, 0, 255, 255]] * 4, dtype=np.uint8), 0.5)
     array([[ 14, 241],
            [ 14, 241]], dtype=uint8)
     """
     if image.dtype != np.uint8:
-        raise TypeError(f"imresize takes uint8 pictures, not {image.dtype}")
+        raise TypeError(f"imresize takes uint8 images, not {image.dtype}")
     if image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"imresize takes (height, width[, channels]) with pixels in it, not {image.shape}")
     if not scale > 0:
@@ -69,7 +69,7 @@ def mod_crop(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def downscale(image: np.ndarray, scale: int) -> np.ndarray:
-    """Make a benchmark LR picture: mod-crop (height, width[, channels]) uint8, then shrink by `scale`.
+    """Make a benchmark LR image: mod-crop (height, width[, channels]) uint8, then shrink by `scale`.
 
     Raises:
         ValueError: a side is shorter than `scale`.

@@ -1,4 +1,4 @@
-"""Where a data set's pictures are: given folders, an HR folder alone, embedded ones, or a name under one root."""
+"""Where a data set's images are: given folders, an HR folder alone, embedded ones, or a name under one root."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Roots:
     """What BasicSR's PairedImageDataset needs to know.
 
     Attributes:
-        hr: folder of HR pictures.
-        lr: folder of LR pictures.
-        filename_tmpl: name of an LR picture from its HR picture's.
+        hr: folder of HR images.
+        lr: folder of LR images.
+        filename_tmpl: name of an LR image from its HR image's.
         made_from: the folder that the pairs were made from, if they lie in the cache.
         divided: whether they are the option `subset` of their set already.
     """
@@ -41,9 +41,9 @@ class Roots:
 
 
 def find_roots(opt: Mapping[str, Any]) -> Roots:
-    """Find the pictures of one data set.
+    """Find the images of one data set.
 
-    The first that applies: `dataroot_gt` with `dataroot_lq`; `dataroot_gt` alone (LR pictures are made, once,
+    The first that applies: `dataroot_gt` with `dataroot_lq`; `dataroot_gt` alone (LR images are made, once,
     in the cache); `embedded: demo|calibration`; `$COMPSRT_DATA/NAME/HR` with `LR_bicubic/X4`, of which the
     latter is made in the cache if it is not there.
 
@@ -52,11 +52,11 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
 
     Raises:
         MissingDataError: a folder does not exist; says where the files belong.
-        CompSRTError: options that contradict each other, or pictures that cannot be used.
+        CompSRTError: options that contradict each other, or images that cannot be used.
     """
     name, scale = opt["name"], opt.get("scale")
     if not isinstance(scale, int) or scale < 1:
-        raise CompSRTError(f"the scale of data set {name} is {scale!r}", allowed="a whole number from 1 on")
+        raise CompSRTError(f"the scale of data set {name} is {scale!r}", allowed="an integer from 1 on")
     hr, lr = opt.get("dataroot_gt"), opt.get("dataroot_lq")
     if hr is None and lr is not None:
         raise no_originals(f"data set {name}", lr)
@@ -66,7 +66,7 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
     if opt["io_backend"]["type"] != "disk" or opt.get("meta_info_file") is not None:
         raise CompSRTError(
             f"data set {name} needs dataroot_gt and dataroot_lq",
-            hint="an LMDB or a meta_info_file says nothing about where the pictures are",
+            hint="an LMDB or a meta_info_file says nothing about where the images are",
         )
     if hr is not None:
         folder = _folder(name, "dataroot_gt", hr)
@@ -79,16 +79,16 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
 
 
 def no_originals(dataset: str, lr: Any) -> CompSRTError:
-    """Return what to raise where there is nothing to judge pictures by, or to train on.
+    """Return what to raise where there is nothing to judge images by, or to train on.
 
     Args:
         dataset: what to call the data set.
-        lr: its folder of LR pictures.
+        lr: its folder of LR images.
     """
     return CompSRTError(
         f"{dataset} has a dataroot_lq but no dataroot_gt: there are no originals",
-        allowed="both folders, or dataroot_gt alone (LR pictures are then made)",
-        hint=f"to enlarge pictures without judging them: basicsr upscale {lr} -o FOLDER",
+        allowed="both folders, or dataroot_gt alone (LR images are then made)",
+        hint=f"to enlarge images without judging them: basicsr upscale {lr} -o FOLDER",
     )
 
 
@@ -106,7 +106,7 @@ def _by_name(name: str, scale: int, filename_tmpl: str) -> Roots:
     hr, lr = root / name / "HR", root / name / "LR_bicubic" / f"X{scale}"
     if not given or not hr.is_dir():
         raise MissingDataError(
-            f"data set {name} is not there: its pictures belong in {hr} and {lr} "
+            f"data set {name} is not there: its images belong in {hr} and {lr} "
             f"(NAME.png and {filename_tmpl.replace('{}', 'NAME')}.png)",
             hint=f"{VARIABLE} is {given or 'not set'}, the common root of such folders",
         )

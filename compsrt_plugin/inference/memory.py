@@ -1,4 +1,4 @@
-"""Whether a picture fits in memory, and into which tiles it is cut where it does not."""
+"""Choose the tiles of an image by the memory that is free."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from compsrt_plugin.devices import example
 from compsrt_plugin.inference.grid import OVERLAP, Tile, shared_pixels
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-LEAST_PER_PIXEL = 16 * KIB  # SwinIR-light with simulated quantizers, by the process's memory; its tensors: 10 KiB
-MOST_PER_PIXEL = 128 * KIB  # pictures that fit at this rate are run whole without a probe
+LEAST_PER_PIXEL = 16 * KIB  # memory of the process for simulated SwinIR-light; its tensors take 10 KiB
+MOST_PER_PIXEL = 128 * KIB  # an image that fits at this rate runs whole, without a measurement
 PROBE = 64  # low-resolution pixels, height and width
-SHARE = 0.5  # of the free memory that a forward pass may take: allocators waste some, and others need some too
-LARGEST, SMALLEST = 512, 64  # sizes of tiles chosen here: beyond, nothing is gained; below, most would be overlap
+SHARE = 0.5  # share of the free memory for a forward pass; allocators waste some, and other programs need some
+LARGEST, SMALLEST = 512, 64  # sizes of chosen tiles: larger ones gain nothing, smaller ones are mostly overlap
 
 
 def choose_tile(
     network: Callable[[Tensor], Tensor], size: Sequence[int], *, scale: int, window: int, device: torch.device
 ) -> Tile:
-    """Return a tile that holds the whole picture, or where memory would not suffice one whose forward pass fits.
+    """Return a tile that holds the whole image if memory allows, else the largest tile whose forward pass fits.
 
-    What a forward pass takes is measured on a small input, unless the picture fits at any rate. The choice is logged.
+    The memory of a forward pass is measured on a small input, unless the image certainly fits. A choice of smaller
+    tiles is logged.
 
     Args:
-        network: as of `super_resolve`.
-        size: height and width of the low-resolution picture.
+        network: see `super_resolve`.
+        size: height and width of the low-resolution image.
         scale: factor by which the network enlarges.
-        window: height and width of its input must be multiples of it.
-        device: where it runs.
+        window: input height and width must be multiples of this.
+        device: the device that the network runs on.
     """
     allowed = SHARE * free_memory(device)
     pixels, whole = size[0] * size[1], Tile(max(size) + window, 0)
@@ -67,9 +68,9 @@ def _log_once(line: str) -> None:
 def bytes_per_pixel(
     network: Callable[[Tensor], Tensor], *, scale: int, window: int, device: torch.device, channels: int = 3
 ) -> float:
-    """Measure the bytes that a forward pass holds at most, for each low-resolution pixel.
+    """Return the peak bytes of a forward pass per low-resolution pixel, measured on a small input.
 
-    Only tensors that torch makes are seen, not the scratch memory of its kernels or of an engine outside torch.
+    Only torch tensors are counted, not the scratch memory of kernels or of an engine outside torch.
     """
     side = -(-PROBE // window) * window
     found = example(network)
@@ -80,7 +81,7 @@ def bytes_per_pixel(
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Adds up the bytes of the tensors made while it is on; `most` is the largest sum at any time."""
+    """Counts the bytes of live tensors made while it is active; `most` is their largest sum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class _LiveBytes(TorchDispatchMode):
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that can still be allocated on `device`, as far as the system tells."""
+    """Return the bytes that can still be allocated on `device`, as far as the system reports them."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
@@ -121,14 +122,14 @@ def _free_on_machine() -> int | None:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * KIB
         return None
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
             return None
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def _free_in_group() -> int | None:
-    """Return what the control group (a container, a batch job) leaves; None where it sets no limit."""
+    """Return the free bytes of the control group (a container, a batch job), or None if it sets no limit."""
     for root, limit, usage in (
         ("/sys/fs/cgroup", "memory.max", "memory.current"),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),

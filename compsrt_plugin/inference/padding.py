@@ -1,4 +1,4 @@
-"""Padding a picture of any size to whole windows, and cropping the output back."""
+"""Pad an image of any size to whole windows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def pad_to_windows(lq: Tensor, window: int, mode: str) -> Tensor:
     """Pad height and width at the bottom and right to multiples of `window`.
 
     Args:
-        lq: (b, c, h, w) of any size from 1x1 up.
+        lq: (b, c, h, w), any size from 1x1 up.
         window: window size of the network.
-        mode: `reflect` mirrors without repeating the edge and pads only where needed, as BasicSR's SwinIRModel
-            does; `flip` mirrors with the edge repeated and always adds at least one pixel row and column, as
-            SwinIR's own test script and 2DQuant do. Their PSNR differs in the second decimal.
+        mode: `reflect` mirrors without repeating the edge and pads only where needed, like BasicSR's SwinIRModel.
+            `flip` mirrors with the edge repeated and always adds at least one row and column, like SwinIR's test script
+            and 2DQuant. Their PSNR differs in the second decimal.
 
     Returns:
-        (b, c, h', w') with the picture at the top left.
+        (b, c, h', w'), with the image at the top left.
     """
     for axis in (2, 3):
         size = lq.shape[axis]
@@ -29,7 +29,7 @@ def pad_to_windows(lq: Tensor, window: int, mode: str) -> Tensor:
 
 
 def padded_size(size: int, window: int, mode: str) -> int:
-    """Return the size to which `pad_to_windows` pads an axis of `size` pixels.
+    """Return the size of an axis of `size` pixels after `pad_to_windows`.
 
     >>> [padded_size(size, 8, mode) for mode in PADDINGS for size in (15, 16)]
     [16, 16, 16, 24]

@@ -1,13 +1,13 @@
-"""Super-resolution of pictures of any size, whole or tile by tile, in memory bounded by the tile.
+"""Super-resolve images of any size, whole or tile by tile, in memory bounded by the tile.
 
-Tiles overlap, and what lies near their inner borders is thrown away: there the network lacks what it would see in
-the whole picture. Their starts are multiples of the window, so that every window and every shift is the untiled
-one; what a pixel misses is only what lies beyond the overlap (docs/large_pictures.md has the differences).
+Tiles overlap, and the pixels near their inner borders are discarded, because there the network does not see the whole
+neighbourhood. Tiles start at multiples of the window, so windows and shifts are those of the whole image. A pixel only
+lacks what lies beyond the overlap (docs/large_pictures.md has the differences).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -18,16 +18,14 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference.grid import Span, Tile, spans
 from compsrt_plugin.inference.memory import choose_tile
 from compsrt_plugin.inference.padding import mirrored_indices, padded_size
+from compsrt_plugin.terminal import TrackProgress
 
-Network = Callable[[Tensor], Tensor]
-"""Takes (b, c, h, w) in 0..1, h and w multiples of the window; gives (b, c, h * scale, w * scale)."""
-
-Progress = Callable[[list[Any]], Iterable[Any]]
-"""Wraps the list of tiles while they are run, as `tqdm` does."""
+UpscaleCall = Callable[[Tensor], Tensor]
+"""Takes (b, c, h, w) in 0..1 with h and w multiples of the window. Returns (b, c, h * scale, w * scale)."""
 
 
-class Box(NamedTuple):
-    """A part of the output picture, in its pixels: rows top:bottom, columns left:right."""
+class Region(NamedTuple):
+    """A part of the output image in its pixels: rows top:bottom, columns left:right."""
 
     top: int
     left: int
@@ -36,31 +34,31 @@ class Box(NamedTuple):
 
 
 def super_resolve(
-    network: Network,
+    network: UpscaleCall,
     lq: Tensor,
     *,
     scale: int,
     window: int,
     padding: str = "reflect",
     tile: Tile | None = None,
-    progress: Progress | None = None,
+    progress: TrackProgress | None = None,
 ) -> Tensor:
-    """Super-resolve a picture of any size: pad to whole windows, run, crop.
+    """Return an image of any size super-resolved: pad to whole windows, run, crop.
 
     Args:
-        network: a module in eval mode, or any other callable of that shape.
+        network: a module in eval mode, or any other `UpscaleCall`.
         lq: (b, c, h, w) in 0..1, or uint8.
         scale: factor by which the network enlarges.
-        window: height and width must be multiples of it for the network.
+        window: input height and width of the network must be multiples of this.
         padding: see `pad_to_windows`.
-        tile: how the picture is cut; None leaves it whole unless memory would not suffice.
+        tile: how the image is cut. None leaves it whole if memory allows.
         progress: wraps the list of tiles, as `tqdm` does.
 
     Returns:
-        (b, c, h * scale, w * scale): where the network left it if the picture was not cut, else on the CPU.
+        (b, c, h * scale, w * scale), on the network's device if the image was not cut, else on the CPU.
 
     Raises:
-        CompSRTError: a tile too small for the window, or a network of another scale.
+        CompSRTError: the tile is too small for the window, or the network has another scale.
     """
     height, width = (size * scale for size in lq.shape[2:])
     output: Tensor | None = None
@@ -71,34 +69,34 @@ def super_resolve(
         if output is None:
             output = torch.empty(*piece.shape[:2], height, width, dtype=piece.dtype, device="cpu")
         output[:, :, box.top : box.bottom, box.left : box.right] = piece
-    assert output is not None  # a picture has at least one tile
+    assert output is not None  # an image has at least one tile
     return output
 
 
 def tiles_of(
-    network: Network,
+    network: UpscaleCall,
     lq: Tensor,
     *,
     scale: int,
     window: int,
     padding: str = "reflect",
     tile: Tile | None = None,
-    progress: Progress | None = None,
-) -> Iterator[tuple[Box, Tensor]]:
-    """Super-resolve tile by tile: what `super_resolve` puts together, for whoever writes it as it comes.
+    progress: TrackProgress | None = None,
+) -> Iterator[tuple[Region, Tensor]]:
+    """Yield the super-resolved image tile by tile, for callers that write it piece by piece.
 
-    Tiles come row by row from the top left; those of one row have the same top and bottom. Nothing of the size of
-    the picture is made, so `lq` may be a view of a mapped file.
+    Tiles come row by row from the top left. The tiles of one row have the same top and bottom. No tensor of the size of
+    the image is made, so `lq` may be a view of a mapped file.
 
     Args:
-        network, lq, scale, window, padding, tile, progress: as of `super_resolve`.
+        network, lq, scale, window, padding, tile, progress: see `super_resolve`.
 
     Yields:
-        The part of the output, and its pixels (b, c, bottom - top, right - left) where the network left them.
-        The parts cover the output once.
+        The region of the output, and its pixels (b, c, bottom - top, right - left) on the network's device. The regions
+        cover the output once.
 
     Raises:
-        CompSRTError: as `super_resolve`.
+        CompSRTError: see `super_resolve`.
     """
     h, w = lq.shape[2:]
     device = _device(network, lq)
@@ -113,10 +111,10 @@ def tiles_of(
     for row, column in grid if progress is None else progress(grid):
         seen = lq.index_select(2, rows[row.start : row.end].to(lq.device))
         seen = seen.index_select(3, columns[column.start : column.end].to(lq.device)).to(device)
-        with torch.no_grad():  # not around the yield: it would hold for the caller too
+        with torch.no_grad():  # not around the yield, where it would apply to the caller too
             made = network(seen if seen.is_floating_point() else seen.float() / 255)
         _check_scale(seen, made, scale)
-        box = Box(row.first * scale, column.first * scale, row.last * scale, column.last * scale)
+        box = Region(row.first * scale, column.first * scale, row.last * scale, column.last * scale)
         yield box, made[:, :, _kept(row, scale), _kept(column, scale)]
 
 
@@ -125,7 +123,7 @@ def _kept(span: Span, scale: int) -> slice:
 
 
 def _device(network: Any, lq: Tensor) -> torch.device:
-    """Return where the network wants its input: beside its parameters, if it has any."""
+    """Return the device for the network's input: that of its parameters, if it has any."""
     found = example(network)
     return lq.device if found is None else found.device
 

@@ -16,7 +16,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.evaluation import Judge
 from compsrt_plugin.networks import versions
 from compsrt_plugin.packed.header import pack_options
-from compsrt_plugin.packed.network import round_unquantized, save_network
+from compsrt_plugin.packed.network_state import round_unquantized, save_network
 from compsrt_plugin.processes import wait_for_all
 from compsrt_plugin.quant import freeze
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection

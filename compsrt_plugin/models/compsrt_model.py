@@ -18,18 +18,18 @@ from tqdm import tqdm
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.data.images import write_image
-from compsrt_plugin.data.names import PictureNames
+from compsrt_plugin.data.names import ImageNames
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference import PADDINGS, Network, Tile, check_tile, choose_tile, pad_to_windows, super_resolve
+from compsrt_plugin.inference import PADDINGS, Tile, UpscaleCall, check_tile, choose_tile, pad_to_windows, super_resolve
 from compsrt_plugin.models.calibrating_model import CalibratingModel
 from compsrt_plugin.models.evaluation import Judge, Upscaler, check_metrics, to_image
-from compsrt_plugin.models.input_files import asked_entry, differences, find_files, open_packed
+from compsrt_plugin.models.input_files import asked_entry, differences, find_files, read_packed_for_test
 from compsrt_plugin.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.packed import Packed
 from compsrt_plugin.packed.header import Header
-from compsrt_plugin.packed.network import load_packed_state
+from compsrt_plugin.packed.network_state import load_packed_state
 from compsrt_plugin.processes import own_share, share_scores
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.registries import register_once
@@ -86,7 +86,7 @@ class CompSRTModel(CalibratingModel):
         self.teacher_source = self.find_files(opt, bits)
         if bits is not None:
             path = opt["path"]["pretrain_network_g"]
-            self.packed, self.header = open_packed(path, scale, bits)
+            self.packed, self.header = read_packed_for_test(path, scale, bits)
             others = differences(opt["network_g"], self.header.arch)
             if others:
                 get_root_logger().warning(f"network_g in {path}, which decides: {', '.join(others)}")
@@ -140,7 +140,7 @@ class CompSRTModel(CalibratingModel):
             self._teacher = network.to(self.device).eval().requires_grad_(False)
         return self._teacher
 
-    def run_network(self, network: Network, lq: Tensor) -> Tensor:
+    def run_network(self, network: UpscaleCall, lq: Tensor) -> Tensor:
         """Super-resolve a picture of any size, in tiles if `tile:` says so or memory would not suffice.
 
         Args:
@@ -233,7 +233,7 @@ class CompSRTModel(CalibratingModel):
             get_root_logger().info(
                 f"Judging {name}, {count} picture{'s' * (count > 1)}, {self._occasion(current_iter)}"
             )
-        names, suffix = PictureNames(dataloader.dataset), self.opt["val"].get("suffix") or current_iter
+        names, suffix = ImageNames(dataloader.dataset), self.opt["val"].get("suffix") or current_iter
         if save_img:
             names.check_written(suffix)
         for index, data in enumerate(progress(share, shown=first, desc=name, unit="images", leave=False)):

@@ -19,8 +19,8 @@ from compsrt_plugin.report import (
     Results,
     Score,
     panels_for,
+    results_text,
     save_comparison,
-    text_table,
     write_markdown,
     write_results,
 )
@@ -78,7 +78,7 @@ class Judge:
         """Write `results.json` and `results.md` into `folder` and return the table for the terminal."""
         write_results(self.results, folder / "results.json")
         write_markdown(self.results, folder / "results.md")
-        return text_table(self.results)
+        return results_text(self.results)
 
 
 def check_metrics(metrics: Any) -> None:

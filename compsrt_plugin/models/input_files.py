@@ -8,11 +8,10 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from compsrt_plugin import bundled
 from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.networks import check_network
-from compsrt_plugin.packed import Packed, is_packed, read_packed, weights_file
+from compsrt_plugin.packed import Packed, bundled, is_packed, read_packed, weights_file
 from compsrt_plugin.packed.container import EXPECTED as PACKED
 from compsrt_plugin.packed.header import Header
 
@@ -75,7 +74,7 @@ def _own_file(network_g: Mapping[str, Any]) -> str | None:
     return base.get("file") if isinstance(base, Mapping) else None
 
 
-def open_packed(path: str, scale: int, bits: int) -> tuple[Packed, Header]:
+def read_packed_for_test(path: str, scale: int, bits: int) -> tuple[Packed, Header]:
     """Read a packed file for a test at this scale and code width.
 
     Raises:

@@ -18,7 +18,7 @@ from compsrt_plugin.config.checks import choice, flag
 from compsrt_plugin.config.files import command_line
 from compsrt_plugin.config.schema import CalibrationBlock, DistillBlock
 from compsrt_plugin.config.tables import PRECISIONS
-from compsrt_plugin.data.kept_pictures import with_targets
+from compsrt_plugin.data.kept_images import with_targets
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.models.compsrt_model import CompSRTModel

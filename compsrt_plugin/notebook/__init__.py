@@ -1,4 +1,4 @@
-"""The Python interface for notebooks and scripts: `load` a packed network, `upscale` images of any kind."""
+"""Offer a Python interface for notebooks and scripts: `load` a packed network, `upscale` images of any kind."""
 
 from compsrt_plugin.notebook.load import load
 from compsrt_plugin.notebook.upscaler import Info, Upscaler

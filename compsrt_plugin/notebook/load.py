@@ -1,30 +1,29 @@
-"""Find a packed network by a bundled name, a path, an option file or an address."""
+"""Load a packed network by a bundled name, a path, an option file or a URL."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-from compsrt_plugin import bundled
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.notebook.upscaler import Upscaler
-from compsrt_plugin.packed import is_packed
-from compsrt_plugin.packed.weights import is_address, weights_file
-from compsrt_plugin.packed_network import find_packed
+from compsrt_plugin.packed import bundled, is_packed
+from compsrt_plugin.packed.open import find_packed
+from compsrt_plugin.packed.weights import is_url, weights_file
 from compsrt_plugin.upscale.network import network_for
 
 
 def load(source: str | Path, *, threads: int | None = None, engine: Literal["auto", "never"] = "auto") -> Upscaler:
-    """Open a packed network.
+    """Return a packed network, ready to upscale.
 
     Args:
         source: name of a bundled network (`"compsrt_x4_3bit"`), path of a packed file, option file that names one, or
-            http(s) address, which is downloaded once.
-        threads: that one forward pass uses; None: all cores.
-        engine: `never` runs the simulated network in PyTorch even where the integer engine could.
+            http(s) URL. A URL is downloaded once.
+        threads: threads of one forward pass; None uses all cores.
+        engine: `never` runs the simulated network in PyTorch even if the integer engine can run it.
 
     Raises:
-        CompSRTError: there is no such name or file, it cannot be reached, or it is not a packed network.
+        CompSRTError: there is no such name or file, it cannot be downloaded, or it is not a packed network.
 
     >>> load("compsrt_x4_3bit").scale
     4
@@ -33,7 +32,7 @@ def load(source: str | Path, *, threads: int | None = None, engine: Literal["aut
 
 
 def _find(source: str | Path) -> Path:
-    if is_address(source):
+    if is_url(source):
         return weights_file(source, expected="a packed network")
     name = str(source)
     if name in (known := names()):

@@ -1,4 +1,4 @@
-"""A packed network that upscales whatever holds an image."""
+"""Define `Upscaler`, a packed network that upscales arrays, tensors, PIL images and files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any
 import numpy as np
 
 from compsrt_plugin.inference import Tile, tile_of_size
-from compsrt_plugin.notebook.images import to_pil, unpack
-from compsrt_plugin.packed_network import build, count_parameters, open_packed
+from compsrt_plugin.notebook.arrays import to_pil, unpack
+from compsrt_plugin.packed.open import build, count_parameters, open_packed
 from compsrt_plugin.upscale.enlarge import enlarge, enlarge_samples
 from compsrt_plugin.upscale.network import OpenNetwork
-from compsrt_plugin.upscale.reading import read_picture
+from compsrt_plugin.upscale.reading import decode_image
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a packed network is.
+    """Facts about a packed network.
 
     Attributes:
-        path: of the packed file.
+        path: the packed file.
         architecture: name of its class.
         scale: factor by which it enlarges.
-        bits: nominal width of its codes.
-        recipe: by which it was made.
-        bytes: of the file on disk.
-        parameters: of the network in full precision.
-        engine: whether the integer engine runs it; else PyTorch does, with simulated quantizers.
-        why_not: why the engine does not.
+        bits: nominal code width.
+        recipe: the quantization recipe.
+        bytes: size of the file on disk.
+        parameters: number of parameters of the full-precision network.
+        engine: whether the integer engine runs it. If not, PyTorch does, with simulated quantizers.
+        why_not: why the engine does not run it.
     """
 
     path: Path
@@ -52,13 +52,13 @@ class Info:
 
 
 class Upscaler:
-    """A packed network, ready to run. `load` makes one.
+    """A packed network, ready to run. `load` returns one.
 
     Attributes:
         scale: factor by which it enlarges.
-        bits: nominal width of its codes.
+        bits: nominal code width.
         engine: whether the integer engine runs it.
-        path: of the packed file.
+        path: the packed file.
     """
 
     def __init__(self, network: OpenNetwork) -> None:
@@ -70,27 +70,27 @@ class Upscaler:
         return f"Upscaler({self.path.name}, x{self.scale}, {self.bits} bits)"
 
     def upscale(self, image: Any, *, tile: int | None = None) -> Any:
-        """Return the image `scale` times as high and wide, as the kind of object that was given.
+        """Return the image `scale` times as high and wide, in the type that was given.
 
-        Samples of 8 and 16 bits become what `basicsr upscale` makes of the same file. Alpha is enlarged by bicubic
-        interpolation. Colour is RGB; OpenCV's BGR arrays have to be turned before.
+        Samples of 8 and 16 bits give the same result as `basicsr upscale`. Alpha is enlarged by bicubic interpolation.
+        Colour is RGB. Convert OpenCV's BGR arrays first.
 
         Args:
             image: a NumPy array (h, w), (h, w, c) or (n, h, w, c), a tensor (c, h, w) or (n, c, h, w), a PIL image, or
                 the path of an image file. c is 1 to 4: grey, grey and alpha, RGB, RGBA. Samples are uint8, uint16 or
-                floating in 0 to 1.
-            tile: side of the tiles in which large images run, in low-resolution pixels; None: as memory allows.
+                floating-point in 0 to 1.
+            tile: side of the tiles of large images, in low-resolution pixels. None chooses it by memory.
 
         Returns:
-            An array, tensor or PIL image of the same dtype and channels; for a path a PIL image of 8 bits.
+            An array, tensor or PIL image of the same dtype and channels. For a path, an 8-bit PIL image.
 
         Raises:
-            CompSRTError: not an image, or a file that cannot be read.
+            CompSRTError: the object is not an image, or the file cannot be read.
         """
         cut = None if tile is None else tile_of_size(tile, self._network.window)
         if isinstance(image, (str, Path)):
-            network, picture = self._network, read_picture(Path(image).expanduser())
-            made = enlarge(picture, network.run, scale=network.scale, window=network.window, tile=cut).in_8_bits()
+            network, decoded = self._network, decode_image(Path(image).expanduser())
+            made = enlarge(decoded, network.run, scale=network.scale, window=network.window, tile=cut).in_8_bits()
             return to_pil(made.samples(), {"icc_profile": made.icc} if made.icc else None)
         arrays, back = unpack(image)
         return back([self._enlarged(array, cut) for array in arrays])
@@ -104,7 +104,7 @@ class Upscaler:
         return colour if alpha is None else np.dstack([colour, alpha])
 
     def info(self) -> Info:
-        """Return what the network is; `print` it."""
+        """Return facts about the network, in a form to `print`."""
         return self._info
 
     @cached_property

@@ -1,4 +1,8 @@
-"""Bits ↔ bytes, the packed file, and other people's weight files. Knows torch and safetensors only."""
+"""Read and write packed files, and read full-precision weight files.
+
+`open` rebuilds the network of a packed file and knows `config`, `archs` and `models`. All other modules know torch,
+safetensors and `quant` only, and this package imports none of the former.
+"""
 
 from compsrt_plugin.packed.bits import pack_bits, packed_size, unpack_bits
 from compsrt_plugin.packed.container import is_packed

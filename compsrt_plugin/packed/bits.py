@@ -1,4 +1,4 @@
-"""Integer codes ↔ a dense stream of bits."""
+"""Pack integer codes into a dense stream of bits, and unpack them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 
 def packed_size(count: int, bits: int) -> int:
-    """Return the bytes that `count` values of `bits` bits take: count·bits / 8, rounded up.
+    """Return the number of bytes of `count` values of `bits` bits: count·bits / 8, rounded up.
 
     >>> packed_size(3, 3)
     2
@@ -16,20 +16,20 @@ def packed_size(count: int, bits: int) -> int:
 
 
 def pack_bits(codes: torch.Tensor, bits: int) -> torch.Tensor:
-    """Write codes one after the other, lowest bit first, without gaps.
+    """Return codes as a stream of bits without gaps, lowest bit first.
 
-    Eight codes of n bits are exactly n bytes, so they are gathered in one 64-bit word
-    w = Σ_i code_i · 2^(i·n) whose lowest n bytes are the output. Unused bits of the last byte are 0.
+    Eight codes of n bits take exactly n bytes. They are combined in one 64-bit word w = Σ_i code_i · 2^(i·n), whose
+    lowest n bytes are the output. Unused bits of the last byte are 0.
 
     Args:
-        codes: uint8, any shape, every value < 2^bits; taken in row-major order.
+        codes: uint8 of any shape, every value < 2^bits, in row-major order.
         bits: 1 to 8.
 
     Returns:
         uint8 of shape (packed_size(codes.numel(), bits),).
 
     Raises:
-        ValueError: `codes` is no uint8, a code does not fit, or `bits` is out of range.
+        ValueError: `codes` is not uint8, a code does not fit, or `bits` is out of range.
 
     >>> pack_bits(torch.tensor([1, 2, 3], dtype=torch.uint8), 2).tolist()
     [57]
@@ -50,18 +50,18 @@ def pack_bits(codes: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def unpack_bits(data: torch.Tensor, bits: int, count: int) -> torch.Tensor:
-    """Read `count` codes back: the inverse of `pack_bits`.
+    """Return `count` codes of a stream of bits. The inverse of `pack_bits`.
 
     Args:
         data: uint8 of shape (packed_size(count, bits),).
         bits: 1 to 8.
-        count: how many codes, ≥ 0.
+        count: number of codes, ≥ 0.
 
     Returns:
         uint8 of shape (count,).
 
     Raises:
-        ValueError: `data` is not exactly as long as `count` codes are, or its unused bits are not 0.
+        ValueError: `data` does not have the length of `count` codes, or its unused bits are not 0.
 
     >>> unpack_bits(torch.tensor([57], dtype=torch.uint8), 2, 3).tolist()
     [1, 2, 3]

@@ -1,10 +1,9 @@
-"""How the tensors of one kind become bytes: packed at their true bits, or compressed without loss.
+"""Encode the tensors of one kind as bytes: packed at their true width, or compressed without loss.
 
-Compressed, a part is a raw LZMA2 stream (Python's own `lzma`) of symbols that never cross a byte, so that its
-adaptive model sees whole codes: as many codes as fit are put in one byte (four of 2 bits, two of 3 or 4), and
-numbers wider than a byte are laid down plane by plane, all lowest bytes first. Codes of a network lie within 2 %
-of what an ideal coder with one table per tensor takes; `docs/packed_file.md` has the candidates that were
-measured.
+A compressed part is a raw LZMA2 stream (Python's `lzma`) of symbols that do not cross byte boundaries, so that the
+adaptive model sees whole codes. A byte holds as many codes as fit (four of 2 bits, two of 3 or 4). Wider numbers are
+stored plane by plane, all lowest bytes first. The codes of a network take at most 2 % more than an ideal coder with one
+table per tensor. `docs/packed_file.md` compares the methods that were measured.
 """
 
 from __future__ import annotations
@@ -16,30 +15,30 @@ import numpy as np
 import torch
 
 from compsrt_plugin.packed.bits import pack_bits, packed_size, unpack_bits
-from compsrt_plugin.packed.layout import KINDS
+from compsrt_plugin.packed.layout import STORED_KINDS
 
-COMPRESSED = "/lzma"  # at the end of the name of a compressed part
-# No context: neighbouring codes say nothing about each other (measured). The reader allocates the dictionary.
+COMPRESSED = "/lzma"  # suffix of the name of a compressed part
+# No context bits: neighbouring codes are independent (measured). The reader allocates the dictionary.
 FILTERS: list[dict[str, Any]] = [
     {"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": 1 << 20, "lc": 0, "lp": 0, "pb": 0}
 ]
 
 
-def encode(kind: str, values: torch.Tensor, compress: bool = True) -> tuple[bytes, bool]:
-    """Return a part's bytes, and whether they are compressed: the shorter way is taken.
+def encode_part(kind: str, values: torch.Tensor, compress: bool = True) -> tuple[bytes, bool]:
+    """Return the bytes of a part, and whether they are compressed. The shorter form is chosen.
 
     Args:
-        kind: a key of `KINDS`.
-        values: its elements, one axis, on the CPU; not empty.
-        compress: false to leave them as they are.
+        kind: a key of `STORED_KINDS`.
+        values: its elements: one axis, on the CPU, not empty.
+        compress: whether compression is allowed.
     """
-    bits = KINDS[kind].bits
+    bits = STORED_KINDS[kind].bits
     if bits <= 8:
         values = values.to(torch.uint8)
         plain = pack_bits(values, bits).numpy().tobytes()
         symbols = _symbols(values.numpy(), bits)
     else:
-        # Through integers of one byte: NaNs keep their payload.
+        # As bytes, so that NaNs keep their payload.
         raw = values.view(torch.uint8).numpy()
         plain = raw.tobytes()
         symbols = raw.reshape(-1, bits // 8).T
@@ -49,20 +48,20 @@ def encode(kind: str, values: torch.Tensor, compress: bool = True) -> tuple[byte
     return (packed, True) if len(packed) < len(plain) else (plain, False)
 
 
-def decode(kind: str, data: bytes, count: int, compressed: bool) -> torch.Tensor:
-    """Return the `count` elements of a part, one axis.
+def decode_part(kind: str, data: bytes, count: int, compressed: bool) -> torch.Tensor:
+    """Return the `count` elements of a part as a tensor of one axis.
 
     Raises:
-        ValueError: they cannot be its contents; the reason is part of a sentence.
+        ValueError: the data are invalid. The message completes the sentence "the file is damaged: …".
     """
-    bits, dtype = KINDS[kind].bits, KINDS[kind].dtype
+    bits, dtype = STORED_KINDS[kind].bits, STORED_KINDS[kind].dtype
     if not compressed:
         needed = packed_size(count, bits)
         if len(data) != needed:
             raise ValueError(f"its part {kind} has {len(data):,} bytes where its table needs {needed:,}")
         if not count:
             return torch.empty(0, dtype=dtype, device="cpu")
-        # A bytearray, because the tensors made from it must be writable.
+        # A bytearray, because the tensors must be writable.
         raw = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         return raw.view(dtype) if bits > 8 else unpack_bits(raw, bits, count).to(dtype)
     if bits <= 8:
@@ -97,9 +96,9 @@ def _codes(symbols: np.ndarray, bits: int, count: int) -> np.ndarray:
 def _decompress(kind: str, data: bytes, size: int) -> bytes:
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTERS)
     try:
-        found = unpacker.decompress(data, size + 1)  # never more than the table explains
+        found = unpacker.decompress(data, size + 1)  # never more than the table specifies
     except lzma.LZMAError:
         raise ValueError(f"its part {kind} cannot be decompressed") from None
     if len(found) != size or not unpacker.eof or unpacker.unused_data or not size:
-        raise ValueError(f"its part {kind} does not unfold to the {size:,} bytes that its table needs")
+        raise ValueError(f"its part {kind} does not decompress to the {size:,} bytes that its table needs")
     return found

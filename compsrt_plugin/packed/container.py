@@ -1,13 +1,16 @@
-"""A safetensors file of a few one-dimensional parts that knows when it was changed.
+"""Read and write a safetensors file of a few one-dimensional parts, with a checksum over all of it.
 
     8 bytes     length n of the head, little-endian
     n bytes     JSON: __metadata__ (strings), then per part its type, length and place; padded with spaces
     the rest    the parts, one after the other, without gaps
 
-Any safetensors reader opens it. What the format leaves open is settled here: the head is written in one
-canonical way, and `__metadata__.sha256` covers every byte of the file, with its own 64 digits taken as `0`.
-We read and write the bytes ourselves: the library keeps no order of its metadata, so the same network would
-give another file each time, and it takes heads of up to 100 MB.
+Any safetensors reader opens the file. The head has one canonical form, and `__metadata__.sha256` covers every byte of
+the file, with its own 64 digits replaced by `0`.
+
+This module does not use the safetensors library to write. The library does not keep the order of metadata, so the same
+network would give a different file each time, and it accepts heads of up to 100 MB. One JSON entry in the metadata, as
+teacher files have, would fix the order but not the checksum, whose place must be known, and would need a third version
+of the format next to the two readers of today.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import strict_json
-from compsrt_plugin.packed.inputs import HEAD_BYTES, WEIGHTS, FileKind, file_kind, open_input
+from compsrt_plugin.packed.inputs import HEAD_BYTES, WEIGHT_KINDS, FileKind, file_kind, open_input
 
 FORMAT = "compsrt-packed"
 VERSION = "2"
@@ -37,7 +40,7 @@ _AGAIN = "copy or download it again, or make it again with `basicsr train`"
 
 @dataclass(frozen=True)
 class Part:
-    """A one-dimensional piece of the file: its safetensors type (a key of `ITEM_BYTES`) and its bytes."""
+    """A one-dimensional part of the file: its safetensors dtype (a key of `ITEM_BYTES`) and its bytes."""
 
     stored: str
     data: bytes
@@ -45,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Container:
-    """What a file holds: its metadata, its parts by name, its size in bytes and the sha256 of the file."""
+    """The contents of a file: metadata, parts by name, size in bytes, and SHA-256 of the file."""
 
     metadata: dict[str, str]
     parts: dict[str, Part]
@@ -54,16 +57,16 @@ class Container:
 
 
 def assemble(parts: Mapping[str, Part], metadata: Mapping[str, str]) -> bytes:
-    """Return the bytes of a sealed file: same parts and metadata, same bytes.
+    """Return the bytes of a file with its checksum. The same parts and metadata give the same bytes.
 
     Args:
-        parts: in the order in which they are to lie in the file, wide types first so that they are aligned.
-        metadata: without `format`, `version` and `sha256`, which are added.
+        parts: in their order in the file, wide dtypes first, so that they are aligned.
+        metadata: without `format`, `version` and `sha256`, which this adds.
 
     Raises:
-        ValueError: the head would be larger than a reader accepts.
+        ValueError: the head is larger than a reader accepts.
     """
-    # The seal stands first, so that its place is known without parsing.
+    # The checksum comes first, so that its place is known without parsing.
     head: dict[str, Any] = {"__metadata__": {"sha256": _UNSEALED, "format": FORMAT, "version": VERSION, **metadata}}
     end = 0
     for name, part in parts.items():
@@ -76,7 +79,7 @@ def assemble(parts: Mapping[str, Part], metadata: Mapping[str, str]) -> bytes:
     text = json.dumps(head, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEAD:
-        raise ValueError(f"the header takes {len(text)} bytes, at most {MAX_HEAD} are possible")
+        raise ValueError(f"the header takes {len(text)} bytes, at most {MAX_HEAD} are allowed")
     start = len(text).to_bytes(8, "little") + text
     body = b"".join(part.data for part in parts.values())
     digest = hashlib.sha256(start + body).hexdigest()
@@ -84,12 +87,12 @@ def assemble(parts: Mapping[str, Part], metadata: Mapping[str, str]) -> bytes:
 
 
 def read_container(path: Path) -> Container:
-    """Read a file that `assemble` made, believing nothing in it.
+    """Return the contents of a file that `assemble` made. Everything in it is checked.
 
-    Reads no more than the head before the head was found to explain the file's size.
+    Only the head is read until it is known to match the file's size.
 
     Raises:
-        CompSRTError: it is not there, something else, of an unknown version, cut off or changed.
+        CompSRTError: the file is missing, not a packed file, of an unknown version, truncated or changed.
     """
     with open_input(path, EXPECTED) as file:
         try:
@@ -99,7 +102,7 @@ def read_container(path: Path) -> Container:
             start += file.read(max(0, 8 + length - len(start)))
             metadata, places, promised = _parse_head(path, start[8 : 8 + length])
             if size != 8 + length + promised:
-                raise damaged(path, f"it has {size:,} bytes, its header promises {8 + length + promised:,}")
+                raise damaged(path, f"it has {size:,} bytes, its header says {8 + length + promised:,}")
             content = start + file.read(size - len(start))
         except OSError as error:
             raise CompSRTError(f"cannot read {path}: {error.strerror or error}", allowed=EXPECTED) from error
@@ -112,27 +115,27 @@ def read_container(path: Path) -> Container:
 
 
 def is_packed(path: str | Path) -> bool:
-    """Tell a packed checkpoint, sound or damaged, from a file of full-precision weights.
+    """Return whether a file is a packed checkpoint (even a damaged one). If not, it holds full-precision weights.
 
     Raises:
-        CompSRTError: not there, or neither of the two.
+        CompSRTError: the file is missing, or neither of the two.
     """
     path = Path(path)
     with open_input(path, EXPECTED) as file:
         start = file.read(HEAD_BYTES)
     kind = file_kind(start)
-    if kind not in WEIGHTS:
+    if kind not in WEIGHT_KINDS:
         raise _foreign(path, kind)
     return kind is FileKind.SAFETENSORS and f'"format":"{FORMAT}"'.encode() in start
 
 
 def damaged(path: Path, reason: object) -> CompSRTError:
-    """Build the error for a file that is ours but was changed; `reason` completes "it is damaged: …"."""
+    """Return the error for a damaged packed file; `reason` completes the sentence "it is damaged: …"."""
     return CompSRTError(f"{path} is damaged: {reason}", allowed=EXPECTED, hint=_AGAIN)
 
 
 def _foreign(path: Path, kind: FileKind) -> CompSRTError:
-    hint = "quantize it with `basicsr train`" if kind in WEIGHTS else _AGAIN
+    hint = "quantize it with `basicsr train`" if kind in WEIGHT_KINDS else _AGAIN
     return CompSRTError(f"{path} is {kind.value}", allowed=EXPECTED, hint=hint)
 
 
@@ -153,21 +156,21 @@ def _head_length(path: Path, start: bytes, size: int) -> int:
 
 
 def _parse_head(path: Path, text: bytes) -> tuple[dict[str, str], dict[str, tuple[str, int, int]], int]:
-    """Return the metadata, each part's (type, begin, end), and the bytes all parts take."""
+    """Return the metadata, the (dtype, begin, end) of each part, and the bytes of all parts."""
     try:
-        head = strict_json.load(text)
+        head = strict_json.load_strict(text)
     except ValueError as error:
-        raise damaged(path, "its header is no JSON") from error
+        raise damaged(path, "its header is not JSON") from error
     metadata = head.pop("__metadata__", None) if isinstance(head, dict) else None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise CompSRTError(
-            f"{path} is a safetensors file of {len(head)} tensors, but no packed checkpoint",
+            f"{path} is a safetensors file of {len(head)} tensors, but not a packed checkpoint",
             allowed=EXPECTED,
             hint="quantize it with `basicsr train`",
         )
     if not all(isinstance(value, str) for value in metadata.values()):
-        raise damaged(path, "its metadata are no strings")
-    # Before all that another version may do in another way, the seal included.
+        raise damaged(path, "its metadata are not strings")
+    # First, because everything else may differ in another version, even the checksum.
     if metadata.get("version") not in READABLE:
         raise CompSRTError(
             f"{path} is a packed checkpoint of version {metadata.get('version', '')[:20]!r}",
@@ -181,14 +184,14 @@ def _parse_head(path: Path, text: bytes) -> tuple[dict[str, str], dict[str, tupl
     for name, place in head.items():
         end = _end_of(place, total)
         if end is None:
-            raise damaged(path, f"its header lies about the part {name[:40]!r}")
+            raise damaged(path, f"its header has an inconsistent entry for the part {name[:40]!r}")
         places[name] = (place["dtype"], total, end)
         total = end
     return metadata, places, total
 
 
 def _end_of(place: Any, begin: int) -> int | None:
-    """Return where a part that must begin at `begin` ends, None if its description is inconsistent."""
+    """Return the end of a part that must begin at `begin`, or None if its entry is inconsistent."""
     if not isinstance(place, dict) or set(place) != {"dtype", "shape", "data_offsets"}:
         return None
     stored, shape, offsets = place["dtype"], place["shape"], place["data_offsets"]
@@ -197,7 +200,7 @@ def _end_of(place: Any, begin: int) -> int | None:
     if not (isinstance(shape, list) and len(shape) == 1 and type(shape[0]) is int and shape[0] > 0):
         return None
     end = begin + shape[0] * ITEM_BYTES[stored]
-    # 1 == True == 1.0 in Python, but not in a file.
+    # In Python 1 == True == 1.0, but not in a file.
     plain = isinstance(offsets, list) and all(type(offset) is int for offset in offsets)
     return end if plain and offsets == [begin, end] else None
 
@@ -205,7 +208,7 @@ def _end_of(place: Any, begin: int) -> int | None:
 def _check_seal(path: Path, content: bytes, start: int, digest: str) -> None:
     head = content[:start]
     if head.count(digest.encode()) != 1:
-        raise damaged(path, "its checksum stands in it twice")
+        raise damaged(path, "it contains its checksum twice")
     unsealed = hashlib.sha256(head.replace(digest.encode(), _UNSEALED.encode()))
     unsealed.update(memoryview(content)[start:])
     if unsealed.hexdigest() != digest:

@@ -1,4 +1,4 @@
-"""A quantized network as ordinary weights in the original domain, for tools that know nothing of codes."""
+"""Convert a quantized network to ordinary weights in the original domain, for tools that do not know codes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _PARTS = re.compile(r"(.*\.qkv)\.q\.(weight|bias)")
 
 
 def dense_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return the network's weights as the full-precision network names them, each weight dequantized.
+    """Return the network's dequantized weights under the names of the full-precision network.
 
-    A weight is decoded, masked, and taken back by its inverse transform: W = crop((s r + Z) H / √m). The linears
-    q, k and v become one `qkv` again. Quantizers of activations have no place there and are left out, so the
-    result computes x W^T with full-precision x: simulated weights, not the simulated network.
+    A weight is decoded, masked, and transformed back: W = crop((s r + Z) H / √m). The linear layers q, k and v become
+    one `qkv` again. Activation quantizers are left out, so the result computes x W^T with full-precision x. Its output
+    differs from that of the simulated network.
 
     Args:
-        network: a calibrated or frozen network, its quantizers on.
+        network: a calibrated or frozen network with its quantizers on.
 
     Returns:
         Tensors by name, on the CPU.
     """
     state: dict[str, Tensor] = {}
-    places = list(network.named_modules(remove_duplicate=False))  # a layer may stand at several
+    places = list(network.named_modules(remove_duplicate=False))  # a layer may have several names
     skipped = tuple(f"{name}." for name, module in places if isinstance(module, Quantizer))
     layers = {name: module for name, module in places if isinstance(module, QuantizedLayer)}
     for name, layer in layers.items():

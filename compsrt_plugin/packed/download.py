@@ -1,4 +1,4 @@
-"""Weight files from the network, fetched once and kept."""
+"""Download weight files once and keep them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compsrt_plugin.packed.inputs import HEAD_BYTES, open_input
 from compsrt_plugin.terminal import progress
 
 _CHUNK = 1 << 16
-_BY_HAND = "check the address and the network, or download the file by hand and give its path"
+_BY_HAND = "check the URL and the connection, or download the file by hand and give its path"
 
 
 def fetch(
@@ -29,28 +29,28 @@ def fetch(
     sha256: str | None = None,
     timeout: float = 30.0,
 ) -> Path:
-    """Return the local copy of a file, downloading it if it is not there yet.
+    """Return the local copy of a file. Download it if there is none.
 
-    A copy appears in the cache only when the answer was complete, `check_head` accepted its beginning and
-    its checksum, if one is asked for, is right.
+    A copy enters the cache only if the response is complete, `check_head` accepts its first bytes, and its checksum is
+    correct (if one is given).
 
     Args:
         url: http or https.
-        check_head: called with the first bytes (at most `HEAD_BYTES`); raises for an answer not wanted.
-        cache_dir: of all downloads, `files.cache_root()` if left out; ours go into its `weights`.
-        sha256: of the file, 64 hexadecimal digits. A kept copy that differs is fetched anew.
-        timeout: seconds the server may stay silent.
+        check_head: called with the first bytes (at most `HEAD_BYTES`). Raises for an unwanted response.
+        cache_dir: cache folder, by default `files.cache_root()`. Files go into its subfolder `weights`.
+        sha256: checksum of the file, 64 hexadecimal digits. A kept copy that differs is downloaded again.
+        timeout: seconds that the server may stay silent.
 
     Raises:
-        CompSRTError: the server cannot be reached, refuses, stops early, or sends something else.
+        CompSRTError: the server cannot be reached, refuses, stops early, or sends another kind of file.
     """
     folder = Path(cache_dir).expanduser() if cache_dir else cache_root()
     name = re.sub(r"[^\w.-]", "_", urllib.parse.urlsplit(url).path.rsplit("/", 1)[-1], flags=re.ASCII)
-    # Many files are called model.pth: the address tells them apart.
+    # Many files are called model.pth. The URL distinguishes them.
     path = folder / "weights" / f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name[-100:]}"
     if path.is_file() and (sha256 is None or file_sha256(path) == sha256.lower()):
         return path
-    hint = f"free some space, or set {CACHE_VARIABLE} to a folder that can be written"
+    hint = f"free some space, or set {CACHE_VARIABLE} to a folder that you may write to"
     with _connect(url, timeout) as answer, atomic_file(path, hint=hint) as file:
         digest = hashlib.sha256()
         with progress(total=answer.length, desc=name, unit="B", unit_scale=True, leave=False) as bar:
@@ -65,7 +65,7 @@ def fetch(
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file in hexadecimal; `CompSRTError` if it cannot be read."""
+    """Return the SHA-256 of a file in hexadecimal. Raise CompSRTError if it cannot be read."""
     digest = hashlib.sha256()
     with open_input(path, "a file") as file:
         for chunk in iter(lambda: file.read(_CHUNK), b""):
@@ -74,7 +74,7 @@ def file_sha256(path: Path) -> str:
 
 
 def check_sha256(source: object, found: str, expected: str | None) -> None:
-    """Raise `CompSRTError` unless `found` is the checksum expected, or none is."""
+    """Raise CompSRTError if a checksum is expected and `found` differs from it."""
     if expected is None:
         return
     if not re.fullmatch("[0-9a-fA-F]{64}", expected):
@@ -83,14 +83,14 @@ def check_sha256(source: object, found: str, expected: str | None) -> None:
         raise CompSRTError(
             f"{source} has the sha256 {found}",
             allowed=expected.lower(),
-            hint="it is another file, or damaged: get the right one or correct the checksum",
+            hint="the file is damaged or another one: get the right file or correct the checksum",
         )
 
 
 @contextlib.contextmanager
 def _connect(url: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
     try:
-        # Some servers turn away Python's own name.
+        # Some servers reject Python's default user agent.
         request = urllib.request.Request(url, headers={"User-Agent": "compsrt_plugin"})
         answer = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
@@ -104,7 +104,7 @@ def _connect(url: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
 
 
 def _chunks(answer: http.client.HTTPResponse, url: str) -> Iterator[bytes]:
-    """Yield the body, at least one chunk; raise `CompSRTError` where it ends before its announced length."""
+    """Yield the body in at least one chunk. Raise CompSRTError if it ends before its announced length."""
     announced, received = answer.length, 0
     while True:
         try:

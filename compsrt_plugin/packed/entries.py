@@ -1,4 +1,4 @@
-"""Which entry of a weight file holds the network, and what its tensors are called without their wrappers' names."""
+"""Find the entry of a weight file that holds the network, and strip wrapper prefixes from its tensor names."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import torch
 from compsrt_plugin.errors import CompSRTError, nearest
 
 PARAM_KEYS = ("params_ema", "params-ema", "params", "model_state_dict", "state_dict", "model", "net")
-"""Entries that hold a network, in the order in which they are looked for: a moving average first, as it is what its
-trainer judged; then BasicSR's name, then those of other trainers (spandrel knows the same ones)."""
-PREFIXES = ("module.", "netG.")  # of parallel training and of GAN trainers: stripped where all names have them
-INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # torch's own, at any depth
+"""Entries that hold a network, in the order of preference: the moving average, which trainers evaluate; BasicSR's name;
+the names of other trainers (the same as in spandrel)."""
+PREFIXES = ("module.", "netG.")  # of parallel training and of GAN trainers; stripped if all names have them
+INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # of torch wrappers, at any depth
 TRAINING = {"optimizers", "schedulers"}
 EXPECTED = "a state dict of full-precision weights, .pth or .safetensors"
 DEEPEST = 8  # entries within entries
 
 
 def choose_entry(content: Any, param_key: str | None, source: str) -> Mapping[str, Any]:
-    """Return the entry of a weight file that holds the network; log which one it is.
+    """Return the entry of a weight file that holds the network, and log its name.
 
-    The rule, the same wherever weights are read: the entry asked for; else the first of `PARAM_KEYS` that is there;
-    else the only entry that holds tensors; else the file itself. What was chosen is unwrapped likewise.
+    Every reader of weights uses this rule: the requested entry; else the first of `PARAM_KEYS` that exists; else the
+    only entry that holds tensors; else the file itself. The rule is applied again to the chosen entry.
 
     Args:
-        content: what the file holds.
-        param_key: the entry asked for (`path.param_key_g`). It may be missing where there is no choice: the network
-            is taken from where it is, with a warning.
+        content: content of the file.
+        param_key: the requested entry (`path.param_key_g`). If it is missing but there is only one network, that one is
+            used, with a warning.
         source: the file, for messages.
 
     Raises:
-        CompSRTError: no weights; several networks of which none was asked for; a training state.
+        CompSRTError: there are no weights, several networks and none is requested, or the file is a training state.
     """
     chosen: list[str] = []
     others: list[str] = []
@@ -54,7 +54,7 @@ def choose_entry(content: Any, param_key: str | None, source: str) -> Mapping[st
 
 
 def _pick(content: Mapping[Any, Any], entries: list[str], bare: bool, asked: str | None, source: str) -> str | None:
-    """Return the key of the entry to go on with, None where the weights are here."""
+    """Return the key of the entry to descend into, or None if `content` itself is the weights."""
     if asked is not None and asked in entries:
         return asked
     known = [key for key in PARAM_KEYS if key in entries]
@@ -62,7 +62,7 @@ def _pick(content: Mapping[Any, Any], entries: list[str], bare: bool, asked: str
         raise CompSRTError(
             f"{source} holds {', '.join(map(str, content))}",
             allowed=EXPECTED,
-            hint="this is a training state: the weights lie in models/ beside it",
+            hint="this is a training state; the weights are in the folder models/ next to it",
         )
     if not entries or (bare and not known):
         return None
@@ -78,14 +78,14 @@ def _pick(content: Mapping[Any, Any], entries: list[str], bare: bool, asked: str
 
 
 def _holds_tensors(value: Any, depth: int = 0) -> bool:
-    """Tell whether a value is a state dict, or entries that hold one; an optimizer's names are numbers."""
+    """Return whether a value is a state dict or holds one. (The keys of an optimizer's state are numbers.)"""
     if not isinstance(value, Mapping) or depth > DEEPEST or not all(isinstance(key, str) for key in value):
         return False
     return any(isinstance(part, torch.Tensor) or _holds_tensors(part, depth + 1) for part in value.values())
 
 
 def _tell(source: str, chosen: list[str], others: list[str], asked: str | None) -> None:
-    # not get_root_logger(): its first call would decide about BasicSR's log file
+    # not get_root_logger(), whose first call determines BasicSR's log file
     logger = logging.getLogger("basicsr")
     where = f"entry {'.'.join(chosen)}" if chosen else "the whole file"
     beside = f" (also there: {', '.join(others)})" if others else ""
@@ -95,7 +95,7 @@ def _tell(source: str, chosen: list[str], others: list[str], asked: str | None) 
 
 
 def plain_names(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return tensors by the network's own names: without those of wrappers, whatever the number of them.
+    """Return tensors by the names of the network, without the prefixes of any number of wrappers.
 
     >>> plain_names({"module.module.conv._orig_mod.weight": 1, "module.n_averaged": 2})
     {'conv.weight': 1}
@@ -104,7 +104,7 @@ def plain_names(tensors: Mapping[str, Any]) -> dict[str, Any]:
     for inner in INNER:
         found = {name.replace(inner, ""): tensor for name, tensor in found.items()}
     while True:
-        # the counter of torch's AveragedModel stands beside its `module.`
+        # torch's AveragedModel has a counter next to `module.`
         named = {name: tensor for name, tensor in found.items() if name != "n_averaged"}
         prefix = next((p for p in PREFIXES if named and all(name.startswith(p) for name in named)), None)
         if prefix is None:

@@ -4,7 +4,7 @@ A `state_dict` of some 1,900 mostly tiny tensors becomes one blob per kind of te
 holding all tensors of that kind one after the other, and a compressed table of names and shapes:
 
     int64, float32, float16    numbers as they are
-    uint8, codes1 … codes8     other bytes; integer codes, those only that a mask leaves (`Entry.mask`)
+    uint8, codes1 … codes8     other bytes; integer codes, those only that a mask leaves (`TensorEntry.mask`)
     bool, rows, columns        masks: one bit per element, per row, per column
     layout                     the table (`layout.pack_layout`)
 
@@ -25,9 +25,9 @@ import torch
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.packed import strict_json
-from compsrt_plugin.packed.coding import COMPRESSED, decode, encode
+from compsrt_plugin.packed.coding import COMPRESSED, decode_part, encode_part
 from compsrt_plugin.packed.container import VERSION, Container, Part, assemble, damaged, read_container
-from compsrt_plugin.packed.layout import KINDS, Entry, pack_layout, sibling, unpack_layout
+from compsrt_plugin.packed.layout import STORED_KINDS, TensorEntry, pack_layout, sibling, unpack_layout
 
 CODINGS = {"1": "raw", "2": "lzma"}  # by version
 MAX_EXPANSION = 64  # bytes of tensors per byte of file; below 10 unless nearly everything is pruned
@@ -90,7 +90,8 @@ def write_packed(
         if name not in state:
             raise ValueError(f"code_bits names {name!r}, which the state does not hold")
     entries = [
-        Entry(name, _kind_of(name, tensor, code_bits.get(name)), tuple(tensor.shape)) for name, tensor in state.items()
+        TensorEntry(name, _kind_of(name, tensor, code_bits.get(name)), tuple(tensor.shape))
+        for name, tensor in state.items()
     ]
     metadata = {"coding": CODINGS[VERSION], "header": strict_json.dump(dict(header))}
     structured = [_structured(entry, state, masks or {}) for entry in entries]
@@ -113,21 +114,21 @@ def read_packed(path: str | Path) -> Packed:
     container = read_container(path)
     _check_metadata(path, container.metadata)
     try:
-        header = strict_json.load(container.metadata["header"])
+        header = strict_json.load_strict(container.metadata["header"])
         if not isinstance(header, dict):
             raise ValueError("its header is no JSON object")
         entries = _entries(container)
         state = _decode_all(container, entries)
     except ValueError as error:
         raise damaged(path, error) from error
-    code_bits = {e.name: KINDS[e.kind].bits for e in entries if e.kind.startswith("codes")}
+    code_bits = {e.name: STORED_KINDS[e.kind].bits for e in entries if e.kind.startswith("codes")}
     part_bytes = {_kind(name): len(part.data) for name, part in container.parts.items()}
     return Packed(state, code_bits, header, container.bytes, part_bytes, container.sha256)
 
 
 def _kind_of(name: str, tensor: torch.Tensor, bits: int | None) -> str:
     if bits is None:
-        for kind, stored in KINDS.items():
+        for kind, stored in STORED_KINDS.items():
             if stored.dtype == tensor.dtype and not kind.startswith("codes"):
                 return kind
         raise ValueError(f"tensor {name!r} is {tensor.dtype}, which a packed checkpoint cannot hold")
@@ -138,7 +139,7 @@ def _kind_of(name: str, tensor: torch.Tensor, bits: int | None) -> str:
     return f"codes{bits}"
 
 
-def _structured(entry: Entry, state: Mapping[str, torch.Tensor], masks: Mapping[str, str]) -> Entry:
+def _structured(entry: TensorEntry, state: Mapping[str, torch.Tensor], masks: Mapping[str, str]) -> TensorEntry:
     """Return the entry of the shortest kind: a mask of whole rows or columns, codes without the masked ones."""
     tensor = state[entry.name]
     if entry.kind == "bool" and tensor.ndim == 2 and entry.elements:
@@ -158,21 +159,21 @@ def _structured(entry: Entry, state: Mapping[str, torch.Tensor], masks: Mapping[
     return entry._replace(mask=last)
 
 
-def _parts(entries: list[Entry], state: Mapping[str, torch.Tensor], compress: bool = True) -> dict[str, Part]:
+def _parts(entries: list[TensorEntry], state: Mapping[str, torch.Tensor], compress: bool = True) -> dict[str, Part]:
     parts: dict[str, Part] = {}
-    for kind in KINDS:
+    for kind in STORED_KINDS:
         members = [entry for entry in entries if entry.kind == kind and entry.elements]
         if members:
             values = torch.cat([_stored(entry, state).detach().cpu().reshape(-1) for entry in members])
-            data, compressed = encode(kind, values, compress) if len(values) else (b"", False)
+            data, compressed = encode_part(kind, values, compress) if len(values) else (b"", False)
             if data:
                 name = kind + COMPRESSED if compressed else kind
-                parts[name] = Part("U8" if compressed else KINDS[kind].stored, data)
+                parts[name] = Part("U8" if compressed else STORED_KINDS[kind].stored, data)
     parts["layout"] = Part("U8", pack_layout(entries))
     return parts
 
 
-def _stored(entry: Entry, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def _stored(entry: TensorEntry, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Return those elements of a tensor that the file holds."""
     tensor = state[entry.name]
     if entry.kind == "rows":
@@ -182,9 +183,9 @@ def _stored(entry: Entry, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return tensor[state[entry.mask_name]] if entry.mask else tensor
 
 
-def _explains(size: int, entries: list[Entry]) -> bool:
+def _explains(size: int, entries: list[TensorEntry]) -> bool:
     """Tell whether a file of `size` bytes may unfold to these tensors."""
-    needed = sum(entry.elements * KINDS[entry.kind].dtype.itemsize for entry in entries)
+    needed = sum(entry.elements * STORED_KINDS[entry.kind].dtype.itemsize for entry in entries)
     return needed <= ALWAYS_ALLOWED + MAX_EXPANSION * size
 
 
@@ -192,7 +193,7 @@ def _kind(part: str) -> str:
     return part[: -len(COMPRESSED)] if part.endswith(COMPRESSED) else part
 
 
-def _entries(container: Container) -> list[Entry]:
+def _entries(container: Container) -> list[TensorEntry]:
     """Return the table, checked against the parts that are there."""
     if "layout" not in container.parts:
         raise ValueError("it has no table of tensors")
@@ -200,8 +201,10 @@ def _entries(container: Container) -> list[Entry]:
     seen = set()
     for name, part in container.parts.items():
         kind = _kind(name)
-        expected = "U8" if name == "layout" or kind != name else KINDS[kind].stored if kind in KINDS else None
-        if part.stored != expected or (kind not in KINDS and name != "layout") or kind in seen:
+        expected = (
+            "U8" if name == "layout" or kind != name else STORED_KINDS[kind].stored if kind in STORED_KINDS else None
+        )
+        if part.stored != expected or (kind not in STORED_KINDS and name != "layout") or kind in seen:
             raise ValueError(f"its part {name[:40]!r} is unknown, double, or of the wrong type {part.stored}")
         seen.add(kind)
     if not _explains(container.bytes, entries):
@@ -209,28 +212,28 @@ def _entries(container: Container) -> list[Entry]:
     return entries
 
 
-def _decode_all(container: Container, entries: list[Entry]) -> dict[str, torch.Tensor]:
+def _decode_all(container: Container, entries: list[TensorEntry]) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     # Masks first: they say how many codes there are.
-    for kind in sorted(KINDS, key=lambda kind: KINDS[kind].dtype is not torch.bool):
+    for kind in sorted(STORED_KINDS, key=lambda kind: STORED_KINDS[kind].dtype is not torch.bool):
         members = [entry for entry in entries if entry.kind == kind]
         counts = [_count(entry, found) for entry in members]
         name = kind + COMPRESSED if kind + COMPRESSED in container.parts else kind
         data = container.parts[name].data if name in container.parts else b""
-        pieces = decode(kind, data, sum(counts), name != kind).split(counts) if members or data else ()
+        pieces = decode_part(kind, data, sum(counts), name != kind).split(counts) if members or data else ()
         for entry, piece in zip(members, pieces):
             found[entry.name] = _unfold(entry, piece, found)
     return {entry.name: found[entry.name] for entry in entries}
 
 
-def _count(entry: Entry, found: Mapping[str, torch.Tensor]) -> int:
+def _count(entry: TensorEntry, found: Mapping[str, torch.Tensor]) -> int:
     """Return how many elements of a tensor the file holds."""
     if entry.kind in ("rows", "columns"):
         return entry.shape[0 if entry.kind == "rows" else 1]
     return int(found[entry.mask_name].sum()) if entry.mask else entry.elements
 
 
-def _unfold(entry: Entry, piece: torch.Tensor, found: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def _unfold(entry: TensorEntry, piece: torch.Tensor, found: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if entry.kind == "rows":
         return piece[:, None].expand(entry.shape).clone()
     if entry.kind == "columns":

@@ -18,7 +18,7 @@ _KINDS = {
     dict: "an object",
     list: "a list",
     str: "text",
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     bool: "true or false",
     type(None): "null",
@@ -135,7 +135,7 @@ def _options(provenance: Mapping[str, Any], path: Path) -> str | None:
 
 
 def _entry(block: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
-    """Return an entry of exactly this type (True is no whole number here)."""
+    """Return an entry of exactly this type (True is no integer here)."""
     value = block.get(key)
     if type(value) is not kind:
         found = _KINDS.get(type(value), "of another kind") if key in block else "missing"

@@ -26,7 +26,7 @@ class FileKind(enum.Enum):
     EMPTY = "empty"
     HTML = "a web page (HTML)"
     LFS_POINTER = "a Git LFS pointer, not the file it points to"
-    PICTURE = "a picture"
+    IMAGE = "an image"
     NUMPY = "a NumPy array (.npy)"
     ONNX = "an ONNX graph"
     GGUF = "a GGUF file"
@@ -36,10 +36,10 @@ class FileKind(enum.Enum):
     UNKNOWN = "of no kind we know"
 
 
-WEIGHTS = (FileKind.SAFETENSORS, FileKind.TORCH_ZIP, FileKind.PICKLE)
+WEIGHT_KINDS = (FileKind.SAFETENSORS, FileKind.TORCH_ZIP, FileKind.PICKLE)
 SAFE_TORCH = (2, 6)  # below, weights_only can be made to run code (CVE-2025-32434)
 _BEGINNINGS = {
-    FileKind.PICTURE: (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"),
+    FileKind.IMAGE: (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"),
     FileKind.NUMPY: (b"\x93NUMPY",),
     FileKind.GGUF: (b"GGUF",),
     FileKind.HDF5: (b"\x89HDF",),

@@ -33,7 +33,7 @@ _SHARED = {str(count): count for count in range(MAX_NAME)}
 
 
 @dataclass(frozen=True)
-class Kind:
+class StoredKind:
     """How tensors of one kind are stored: `bits` per element in a blob of the safetensors type `stored`."""
 
     dtype: torch.dtype
@@ -42,24 +42,24 @@ class Kind:
 
 
 # From wide to narrow, the order of the blobs in the file: each begins at a multiple of its element's size.
-KINDS: dict[str, Kind] = {
-    "int64": Kind(torch.int64, "I64", 64),
-    "float32": Kind(torch.float32, "F32", 32),
-    "float16": Kind(torch.float16, "F16", 16),
-    "uint8": Kind(torch.uint8, "U8", 8),
-    **{f"codes{bits}": Kind(torch.uint8, "U8", bits) for bits in range(8, 0, -1)},
-    "bool": Kind(torch.bool, "U8", 1),
-    "rows": Kind(torch.bool, "U8", 1),
-    "columns": Kind(torch.bool, "U8", 1),
+STORED_KINDS: dict[str, StoredKind] = {
+    "int64": StoredKind(torch.int64, "I64", 64),
+    "float32": StoredKind(torch.float32, "F32", 32),
+    "float16": StoredKind(torch.float16, "F16", 16),
+    "uint8": StoredKind(torch.uint8, "U8", 8),
+    **{f"codes{bits}": StoredKind(torch.uint8, "U8", bits) for bits in range(8, 0, -1)},
+    "bool": StoredKind(torch.bool, "U8", 1),
+    "rows": StoredKind(torch.bool, "U8", 1),
+    "columns": StoredKind(torch.bool, "U8", 1),
 }
 
 
-class Entry(NamedTuple):
+class TensorEntry(NamedTuple):
     """One tensor of the table.
 
     Attributes:
         name: its dotted name.
-        kind: a key of `KINDS`.
+        kind: a key of `STORED_KINDS`.
         shape: its axes.
         mask: for codes, the last part of the name of the mask that says which are stored; empty if all are.
     """
@@ -89,7 +89,7 @@ def sibling(name: str, last: str) -> str:
     return ".".join([*name.split(".")[:-1], last])
 
 
-def pack_layout(entries: Iterable[Entry]) -> bytes:
+def pack_layout(entries: Iterable[TensorEntry]) -> bytes:
     """Write the table, compressed.
 
     Raises:
@@ -116,7 +116,7 @@ def pack_layout(entries: Iterable[Entry]) -> bytes:
     return zlib.compress(text, 9)
 
 
-def unpack_layout(data: bytes) -> list[Entry]:
+def unpack_layout(data: bytes) -> list[TensorEntry]:
     """Read the table back; nothing in it is believed that was not checked.
 
     Raises:
@@ -125,7 +125,7 @@ def unpack_layout(data: bytes) -> list[Entry]:
     text = _decompress(data)
     if text.count("\n") >= MAX_TENSORS:
         raise ValueError(f"its table has more than {MAX_TENSORS} tensors")
-    entries: list[Entry] = []
+    entries: list[TensorEntry] = []
     before: list[str] = []
     shapes: dict[tuple[str, str], tuple[int, ...]] = {}  # few differ, so each is read and checked once
     for number, line in enumerate(text.split("\n") if text else [], 1):
@@ -142,7 +142,7 @@ def unpack_layout(data: bytes) -> list[Entry]:
         before = before[:shared] + rest.split(".")
         name = ".".join(before)
         _check_name(name)
-        entries.append(Entry(name, kind, shapes[kind, written], mask))
+        entries.append(TensorEntry(name, kind, shapes[kind, written], mask))
     by_name = {entry.name: entry for entry in entries}
     if len(by_name) != len(entries):
         raise ValueError("its table names a tensor twice")
@@ -152,8 +152,8 @@ def unpack_layout(data: bytes) -> list[Entry]:
     return entries
 
 
-def _check_mask(codes: Entry, mask: Entry | None) -> None:
-    if mask is None or KINDS[mask.kind].dtype is not torch.bool or mask.shape != codes.shape:
+def _check_mask(codes: TensorEntry, mask: TensorEntry | None) -> None:
+    if mask is None or STORED_KINDS[mask.kind].dtype is not torch.bool or mask.shape != codes.shape:
         raise ValueError(f"its table has codes without their mask, or with a mask of another shape: {codes.name[:80]}")
 
 
@@ -171,7 +171,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_type(kind: str, shape: tuple[int, ...]) -> None:
-    if kind not in KINDS:
+    if kind not in STORED_KINDS:
         raise ValueError(f"its table has tensors of the unknown kind {kind[:20]!r}")
     if kind in ("rows", "columns") and len(shape) != 2:
         raise ValueError(f"its table has {kind} of a tensor of {len(shape)} axes")

@@ -21,7 +21,7 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
     Args:
         weights: as `load_weights` returns them.
         network: full precision, not yet converted.
-        source: the file's name or address, for the message.
+        source: the file's name or URL, for the message.
 
     Raises:
         CompSRTError: a network for another scale; another network (the first differences and their number); values
@@ -89,7 +89,7 @@ def _scale(tensors: Mapping[str, torch.Tensor]) -> int | None:
     """Return the scale of a network whose upsampler is BasicSR's, None if that cannot be told.
 
     Its convolutions `upsample.N` (out, in, 3, 3) each feed a pixel shuffle by r = √(out / what remains): the
-    colours of the picture where it is the last convolution, else its own input width.
+    colours of the image where it is the last convolution, else its own input width.
     """
     convs = [t.shape for n, t in tensors.items() if n.startswith("upsample.") and t.ndim == 4 and t.numel()]
     first = tensors.get("conv_first.weight")

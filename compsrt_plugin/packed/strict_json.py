@@ -23,7 +23,7 @@ def dump(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def load(text: str | bytes) -> Any:
+def load_strict(text: str | bytes) -> Any:
     """Read JSON from an untrusted source.
 
     Raises:

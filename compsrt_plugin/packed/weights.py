@@ -1,4 +1,4 @@
-"""Full-precision weights as people publish them: .pth or .safetensors, a path or an address."""
+"""Full-precision weights as people publish them: .pth or .safetensors, a path or a URL."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.container import FORMAT
 from compsrt_plugin.packed.download import check_sha256, fetch, file_sha256
 from compsrt_plugin.packed.entries import EXPECTED, choose_entry, plain_names
-from compsrt_plugin.packed.inputs import HEAD_BYTES, WEIGHTS, FileKind, check_torch, file_kind, open_input
+from compsrt_plugin.packed.inputs import HEAD_BYTES, WEIGHT_KINDS, FileKind, check_torch, file_kind, open_input
 
 # What SwinIR keeps in its state dict although it computes it from its arguments; the shapes depend on the
-# picture size it was built for, so a file may hold them, or not, or hold others.
+# image size it was built for, so a file may hold them, or not, or hold others.
 DERIVED_BUFFERS = ("attn_mask", "relative_position_index")
 # Everything narrower means nothing without the scales beside it.
 NUMBERS = {
@@ -30,7 +30,7 @@ NUMBERS = {
 }  # fmt: skip
 _AGAIN = "copy or download it again"
 NEXT_STEPS = {
-    FileKind.HTML: "use the address of the file itself, on GitHub …/releases/download/… or …/raw/…",
+    FileKind.HTML: "use the URL of the file itself, on GitHub …/releases/download/… or …/raw/…",
     FileKind.LFS_POINTER: "run `git lfs pull`",
     FileKind.ARCHIVE: "unpack it",
     FileKind.EMPTY: _AGAIN,
@@ -54,7 +54,7 @@ def load_weights(
     (`DERIVED_BUFFERS`) are left out.
 
     Args:
-        source: path, or http(s) address; downloads are kept, see `fetch`.
+        source: path, or http(s) URL; downloads are kept, see `fetch`.
         param_key: the entry to take; see `entries.choose_entry` for what is taken without one.
         cache_dir: where downloads are kept.
         sha256: of the file, checked if given.
@@ -72,7 +72,7 @@ def load_weights(
     try:
         return _read(path, str(source), param_key, derived)
     except CompSRTError:
-        if is_address(source):
+        if is_url(source):
             path.unlink()  # the next try downloads it anew
         raise
 
@@ -88,7 +88,7 @@ def weights_file(
     """Return the file on this machine that `source` means, downloaded if need be.
 
     Args:
-        source: path, or http(s) address.
+        source: path, or http(s) URL.
         expected: what should be there, for messages: full-precision weights, or a packed checkpoint.
         cache_dir, sha256, timeout: as of `load_weights`.
 
@@ -96,7 +96,7 @@ def weights_file(
         CompSRTError: not there, not reachable, or of no kind that weights come in.
     """
     address = str(source)
-    if not is_address(source):
+    if not is_url(source):
         path = Path(source).expanduser()
         if sha256 is not None:
             check_sha256(path, file_sha256(path), sha256)
@@ -114,8 +114,8 @@ def weights_file(
     )
 
 
-def is_address(source: str | Path) -> bool:
-    """Tell an address from a path."""
+def is_url(source: str | Path) -> bool:
+    """Tell a URL from a path."""
     return re.match("[a-z][a-z0-9+.-]+://", str(source), re.IGNORECASE) is not None
 
 
@@ -129,7 +129,7 @@ def _read(path: Path, source: str, param_key: str | None, derived: bool) -> dict
 def _weights_kind(head: bytes, source: str, expected: str = EXPECTED) -> FileKind:
     """Return the kind of a file that may hold weights; raise for any other."""
     kind = file_kind(head)
-    if kind in WEIGHTS:
+    if kind in WEIGHT_KINDS:
         return kind
     raise CompSRTError(f"{source} is {kind.value}", allowed=expected, hint=NEXT_STEPS.get(kind, "name another file"))
 

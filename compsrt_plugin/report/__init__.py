@@ -1,32 +1,32 @@
-"""What a run tells a person: the results file, the table, Markdown and comparison pictures.
+"""What a run tells a person: the results file, the table, Markdown and comparison images.
 
 Everything shown is made from `Results`, whose JSON form is `results.json`.
 """
 
-from compsrt_plugin.report.comparison import Panel, comparison_picture, save_comparison
-from compsrt_plugin.report.crop import Box, choose_crop
+from compsrt_plugin.report.comparison_image import CaptionedImage, draw_comparison, save_comparison
+from compsrt_plugin.report.crop import Crop, choose_crop
 from compsrt_plugin.report.panels import panels_for
 from compsrt_plugin.report.results import FLOAT_BITS, DatasetScores, FileRecord, ImageScores, Method, Results, Score
 from compsrt_plugin.report.results_file import read_results, write_results
-from compsrt_plugin.report.table import markdown_table, text_table, write_markdown
+from compsrt_plugin.report.results_table import markdown_table, results_text, write_markdown
 
 __all__ = [
     "FLOAT_BITS",
-    "Box",
+    "CaptionedImage",
+    "Crop",
     "DatasetScores",
     "FileRecord",
     "ImageScores",
     "Method",
-    "Panel",
     "Results",
     "Score",
     "choose_crop",
-    "comparison_picture",
+    "draw_comparison",
     "markdown_table",
     "panels_for",
     "read_results",
+    "results_text",
     "save_comparison",
-    "text_table",
     "write_markdown",
     "write_results",
 ]

@@ -1,4 +1,4 @@
-"""Where to look: the small region in which a picture shows best what upscaling lost."""
+"""Where to look: the small region in which an image shows best what upscaling lost."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
-"""A picture as OpenCV holds it: uint8, height × width × 3, blue-green-red."""
+Pixels = NDArray[np.uint8]
+"""An image as OpenCV holds it: uint8, height × width × 3, blue-green-red."""
 
 
-class Box(NamedTuple):
+class Crop(NamedTuple):
     """A rectangle of whole pixels; `left` and `top` count from the upper left corner."""
 
     left: int
@@ -20,31 +20,31 @@ class Box(NamedTuple):
     width: int
     height: int
 
-    def of(self, picture: Picture) -> Picture:
+    def of(self, image: Pixels) -> Pixels:
         """Return this part of `picture`, as a view."""
-        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def choose_crop(original: Picture, degraded: Picture, size: int = 80) -> Box:
+def choose_crop(original: Pixels, degraded: Pixels, size: int = 80) -> Crop:
     """Return the `size`×`size` region most worth zooming into.
 
     Wanted is detail that upscaling loses *and* structure that explains it: an eye, a letter, an edge of fur.
-    A region scores by the product of the two: how much `degraded` (best: the bicubic picture) differs from
+    A region scores by the product of the two: how much `degraded` (best: the bicubic image) differs from
     `original`, and how much contrast `degraded` still has, the middle of the box weighing most. Noise and
     film grain fail the second, since they vanish altogether; a sky fails both. The best box is then moved so
-    that the contrast stands in its middle. The outer sixteenth of the picture is avoided. The same pictures
+    that the contrast stands in its middle. The outer sixteenth of the image is avoided. The same images
     always give the same box.
 
     Args:
         original: H×W×3, uint8.
         degraded: of the same shape.
-        size: side of the box in pixels; where the picture is smaller, the box is as large as the picture.
+        size: side of the box in pixels; where the image is smaller, the box is as large as the image.
 
     Raises:
         ValueError: shapes differ, or `size` is not positive.
     """
     if original.shape != degraded.shape:
-        raise ValueError(f"pictures differ in shape: {original.shape} and {degraded.shape}")
+        raise ValueError(f"images differ in shape: {original.shape} and {degraded.shape}")
     if size < 1:
         raise ValueError(f"size is {size}")
     height, width = original.shape[:2]
@@ -55,12 +55,12 @@ def choose_crop(original: Picture, degraded: Picture, size: int = 80) -> Box:
     # Squared, so that a few clear contours (an eye) outweigh a lot of faint ones (the fur around it).
     kept = _centred_sums(contrast**2, box_height, box_width)
     score = lost * kept
-    # Row y of `score` is the box that starts at y; where the picture has little room left, so has the margin.
+    # Row y of `score` is the box that starts at y; where the image has little room left, so has the margin.
     margin_y = min(height // 16, (score.shape[0] - 1) // 2)
     margin_x = min(width // 16, (score.shape[1] - 1) // 2)
     inside = score[margin_y : score.shape[0] - margin_y, margin_x : score.shape[1] - margin_x]
     y, x = np.unravel_index(int(np.argmax(inside)), inside.shape)
-    box = Box(margin_x + int(x), margin_y + int(y), box_width, box_height)
+    box = Crop(margin_x + int(x), margin_y + int(y), box_width, box_height)
     for _ in range(_CENTRING_STEPS):
         top, left = _centred(box, contrast)
         top = min(max(top, margin_y), height - box_height - margin_y)
@@ -69,39 +69,39 @@ def choose_crop(original: Picture, degraded: Picture, size: int = 80) -> Box:
     return box
 
 
-def differing_crop(pictures: Sequence[Picture], size: int = 80) -> Box:
-    """Return the `size`×`size` region in which pictures differ most.
+def differing_crop(images: Sequence[Pixels], size: int = 80) -> Crop:
+    """Return the `size`×`size` region in which images differ most.
 
     The measure is the squared range of their luma, summed over the region; of equal sums the first counts, row by row.
 
     Args:
-        pictures: two or more, H×W×3, uint8, of one shape.
-        size: side of the box in pixels; where the picture is smaller, the box is as large as the picture.
+        images: two or more, H×W×3, uint8, of one shape.
+        size: side of the box in pixels; where the image is smaller, the box is as large as the image.
 
     Raises:
-        ValueError: shapes differ, fewer than two pictures, or `size` is not positive.
+        ValueError: shapes differ, fewer than two images, or `size` is not positive.
     """
-    if len(pictures) < 2 or len({picture.shape for picture in pictures}) > 1:
-        raise ValueError(f"{len(pictures)} pictures of the shapes {[picture.shape for picture in pictures]}")
+    if len(images) < 2 or len({image.shape for image in images}) > 1:
+        raise ValueError(f"{len(images)} images of the shapes {[image.shape for image in images]}")
     if size < 1:
         raise ValueError(f"size is {size}")
-    height, width = pictures[0].shape[:2]
+    height, width = images[0].shape[:2]
     box_height, box_width = min(size, height), min(size, width)
-    sums = _box_sums(luma_range(pictures) ** 2, box_height, box_width)
+    sums = _box_sums(luma_range(images) ** 2, box_height, box_width)
     top, left = np.unravel_index(int(np.argmax(sums)), sums.shape)
-    return Box(int(left), int(top), box_width, box_height)
+    return Crop(int(left), int(top), box_width, box_height)
 
 
-def luma_range(pictures: Sequence[Picture]) -> NDArray[np.float64]:
-    """Return the range of luma of several pictures at each pixel, (H, W), in grey levels."""
-    lumas = [_luma(picture) for picture in pictures]
+def luma_range(images: Sequence[Pixels]) -> NDArray[np.float64]:
+    """Return the range of luma of several images at each pixel, (H, W), in grey levels."""
+    lumas = [_luma(image) for image in images]
     return np.maximum.reduce(lumas) - np.minimum.reduce(lumas)
 
 
 _CENTRING_STEPS = 4  # most boxes stand still after two or three
 
 
-def _centred(box: Box, contrast: NDArray[np.float64]) -> tuple[int, int]:
+def _centred(box: Crop, contrast: NDArray[np.float64]) -> tuple[int, int]:
     """Return the (top, left) that puts the centre of mass of the contrast inside `box` into its middle."""
     mass = contrast[box.top : box.top + box.height, box.left : box.left + box.width]
     if not mass.any():
@@ -111,8 +111,8 @@ def _centred(box: Box, contrast: NDArray[np.float64]) -> tuple[int, int]:
     return box.top + round(float(down)), box.left + round(float(right))
 
 
-def _luma(picture: Picture) -> NDArray[np.float64]:
-    blue, green, red = np.moveaxis(picture.astype(np.float64), -1, 0)
+def _luma(image: Pixels) -> NDArray[np.float64]:
+    blue, green, red = np.moveaxis(image.astype(np.float64), -1, 0)
     return 0.114 * blue + 0.587 * green + 0.299 * red
 
 

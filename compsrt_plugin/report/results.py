@@ -1,7 +1,7 @@
 """What one test run measured: per image, per data set, and about the network that was judged.
 
 `Results` is the single source of everything the report shows. JSON has no infinity, so the PSNR of two identical
-pictures is written as the string `"inf"`; every other number is kept in full and rounded only for display.
+images is written as the string `"inf"`; every other number is kept in full and rounded only for display.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any, Literal, get_args
 Method = Literal["bicubic", "teacher", "quantized", "engine"]
 FLOAT_BITS = 32
 METHODS: tuple[Method, ...] = get_args(Method)
-"""Who is judged, in the order of every table and picture; only `quantized` is always there."""
+"""Who is judged, in the order of every table and image; only `quantized` is always there."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How near one picture is to its original, or many are on average.
+    """How near one image is to its original, or many are on average.
 
     Attributes:
-        psnr: in dB; `math.inf` for identical pictures.
+        psnr: in dB; `math.inf` for identical images.
         ssim: at most 1; None where the option file leaves SSIM out.
 
     Raises:
@@ -83,7 +83,7 @@ def count_of(count: int, noun: str) -> str:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One picture's scores by method, a data set's means likewise; None for a method that was not run."""
+    """One image's scores by method, a data set's means likewise; None for a method that was not run."""
 
     quantized: Score
     bicubic: Score | None = None
@@ -182,7 +182,7 @@ class Results:
         bits: the nominal width of the quantizers; `FLOAT_BITS` of a network without any.
         bytes: size on disk of the packed checkpoint.
         float_bytes: size on disk of the same network in full precision.
-        padding: how the LR picture is padded to whole windows (`reflect`, `flip`, …).
+        padding: how the LR image is padded to whole windows (`reflect`, `flip`, …).
         metrics: the option file's `val.metrics` block; it decides what the numbers mean.
         codes: `strict` (never more than 2^bits codes) or `paper` (as published: unlimited).
         recipe: name of the quantization recipe.

@@ -86,7 +86,7 @@ class _Node:
     def whole(self, least: int) -> int:
         # In Python True is an int; in JSON it is not a number.
         if type(self.value) is not int or self.value < least:
-            raise self.wrong(f"a whole number, {least} or more")
+            raise self.wrong(f"an integer, {least} or more")
         return self.value
 
     def flag(self) -> bool:

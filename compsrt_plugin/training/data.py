@@ -7,7 +7,7 @@ from typing import Any
 
 from basicsr.data import build_dataloader
 
-from compsrt_plugin.data.draws import DrawnPictures, DrawSampler
+from compsrt_plugin.data.draws import DrawnImages, DrawSampler
 from compsrt_plugin.data.fingerprint import fingerprint
 
 
@@ -31,7 +31,7 @@ def numbered_draws(opt: dict[str, Any], loader: Any, iterations: int) -> tuple[A
         processes=opt["world_size"],
     )
     drawn = build_dataloader(
-        DrawnPictures(loader.dataset),
+        DrawnImages(loader.dataset),
         opt["datasets"]["train"],
         num_gpu=opt["num_gpu"],
         dist=opt["dist"],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageDraw
 
 from compsrt_plugin.files import write_whole
-from compsrt_plugin.report.lettering import draw_line, font
+from compsrt_plugin.report.drawing import draw_line, font
 
 if TYPE_CHECKING:
     from compsrt_plugin.training.trainer import Training

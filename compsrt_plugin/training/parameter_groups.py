@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compsrt_plugin.config.schema import DistillBlock
-from compsrt_plugin.packed.network import round_unquantized
+from compsrt_plugin.packed.network_state import round_unquantized
 from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 

@@ -1,1 +1,1 @@
-"""Picture files in, enlarged picture files out: formats and what goes with them, jobs, going on after a stop."""
+"""Enlarge image files: find the jobs, decode, run the network, encode, resume after an interruption."""

@@ -1,7 +1,7 @@
-"""A picture through the network: colour or grey by the network, alpha by bicubic interpolation.
+"""Enlarge one image: colour or grey by the network, alpha by bicubic interpolation.
 
-Bicubic for alpha, because what is opaque must stay opaque: clipped and rounded it leaves flat areas exactly as they
-were, where a network's 254 of 255 would let the background through.
+Alpha is interpolated so that opaque stays opaque: bicubic interpolation, clipped and rounded, leaves flat areas
+exactly as they are. A network may turn 255 into 254, and the background would shine through.
 """
 
 from __future__ import annotations
@@ -14,47 +14,54 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional as F
 
-from compsrt_plugin.inference import Network, Progress, Tile, super_resolve
+from compsrt_plugin.inference import Tile, UpscaleCall, super_resolve
+from compsrt_plugin.terminal import TrackProgress
 from compsrt_plugin.upscale.exif import resized
-from compsrt_plugin.upscale.picture import Picture
+from compsrt_plugin.upscale.image import DecodedImage
 
 
 def enlarge(
-    picture: Picture, network: Network, *, scale: int, window: int, tile: Tile | None, progress: Progress | None = None
-) -> Picture:
-    """Return the picture `scale` times as high and wide; depth, channels and what goes with it stay.
+    image: DecodedImage,
+    network: UpscaleCall,
+    *,
+    scale: int,
+    window: int,
+    tile: Tile | None,
+    progress: TrackProgress | None = None,
+) -> DecodedImage:
+    """Return the image `scale` times as high and wide. Depth, channels and metadata stay the same.
 
-    An RGB picture in 8 bits without alpha becomes what `basicsr test` makes of it, sample for sample. Grey runs as
-    three equal channels, of which the mean is taken. Colour that cannot be seen (alpha 0) is replaced by the nearest
-    that can, or it would shine through at the edges.
+    An 8-bit RGB image without alpha becomes exactly what `basicsr test` makes of it. Grey runs as three equal
+    channels, and the mean of the output is taken. Invisible colour (alpha 0) is first replaced by the nearest visible
+    colour, because it would bleed into visible edges.
 
     Args:
-        picture: of any size from 1x1 up.
-        network, scale, window, tile, progress: as of `super_resolve`.
+        image: any size from 1x1 up.
+        network, scale, window, tile, progress: see `super_resolve`.
     """
     colour, alpha = enlarge_samples(
-        picture.colour, picture.alpha, network, scale=scale, window=window, tile=tile, progress=progress
+        image.colour, image.alpha, network, scale=scale, window=window, tile=tile, progress=progress
     )
-    exif = None if picture.exif is None else resized(picture.exif, *colour.shape[:2])
-    return replace(picture, colour=colour, alpha=alpha, exif=exif)
+    exif = None if image.exif is None else resized(image.exif, *colour.shape[:2])
+    return replace(image, colour=colour, alpha=alpha, exif=exif)
 
 
 def enlarge_samples(
     colour: np.ndarray,
     alpha: np.ndarray | None,
-    network: Network,
+    network: UpscaleCall,
     *,
     scale: int,
     window: int,
     tile: Tile | None,
-    progress: Progress | None = None,
+    progress: TrackProgress | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return colour and alpha `scale` times as high and wide, as `enlarge` does.
+    """Return colour and alpha `scale` times as high and wide. See `enlarge`.
 
     Args:
         colour: (h, w, 1 or 3), uint8, uint16, or float32 in 0 to 1.
-        alpha: (h, w) of the same type, or None.
-        network, scale, window, tile, progress: as of `super_resolve`.
+        alpha: (h, w) of the same dtype, or None.
+        network, scale, window, tile, progress: see `super_resolve`.
     """
     visible = colour if alpha is None else _without_hidden(colour, alpha)
     lq = torch.from_numpy(visible.astype(np.float32) / _top(colour.dtype)).permute(2, 0, 1).unsqueeze(0)
@@ -70,14 +77,14 @@ def _top(dtype: np.dtype) -> int:
 
 def _samples(output: Tensor, dtype: np.dtype) -> np.ndarray:
     """Return (1, c, h, w) in 0..1 as (h, w, c) samples, rounded as BasicSR's `tensor2img` does."""
-    clipped = output[0].float().cpu().clamp_(0, 1)  # in place from here on: at 200 megapixels a copy is 2.4 GB
+    clipped = output[0].float().cpu().clamp_(0, 1)  # in place from here on: a copy of 200 megapixels takes 2.4 GB
     if dtype.kind != "f":
         clipped.mul_(_top(dtype)).round_()
     return clipped.permute(1, 2, 0).numpy().astype(dtype)
 
 
 def _enlarged_alpha(alpha: np.ndarray, scale: int) -> np.ndarray:
-    # float64: the weights' sum is then 1 well within half a step of 16 bits
+    # In float64 the weights sum to 1 to well within half a 16-bit step.
     samples = torch.from_numpy(alpha.astype(np.float64))[None, None]
     enlarged = F.interpolate(samples, scale_factor=scale, mode="bicubic", align_corners=False)[0, 0]
     enlarged.clamp_(0, _top(alpha.dtype))

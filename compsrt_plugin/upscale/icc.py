@@ -1,7 +1,7 @@
-"""ICC profiles that say what a PNG's colour chunks say (ICC.1:2022; ITU-T H.273 for the numbers in cICP).
+"""Make ICC profiles equal to the colour chunks of a PNG (ICC.1:2022; ITU-T H.273 for the numbers in cICP).
 
-Formats other than PNG hold a profile alone. Version 4 of it has curves by formula, so that nothing is rounded to a
-table.
+Formats other than PNG have no colour chunks, only a profile. Version 4 profiles have curves as formulas, so nothing is
+rounded to a table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRIMARIES: dict[int, tuple[tuple[float, float], tuple[float, ...]]] = {
     12: (D65, (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)),
     22: (D65, (0.630, 0.340, 0.295, 0.605, 0.155, 0.077)),
 }
-# A curve is a gamma alone, or gamma, a, b, c, d: (a x + b) ^ gamma from x = d on, c x below.
+# A curve is a gamma, or gamma, a, b, c, d: (a x + b) ^ gamma for x >= d, and c x below.
 SRGB = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 CURVES: dict[int, tuple[float, ...]] = {
@@ -45,12 +45,12 @@ BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.03
 
 @dataclass(frozen=True)
 class Colours:
-    """What sample values mean.
+    """The colour space of sample values.
 
     Attributes:
         white: chromaticity of the white point.
         primaries: x and y of red, green and blue.
-        curve: from samples in 0..1 to light, as `CURVES` has them.
+        curve: from samples in 0..1 to linear light; see `CURVES`.
     """
 
     white: tuple[float, float]
@@ -59,13 +59,13 @@ class Colours:
 
 
 def colours_of(chunks: Mapping[bytes, bytes]) -> Colours | None:
-    """Return what a PNG's colour chunks say, by their precedence cICP, sRGB, gAMA with cHRM.
+    """Return the colour space that the colour chunks of a PNG define, in the order cICP, sRGB, gAMA with cHRM.
 
     Args:
-        chunks: name -> data, each of its right length.
+        chunks: name -> data of the correct length.
 
     Returns:
-        None where no profile of this kind can say it: HDR curves, YCbCr, narrow range, primaries without a curve.
+        None if such a profile cannot express it: HDR curves, YCbCr, narrow range, primaries without a curve.
     """
     if b"cICP" in chunks:
         primaries, curve, matrix, full_range = chunks[b"cICP"]
@@ -87,7 +87,7 @@ def colours_of(chunks: Mapping[bytes, bytes]) -> Colours | None:
 
 
 def profile_for(colours: Colours, *, grey: bool) -> bytes:
-    """Return an ICC profile for a monitor of these colours; of grey, the curve alone counts."""
+    """Return an ICC display profile for a colour space. A grey profile has the curve only."""
     curve = _curve(colours.curve)
     text = _text("RGB or grey as a PNG has it")
     tags = {b"desc": text, b"cprt": _text("No copyright, use freely"), b"wtpt": _xyz(np.array(D50))}
@@ -100,7 +100,7 @@ def profile_for(colours: Colours, *, grey: bool) -> bytes:
         tags.update(dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
     data, places = b"", {}
     start = 128 + 4 + 12 * len(tags)
-    for content in tags.values():  # equal contents are held once
+    for content in tags.values():  # equal contents are stored once
         if content not in places:
             places[content] = start + len(data)
             data += content + bytes(-len(content) % 4)
@@ -115,7 +115,7 @@ def profile_for(colours: Colours, *, grey: bool) -> bytes:
 
 
 def _possible(white: tuple[float, float], primaries: tuple[float, ...]) -> bool:
-    """Tell whether white is a mixture of the primaries."""
+    """Return whether white is a mixture of the primaries."""
     points = np.array([(x, y, 1 - x - y) for x, y in zip(primaries[::2], primaries[1::2])]).T
     if white[1] <= 0 or abs(np.linalg.det(points)) < 1e-6:
         return False

@@ -1,4 +1,4 @@
-"""What is to be done: which files are read, and where each result goes."""
+"""List the jobs: which files to read, and where each result goes."""
 
 from __future__ import annotations
 
@@ -8,100 +8,100 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compsrt_plugin.data.formats.kinds import ALLOWED_ENDINGS, ENDINGS, KINDS, kind_of_file
+from compsrt_plugin.data.formats.kinds import ALLOWED_ENDINGS, ENDINGS, FORMATS, format_of_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.upscale.patterns import fixed_part, has_magic, matching
 
 
 @dataclass(frozen=True)
-class Job:
-    """One picture: the file it is read from, and the one its enlargement is written to."""
+class UpscaleJob:
+    """One image: the file to read and the file to write."""
 
     source: Path
     target: Path
 
 
 @dataclass(frozen=True)
-class Jobs:
-    """All that one call is to do.
+class UpscaleJobs:
+    """The work of one call.
 
     Attributes:
-        jobs: in order of their sources.
+        jobs: the jobs, sorted by source.
         root: the folder that holds all targets.
-        left_alone: files in given folders that are no pictures by their ending.
+        left_alone: number of files in the given folders whose extension is not an image's.
     """
 
-    jobs: list[Job]
+    jobs: list[UpscaleJob]
     root: Path
     left_alone: int
 
 
-def list_jobs(inputs: Sequence[str], out: str | os.PathLike[str], suffix: str | None = None) -> Jobs:
-    """Find the pictures and name their results.
+def list_jobs(inputs: Sequence[str], out: str | os.PathLike[str], suffix: str | None = None) -> UpscaleJobs:
+    """Find the images and name their results.
 
     Args:
-        inputs: files; folders, whose pictures are taken, not those of their subfolders; patterns as a shell has
-            them, with `**` for any depth, which keep their folders below `out`.
-        out: a file if it ends like a picture and one picture was named, else a folder.
-        suffix: ending of the results, with its dot; None keeps that of each source, and gives one to a source whose
-            ending is none of a picture.
+        inputs: files, folders and shell patterns. A folder stands for the images directly in it. In a pattern, `**`
+            matches any depth, and the matched subfolders are kept below `out`.
+        out: a file if it has an image extension and one image is named, else a folder.
+        suffix: extension of the results, with its dot. None keeps the extension of each source. A source without an
+            image extension then gets the one of its format.
 
     Raises:
-        CompSRTError: nothing found, a result that would replace a source, two results of one name, or an ending of
-            `out` in which nothing can be written.
+        CompSRTError: nothing is found, a result would replace a source, two results have the same name, or the
+            extension of `out` is not a format that can be written.
     """
     means_folder = os.fspath(out).endswith((os.sep, os.altsep or os.sep))
     out = Path(out).expanduser()
-    one_file = out.suffix.lower() in KINDS and not means_folder and not os.path.isdir(out)
+    one_file = out.suffix.lower() in FORMATS and not means_folder and not os.path.isdir(out)
     single = len(inputs) == 1 and not os.path.isdir(Path(inputs[0]).expanduser())
     if one_file and not single:
-        raise CompSRTError(f"-o {out} is one picture's name", allowed="a folder, for what was given")
+        raise CompSRTError(f"-o {out} is the name of one image", allowed="a folder for these inputs")
     found: dict[Path, Path] = {}  # source -> its name below `out`
     left_alone = 0
     for text in inputs:
         try:
             sources, base, others = _expand(text, out)
-        except OSError as error:  # a name that is too long, a folder that may not be entered
+        except OSError as error:  # the name is too long, or the folder is not accessible
             raise CompSRTError(f"cannot read {text}: {error.strerror or error}", hint="check the path") from error
         left_alone += others
         found.update({source: source.relative_to(base) for source in sources})
     if one_file and len(found) > 1:
-        raise CompSRTError(f"-o {out} is one picture's name, {len(found)} were found", allowed="a folder")
+        raise CompSRTError(f"-o {out} is the name of one image, {len(found)} were found", allowed="a folder")
     if not one_file and not means_folder and not os.path.isdir(out):
         _check_folder_name(out, single=single and len(found) == 1)
-    if one_file and suffix is not None and KINDS[suffix] != KINDS[out.suffix.lower()]:
+    if one_file and suffix is not None and FORMATS[suffix] != FORMATS[out.suffix.lower()]:
         raise CompSRTError(f"-o {out} and --format {suffix[1:]} differ", allowed="one of them")
     jobs = [
-        Job(source, out if one_file else out / _with_ending(source, name, suffix))
+        UpscaleJob(source, out if one_file else out / _with_ending(source, name, suffix))
         for source, name in sorted(found.items())
     ]
     _check_targets(jobs)
-    return Jobs(jobs, out.parent if one_file else out, left_alone)
+    return UpscaleJobs(jobs, out.parent if one_file else out, left_alone)
 
 
 def _check_folder_name(out: Path, *, single: bool) -> None:
-    """Refuse a folder's name that was meant for a picture's: any ending for one source, else one of a known file."""
+    """Refuse a folder name that looks like a file: with any extension for one source, else with a known one."""
     known = mimetypes.guess_type(out.name)[0] is not None
     if out.suffix and (single or known):
         raise CompSRTError(
             f"-o {out}: no {out.suffix} files can be written",
-            allowed=f"a folder, or for one picture a name ending in {ALLOWED_ENDINGS}",
+            allowed=f"a folder, or for one image a name ending in {ALLOWED_ENDINGS}",
             hint=f"for a folder of this name give it as {out}{os.sep}",
         )
 
 
 def _with_ending(source: Path, name: Path, suffix: str | None) -> Path:
-    """Return the name of a result, whose ending says in which format it is written."""
+    """Return the name of a result. Its extension determines the format."""
     if suffix is not None:
         return name.with_suffix(suffix)
-    if name.suffix.lower() in KINDS:
+    if name.suffix.lower() in FORMATS:
         return name
-    kind = kind_of_file(source)
-    return name if kind is None else name.with_name(name.name + ENDINGS[kind])  # None: said when it is read
+    kind = format_of_file(source)
+    return name if kind is None else name.with_name(name.name + ENDINGS[kind])  # None: reading the file reports it
 
 
 def _expand(text: str, out: Path) -> tuple[list[Path], Path, int]:
-    """Return the sources that one input means, the folder their names start from, how many files were left out."""
+    """Return the sources of one input, the folder that their names are relative to, and the number of other files."""
     path = Path(text).expanduser()
     if path.is_file():
         return [path], path.parent, 0
@@ -110,33 +110,33 @@ def _expand(text: str, out: Path) -> tuple[list[Path], Path, int]:
             files = [entry for entry in path.iterdir() if entry.name[0] != "." and not entry.is_dir()]
         except OSError as error:
             raise CompSRTError(f"cannot read the folder {path}: {error.strerror or error}") from error
-        pictures = _pictures(files)
-        if not pictures:
-            raise CompSRTError(f"no pictures in {path}", allowed=f"files ending in {ALLOWED_ENDINGS}, directly in it")
-        return pictures, path, len(files) - len(pictures)
+        images = _images(files)
+        if not images:
+            raise CompSRTError(f"no images in {path}", allowed=f"files ending in {ALLOWED_ENDINGS}, directly in it")
+        return images, path, len(files) - len(images)
     if path.exists():
-        raise CompSRTError(f"{text} is neither a file nor a folder", allowed="picture files and folders of them")
+        raise CompSRTError(f"{text} is neither a file nor a folder", allowed="image files and folders")
     if path.is_symlink():
-        raise CompSRTError(f"{text} is a link that leads nowhere", hint="check the path")
+        raise CompSRTError(f"{text} is a broken link", hint="check the path")
     if not has_magic(text):
         raise CompSRTError(f"no such file or folder: {text}", hint="check the path")
     base = fixed_part(path)
-    matches = _pictures(match for match in matching(path) if not match.is_dir())
+    matches = _images(match for match in matching(path) if not match.is_dir())
     written = _real(out)
-    if _real(base) in written.parents:  # what an earlier run has written is no source of this one
+    if _real(base) in written.parents:  # results of an earlier run are not sources of this one
         matches = [match for match in matches if written not in _real(match).parents]
     if not matches:
-        raise CompSRTError(f"no pictures match {text!r}", allowed=f"files ending in {ALLOWED_ENDINGS}")
+        raise CompSRTError(f"no images match {text!r}", allowed=f"files ending in {ALLOWED_ENDINGS}")
     return matches, base, 0
 
 
-def _pictures(files: Iterable[Path]) -> list[Path]:
-    return [file for file in files if file.suffix.lower() in KINDS]
+def _images(files: Iterable[Path]) -> list[Path]:
+    return [file for file in files if file.suffix.lower() in FORMATS]
 
 
-def _check_targets(jobs: Sequence[Job]) -> None:
+def _check_targets(jobs: Sequence[UpscaleJob]) -> None:
     sources = {_real(job.source): job.source for job in jobs}
-    targets: dict[Path, Job] = {}
+    targets: dict[Path, UpscaleJob] = {}
     for job in jobs:
         target = _real(job.target)
         if target in sources or (os.path.exists(target) and job.source.exists() and target.samefile(job.source)):
@@ -153,5 +153,5 @@ def _check_targets(jobs: Sequence[Job]) -> None:
 
 
 def _real(path: Path) -> Path:
-    """Return where links lead, also where they lead round in a circle, which `Path.resolve` refuses."""
+    """Return the target of links. Unlike `Path.resolve`, this accepts links that form a circle."""
     return Path(os.path.realpath(path))

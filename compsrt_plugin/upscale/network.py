@@ -1,21 +1,19 @@
-"""The network that enlarges: found, opened, and run by the engine where it can be."""
+"""Find and open the network that enlarges. The engine runs it where it can, else PyTorch."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from compsrt_plugin import bundled
 from compsrt_plugin.config.files import command_line
 from compsrt_plugin.engine import Engine, unsupported_reason
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference import Network
-from compsrt_plugin.packed_network import find_packed, open_packed
+from compsrt_plugin.inference import UpscaleCall
+from compsrt_plugin.packed import bundled
+from compsrt_plugin.packed.open import find_packed, open_packed
 from compsrt_plugin.threads import checked, startable, warn
 
 DEFAULT_SCALE, DEFAULT_BITS = 4, 3
@@ -27,16 +25,17 @@ class OpenNetwork:
     """A packed network, ready to run.
 
     Attributes:
-        run: see `inference.Network`.
-        path: of the packed file.
+        run: the network; see `inference.UpscaleCall`.
+        path: the packed file.
         sha256: of the packed file.
-        scale, bits: of the network.
-        window: height and width of its input must be multiples of it.
-        engine: whether the engine runs it; else PyTorch does, with simulated quantizers.
-        why_not: the engine's reason not to, in a few words; empty where it was not asked.
+        scale: factor by which it enlarges.
+        bits: nominal code width.
+        window: input height and width must be multiples of this.
+        engine: whether the engine runs it. If not, PyTorch does, with simulated quantizers.
+        why_not: why the engine does not run it; empty if the engine was not asked.
     """
 
-    run: Network
+    run: UpscaleCall
     path: Path
     sha256: str
     scale: int
@@ -47,42 +46,35 @@ class OpenNetwork:
 
 
 def find_network(scale: int | None, bits: int | None, model: str | None) -> Path:
-    """Return the packed file meant: the given one, else the one that comes with the package.
+    """Return the packed file to use: `model`, else a bundled one.
 
     Args:
-        scale, bits: asked for; None takes x4 and 3 bits, or whatever `model` has.
-        model: a packed file, or an option file that names one; None looks among the bundled ones.
+        scale, bits: the values asked for; None stands for x4 and 3 bits, or for those of `model`.
+        model: a packed file, or an option file that names one. None selects a bundled file.
 
     Raises:
-        CompSRTError: no such file, or none bundled; says which are, and how to make this one.
+        CompSRTError: there is no such file. The message lists the bundled ones and says how to make this one.
     """
     if model is not None:
         return find_packed(model)
     scale, bits = scale or DEFAULT_SCALE, bits or DEFAULT_BITS
-    name = f"compsrt_x{scale}_{bits}bit"
-    path = bundled.WEIGHTS / f"{name}.safetensors"
+    path = bundled.packed_path(scale, bits)
     if path.is_file():
         return path
     raise CompSRTError(
         f"no network for x{scale} at {bits} bits comes with the package",
-        allowed=", ".join(f"-s {s} --bits {b}" for s, b in bundled_networks()) or "--model FILE",
+        allowed=", ".join(f"-s {s} --bits {b}" for s, b in bundled.bundled_networks()) or "--model FILE",
         hint=f"make it with: {command_line('train', scale, bits)}, "
-        f"then give --model experiments/{name}/models/{path.name}",
+        f"then give --model experiments/{path.stem}/models/{path.name}",
     )
 
 
-def bundled_networks() -> list[tuple[int, int]]:
-    """Return (scale, bits) of the packed networks that come with the package."""
-    names = (re.fullmatch(r"compsrt_x(\d)_(\d)bit", path.stem) for path in bundled.WEIGHTS.glob("*.safetensors"))
-    return sorted((int(name[1]), int(name[2])) for name in names if name)
-
-
 def network_for(path: Path, threads: int | None = None, engine: Literal["auto", "never"] = "auto") -> OpenNetwork:
-    """Open a packed file and run it by the engine, or where that cannot be, simulated.
+    """Open a packed file. The engine runs its network where it can, else PyTorch simulates it.
 
     Args:
-        path: of the file.
-        threads: that one forward pass uses; None: all cores.
+        path: the packed file.
+        threads: threads of one forward pass; None uses all cores.
         engine: `never` runs the simulated network.
 
     Raises:
@@ -95,7 +87,7 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
     if channels != CHANNELS:
         raise CompSRTError(f"{path} holds a network for {channels} channels", allowed=f"{CHANNELS}: red, green, blue")
     why_not = ""
-    run: Network | None = None
+    run: UpscaleCall | None = None
     if engine == "auto":
         why_not = unsupported_reason(source) or ""
         if not why_not:
@@ -111,7 +103,7 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
     return OpenNetwork(
         run=run,
         path=source.path,
-        sha256=hashlib.sha256(source.path.read_bytes()).hexdigest(),
+        sha256=source.packed.sha256,
         scale=source.header.scale,
         bits=source.header.bits,
         window=int(getattr(source.network, "window_size", 1)),

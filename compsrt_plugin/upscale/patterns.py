@@ -1,7 +1,7 @@
-"""Files that a shell's pattern matches, `**` for any depth; each folder is searched once, whatever links lead to it.
+"""Find the files that match a shell pattern, with `**` for any depth. Each folder is searched once.
 
-`glob` follows links below `**` as often as the system lets it, 40 times for one to a folder's own parent: the same
-pictures under 40 names, and with two such links no end.
+Python's `glob` follows links below `**` until the system stops it. A link to a folder's own parent is followed 40
+times, which gives each image 40 names. With two such links it does not end.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ ANY_DEPTH = "**"
 
 
 def fixed_part(pattern: Path) -> Path:
-    """Return the folders of a pattern before its first wildcard."""
+    """Return the part of a pattern before its first wildcard."""
     parts = pattern.parts
     return Path(*parts[: next(index for index, part in enumerate(parts) if has_magic(part))])
 
 
 def matching(pattern: Path) -> list[Path]:
-    """Return the files and folders that match, hidden ones left out as `glob` does; sorted, each once."""
+    """Return the matching files and folders, sorted, without duplicates and without hidden ones."""
     return [Path(match) for match in sorted(set(_matching(pattern.parts)))]
 
 
@@ -39,7 +39,7 @@ def _matching(parts: tuple[str, ...]) -> Iterator[str]:
 
 
 def _folders_below(start: str) -> Iterator[str]:
-    """Yield a folder and all below it, those that links lead to last, so that a picture keeps its true name."""
+    """Yield a folder and all folders below it. Linked folders come last, so that an image keeps its true name."""
     seen: set[tuple[int, int]] = set()
     waiting, linked = [start], []
     while waiting or linked:
@@ -50,7 +50,7 @@ def _folders_below(start: str) -> Iterator[str]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             entries = sorted((entry for entry in os.scandir(folder) if entry.name[0] != "."), key=lambda e: e.name)
-        except OSError:  # no folder, a link that leads nowhere, or none that may be read: nothing in it matches
+        except OSError:  # not a folder, a broken link, or not readable: nothing in it matches
             continue
         yield folder
         for entry in reversed(entries):

@@ -1,4 +1,4 @@
-"""Many pictures over several processes or machines, as torchrun starts them: every picture is one process's."""
+"""Share the images among several processes or machines, as torchrun starts them. Each image goes to one process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.processes import gather
 
 Item = TypeVar("Item")
-LONGEST_WAIT = timedelta(days=30)  # for the slowest process: its pictures may take long
+LONGEST_WAIT = timedelta(days=30)  # for the slowest process, whose images may take long
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which part of the work is this process's.
+    """The part of the work that belongs to this process.
 
     Attributes:
         rank: number of this process, from 0.
-        count: how many processes there are.
-        local_count: how many of them run on this machine.
-        connected: whether they can talk to each other (torchrun sees to it).
+        count: number of processes.
+        local_count: number of processes on this machine.
+        connected: whether the processes can communicate, as under torchrun.
     """
 
     rank: int = 0
@@ -33,10 +33,10 @@ class Share:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Share:
-        """Read RANK and WORLD_SIZE; without them there is one process.
+        """Return the share that RANK and WORLD_SIZE define. Without them there is one process.
 
         Raises:
-            CompSRTError: one of the two is missing, or they make no sense.
+            CompSRTError: only one of the two is set, or the values are invalid.
         """
         environment = os.environ if environment is None else environment
         if "RANK" not in environment and "WORLD_SIZE" not in environment:
@@ -53,26 +53,30 @@ class Share:
         return cls(rank, count, int(local) if local.isdecimal() and int(local) else 1, connected)
 
     def of(self, items: Sequence[Item], weights: Sequence[float]) -> list[Item]:
-        """Return this process's items: dealt round in falling order of weight, so that all have about as much to do.
+        """Return the items of this process, in their given order.
 
-        Every process must be given the same items; the result is in their order.
+        Items are dealt to the processes by falling weight, so that all have about the same amount of work.
+
+        Args:
+            items: all items; the same in every process.
+            weights: the work that each item takes, in any unit.
         """
         order = sorted(range(len(items)), key=lambda index: (-weights[index], index))
-        # there and back again (0 1 1 0 …), or the first would always get the larger one
+        # Dealt back and forth (0 1 1 0 …). Otherwise the first process would always get the larger item.
         dealt = [index for turn, index in enumerate(order) if self.rank == _dealt_to(turn, self.count)]
         return [items[index] for index in sorted(dealt)]
 
     def connect(self) -> None:
-        """Meet the other processes, if they can be met."""
+        """Connect to the other processes, if they can communicate."""
         if self.connected:
             from torch import distributed
 
             distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
 
-    def everyones(self, value: Item) -> list[Item]:
-        """Return the values of all processes once all have come here; of this one alone where they cannot talk.
+    def gathered(self, value: Item) -> list[Item]:
+        """Return the values of all processes after all have called this, or only this one's if not connected.
 
-        torchrun ends all processes as soon as one of them fails: nobody may leave before the last has finished.
+        torchrun ends all processes when one fails, so a failing process must wait here for the others to finish.
         """
         return gather(value)
 

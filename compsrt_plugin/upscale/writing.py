@@ -1,7 +1,7 @@
-"""A picture as the bytes of a PNG, JPEG, WebP or TIFF file, with its colour profile and EXIF data.
+"""Encode an image as a PNG, JPEG, WebP or TIFF file, with its colour profile and EXIF data.
 
-Eight bits go through Pillow, TIFF and PNG in 16 bits are written here: neither Pillow nor OpenCV writes both colour
-in 16 bits and what goes with it.
+Pillow writes 8 bits. `tiff_writer` and `png_writer` write TIFF and 16-bit PNG, because neither Pillow nor OpenCV writes
+16-bit colour of every kind together with its metadata.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from compsrt_plugin.data.formats.png import with_chunks
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.upscale.exif import PREFIX, tiff_tags
 from compsrt_plugin.upscale.icc import colours_of, profile_for
-from compsrt_plugin.upscale.picture import Picture
-from compsrt_plugin.upscale.png import encode_png
-from compsrt_plugin.upscale.tiff import LARGEST_BYTES, encode_tiff
+from compsrt_plugin.upscale.image import DecodedImage
+from compsrt_plugin.upscale.png_writer import encode_png
+from compsrt_plugin.upscale.tiff_writer import LARGEST_BYTES, encode_tiff
 
-LONGEST_SIDE = {"JPEG": 65_500, "WebP": 16_383}  # pixels; libjpeg's and the format's own limits
+LONGEST_SIDE = {"JPEG": 65_500, "WebP": 16_383}  # pixels; the limits of libjpeg and of the format
 OPTIONS: dict[str, dict[str, Any]] = {
     "PNG": {},
-    "JPEG": {"quality": 95, "subsampling": 0},  # colour at full resolution: the network has just made it
+    "JPEG": {"quality": 95, "subsampling": 0},  # keep the colour resolution that the network made
     "WebP": {"lossless": True, "exact": True},
 }
 
 
 def check_fits(kind: str, height: int, width: int, alpha: bool, sample_bytes: int) -> None:
-    """Check that a format can hold a picture before it is made.
+    """Check that a format can hold an image, before the image is made.
 
     Args:
-        kind: a value of `kinds.KINDS`.
-        height, width: in pixels.
-        alpha: whether it has alpha.
-        sample_bytes: of all samples together.
+        kind: a value of `kinds.FORMATS`.
+        height, width: size in pixels.
+        alpha: whether the image has alpha.
+        sample_bytes: bytes of all samples.
 
     Raises:
-        CompSRTError: it cannot.
+        CompSRTError: the format has no alpha, or the image is too large for it.
     """
     if kind == "JPEG" and alpha:
-        raise CompSRTError("JPEG holds no alpha", allowed="PNG, WebP, TIFF", hint="choose one with --format")
+        raise CompSRTError("JPEG has no alpha", allowed="PNG, WebP, TIFF", hint="choose one with --format")
     longest = LONGEST_SIDE.get(kind)
     if longest is not None and max(height, width) > longest:
         raise CompSRTError(
@@ -55,71 +55,74 @@ def check_fits(kind: str, height: int, width: int, alpha: bool, sample_bytes: in
         )
 
 
-def fitted(picture: Picture, kind: str) -> Picture:
-    """Return what a format can hold of a picture: JPEG and WebP 8 bits, WebP no grey, only PNG PNG's colour chunks.
+def fitted(image: DecodedImage, kind: str) -> DecodedImage:
+    """Return the image converted to what a format can hold.
 
-    Those become an ICC profile that says the same; what none can say is left out and noted, as are EXIF data too
-    damaged for a TIFF, which has them as tags.
+    JPEG and WebP hold 8 bits, WebP holds no grey, and only PNG holds colour chunks. Colour chunks become an equal ICC
+    profile. If no profile can express them, they are dropped with a note. EXIF data that are too damaged to become the
+    tags of a TIFF are dropped with a note too.
 
     Args:
-        picture: what is to be written.
-        kind: a value of `kinds.KINDS`.
+        image: the image to write.
+        kind: a value of `kinds.FORMATS`.
     """
     if kind in ("JPEG", "WebP"):
-        picture = picture.in_8_bits()
-    if kind == "WebP" or (kind == "TIFF" and picture.mode == "LA" and picture.top > 255):
-        picture = picture.in_colour()  # of TIFFs Pillow does not open grey with alpha in 16 bits
-    if kind != "PNG" and picture.colour_chunks:
-        picture = _with_profile(picture)
-    if kind == "TIFF" and picture.exif is not None:
+        image = image.in_8_bits()
+    if kind == "WebP" or (kind == "TIFF" and image.mode == "LA" and image.top > 255):
+        image = image.in_colour()  # Pillow cannot open such a TIFF
+    if kind != "PNG" and image.colour_chunks:
+        image = _with_profile(image)
+    if kind == "TIFF" and image.exif is not None:
         try:
-            tiff_tags(picture.exif)
-        except Exception:  # Pillow's parser raises whatever it stumbles over
-            picture = replace(picture, exif=None).noting("its EXIF data are damaged and left out")
-    return picture
+            tiff_tags(image.exif)
+        except Exception:  # damaged data can make Pillow's parser raise anything
+            image = replace(image, exif=None).noting("its EXIF data are damaged and left out")
+    return image
 
 
-def _with_profile(picture: Picture) -> Picture:
-    """Return the picture with a profile in place of a PNG's colour chunks; a profile of its own comes first."""
-    chunks = {chunk.name: chunk.data for chunk in picture.colour_chunks}
-    bare = replace(picture, colour_chunks=())
-    if picture.icc is not None:
+def _with_profile(image: DecodedImage) -> DecodedImage:
+    """Return the image with an ICC profile in place of PNG colour chunks. A profile of the file has precedence."""
+    chunks = {chunk.name: chunk.data for chunk in image.colour_chunks}
+    bare = replace(image, colour_chunks=())
+    if image.icc is not None:
         return bare
     colours = colours_of(chunks)
     if colours is None:
         names = ", ".join(name.decode() for name in chunks)
-        return bare.noting(f"no profile can say what its colour chunks say: {names} left out, which --format png keeps")
-    return replace(bare, icc=profile_for(colours, grey=picture.colour.shape[2] == 1))
+        return bare.noting(f"no ICC profile can express its colour chunks: {names} left out, which --format png keeps")
+    return replace(bare, icc=profile_for(colours, grey=image.colour.shape[2] == 1))
 
 
-def encode(picture: Picture, kind: str) -> bytes:
-    """Return the bytes of a file.
+def encode_image(image: DecodedImage, kind: str) -> bytes:
+    """Return an image as the bytes of a file.
+
+    JPEG is written at quality 95 with full colour resolution. The other formats are lossless.
 
     Args:
-        picture: what to write; `fitted` says what is kept.
-        kind: a value of `kinds.KINDS`. JPEG has quality 95 with full colour resolution, the others lose nothing.
+        image: the image to write; see `fitted` for what each format keeps.
+        kind: a value of `kinds.FORMATS`.
 
     Raises:
-        CompSRTError: the EXIF data are longer than a JPEG can hold.
+        CompSRTError: the EXIF data or the profile are longer than a JPEG can hold.
     """
-    picture = fitted(picture, kind)
+    image = fitted(image, kind)
     if kind == "TIFF":
-        return encode_tiff(picture)
-    content = encode_png(picture) if picture.top > 255 else _by_pillow(picture, kind)
-    return with_chunks(content, picture.colour_chunks) if kind == "PNG" else content
+        return encode_tiff(image)
+    content = encode_png(image) if image.top > 255 else _by_pillow(image, kind)
+    return with_chunks(content, image.colour_chunks) if kind == "PNG" else content
 
 
-def _by_pillow(picture: Picture, kind: str) -> bytes:
-    samples = picture.samples()
-    image = Image.fromarray(samples[..., 0] if picture.mode == "L" else samples, picture.mode)
+def _by_pillow(image: DecodedImage, kind: str) -> bytes:
+    samples = image.samples()
+    plain = Image.fromarray(samples[..., 0] if image.mode == "L" else samples, image.mode)
     extra: dict[str, Any] = dict(OPTIONS[kind])
-    if picture.icc is not None:
-        extra["icc_profile"] = picture.icc
-    if picture.exif is not None:
-        extra["exif"] = PREFIX + picture.exif if kind == "JPEG" else picture.exif
+    if image.icc is not None:
+        extra["icc_profile"] = image.icc
+    if image.exif is not None:
+        extra["exif"] = PREFIX + image.exif if kind == "JPEG" else image.exif
     buffer = io.BytesIO()
     try:
-        image.save(buffer, kind.upper(), **extra)
-    except ValueError as error:  # the one limit left: a JPEG's segment
-        raise CompSRTError(f"{kind} cannot hold what goes with the picture ({error})", hint="--format png") from error
+        plain.save(buffer, kind.upper(), **extra)
+    except ValueError as error:  # a JPEG segment is limited to 64 KiB
+        raise CompSRTError(f"{kind} cannot hold the metadata of the image ({error})", hint="--format png") from error
     return buffer.getvalue()

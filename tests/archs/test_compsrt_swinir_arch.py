@@ -6,8 +6,8 @@ from basicsr.archs.swinir_arch import SwinIR
 
 import compsrt_plugin  # noqa: F401  (repairs what BasicSR's import needs)
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.bundled import teacher_path
 from compsrt_plugin.packed import load_weights
+from compsrt_plugin.packed.bundled import teacher_path
 from compsrt_plugin.quant import NetworkSpec, calibrate, distinct_codes, named_quantizers
 
 SMALL = {"depths": (2,), "num_heads": (6,), "img_size": 16, "upscale": 4}

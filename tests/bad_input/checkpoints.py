@@ -30,7 +30,7 @@ def checkpoint_missing(at: Place) -> None:
     at.test["path"]["pretrain_network_g"] = "nowhere.safetensors"
 
 
-@bad(r"file\.safetensors is damaged: it has .* bytes, its header promises")
+@bad(r"file\.safetensors is damaged: it has .* bytes, its header says")
 def checkpoint_truncated(at: Place) -> None:
     at.checkpoint(at.files["packed"].read_bytes()[:-1000])
 
@@ -76,7 +76,7 @@ def header_that_is_empty(at: Place) -> None:
     at.header(dict.clear)
 
 
-@bad(r"the entry 'bits' of its header is text, not a whole number")
+@bad(r"the entry 'bits' of its header is text, not an integer")
 def header_with_text_for_a_number(at: Place) -> None:
     at.header(lambda header: header["provenance"].update(bits="3"))
 

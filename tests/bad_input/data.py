@@ -1,4 +1,4 @@
-"""Pictures and data sets that are not what they should be."""
+"""Images and data sets that are not what they should be."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ def data_of_basicsrs_own_set_missing(at: Place) -> None:
     at.data.update(type="PairedImageDataset", dataroot_gt="nowhere")
 
 
-@bad(r"the picture LR/px4\.png is empty \(0 bytes\); copy it again from where it came from")
+@bad(r"the image LR/px4\.png is empty \(0 bytes\); copy it again from where it came from")
 def empty_picture(at: Place) -> None:
     at.lr.write_bytes(b"")
 
 
-@bad(r"the picture LR/px4\.png is damaged \(.*\); copy it again from where it came from")
+@bad(r"the image LR/px4\.png is damaged \(.*\); copy it again from where it came from")
 def truncated_picture(at: Place) -> None:
     at.lr.write_bytes(at.lr.read_bytes()[:100])
 
 
-@bad(r"the picture HR/p\.png is damaged \(.*checksum.*\); copy it again")
+@bad(r"the image HR/p\.png is damaged \(.*checksum.*\); copy it again")
 def flipped_bit_in_a_picture(at: Place) -> None:
     content = bytearray(at.hr.read_bytes())
     content[len(content) // 2] ^= 1
     at.hr.write_bytes(content)
 
 
-@bad(r"LR/px4\.png is not a picture; allowed: .*PNG")
+@bad(r"LR/px4\.png is not an image; allowed: .*PNG")
 def page_instead_of_a_picture(at: Place) -> None:
     at.lr.write_text("<html>404</html>")
 
 
-@bad(r"HR/Thumbs\.db is not a picture")
+@bad(r"HR/Thumbs\.db is not an image")
 def stray_file(at: Place) -> None:
     Path("HR/Thumbs.db").write_bytes(b"\0\1")
 
 
-@bad(r"no pictures in LR; check the path")
+@bad(r"no images in LR; check the path")
 def picture_that_is_a_broken_link(at: Place) -> None:
     at.lr.unlink()
     at.lr.symlink_to("nowhere.png")
@@ -96,12 +96,12 @@ def lr_without_hr(at: Place) -> None:
     at.data["dataroot_gt"] = None
 
 
-@bad(r"the LR picture LR/px4\.png is too small \(12×10 pixels\); .*training crops.* lower gt_size", "train")
+@bad(r"the LR image LR/px4\.png is too small \(12×10 pixels\); .*training crops.* lower gt_size", "train")
 def crops_larger_than_the_pictures(at: Place) -> None:
     at.train["datasets"]["train"]["gt_size"] = 128
 
 
-@bad(r"the picture LR/px4\.png is damaged", "train")
+@bad(r"the image LR/px4\.png is damaged", "train")
 def damaged_training_picture(at: Place) -> None:
     at.lr.write_bytes(at.lr.read_bytes()[:100])
 

@@ -60,7 +60,7 @@ def name_that_leads_elsewhere(at: Place) -> None:
     at.test["name"] = "../evil"
 
 
-@bad(r"num_gpu is 99, \d+ found; num_gpu: auto takes what is there, 0 the CPU")
+@bad(r"num_gpu is 99, \d+ found; num_gpu: auto uses the GPUs that are there, 0 the CPU")
 def gpus_that_are_not_there(at: Place) -> None:
     at.test["num_gpu"] = 99
 
@@ -111,7 +111,7 @@ def mean_that_would_be_judged(at: Place) -> None:
     at.data.update(mean=[0.4] * 3, std=[1.0] * 3)
 
 
-@bad(r"datasets\.train\.prefetch_mode is cuda, and there is no GPU; allowed: cpu or null", "train")
+@bad(r"datasets\.train\.prefetch_mode is cuda, but there is no GPU; allowed: cpu or null", "train")
 def prefetching_to_no_gpu(at: Place) -> None:
     at.train["datasets"]["train"].update(prefetch_mode="cuda", pin_memory=True)
 
@@ -141,7 +141,7 @@ def seed_that_numpy_does_not_take(at: Place) -> None:
     at.test["manual_seed"] = 2**32
 
 
-@bad(r"the picture LR/px4\.png is damaged", "train")
+@bad(r"the image LR/px4\.png is damaged", "train")
 def damaged_picture_that_a_thread_reads_ahead(at: Place) -> None:
     at.lr.write_bytes(at.lr.read_bytes()[:-100])
     at.train["datasets"]["train"]["prefetch_mode"] = "cpu"

@@ -7,7 +7,7 @@ import sys
 import pages
 import pytest
 
-from compsrt_plugin.bundled import checkpoint_path
+from compsrt_plugin.packed.bundled import checkpoint_path
 
 sys.path.insert(0, str(pages.ROOT / "benchmarks"))
 

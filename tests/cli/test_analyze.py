@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from places import Place
 
-from compsrt_plugin.analysis.tensors import plots, run
+from compsrt_plugin.analysis.tensors import end_to_end, plots
 from compsrt_plugin.cli.main import main
 
 FILES = {"analysis.json", "summary.json", "places.csv", "summary.md"}
@@ -61,17 +61,17 @@ def test_of_a_packed_file_the_activations_alone_and_always_the_same(
     found = summary("a")
     assert "weight" not in found["counts"] and found["counts"]["input"] == 8
     assert found["about"]["notes"] == [
-        "The weights of a packed file are codes: activations alone are analyzed, with weights as decoded."
+        "The weights of a packed file are codes. Only activations are analyzed, with decoded weights."
     ]
     told = capsys.readouterr()
     assert "Activations, " in told.out and "Weights, " not in told.out
-    assert "no pictures: matplotlib is not installed; pip install 'compsrt_plugin[plot]'" in told.err
+    assert "no images: matplotlib is not installed; pip install 'compsrt_plugin[plot]'" in told.err
 
 
 def test_a_walk_through_the_packed_network_of_a_test_file(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(run, "describe_places", lambda gathered, progress: [])
+    monkeypatch.setattr(end_to_end, "describe_places", lambda gathered, progress: [])
     place.write("test")
     assert main(["analyze", "-opt", "options.yml", "--images", "LR", "--walk", str(place.lr), "--out", "found"]) == 0
     walk = summary("found")["walk"]
@@ -84,13 +84,13 @@ def test_a_walk_through_the_packed_network_of_a_test_file(
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ([], "no network was named; allowed: one option file, packed file or weight file"),
-        (["a.pth", "-opt", "b.yml"], "both b.yml and a.pth were named"),
+        ([], "no network is given; allowed: one option file, packed file or weight file"),
+        (["a.pth", "-opt", "b.yml"], "both b.yml and a.pth are given"),
         (["none.pth"], "no such file: none.pth"),
         (["a.pth", "--patches", "0"], "--patches is 0; allowed: 1 or more"),
         (["a.pth", "--seed", "-1"], "--seed is -1; allowed: 0 or more"),
         (["PACKED", "--force_yml", "scale=2"], "--force_yml changes option files"),
-        (["PACKED", "--images", "nowhere"], "cannot read the picture folder nowhere"),
+        (["PACKED", "--images", "nowhere"], "cannot read the image folder nowhere"),
         (["PACKED", "--images", "LR", "--walk", "none.png"], "none.png"),
         (["PACKED", "--images", "LR", "--walk", "LR/px4.png"], "does not say which network it was made from"),
     ],

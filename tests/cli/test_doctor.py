@@ -78,7 +78,7 @@ def test_an_extra_that_is_missing_is_named_with_its_use(
     monkeypatch.setattr(doctor, "EXTRAS", {"onnx": (("onnx", "no_such_package"), "basicsr export --onnx")})
     assert main(["doctor"]) == 0
     (line,) = [line for line in lines(capsys)["warn"] if "extra" in line]
-    assert line == "warn extra onnx    not there, basicsr export --onnx needs it: pip install no_such_package"
+    assert line == "warn extra onnx    not installed, basicsr export --onnx needs it: pip install no_such_package"
 
 
 def test_it_knows_every_extra_that_setup_has() -> None:
@@ -154,7 +154,7 @@ def test_a_broken_option_file_fails(
 def test_missing_demo_pictures_fail(
     manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor, "DEMO_PICTURES", ("astronaut.png", "none_such.png"))
+    monkeypatch.setattr(doctor, "DEMO_IMAGES", ("astronaut.png", "none_such.png"))
     assert main(["doctor"]) == 1
     assert "has no none_such.png" in lines(capsys)["FAIL"][0]
 

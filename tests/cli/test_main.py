@@ -105,11 +105,11 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
         (
             OSError("Failed in writing images."),
             2,
-            "basicsr: error: a picture could not be written; free some space.*\n",
+            "basicsr: error: an image could not be written; free some space.*\n",
         ),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "basicsr: error: Permission denied: /x; .*\n"),
     ],
-    ids=["mistake", "interrupted", "disk full", "BasicSR's picture", "no permission"],
+    ids=["mistake", "interrupted", "disk full", "BasicSR's image", "no permission"],
 )
 def test_what_a_user_can_cause_is_one_line(
     error: BaseException,

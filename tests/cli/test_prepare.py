@@ -37,7 +37,7 @@ def made(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.png"))
 
 
-@pytest.mark.skipif(not BENCHMARK.is_dir(), reason="needs the project's shared pictures")
+@pytest.mark.skipif(not BENCHMARK.is_dir(), reason="needs the project's shared images")
 def test_set5_comes_out_bit_equal_to_the_benchmark_at_every_scale(tmp_path):
     assert prepared("--hr", BENCHMARK / "Set5" / "HR", "--scales", 2, 3, 4, "--out", tmp_path) == 0
     assert len(made(tmp_path)) == 15
@@ -55,12 +55,12 @@ def test_the_command_works_with_several_processes_in_its_own_program(hr, tmp_pat
         timeout=120,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "3 HR pictures: 6 pictures made, 0 already there" in done.stdout
+    assert "3 HR images: 6 images made, 0 already there" in done.stdout
     assert made(tmp_path / "out") == [f"LR_bicubic/X{s}/p{n}x{s}.png" for s in (2, 4) for n in range(3)]
 
 
 def test_a_second_run_makes_nothing(hr, tmp_path, capsys):
-    for expected in ("3 pictures made, 0 already there", "0 pictures made, 3 already there"):
+    for expected in ("3 images made, 0 already there", "0 images made, 3 already there"):
         assert prepared("--hr", hr, "--scales", 4, "--out", tmp_path) == 0
         assert expected in capsys.readouterr().out
 
@@ -90,7 +90,7 @@ def test_it_refuses_to_overwrite_the_hr_pictures_by_cropped_ones(tmp_path, hr):
     own = hr.rename(tmp_path / "HR")
     before = [p.read_bytes() for p in sorted(own.iterdir())]
     for flag in ("--hr-copy", "--lmdb"):
-        with pytest.raises(CompSRTError, match="would overwrite the pictures"):
+        with pytest.raises(CompSRTError, match="would overwrite the images"):
             prepared("--hr", own, "--scales", 4, "--out", tmp_path, flag)
     assert prepared("--hr", own, "--scales", 4, "--out", tmp_path) == 0
     assert [p.read_bytes() for p in sorted(own.iterdir())] == before
@@ -100,8 +100,8 @@ def test_it_refuses_to_overwrite_the_hr_pictures_by_cropped_ones(tmp_path, hr):
     ("words", "said"),
     [
         (["--scales", 1], "--scales has 1; allowed: 2 to 8"),
-        (["--scales", 4, "--workers", 0], "--workers is 0; allowed: whole numbers 1 to 256"),
-        (["--scales", 4, "--hr", "nowhere"], "cannot read the picture folder nowhere"),
+        (["--scales", 4, "--workers", 0], "--workers is 0; allowed: integers 1 to 256"),
+        (["--scales", 4, "--hr", "nowhere"], "cannot read the image folder nowhere"),
         (["--scales", 4, "--out", os.devnull], "cannot write /dev/null/LR_bicubic"),
     ],
 )

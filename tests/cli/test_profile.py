@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from small_networks import save, small_network
 
-from compsrt_plugin.analysis.profile import measure, runtimes
+from compsrt_plugin.analysis.profile import profiling, runtimes
+from compsrt_plugin.analysis.profile.profile_table import warnings
 from compsrt_plugin.analysis.profile.stages import STAGES
-from compsrt_plugin.analysis.profile.table import warnings
 from compsrt_plugin.analysis.profile.timing import Timing
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.engine import engine_available
@@ -24,7 +24,7 @@ QUICK = ["--size", "12x16", "--batch", "2", "1", "--threads", "1", "--runs", "2"
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory has tests of its own."""
-    monkeypatch.setattr(measure, "peak_bytes", lambda *_: 12_000_000)
+    monkeypatch.setattr(profiling, "peak_bytes", lambda *_: 12_000_000)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_network_that_is_not_pruned_has_no_mask_to_pay_for(files, alone, capsy
 
 
 def test_without_the_engine_the_rest_is_measured(files, alone, monkeypatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr(measure, "engine_way", lambda *_, **__: "the engine is missing")
+    monkeypatch.setattr(profiling, "engine_way", lambda *_, **__: "the engine is missing")
     assert main(["profile", str(files["whole"]), *QUICK, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert "engine_ms" not in found and found["missing"]["engine"] == "the engine is missing"
@@ -99,7 +99,7 @@ def test_memory_that_cannot_be_measured_is_said(files, alone, monkeypatch, capsy
     def fail(way: str, *_: object) -> int:
         raise CompSRTError("ended with -9")
 
-    monkeypatch.setattr(measure, "peak_bytes", fail)
+    monkeypatch.setattr(profiling, "peak_bytes", fail)
     assert main(["profile", str(files["whole"]), *QUICK]) == 0
     text = capsys.readouterr().out
     assert "memory of simulated: ended with -9" in text
@@ -111,8 +111,8 @@ def test_a_picture_shows_the_stages(files, alone, tmp_path: Path, capsys: pytest
         assert picture.width == 1280 and len(picture.getcolors(1 << 24) or ()) > 8
 
 
-def profile_of(seconds: tuple[float, ...], load: float) -> measure.Profile:
-    found = measure.Profile(Path("x"), 4, 3, (8, 8), 4, (1, 1), labels={"eager": "PyTorch"}, load=load, cores=2)
+def profile_of(seconds: tuple[float, ...], load: float) -> profiling.Profile:
+    found = profiling.Profile(Path("x"), 4, 3, (8, 8), 4, (1, 1), labels={"eager": "PyTorch"}, load=load, cores=2)
     found.timings["eager", (1, 1)] = Timing(seconds)
     return found
 

@@ -46,7 +46,7 @@ def test_logs_alone_are_nothing_of_worth(tmp_path: Path) -> None:
 
 
 def test_anything_else_stays(tmp_path: Path) -> None:
-    run(tmp_path / "results" / "a", CompSRTError("x"), "test.log", "picture.png")
+    run(tmp_path / "results" / "a", CompSRTError("x"), "test.log", "image.png")
     assert (tmp_path / "results" / "a" / "test.log").exists()
 
 
@@ -91,10 +91,10 @@ def test_earlier_results_are_back_in_place_where_no_new_folder_could_be_made(ear
 
 
 def test_pictures_of_a_failed_test_are_moved_aside_not_removed(earlier: Path) -> None:
-    run(earlier, CompSRTError("x"), "test.log", "picture.png")
+    run(earlier, CompSRTError("x"), "test.log", "image.png")
     assert content(earlier) == {"results.json"}
     (failed,) = [path for path in earlier.parent.iterdir() if path != earlier]
-    assert failed.name.startswith("run[1]_failed_") and content(failed) == {"test.log", "picture.png"}
+    assert failed.name.startswith("run[1]_failed_") and content(failed) == {"test.log", "image.png"}
 
 
 @pytest.mark.parametrize("result", ["training_states/0.state", "models/net_g_5.pth", "results.json"])

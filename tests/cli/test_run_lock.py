@@ -38,7 +38,7 @@ def holder(tmp_path: Path):
 
 
 def test_a_second_run_is_refused_and_told_who_is_in_its_way(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    says = rf"results/run \(process {holder.pid} on .*take another name"
+    says = rf"results/run \(process {holder.pid} on .*use another name"
     with pytest.raises(CompSRTError, match=says), run_lock(tmp_path / "results" / "run"):
         pass
     with run_lock(tmp_path / "results" / "other"):

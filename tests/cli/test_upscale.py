@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from small_networks import save, small_network
 
-from compsrt_plugin import bundled
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.engine import engine_available
+from compsrt_plugin.packed import bundled
 from compsrt_plugin.upscale import network
 
 
@@ -61,7 +61,7 @@ def test_a_bad_file_shows_in_the_summary_and_the_exit_code(here: Path, capsys: p
 
 def test_without_the_engine_that_is_said_once(here: Path, no_engine: None, capsys: pytest.CaptureFixture[str]):
     assert main(["upscale", "in", "-o", "out", "--model", "net.safetensors"]) == 0
-    assert capsys.readouterr().err.count("the simulated network runs") == 1
+    assert capsys.readouterr().err.count("running the simulated network") == 1
 
 
 @pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")

@@ -1,4 +1,4 @@
-"""Three small pictures, two small networks, and option files for them."""
+"""Three small images, two small networks, and option files for them."""
 
 from __future__ import annotations
 

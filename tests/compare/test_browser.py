@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compsrt_plugin.compare.document import to_dict
-from compsrt_plugin.compare.gather import Gathered
+from compsrt_plugin.compare.differences import compare_to_baseline
+from compsrt_plugin.compare.document import comparison_to_dict
+from compsrt_plugin.compare.gather import Gathering
 from compsrt_plugin.compare.page import page
 from compsrt_plugin.compare.published import published_for
 from compsrt_plugin.compare.settings import Settings
-from compsrt_plugin.compare.statistics import compare
 from compsrt_plugin.compare.visuals import sights
 from compsrt_plugin.data.images import write_image
 from compsrt_plugin.report import Score
 
 from .conftest import HOSTILE
-from .test_statistics import entry
+from .test_differences import entry
 
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -67,7 +67,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of three entries on four pictures; the third has no picture of the last."""
+    """A page of three entries on four images; the third has no image of the last."""
     folder = tmp_path_factory.mktemp("page")
     rng = np.random.default_rng(0)
     entries = [entry(name, {}) for name in NAMES]
@@ -81,8 +81,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if (index, number) != (2, 3):
                 one.pictures[key] = folder / f"{number}_{index}.png"
                 write_image(one.pictures[key], np.clip(original.astype(int) + index * 9, 0, 255).astype(np.uint8))
-    gathered = Gathered(entries, Settings(2, "reflect", METRICS), originals, PICTURES)
-    found = to_dict(gathered, compare(entries, PICTURES), published_for(2, {2, 3}))
+    gathered = Gathering(entries, Settings(2, "reflect", METRICS), originals, PICTURES)
+    found = comparison_to_dict(gathered, compare_to_baseline(entries, PICTURES), published_for(2, {2, 3}))
     path = folder / "index.html"
     path.write_text(page(found, sights(gathered)), encoding="utf-8")
     return path
@@ -114,7 +114,7 @@ def texts(browser: Any, selector: str) -> list[str]:
 
 
 def sort_by(browser: Any, title: str) -> str:
-    """Press the heading of the table of pictures; return its aria-sort."""
+    """Press the heading of the table of images; return its aria-sort."""
     heads = browser.find_elements(By.CSS_SELECTOR, "#scores thead th")
     (head,) = [head for head in heads if head.text == title]
     head.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
@@ -123,7 +123,7 @@ def sort_by(browser: Any, title: str) -> str:
 
 
 def border(browser: Any) -> float:
-    """Return where the left picture ends, in percent, as it is drawn."""
+    """Return where the left image ends, in percent, as it is drawn."""
     script = """
         const above = document.querySelector(".stage .above"), handle = document.querySelector(".stage .handle");
         const stage = document.querySelector(".stage").getBoundingClientRect();
@@ -233,12 +233,14 @@ def test_a_phone_scrolls_only_tables_sideways_and_text_can_be_read(opened: Any, 
 def test_a_page_without_pictures_says_so(browser: Any, tmp_path: Path) -> None:
     entries = [entry(name, {"X": [30.0, psnr]}, ssim=False) for name, psnr in (("a", 31.0), ("b", math.inf))]
     keys = [("X", "0.png"), ("X", "1.png")]
-    gathered = Gathered(entries, Settings(4, "reflect", {"psnr": METRICS["psnr"]}), {}, keys)
+    gathered = Gathering(entries, Settings(4, "reflect", {"psnr": METRICS["psnr"]}), {}, keys)
     path = tmp_path / "index.html"
-    path.write_text(page(to_dict(gathered, compare(entries, keys), None), sights(gathered)), encoding="utf-8")
+    path.write_text(
+        page(comparison_to_dict(gathered, compare_to_baseline(entries, keys), None), sights(gathered)), encoding="utf-8"
+    )
     with watched(browser, path):
         notes = texts(browser, "#viewer .note")
-        assert notes[0].startswith("No pictures were saved for a, b") and "no slider" in notes[1]
+        assert notes[0].startswith("No images were saved for a, b") and "no slider" in notes[1]
         assert not browser.find_elements(By.CSS_SELECTOR, "input, #scores .link, #metric")
         assert texts(browser, "#scores tbody td:nth-child(4)") == ["30.00", "∞"]
         assert "infinite" in texts(browser, "#warnings li")[0]

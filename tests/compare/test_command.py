@@ -1,4 +1,4 @@
-"""`basicsr compare` judges all sources on the same pictures, and refuses those that cannot be compared."""
+"""`basicsr compare` judges all sources on the same images, and refuses those that cannot be compared."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from compsrt_plugin import bundled
 from compsrt_plugin.cli.main import main
+from compsrt_plugin.packed import bundled
 
 from .conftest import PICTURES, Networks
 
@@ -221,11 +221,11 @@ def no_root(networks: Networks) -> tuple[str, ...]:
         (other_border, "metrics.psnr.crop_border is 4 in three and 3 in border"),
         (other_channel, "metrics.psnr.test_y_channel is True in three and False in rgb"),
         (other_metrics, "metric ssim is True in three and False in psnr"),
-        (fewer_pictures, "two has the picture q.png of Mine, three has not (3 and 2 pictures)"),
-        (other_content, "data set Mine of other has other pictures than that of three"),
+        (fewer_pictures, "two has the image q.png of Mine, three has not (3 and 2 images)"),
+        (other_content, "data set Mine of other has other images than that of three"),
         (other_sets, "three has data set Mine, yours has not; choose with --sets"),
         (more_sets, "more has data set More, three has not; choose with --sets"),
-        (other_crops, "data set Mine of crops has other pictures than that of three"),
+        (other_crops, "data set Mine of crops has other images than that of three"),
         (one_alone, "three.yml alone is given; a comparison needs 2 or more"),
         (missing_file, "no such file: nothing.safetensors"),
         (long_name, f"{'n' * 300}"),
@@ -263,8 +263,8 @@ def test_the_terminal_has_means_differences_and_warnings(networks: Networks, cap
     found = compared("two.yml", "three.yml")
     text = capsys.readouterr().out
     assert "baseline: two" in text and "PSNR in dB" in text and "SSIM" in text
-    (over_pictures,) = [c for c in found["comparisons"] if c["metric"] == "psnr" and c["over"] == "pictures of Mine"]
+    (over_pictures,) = [c for c in found["comparisons"] if c["metric"] == "psnr" and c["over"] == "images of Mine"]
     assert f"{over_pictures['mean']:+.3f}" in text
     assert "warning  data sets: 1 pair: no interval and no test" in text
-    assert "warning  pictures of Mine: 3 pairs that differ: p cannot be below 0.12" in text
+    assert "warning  images of Mine: 3 pairs that differ: p cannot be below 0.12" in text
     assert text.rstrip().endswith(f"{len(Path('out/index.html').read_bytes()):,} bytes")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compsrt_plugin.compare.published import FACTS, FILE, FOOTNOTES, LIMITED, UNLIMITED, published, published_for
+from compsrt_plugin.compare.published import _FILE, FACTS, FOOTNOTES, LIMITED, UNLIMITED, published, published_for
 
 SHARED = Path(__file__).parents[3] / "shared" / "docs" / "published.csv"
 
@@ -21,7 +21,7 @@ def test_every_method_width_and_scale_is_there_once() -> None:
 
 @pytest.mark.skipif(not SHARED.is_file(), reason="the original is not on this machine")
 def test_the_copy_is_the_original() -> None:
-    assert FILE.read_bytes() == SHARED.read_bytes()
+    assert _FILE.read_bytes() == SHARED.read_bytes()
 
 
 def test_figures_are_those_of_the_papers() -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from compsrt_plugin.compare.gather import Gathered
+from compsrt_plugin.compare.gather import Gathering
 from compsrt_plugin.compare.settings import Settings
-from compsrt_plugin.compare.visuals import CROP, LOSSLESS, STEP, STEPS, Sights, error_map, sights
+from compsrt_plugin.compare.visuals import _LOSSLESS_QUALITY, CROP, STEP, STEPS, Sights, error_map, sights
 from compsrt_plugin.data.images import write_image
 
-from .test_statistics import entry
+from .test_differences import entry
 
 SIDE, COUNT = 160, 4
 
 
-def gathered(folder: Path, originals: bool = True, saved: int = 2) -> Gathered:
-    """Two entries on four pictures; the second differs from the first by more in every picture that follows."""
+def gathered(folder: Path, originals: bool = True, saved: int = 2) -> Gathering:
+    """Two entries on four images; the second differs from the first by more in every image that follows."""
     rng = np.random.default_rng(0)
     entries = [entry(name, {"X": [30.0] * COUNT}) for name in "ab"]
     keys = [("X", f"{index}.png") for index in range(COUNT)]
@@ -34,7 +34,7 @@ def gathered(folder: Path, originals: bool = True, saved: int = 2) -> Gathered:
         for one in entries[:saved]:
             one.pictures[key] = files[one.name, key]
     found = {key: files["original", key] for key in keys} if originals else {}
-    return Gathered(entries, Settings(4, "reflect", {}), found, keys)
+    return Gathering(entries, Settings(4, "reflect", {}), found, keys)
 
 
 def opened(content: bytes | None) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_pictures_lose_nothing_where_there_is_room(tmp_path: Path) -> None:
     found = sights(given)
     assert len(found.shown) == COUNT and not found.left_out and not found.unseen
     for key, sight in found.shown.items():
-        assert sight.quality == LOSSLESS
+        assert sight.quality == _LOSSLESS_QUALITY
         files = [given.originals[key], *(one.pictures[key] for one in given.entries)]
         for file, content in zip(files, sight.whole):
             np.testing.assert_array_equal(opened(content), np.asarray(Image.open(file)))

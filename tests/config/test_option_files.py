@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compsrt_plugin.bundled import checkpoint_path
 from compsrt_plugin.config.files import command_line, find_option_file, option_files
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed.bundled import checkpoint_path
 from compsrt_plugin.upscale.network import find_network
 
 

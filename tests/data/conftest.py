@@ -1,4 +1,4 @@
-"""Pictures to test with: random ones made on the spot, and the project's shared benchmark where it is there."""
+"""Images to test with: random ones made on the spot, and the project's shared benchmark where it is there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compsrt_plugin.data.resize import downscale
 def shared() -> Path:
     folder = Path(__file__).resolve().parents[2].parent / "shared"
     if not (folder / "data" / "benchmark").is_dir():
-        pytest.skip("needs the project's shared pictures")
+        pytest.skip("needs the project's shared images")
     return folder
 
 
@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hr_folder(tmp_path: Path) -> Path:
-    """Three HR pictures, none of them a multiple of 4 on both sides."""
+    """Three HR images, none of them a multiple of 4 on both sides."""
     for seed, (name, height, width) in enumerate([("ant", 66, 81), ("bee", 70, 65), ("cat", 64, 90)]):
         save(tmp_path / "hr" / f"{name}.png", random_picture(height, width, seed))
     return tmp_path / "hr"
@@ -37,7 +37,7 @@ def hr_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_set(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
-    """Make `ROOT/NAME/HR` and `ROOT/NAME/LR_bicubic/X4` with some pictures; returns both folders."""
+    """Make `ROOT/NAME/HR` and `ROOT/NAME/LR_bicubic/X4` with some images; returns both folders."""
 
     def make(
         name: str = "Zoo", scale: int = 4, count: int = 3, side: int = 64, root: Path = tmp_path

@@ -1,4 +1,4 @@
-"""Pictures made on the spot."""
+"""Images made on the spot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def random_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth colours with some noise: a picture whose LR has structure."""
+    """Smooth colours with some noise: an image whose LR has structure."""
     generator = np.random.default_rng(seed)
     coarse = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int64)

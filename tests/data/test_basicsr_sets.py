@@ -17,7 +17,7 @@ from places import Place
 import compsrt_plugin
 from compsrt_plugin.data.basicsr_sets import check_basicsr_sets
 from compsrt_plugin.data.lmdb_pairs import make_lmdbs
-from compsrt_plugin.data.prepare import Layout
+from compsrt_plugin.data.low_resolution import OutputLayout
 from compsrt_plugin.errors import CompSRTError
 
 compsrt_plugin.register()
@@ -44,7 +44,7 @@ def paired(place: Place) -> Place:
 @pytest.fixture
 def databases(paired: Place) -> Place:
     """The same in LMDBs."""
-    layout = Layout(Path("db"), (4,), hr_copy=True)
+    layout = OutputLayout(Path("db"), (4,), hr_copy=True)
     for number in range(2):
         layout.hr_dir.mkdir(parents=True, exist_ok=True)
         layout.lr_dir(4).mkdir(parents=True, exist_ok=True)
@@ -87,19 +87,19 @@ BROKEN: dict[str, Change] = {
     r"datasets\.test_1\.meta_info_file: cannot read list\.txt": lambda at: listed(at, None),
     r"list\.txt is empty; allowed: the name": lambda at: listed(at, ""),
     r"list\.txt, line 2 is empty": lambda at: listed(at, "a0.png (1,1,3)\n\na1.png\n"),
-    r"cannot read the picture HR/a7\.png": lambda at: listed(at, "a7.png\n"),
+    r"cannot read the image HR/a7\.png": lambda at: listed(at, "a7.png\n"),
     r"HR/a1\.png has no LR partner: no a1x4\.png in LR": lambda at: Path("LR/a1x4.png").unlink(),
     r"HR/a0\.png has no LR partner: no a0x3\.png in LR": lambda at: at.data.update(filename_tmpl="{}x3"),
     r"no a0\.png in LR": lambda at: at.data.pop("filename_tmpl"),
     r"filename_tmpl is 'x4'; allowed: a text with one": lambda at: at.data.update(filename_tmpl="x4"),
-    r"HR/Thumbs\.db is not a picture": lambda at: Path("HR/Thumbs.db").write_bytes(b"x"),
-    r"the picture LR/a0x4\.png is damaged": lambda at: cut("LR/a0x4.png"),
+    r"HR/Thumbs\.db is not an image": lambda at: Path("HR/Thumbs.db").write_bytes(b"x"),
+    r"the image LR/a0x4\.png is damaged": lambda at: cut("LR/a0x4.png"),
     r"LR/a0x4\.png is too small \(3×3 pixels\)": lambda at: [
         write("HR/a0.png", 12, 12),
         write("LR/a0x4.png", 3, 3),
     ],
     r"do not match at x4": lambda at: write("LR/a0x4.png", 20, 20),
-    r"no pictures in HR": lambda at: [path.unlink() for path in Path("HR").iterdir()],
+    r"no images in HR": lambda at: [path.unlink() for path in Path("HR").iterdir()],
     r"datasets\.test_1\.dataroot_gt HRR is not a folder": lambda at: at.data.update(dataroot_gt="HRR"),
     r"test_1 has no dataroot_lq; PairedImageDataset needs it": lambda at: at.data.pop("dataroot_lq"),
     r"no originals; .*to enlarge .*: basicsr upscale LR -o": lambda at: at.data.pop("dataroot_gt"),
@@ -108,7 +108,7 @@ BROKEN: dict[str, Change] = {
     ),
     r"io_backend\.type: 'None'": lambda at: at.data.pop("io_backend"),
     r"memcached, but its client mc is not there": lambda at: at.data.update(io_backend={"type": "memcached"}),
-    r"FFHQDataset gives no pairs of pictures; allowed: CompSRTPairedDataset, Paired": lambda at: at.data.update(
+    r"FFHQDataset gives no pairs of images; allowed: CompSRTPairedDataset, Paired": lambda at: at.data.update(
         type="FFHQDataset"
     ),
 }
@@ -128,8 +128,8 @@ def test_a_test_on_a_broken_set_is_one_line_before_it_starts(says: str, paired: 
         ({"gt_size": 64}, r"LR/a0x4\.png is too small \(12×10 pixels\); allowed: at least 16×16, for training crops"),
         ({"gt_size": None}, r"gt_size of data set Mine is None; allowed: the side of training crops"),
         ({"gt_size": "big"}, r"gt_size of data set Mine is 'big'"),
-        ({"type": "SingleImageDataset"}, r"SingleImageDataset gives no pairs of pictures"),
-        ({"type": "RealESRGANDataset"}, r"RealESRGANDataset gives no pairs of pictures"),
+        ({"type": "SingleImageDataset"}, r"SingleImageDataset gives no pairs of images"),
+        ({"type": "RealESRGANDataset"}, r"RealESRGANDataset gives no pairs of images"),
         ({"type": "RealESRGANPairedDataset", "meta_info": "none.txt"}, r"train\.meta_info: cannot read none\.txt"),
     ],
 )
@@ -210,7 +210,7 @@ def test_another_model_may_enlarge_pictures_without_originals_if_it_does_not_jud
     paired.test["val"]["metrics"] = None
     check(paired.test, ours=False)
     Path("LR/Thumbs.db").write_bytes(b"x")
-    with pytest.raises(CompSRTError, match=r"Thumbs\.db is not a picture"):
+    with pytest.raises(CompSRTError, match=r"Thumbs\.db is not an image"):
         check(paired.test, ours=False)
 
 
@@ -245,7 +245,7 @@ def test_a_picture_damaged_behind_its_header_is_named_when_training_reads_it(
         paired.train.pop(block)
     assert paired.run("train") == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("basicsr: error: the picture LR/a0x4.png is damaged"), line
+    assert line.startswith("basicsr: error: the image LR/a0x4.png is damaged"), line
 
 
 def test_pictures_come_in_one_order_whatever_the_disks(paired: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_a_template_that_cannot_be_filled_is_an_error(make_set, tmpl):
 def test_a_stray_file_is_named_as_such(make_set):
     hr, lr = make_set()
     (hr / "Thumbs.db").write_bytes(b"whatever")
-    assert "Thumbs.db is not a picture" in complaint((hr, lr))
+    assert "Thumbs.db is not an image" in complaint((hr, lr))
 
 
 def test_hidden_files_and_folders_do_not_matter(make_set):
@@ -94,7 +94,7 @@ def test_hidden_files_and_folders_do_not_matter(make_set):
 
 @pytest.mark.parametrize("decode", [True, False])
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is empty (0 bytes)"), (b"<html>", "is not a picture")], ids=["empty", "html"]
+    ("content", "said"), [(b"", "is empty (0 bytes)"), (b"<html>", "is not an image")], ids=["empty", "html"]
 )
 def test_empty_files_and_other_files_are_named(make_set, decode, content, said):
     hr, lr = make_set()
@@ -106,13 +106,13 @@ def test_a_picture_cut_short_is_found_when_decoding(make_set):
     hr, lr = make_set()
     content = (hr / "p1.png").read_bytes()
     (hr / "p1.png").write_bytes(content[:-200])
-    assert f"the picture {hr / 'p1.png'} is damaged" in complaint((hr, lr))
+    assert f"the image {hr / 'p1.png'} is damaged" in complaint((hr, lr))
 
 
 def test_pictures_too_small_for_the_metrics_are_named(make_set):
     hr, lr = make_set(count=1, side=4)
     said = complaint((hr, lr))
-    assert f"the LR picture {lr / 'p0x4.png'} is too small (1×1 pixels); allowed: at least 5×5" in said
+    assert f"the LR image {lr / 'p0x4.png'} is too small (1×1 pixels); allowed: at least 5×5" in said
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -137,8 +137,8 @@ def test_grey_and_colour_may_be_mixed(make_set):
 def test_missing_and_empty_folders_are_named(make_set, tmp_path):
     hr, _ = make_set()
     (tmp_path / "empty").mkdir()
-    assert "cannot read the picture folder" in complaint((hr, tmp_path / "none"))
-    assert f"no pictures in {tmp_path / 'empty'}" in complaint((hr, tmp_path / "empty"))
+    assert "cannot read the image folder" in complaint((hr, tmp_path / "none"))
+    assert f"no images in {tmp_path / 'empty'}" in complaint((hr, tmp_path / "empty"))
 
 
 def test_a_picture_is_read_once_however_many_data_sets_are_made_of_it(make_set, monkeypatch):
@@ -152,4 +152,4 @@ def test_a_picture_is_read_once_however_many_data_sets_are_made_of_it(make_set, 
     check((hr, lr))
     assert len(read) == 7, "what was written anew is read anew"
     (hr / "p0.png").write_bytes(b"x")
-    assert "is not a picture" in complaint((hr, lr))
+    assert "is not an image" in complaint((hr, lr))

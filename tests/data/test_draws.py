@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compsrt_plugin.data.draws import DrawnPictures, DrawSampler
+from compsrt_plugin.data.draws import DrawnImages, DrawSampler
 
 
 class Numbers:
@@ -21,7 +21,7 @@ class Numbers:
 
 
 def drawn(first: int = 0, end: int = 24, rank: int = 0, processes: int = 1, seed: int = 3) -> list[tuple[int, float]]:
-    dataset = DrawnPictures(Numbers())
+    dataset = DrawnImages(Numbers())
     sampler = DrawSampler(len(dataset), seed, first, end, rank, processes)
     found = [dataset[draw] for draw in sampler]
     assert len(found) == len(sampler)

@@ -1,4 +1,4 @@
-"""A data set's fingerprint tells which pictures it has, wherever they lie."""
+"""A data set's fingerprint tells which images it has, wherever they lie."""
 
 from __future__ import annotations
 

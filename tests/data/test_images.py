@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 from sample_pictures import random_picture, save
 
-from compsrt_plugin.data.images import image_size, pictures_in, read_image, write_image
+from compsrt_plugin.data.images import image_size, images_in, read_image, write_image
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError
 
@@ -61,7 +61,7 @@ def test_a_picture_cut_short_is_an_error_that_names_it(tmp_path, name, kept):
     path = save(tmp_path / name, random_picture(60, 60) if "deep" not in name else KINDS[name])
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(CompSRTError, match=f"{name}.* is (damaged|not a picture)"):
+    with pytest.raises(CompSRTError, match=f"{name}.* is (damaged|not an image)"):
         read_image(path)
 
 
@@ -79,8 +79,8 @@ def test_a_flipped_bit_in_a_png_is_found(tmp_path):
     ("content", "said"),
     [
         (b"", r"p\.png is empty \(0 bytes\)"),
-        (b"<!DOCTYPE html><html>404</html>", r"p\.png is not a picture; allowed: .*PNG"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, r"p\.png is (damaged|not a picture)"),
+        (b"<!DOCTYPE html><html>404</html>", r"p\.png is not an image; allowed: .*PNG"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, r"p\.png is (damaged|not an image)"),
     ],
 )
 def test_what_is_no_picture_is_named_in_one_line(tmp_path, read, content, said):
@@ -94,7 +94,7 @@ def test_what_is_no_picture_is_named_in_one_line(tmp_path, read, content, said):
 @pytest.mark.parametrize("read", [read_image, image_size])
 def test_a_missing_file_or_a_folder_is_named(tmp_path, read):
     for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(CompSRTError, match=f"cannot read the picture {path}"):
+        with pytest.raises(CompSRTError, match=f"cannot read the image {path}"):
             read(path)
 
 
@@ -156,14 +156,14 @@ def test_pictures_in_lists_pictures_only_sorted(tmp_path):
     for name in ("b.PNG", "a.jpg", "notes.txt", ".hidden.png"):
         (tmp_path / name).touch()
     (tmp_path / "folder.png").mkdir()
-    assert [p.name for p in pictures_in(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [p.name for p in images_in(tmp_path)] == ["a.jpg", "b.PNG"]
 
 
 def test_a_folder_without_pictures_or_none_at_all_is_an_error(tmp_path):
-    with pytest.raises(CompSRTError, match="no pictures in"):
-        pictures_in(tmp_path)
-    with pytest.raises(CompSRTError, match="cannot read the picture folder"):
-        pictures_in(tmp_path / "none")
+    with pytest.raises(CompSRTError, match="no images in"):
+        images_in(tmp_path)
+    with pytest.raises(CompSRTError, match="cannot read the image folder"):
+        images_in(tmp_path / "none")
 
 
 def test_a_written_picture_is_read_back_equal_and_nothing_else_is_left(tmp_path):

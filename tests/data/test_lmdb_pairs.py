@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sample_pictures import random_picture, save
 
-from compsrt_plugin.data.images import pictures_in, read_image
+from compsrt_plugin.data.images import images_in, read_image
 from compsrt_plugin.data.lmdb_pairs import check_keys, make_lmdbs
-from compsrt_plugin.data.prepare import Layout, make_pictures
+from compsrt_plugin.data.low_resolution import OutputLayout, make_low_resolution
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError
 
@@ -15,8 +15,8 @@ NAMES = ["ant", "bee", "cat"]
 
 @pytest.fixture
 def layout(hr_folder, tmp_path):
-    layout = Layout(tmp_path / "out", (2, 4), hr_copy=True)
-    make_pictures(pictures_in(hr_folder), layout)
+    layout = OutputLayout(tmp_path / "out", (2, 4), hr_copy=True)
+    make_low_resolution(images_in(hr_folder), layout)
     return layout
 
 
@@ -46,7 +46,7 @@ def test_unchanged_databases_are_left_alone_and_changed_ones_replaced(layout, hr
     times = [(d / "data.mdb").stat().st_mtime_ns for d in make_lmdbs(NAMES, layout)]
     assert [(d / "data.mdb").stat().st_mtime_ns for d in make_lmdbs(NAMES, layout)] == times
     save(hr_folder / "ant.png", random_picture(48, 48))
-    make_pictures(pictures_in(hr_folder), layout)
+    make_low_resolution(images_in(hr_folder), layout)
     assert all((d / "data.mdb").stat().st_mtime_ns > t for d, t in zip(make_lmdbs(NAMES, layout), times))
     assert not list(layout.out.glob(".part*"))
 
@@ -55,8 +55,8 @@ def test_a_small_first_picture_does_not_limit_the_database(tmp_path):
     save(tmp_path / "hr" / "a.png", np.zeros((4, 4, 3), np.uint8))
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     save(tmp_path / "hr" / "b.png", noise)
-    layout = Layout(tmp_path / "out", (2,), hr_copy=True)
-    make_pictures(pictures_in(tmp_path / "hr"), layout)
+    layout = OutputLayout(tmp_path / "out", (2,), hr_copy=True)
+    make_low_resolution(images_in(tmp_path / "hr"), layout)
     hr = make_lmdbs(["a", "b"], layout)[0]
     assert (hr / "data.mdb").stat().st_size > noise.size
 

@@ -9,7 +9,7 @@ from basicsr.data import build_dataloader, build_dataset
 from sample_pictures import random_picture, save
 
 import compsrt_plugin
-from compsrt_plugin.data.draws import DrawnPictures
+from compsrt_plugin.data.draws import DrawnImages
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.data.paired_dataset import CompSRTPairedDataset
 from compsrt_plugin.data.resize import imresize
@@ -117,7 +117,7 @@ def test_a_missing_test_set_is_empty_and_costs_one_line_saying_where_it_belongs(
     assert list(build_dataloader(dataset, dataset.opt)) == []
     (warning,) = basicsr_log.messages
     root = variable or "$COMPSRT_DATA"
-    assert f"data set Set5 is not there: its pictures belong in {root}/Set5/HR and {root}/Set5/LR_bicubic/X4" in warning
+    assert f"data set Set5 is not there: its images belong in {root}/Set5/HR and {root}/Set5/LR_bicubic/X4" in warning
     assert "(NAME.png and NAMEx4.png)" in warning
     assert f"COMPSRT_DATA is {variable or 'not set'}" in warning
     assert "\n" not in warning
@@ -185,12 +185,12 @@ def test_grey_alpha_and_16_bit_pictures_are_read_as_colour(tmp_path):
 
 
 def test_lmdbs_pass_through(hr_folder, tmp_path):
-    from compsrt_plugin.data.images import pictures_in
+    from compsrt_plugin.data.images import images_in
     from compsrt_plugin.data.lmdb_pairs import make_lmdbs
-    from compsrt_plugin.data.prepare import Layout, make_pictures
+    from compsrt_plugin.data.low_resolution import OutputLayout, make_low_resolution
 
-    layout = Layout(tmp_path / "out", (4,), hr_copy=True)
-    make_pictures(pictures_in(hr_folder), layout)
+    layout = OutputLayout(tmp_path / "out", (4,), hr_copy=True)
+    make_low_resolution(images_in(hr_folder), layout)
     hr, lr = make_lmdbs(["ant", "bee", "cat"], layout)
     dataset = CompSRTPairedDataset(training(dataroot_gt=str(hr), dataroot_lq=str(lr), io_backend={"type": "lmdb"}))
     assert len(dataset) == 3
@@ -208,7 +208,7 @@ def test_a_meta_info_file_chooses_pictures_and_they_are_checked(make_set, tmp_pa
     dataset = CompSRTPairedDataset(options(**given, meta_info_file=str(listed)))
     assert names(dataset) == ["p0x4.png", "p2x4.png"]
     listed.write_text("p7.png (64,96,3)\n")
-    with pytest.raises(CompSRTError, match=r"cannot read the picture .*p7\.png"):
+    with pytest.raises(CompSRTError, match=r"cannot read the image .*p7\.png"):
         CompSRTPairedDataset(options(**given, meta_info_file=str(listed)))
     with pytest.raises(CompSRTError, match=r"data set Zoo: .*none\.txt"):
         CompSRTPairedDataset(options(**given, meta_info_file=str(tmp_path / "none.txt")))
@@ -293,7 +293,7 @@ def test_a_middle_that_is_no_size_is_refused(make_set, side):
 def test_pictures_kept_in_memory_give_the_same_patches(make_set):
     hr, lr = make_set()
     given = {"dataroot_gt": str(hr), "dataroot_lq": str(lr), "filename_tmpl": "{}x4"}
-    drawn = [DrawnPictures(CompSRTPairedDataset(training(**given, keep_in_memory=kept))) for kept in (False, True)]
+    drawn = [DrawnImages(CompSRTPairedDataset(training(**given, keep_in_memory=kept))) for kept in (False, True)]
     for draw in [(number % 3, f"draw {number}") for number in range(12)]:
         read, kept = (dataset[draw] for dataset in drawn)
         assert torch.equal(read["lq"], kept["lq"]) and torch.equal(read["gt"], kept["gt"])
@@ -315,7 +315,7 @@ def test_smaller_versions_of_the_pictures_are_trained_on_too(make_set):
     whole, smaller = dataset.kept[0], dataset.kept[2]
     assert np.array_equal(smaller.hr, imresize(whole.hr, 0.75))
     assert np.array_equal(smaller.lr, imresize(smaller.hr, 1 / 4))
-    patch = DrawnPictures(dataset)[5, "draw 0"]
+    patch = DrawnImages(dataset)[5, "draw 0"]
     assert (patch["lq"].shape, patch["gt"].shape) == ((3, 8, 8), (3, 32, 32))
 
 
@@ -328,7 +328,7 @@ def test_smaller_versions_of_the_pictures_are_trained_on_too(make_set):
             {"shrunk": [1.5], "keep_in_memory": True},
             r"shrunk of data set Zoo is 1.5; allowed: numbers above 0 to below 1",
         ),
-        ({"shrunk": [0.1], "keep_in_memory": True}, r"shrunk of data set Zoo has 0.1: no picture is then large enough"),
+        ({"shrunk": [0.1], "keep_in_memory": True}, r"shrunk of data set Zoo has 0.1: no image is then large enough"),
     ],
 )
 def test_smaller_versions_that_cannot_be_had_are_refused(make_set, changes, said):

@@ -1,4 +1,4 @@
-"""A thread that reads ahead hands its errors on; nobody waits for a batch that never comes."""
+"""A thread that reads ahead hands its errors on; no one waits for a batch that never comes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ compsrt_plugin.register()
 def test_an_error_in_the_thread_is_raised_where_batches_are_taken() -> None:
     def batches() -> Iterator[int]:
         yield 1
-        raise CompSRTError("the picture is damaged")
+        raise CompSRTError("the image is damaged")
 
     found = PrefetchGenerator(batches(), 1)
     assert next(found) == 1
-    with pytest.raises(CompSRTError, match="the picture is damaged"):
+    with pytest.raises(CompSRTError, match="the image is damaged"):
         next(found)
 
 

@@ -12,7 +12,7 @@ from compsrt_plugin.data.resize import downscale, imresize, mod_crop, upscale
 
 
 def lr_differences(benchmark: Path, name: str, scale: int, step: int = 1) -> list[str]:
-    """Downscale every `step`-th HR picture; name those whose given LR picture is another one."""
+    """Downscale every `step`-th HR image; name those whose given LR image is another one."""
     different = []
     pictures = sorted((benchmark / name / "HR").glob("*.png"))[::step]
     assert pictures

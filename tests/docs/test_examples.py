@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from compsrt_plugin.bundled import checkpoint_path
 from compsrt_plugin.cli.main import main
+from compsrt_plugin.packed.bundled import checkpoint_path
 
 
 @pytest.fixture(autouse=True)

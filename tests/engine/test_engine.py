@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from compsrt_plugin.bundled import WEIGHTS
 from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.engine.fold import describe_linear
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed.bundled import WEIGHTS
+from compsrt_plugin.packed.open import open_packed
 
 from .levels import LEVELS_HERE, forced
 from .networks import assert_same_pixels, distance, in_double, network, picture, picture_for, turned

@@ -1,4 +1,4 @@
-"""Tiles cover a picture once, start at whole windows, see their overlap, and are as few and even as can be."""
+"""Tiles cover an image once, start at whole windows, see their overlap, and are as few and even as can be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures are cut by themselves where memory would not suffice, into tiles that fit."""
+"""Images are cut by themselves where memory would not suffice, into tiles that fit."""
 
 from __future__ import annotations
 

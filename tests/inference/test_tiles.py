@@ -1,4 +1,4 @@
-"""A tiled picture is the untiled one as far as the overlap reaches, in memory that the tile bounds."""
+"""A tiled image is the untiled one as far as the overlap reaches, in memory that the tile bounds."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_pieces_come_row_by_row_and_fill_stripes() -> None:
 
 def test_any_callable_and_whole_bytes_will_do() -> None:
     network, picture = Enlarge(), torch.randint(0, 256, (40, 33, 3), dtype=torch.uint8)
-    view = picture.permute(2, 0, 1).unsqueeze(0)  # as a picture lies in a file
+    view = picture.permute(2, 0, 1).unsqueeze(0)  # as an image lies in a file
     made = super_resolve(lambda x: network(x), view, scale=SCALE, window=WINDOW, tile=Tile(16, 4))
     assert torch.allclose(made, untiled(network, view.float() / 255), atol=1e-5)
 

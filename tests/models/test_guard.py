@@ -12,7 +12,7 @@ import torch
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed.open import open_packed
 from compsrt_plugin.quant import activation_quantizers, distinct_codes
 
 from . import tiny_run

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from compsrt_plugin.basicsr_compat.resume import read_state
-from compsrt_plugin.data import kept_pictures
+from compsrt_plugin.data import kept_images
 from compsrt_plugin.models.evaluation import Judge
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.packed.header import Header
@@ -193,7 +193,7 @@ def test_training_pictures_are_decoded_once_and_the_teacher_is_hashed_once(
     read: list[str] = []
     hashed: list[str] = []
     built: list[str] = []
-    watch(monkeypatch, kept_pictures, "read_image", lambda path: read.append(path.name))
+    watch(monkeypatch, kept_images, "read_image", lambda path: read.append(path.name))
     watch(monkeypatch, resuming, "sha256", hashed.append)
     watch(monkeypatch, calibrator, "build_dataset", lambda opt: built.append(opt["name"]))
     pruned = {"prune": {"hook": "wanda", "ratio": 0.4, "end": 3, "every": 1}, "quant__recipe": "plus"}

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import nn
 
 import compsrt_plugin as csr
-from compsrt_plugin import bundled
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.notebook import Upscaler
 from compsrt_plugin.notebook.load import names
+from compsrt_plugin.packed import bundled
 from compsrt_plugin.upscale.network import OpenNetwork
 
 RGBA = np.random.default_rng(0).integers(0, 256, (6, 9, 4), dtype=np.uint8)
@@ -119,7 +119,7 @@ def test_tiles_are_those_asked_for(bundled_network: Upscaler) -> None:
         (np.full((4, 4, 3), 200.0), "samples from 200 to 200; allowed: 0 to 1; divide by 255"),
         (np.full((4, 4), np.nan, np.float32), "samples from nan to nan"),
         (Image.new("CMYK", (4, 4)), r"mode CMYK; allowed: L, LA, .*\.convert"),
-        ("none.png", "cannot read the picture none.png: No such file"),
+        ("none.png", "cannot read the image none.png: No such file"),
     ],
 )
 def test_what_is_no_image_is_refused_in_one_line(nearest: Upscaler, image: Any, says: str) -> None:
@@ -143,7 +143,7 @@ def test_a_network_is_found_by_name_path_and_option_file(tmp_path: Path) -> None
         ("compsrt_x4_3bits", r"unknown network 'compsrt_x4_3bits'; .*did you mean 'compsrt_x4_3bit'"),
         ("none.safetensors", "none.safetensors"),
         (".", ". is a folder; allowed: a packed file, or one of: compsrt_x2_2bit, "),
-        (bundled.WEIGHTS / "swinir_light_x4_teacher.safetensors", "no packed checkpoint"),
+        (bundled.WEIGHTS / "swinir_light_x4_teacher.safetensors", "not a packed checkpoint"),
         ("ftp://host/file", "cannot download ftp://host/file; allowed: a path, http:// or https://"),
     ],
 )

@@ -14,13 +14,13 @@ from small_networks import ARCH, save, small_network
 from torch import nn
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.bundled import checkpoint_path
 from compsrt_plugin.config.recipes import RECIPES, resolve
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference.padding import pad_to_windows
 from compsrt_plugin.onnx import export_onnx
-from compsrt_plugin.packed.network import round_unquantized, save_network
-from compsrt_plugin.packed_network import PackedNetwork, open_packed
+from compsrt_plugin.packed.bundled import checkpoint_path
+from compsrt_plugin.packed.network_state import round_unquantized, save_network
+from compsrt_plugin.packed.open import PackedNetwork, open_packed
 from compsrt_plugin.pruning import prune
 from compsrt_plugin.quant import calibrate
 from compsrt_plugin.quant.transforms import TRANSFORMS

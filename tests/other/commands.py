@@ -15,7 +15,7 @@ from other.device import NAME
 from places import Place
 
 import compsrt_plugin
-from compsrt_plugin.analysis.profile import measure
+from compsrt_plugin.analysis.profile import profiling
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.engine import engine_available
 from compsrt_plugin.quant import Quantizer
@@ -108,8 +108,8 @@ def test_a_teacher_is_trained(tmp_path: Path, other: torch.device, monkeypatch: 
 def test_upscale_profile_and_report_compute_on_the_cpu(
     place: Place, default: None, devices: set[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(measure, "RUNTIMES", ())  # others' code, and processes of their own: a matter of time only
-    monkeypatch.setattr(measure, "peak_bytes", lambda *_: 0)
+    monkeypatch.setattr(profiling, "RUNTIMES", ())  # others' code, and processes of their own: a matter of time only
+    monkeypatch.setattr(profiling, "peak_bytes", lambda *_: 0)
     packed = str(place.files["packed"])
     assert main(["upscale", "LR", "-o", "out", "--model", packed]) == 0
     assert main(["profile", packed, "--size", "16x16", "--runs", "1", "--batch", "1", "--threads", "1"]) == 0

@@ -62,7 +62,7 @@ def test_a_cut_file_says_how_much_is_missing(path):
     path.write_bytes(content[:-2])
     with pytest.raises(CompSRTError) as caught:
         read_container(path)
-    assert f"it has {len(content) - 2:,} bytes, its header promises {len(content):,}" in str(caught.value)
+    assert f"it has {len(content) - 2:,} bytes, its header says {len(content):,}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_lie_about_a_part_is_refused_although_the_seal_is_right(path, lie):
         ({"sha256": "0" * 63}, "checksum is missing"),
         ({"sha256": None}, "no strings"),
         ({"version": 1}, "no strings"),
-        ({"copy": "{sha256}"}, "checksum stands in it twice"),
+        ({"copy": "{sha256}"}, "it contains its checksum twice"),
     ],
     ids=str,
 )
@@ -133,7 +133,7 @@ def test_a_sparse_file_of_a_terabyte_costs_nothing(path):
     content = path.read_bytes()
     with open(path, "r+b") as file:
         file.truncate(1 << 40)
-    with pytest.raises(CompSRTError, match=f"its header promises {len(content):,}"):
+    with pytest.raises(CompSRTError, match=f"its header says {len(content):,}"):
         read_container(path)
 
 
@@ -148,7 +148,9 @@ def test_ordinary_weights_are_told_from_a_packed_checkpoint(path, tmp_path):
     assert is_packed(path)
     assert not is_packed(tmp_path / "plain.safetensors")
     assert not is_packed(tmp_path / "plain.pth")
-    with pytest.raises(CompSRTError, match=r"safetensors file of 2 tensors, but no packed checkpoint; .*quantize it"):
+    with pytest.raises(
+        CompSRTError, match=r"safetensors file of 2 tensors, but not a packed checkpoint; .*quantize it"
+    ):
         read_container(tmp_path / "plain.safetensors")
     with pytest.raises(CompSRTError, match=r"is a PyTorch file .*; allowed: a packed checkpoint.*; quantize it"):
         read_container(tmp_path / "plain.pth")

@@ -58,7 +58,7 @@ def test_a_kept_file_that_was_changed_is_fetched_anew(server):
 @pytest.mark.parametrize(
     ("body", "how", "arguments", "message"),
     [
-        (b"gone", {"status": 404}, {}, "answers 404 Not Found; check the address"),
+        (b"gone", {"status": 404}, {}, "answers 404 Not Found; check the URL"),
         (b"oops", {"status": 503}, {}, "answers 503"),
         (BODY, {"announced": len(BODY) + 5}, {}, "broke off after 256,000 of 256,005 bytes"),
         (BODY, {}, {"sha256": "0" * 64}, "has the sha256 .*; allowed: 0000"),
@@ -88,7 +88,7 @@ def test_no_server_no_host_no_address_are_one_line_each():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for url in (f"http://127.0.0.1:{port}/x", "http://127.0.0.1:notaport/x", "http://", "http://a b/x"):
-        with pytest.raises(CompSRTError, match=r"cannot download .*; check the address and the network"):
+        with pytest.raises(CompSRTError, match=r"cannot download .*; check the URL and the connection"):
             fetch(url, anything, timeout=2)
 
 

@@ -27,7 +27,7 @@ def test_weight_files_are_known_by_their_contents(tmp_path):
         (b"\xef\xbb\xbf\r\n <!doctype HTML><html>", FileKind.HTML),
         (b"<html lang=en>", FileKind.HTML),
         (b"version https://git-lfs.github.com/spec/v1\noid", FileKind.LFS_POINTER),
-        (b"\x89PNG\r\n\x1a\n", FileKind.PICTURE),
+        (b"\x89PNG\r\n\x1a\n", FileKind.IMAGE),
         (b'{"message": "Not Found"}', FileKind.TEXT),
         (b"\x93NUMPY\x01\x00v\x00{'descr'", FileKind.NUMPY),
         (b"\x08\x0a\x12\x07pytorch", FileKind.ONNX),

@@ -4,13 +4,13 @@ import zlib
 
 import pytest
 
-from compsrt_plugin.packed.layout import MAX_NAME, MAX_TENSORS, MAX_TEXT, Entry, pack_layout, unpack_layout
+from compsrt_plugin.packed.layout import MAX_NAME, MAX_TENSORS, MAX_TEXT, TensorEntry, pack_layout, unpack_layout
 
 
 def blocks(count):
     """A table like a quantized network's: 80 tensors a block."""
     return [
-        Entry(f"layers.{i // 6}.residual_group.blocks.{i % 6}.{part}.{j}.{tensor}", kind, shape)
+        TensorEntry(f"layers.{i // 6}.residual_group.blocks.{i % 6}.{part}.{j}.{tensor}", kind, shape)
         for i in range(count)
         for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
         for j in range(5)
@@ -24,7 +24,12 @@ def blocks(count):
 
 
 def test_the_table_comes_back_in_its_order():
-    entries = [*blocks(3), Entry("a", "bool", (0, 7)), Entry("layers.0", "int64", ()), Entry("..x y.é", "uint8", (1,))]
+    entries = [
+        *blocks(3),
+        TensorEntry("a", "bool", (0, 7)),
+        TensorEntry("layers.0", "int64", ()),
+        TensorEntry("..x y.é", "uint8", (1,)),
+    ]
     assert unpack_layout(pack_layout(entries)) == entries
     assert unpack_layout(pack_layout(entries[::-1])) == entries[::-1]
     assert unpack_layout(pack_layout([])) == []
@@ -39,14 +44,14 @@ def test_two_thousand_names_take_less_than_two_kilobytes():
 @pytest.mark.parametrize(
     "entry",
     [
-        Entry("", "bool", ()),
-        Entry("a\nb", "bool", ()),
-        Entry("a.", "bool", ()),
-        Entry("a" * (MAX_NAME + 1), "bool", ()),
-        Entry("a", "codes9", ()),
-        Entry("a", "bool", (2**31, 2)),
-        Entry("a", "bool", (0, 2**40)),
-        Entry("a", "bool", (1,) * 9),
+        TensorEntry("", "bool", ()),
+        TensorEntry("a\nb", "bool", ()),
+        TensorEntry("a.", "bool", ()),
+        TensorEntry("a" * (MAX_NAME + 1), "bool", ()),
+        TensorEntry("a", "codes9", ()),
+        TensorEntry("a", "bool", (2**31, 2)),
+        TensorEntry("a", "bool", (0, 2**40)),
+        TensorEntry("a", "bool", (1,) * 9),
     ],
     ids=str,
 )

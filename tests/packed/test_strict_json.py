@@ -8,7 +8,7 @@ from compsrt_plugin.packed import strict_json
 
 def test_values_come_back_as_they_were():
     value = {"b": [1, -2.5, 1e-300, True, None, "é\ud800\n"], "a": {"c": 10**30}}
-    assert strict_json.load(strict_json.dump(value)) == value
+    assert strict_json.load_strict(strict_json.dump(value)) == value
 
 
 def test_the_same_value_is_written_in_one_way():
@@ -41,4 +41,4 @@ def nested(depth):
 )  # fmt: skip
 def test_what_could_mean_two_things_or_take_forever_is_refused(text):
     with pytest.raises(ValueError):
-        strict_json.load(text)
+        strict_json.load_strict(text)

@@ -115,10 +115,10 @@ def test_the_refusal_names_what_the_pickle_calls(path):
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"<!DOCTYPE html><html>", "is a web page .*use the address of the file itself"),
+        (b"<!DOCTYPE html><html>", "is a web page .*use the URL of the file itself"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*git lfs pull"),
         (b"just some words", "is a text file"),
-        (b"\x89PNG\r\n\x1a\n", "is a picture"),
+        (b"\x89PNG\r\n\x1a\n", "is an image"),
         (b"\x00\x01\x02\x03", "of no kind we know"),
         (saved([torch.ones(2)]), "holds a list, not tensors by name"),
         (saved({}), "holds a dict without entries"),
@@ -126,7 +126,7 @@ def test_the_refusal_names_what_the_pickle_calls(path):
         (saved({"a": torch.ones(2), "epoch": 3}), r"holds 1 entries that are no tensors \(epoch\)"),
         (
             saved({"epoch": 3, "iter": 5, "optimizers": [], "schedulers": []}),
-            "training state: the weights lie in models/",
+            "training state; the weights are in the folder models/",
         ),
     ],
     ids=["empty", "page", "pointer", "text", "picture", "bytes", "list", "nothing", "tensor", "mixed", "state"],

@@ -6,7 +6,7 @@ import torch
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed
-from compsrt_plugin.packed.network import load_packed_state, save_network
+from compsrt_plugin.packed.network_state import load_packed_state, save_network
 from compsrt_plugin.pruning import PRUNING_REGISTRY, prune
 from compsrt_plugin.quant import QuantLinear, calibrate, freeze, quantized_layers
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.analysis.sensitivity import measure
+from compsrt_plugin.analysis.sensitivity import measure_errors
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import (
     Mode,
@@ -68,7 +68,7 @@ ON_BATCHES: dict[str, Callable[[nn.Module, Any], Any]] = {
     "equalize": lambda network, batches: equalize(network, batches, [X]),
     "bias correction": lambda network, batches: _mean_output(network, "0", batches),
     "order of layers": lambda network, batches: [_order(network, batch) for batch in batches],
-    "sensitivity": lambda network, batches: [measure(network, batch, "random") for batch in batches],
+    "sensitivity": lambda network, batches: [measure_errors(network, batch, "random") for batch in batches],
 }
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.packed.dense import dense_state
-from compsrt_plugin.packed.network import load_packed_state, save_network
+from compsrt_plugin.packed.network_state import load_packed_state, save_network
 from compsrt_plugin.quant import (
     NetworkSpec,
     QuantLinear,

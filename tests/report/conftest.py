@@ -48,7 +48,7 @@ def results() -> Results:
 
 @pytest.fixture
 def photograph() -> NDArray[np.uint8]:
-    """A real picture, 300×448×3, BGR: a cat whose left eye is about (155, 118)."""
+    """A real image, 300×448×3, BGR: a cat whose left eye is about (155, 118)."""
     data = pytest.importorskip("skimage.data")
     return np.ascontiguousarray(data.chelsea()[:, :448, ::-1])
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compsrt_plugin.report import Box, choose_crop
+from compsrt_plugin.report import Crop, choose_crop
 from compsrt_plugin.report.crop import differing_crop
 
 GREY = np.full((240, 320, 3), 128, np.uint8)
@@ -35,7 +35,7 @@ def test_structure_is_framed_in_the_middle():
     original = GREY.copy()
     original[100:140, 200:240] = checkers(40, 40, 5)
 
-    assert choose_crop(original, softened(original)) == Box(180, 80, 80, 80)
+    assert choose_crop(original, softened(original)) == Crop(180, 80, 80, 80)
 
 
 def test_structure_is_preferred_to_noise_that_vanished():
@@ -96,10 +96,10 @@ def test_a_small_picture_is_its_own_crop(height: int, width: int) -> None:
 
 def test_the_first_of_equal_regions_is_taken_and_shapes_must_agree() -> None:
     picture = np.zeros((200, 200, 3), np.uint8)
-    assert differing_crop([picture, picture]) == Box(0, 0, 80, 80)
+    assert differing_crop([picture, picture]) == Crop(0, 0, 80, 80)
     with pytest.raises(ValueError, match="shapes"):
         differing_crop([picture, picture[1:]])
-    with pytest.raises(ValueError, match="1 pictures"):
+    with pytest.raises(ValueError, match="1 images"):
         differing_crop([picture])
     with pytest.raises(ValueError, match="size is 0"):
         differing_crop([picture, picture], 0)

@@ -116,7 +116,7 @@ def test_a_json_file_that_is_no_object_is_refused(tmp_path):
     ("change", "message"),
     [
         (lambda d: d.pop("bits"), "bits is missing"),
-        (lambda d: d.update(bits="3"), 'bits is "3"; allowed: a whole number, 1 or more'),
+        (lambda d: d.update(bits="3"), 'bits is "3"; allowed: an integer, 1 or more'),
         (lambda d: d.update(bits=True), "bits is true"),
         (lambda d: d.update(bytes=0), "bytes is 0"),
         (lambda d: d.update(name=7), "name is 7; allowed: a text"),

@@ -1,4 +1,4 @@
-"""A small packed network, and pictures to enlarge."""
+"""A small packed network, and images to enlarge."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def network(packed: Path) -> OpenNetwork:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """A folder with three pictures of 9 x 11 pixels, and a text file."""
+    """A folder with three images of 9 x 11 pixels, and a text file."""
     folder = tmp_path / "in"
     folder.mkdir()
     for number, name in enumerate(("a.png", "b.jpg", "c.webp")):

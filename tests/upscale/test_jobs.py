@@ -1,4 +1,4 @@
-"""Which pictures are meant, where their results go, and what is refused."""
+"""Which images are meant, where their results go, and what is refused."""
 
 from __future__ import annotations
 
@@ -115,24 +115,24 @@ def test_the_same_file_named_twice_is_one_job():
     ("inputs", "out", "suffix", "says"),
     [
         (["none.png"], "out", None, "no such file or folder: none.png"),
-        (["empty"], "out", None, "no pictures in empty; allowed: files ending in .png"),
-        (["*.gif"], "out", None, "no pictures match"),
-        (["in"], "out.png", None, "-o out.png is one picture's name"),
-        (["in/a.png", "one.webp"], "out.png", None, "-o out.png is one picture's name"),
-        (["in/*.*"], "out.png", None, "-o out.png is one picture's name, 2 were found"),
+        (["empty"], "out", None, "no images in empty; allowed: files ending in .png"),
+        (["*.gif"], "out", None, "no images match"),
+        (["in"], "out.png", None, "-o out.png is the name of one image"),
+        (["in/a.png", "one.webp"], "out.png", None, "-o out.png is the name of one image"),
+        (["in/*.*"], "out.png", None, "-o out.png is the name of one image, 2 were found"),
         (["one.webp"], "out.png", ".jpg", "-o out.png and --format jpg differ"),
         (["in"], "in", None, "in/a.png would replace in/a.png"),
         (["in/a.png"], "./in/../in/a.png", None, "would replace in/a.png"),
         (["in/a.png", "in/deep/er/a.png"], "out", None, "would both become out/a.png"),
-        (["in/a.png"], "x.bmp", None, "-o x.bmp: no .bmp files can be written; allowed: a folder, or for one picture"),
+        (["in/a.png"], "x.bmp", None, "-o x.bmp: no .bmp files can be written; allowed: a folder, or for one image"),
         (["in/*.png"], "x.gif", None, "-o x.gif: no .gif files can be written"),
         (["in/a.png"], "x.pngg", None, "-o x.pngg: no .pngg files can be written"),
         (["in/a.png"], "deep/x.JP2", None, "no .JP2 files can be written"),
         (["in"], "x.bmp", None, "-o x.bmp: no .bmp files can be written"),
         (["in/a.png", "one.webp"], "x.pdf", None, "-o x.pdf: no .pdf files can be written"),
         (["pipe.png"], "out", None, "pipe.png is neither a file nor a folder"),
-        (["nowhere.png"], "out", None, "nowhere.png is a link that leads nowhere"),
-        (["circle.png"], "out", None, "circle.png is a link that leads nowhere"),
+        (["nowhere.png"], "out", None, "nowhere.png is a broken link"),
+        (["circle.png"], "out", None, "circle.png is a broken link"),
         (["n" * 300], "out", None, "File name too long"),
     ],
 )

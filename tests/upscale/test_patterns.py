@@ -1,4 +1,4 @@
-"""Patterns match what `glob` matches, but never one picture under several names."""
+"""Patterns match what `glob` matches, but never one image under several names."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from compsrt_plugin.data.formats.png import Chunk, with_chunks
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.upscale.picture import Picture
-from compsrt_plugin.upscale.reading import read_picture
-from compsrt_plugin.upscale.writing import encode
+from compsrt_plugin.upscale.image import DecodedImage
+from compsrt_plugin.upscale.reading import decode_image
+from compsrt_plugin.upscale.writing import encode_image
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pictures"
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
@@ -30,25 +30,25 @@ def saved(image: Image.Image, kind: str, **how: object) -> bytes:
 
 @pytest.fixture
 def read(tmp_path: Path):
-    def read_content(content: bytes, name: str = "p.png") -> Picture:
+    def read_content(content: bytes, name: str = "p.png") -> DecodedImage:
         (tmp_path / name).write_bytes(content)
-        return read_picture(tmp_path / name)
+        return decode_image(tmp_path / name)
 
     return read_content
 
 
 def test_damaged_exif_data_in_a_text_cost_themselves_alone():
     y, x = np.mgrid[0:40, 0:48]
-    picture = read_picture(FIXTURES / "damaged_exif_text.png")
+    picture = decode_image(FIXTURES / "damaged_exif_text.png")
     np.testing.assert_array_equal(picture.colour, np.stack([5 * x, 6 * y, 2 * (x + y)], 2))
     assert picture.exif is None and picture.notes == ("EXIF data in its texts are damaged and left out",)
 
 
 def test_damaged_exif_data_stay_in_a_jpeg_and_are_noted_for_a_tiff(tmp_path: Path):
-    picture = read_picture(FIXTURES / "damaged_exif.jpg")
+    picture = decode_image(FIXTURES / "damaged_exif.jpg")
     assert picture.exif and picture.notes == ()
-    (tmp_path / "p.tif").write_bytes(encode(picture, "TIFF"))
-    np.testing.assert_array_equal(read_picture(tmp_path / "p.tif").colour, picture.colour)
+    (tmp_path / "p.tif").write_bytes(encode_image(picture, "TIFF"))
+    np.testing.assert_array_equal(decode_image(tmp_path / "p.tif").colour, picture.colour)
 
 
 def test_a_jpeg_without_its_end_marker_is_read_and_one_without_its_data_is_damaged(read):
@@ -133,14 +133,14 @@ def test_what_a_tiffs_tags_tell_is_kept_whatever_its_samples(read, orientation: 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (saved(Image.fromarray(NOISE), "GIF"), "is a picture of the kind GIF; allowed: PNG, JPEG, WebP or TIFF"),
-        (saved(Image.fromarray(NOISE), "BMP"), "is a picture of the kind BMP"),
+        (saved(Image.fromarray(NOISE), "GIF"), "is an image of the kind GIF; allowed: PNG, JPEG, WebP or TIFF"),
+        (saved(Image.fromarray(NOISE), "BMP"), "is an image of the kind BMP"),
         (saved(Image.new("CMYK", (4, 4)), "JPEG"), "is CMYK"),
         (saved(Image.new("CMYK", (4, 4)), "TIFF"), "is CMYK"),
         (saved(Image.new("L", (4, 4)), "PNG", save_all=True, append_images=[Image.new("L", (4, 4), 9)]), "holds 2 pic"),
         (b"\x89PNG\r\n\x1a\n" + Chunk(b"CgBI", bytes(4)).encoded() + Chunk(b"IDAT", b"").encoded(), "Apple's own"),
         (b"", r"is empty \(0 bytes\)"),
-        (b"<!DOCTYPE html>", "is not a picture; allowed: PNG, JPEG, WebP or TIFF"),
+        (b"<!DOCTYPE html>", "is not an image; allowed: PNG, JPEG, WebP or TIFF"),
     ],
     ids=["gif", "bmp", "cmyk jpeg", "cmyk tiff", "animated png", "apple", "empty", "html"],
 )
@@ -152,7 +152,7 @@ def test_what_is_not_handled_is_named_for_what_it_is_not_for_its_ending(read, co
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "TIFF"])
 def test_no_change_of_a_byte_ends_in_another_error(read, kind: str):
-    content = encode(Picture(NOISE, None, b"profile", b"II*\0\x08\0\0\0\0\0\0\0\0\0"), kind)
+    content = encode_image(DecodedImage(NOISE, None, b"profile", b"II*\0\x08\0\0\0\0\0\0\0\0\0"), kind)
     generator = np.random.default_rng(0)
     for _ in range(150):
         changed = bytearray(content)

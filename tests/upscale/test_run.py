@@ -15,12 +15,12 @@ from compsrt_plugin.data.formats.png import Chunk
 from compsrt_plugin.files import UnwritableError
 from compsrt_plugin.inference import Tile
 from compsrt_plugin.upscale import run as run_module
+from compsrt_plugin.upscale.image import DecodedImage
 from compsrt_plugin.upscale.jobs import list_jobs
 from compsrt_plugin.upscale.network import OpenNetwork
-from compsrt_plugin.upscale.picture import Picture
-from compsrt_plugin.upscale.reading import read_picture
-from compsrt_plugin.upscale.run import Summary, run_jobs
-from compsrt_plugin.upscale.writing import encode
+from compsrt_plugin.upscale.reading import decode_image
+from compsrt_plugin.upscale.run import UpscaleSummary, run_jobs
+from compsrt_plugin.upscale.writing import encode_image
 
 
 def repeat(x: Tensor) -> Tensor:
@@ -30,12 +30,12 @@ def repeat(x: Tensor) -> Tensor:
 NETWORK = OpenNetwork(repeat, Path("network"), "sha256", scale=2, bits=3, window=8, engine=False)
 
 
-def go(pictures: Path, network: OpenNetwork = NETWORK, **how) -> Summary:
+def go(pictures: Path, network: OpenNetwork = NETWORK, **how) -> UpscaleSummary:
     out = pictures.parent / "out"
     return run_jobs(list_jobs([str(pictures)], out).jobs, out, network, **how)
 
 
-def counts(summary: Summary) -> tuple[int, int, int]:
+def counts(summary: UpscaleSummary) -> tuple[int, int, int]:
     return summary.made, summary.skipped, len(summary.failures)
 
 
@@ -59,7 +59,7 @@ def test_what_is_no_longer_right_is_made_again(pictures: Path, change):
     go(pictures)
     change(pictures / "a.png", pictures.parent / "out" / "a.png")
     assert counts(go(pictures)) == (1, 2, 0)
-    assert read_picture(pictures.parent / "out" / "a.png").size == (18, 22)
+    assert decode_image(pictures.parent / "out" / "a.png").size == (18, 22)
 
 
 def test_another_network_or_tile_makes_all_again(pictures: Path):
@@ -91,19 +91,19 @@ def test_bad_files_are_named_and_do_not_end_the_rest(pictures: Path, capsys: pyt
     summary = go(pictures)
     assert counts(summary) == (3, 0, 2)
     err = capsys.readouterr().err
-    assert "aa.png is not a picture" in err and "ab.png is damaged" in err
+    assert "aa.png is not an image" in err and "ab.png is damaged" in err
     assert summary.text().endswith(", 2 failed")
 
 
 def test_what_is_left_out_of_a_picture_is_said_once_and_the_picture_is_made(pictures: Path, capsys):
-    tagged = Picture(np.zeros((4, 4, 3), np.uint8), colour_chunks=(Chunk(b"cICP", bytes([9, 16, 0, 1])),))
-    (pictures / "a.png").write_bytes(encode(tagged, "PNG"))
+    tagged = DecodedImage(np.zeros((4, 4, 3), np.uint8), colour_chunks=(Chunk(b"cICP", bytes([9, 16, 0, 1])),))
+    (pictures / "a.png").write_bytes(encode_image(tagged, "PNG"))
     out = pictures.parent / "out"
     for suffix, notes in ((".png", 0), (".tif", 1)):
         summary = run_jobs(list_jobs([str(pictures / "a.png")], out, suffix).jobs, out, NETWORK)
         assert counts(summary) == (1, 0, 0)
         err = capsys.readouterr().err
-        assert err.count("a.png: no profile can say what its colour chunks say: cICP left out") == notes
+        assert err.count("a.png: no ICC profile can express its colour chunks: cICP left out") == notes
 
 
 def test_memory_that_does_not_suffice_fails_one_picture_alone(pictures: Path):
@@ -125,7 +125,7 @@ def test_a_fault_of_ours_ends_one_picture_and_is_named_as_ours(pictures: Path):
 
     summary = go(pictures, replace(NETWORK, run=broken_once))
     assert counts(summary) == (2, 0, 1)
-    assert "a.png: not made, by a fault of this program: RuntimeError: shapes do not match (" in summary.failures[0]
+    assert "a.png: not made, by a bug of this program: RuntimeError: shapes do not match (" in summary.failures[0]
 
 
 @pytest.mark.parametrize("step", ["read_picture", "enlarge", "encode", "check_fits", "write_whole"])

@@ -1,4 +1,4 @@
-"""Pictures are shared out among processes without gap or overlap, about evenly."""
+"""Images are shared out among processes without gap or overlap, about evenly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compsrt_plugin.upscale.sharing import Share
 def test_alone_without_torchrun():
     share = Share.from_environment({})
     assert share.of(["b", "a"], [1, 2]) == ["b", "a"]
-    assert share.everyones(7) == [7]
+    assert share.gathered(7) == [7]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

@@ -128,7 +128,7 @@ def test_pictures_are_padded_to_the_next_size_that_is_allowed():
 
 def test_a_file_of_ones_own_that_fails_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     for text, says in (
-        ("import nothing_of_that_name", "fails when it is run: ModuleNotFoundError"),
+        ("import nothing_of_that_name", "fails when it runs: ModuleNotFoundError"),
         ("x = 1", "defines no torch.nn.Module"),
         ("from torch import nn\nclass EDSR(nn.Module):\n    pass", "the name EDSR is taken; give the class another"),
     ):

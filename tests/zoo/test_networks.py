@@ -18,8 +18,8 @@ from compsrt_plugin.archs import compsrt_net_arch
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.config.recipes import resolve, resolve_distill
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.packed.network import round_unquantized, save_network
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed.network_state import round_unquantized, save_network
+from compsrt_plugin.packed.open import open_packed
 from compsrt_plugin.quant import (
     Discovery,
     NetworkSpec,

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.analysis.profile.ways import Call
+from compsrt_plugin.analysis.profile.ways import TimedCall
 from compsrt_plugin.errors import CompSRTError
 
 OPSET = 17
-OF_OPERATORS = {
+RUNTIME_OPERATORS = {
     "products": ("MatMul", "Gemm", "FullyConnected"),
     "softmax": ("Softmax",),
     "norm": ("LayerNormalization", "Normalization", "MVN", "RMSNorm"),
@@ -63,14 +63,14 @@ def exported(network: nn.Module, x: Tensor, dynamic: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def stage_of(operator: str) -> str:
+def runtime_stage(operator: str) -> str:
     """Return the stage that an operator of ONNX or OpenVINO belongs to, by its name.
 
-    >>> stage_of("FusedMatMul"), stage_of("SkipLayerNormalization"), stage_of("ReorderInput"), stage_of("Loop")
-    ('products', 'norm', 'copies', 'other')
+    >>> [runtime_stage(name) for name in ("FusedMatMul", "SkipLayerNormalization", "ReorderInput", "Loop")]
+    ['products', 'norm', 'copies', 'other']
     """
     # the longest match, since a fused operator is named after its main part last
-    found = [(len(part), stage) for stage, parts in OF_OPERATORS.items() for part in parts if part in operator]
+    found = [(len(part), stage) for stage, parts in RUNTIME_OPERATORS.items() for part in parts if part in operator]
     return max(found)[1] if found else "other"
 
 
@@ -109,7 +109,7 @@ class OnnxRuntimeWay:
             options.enable_profiling, options.profile_file_prefix = True, profile
         return onnxruntime.InferenceSession(self._models(x), options, providers=["CPUExecutionProvider"])
 
-    def ready(self, x: Tensor, threads: int) -> Call:
+    def ready(self, x: Tensor, threads: int) -> TimedCall:
         """See `Way`."""
         session, feed = self._session(x, threads), {"x": x.numpy()}
         return lambda: session.run(None, feed)
@@ -125,7 +125,7 @@ class OnnxRuntimeWay:
         for event in events:
             operator = event.get("args", {}).get("op_name")
             if event.get("cat") == "Node" and operator and event["name"].endswith("_kernel_time"):
-                found[stage_of(operator)] += event["dur"]
+                found[runtime_stage(operator)] += event["dur"]
         return dict(found)
 
 
@@ -145,7 +145,7 @@ class OpenVinoWay:
         model = core.read_model(io.BytesIO(self._models(x)))
         return core.compile_model(model, "CPU", {**hints, **options}).create_infer_request()
 
-    def ready(self, x: Tensor, threads: int) -> Call:
+    def ready(self, x: Tensor, threads: int) -> TimedCall:
         """See `Way`."""
         request, feed = self._request(x, threads), {0: x.numpy()}
         return lambda: request.infer(feed)
@@ -157,7 +157,7 @@ class OpenVinoWay:
             request.infer({0: x.numpy()})
         found: dict[str, float] = defaultdict(float)
         for node in request.get_profiling_info():
-            found[stage_of(node.node_type)] += node.real_time.total_seconds()
+            found[runtime_stage(node.node_type)] += node.real_time.total_seconds()
         return dict(found)
 
 

@@ -24,7 +24,7 @@ from compsrt_plugin import native
 from compsrt_plugin.quant import Quantizer
 
 STAGES = ("transform", "quantize", "products", "softmax", "norm", "gelu", "conv", "copies", "elementwise", "other")
-OF_OPERATORS = {
+TORCH_OPERATORS = {
     "products": ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
     "softmax": ("softmax",),
     "norm": ("norm",),
@@ -32,11 +32,11 @@ OF_OPERATORS = {
     "conv": ("conv",),
     "elementwise": ("add", "sub", "mul", "div", "sigmoid", "mean", "sum", "clamp", "round", "rsub", "pow", "sqrt"),
 }
-_PLAIN = {name: stage for stage, names in OF_OPERATORS.items() for name in names}
+_PLAIN = {name: stage for stage, names in TORCH_OPERATORS.items() for name in names}
 _MARK = "compsrt "  # begins the names of what we mark
 _REPEATS = 3  # of a pass that is timed on its own
 
-Pass = tuple[tuple[int, ...], str, bool]
+CompiledPass = tuple[tuple[int, ...], str, bool]
 """Shape of the operand, transform, whether it is taken back."""
 
 
@@ -59,7 +59,7 @@ def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
         own = event.self_cpu_time_total / 1e6
         mark = _mark_of(event)
         if mark is None:
-            spent[stage_of(event.name)] += own
+            spent[torch_stage(event.name)] += own
         elif mark in OF_QUANTIZER.values():
             spent[mark] += own
         else:
@@ -69,10 +69,10 @@ def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
     return {**known, "other": max(0.0, total - sum(known.values()))}
 
 
-def stage_of(operator: str) -> str:
+def torch_stage(operator: str) -> str:
     """Return the stage of one of torch's operators; all that only moves or makes tensors is `copies`.
 
-    >>> [stage_of(f"aten::{name}") for name in ("addmm", "_softmax", "native_layer_norm", "copy_", "add_")]
+    >>> [torch_stage(f"aten::{name}") for name in ("addmm", "_softmax", "native_layer_norm", "copy_", "add_")]
     ['products', 'softmax', 'norm', 'copies', 'elementwise']
     """
     space, _, name = operator.partition("::")
@@ -135,14 +135,14 @@ def _replaced(owner: Any, others: Mapping[str, Callable[..., Any]]) -> Iterator[
             setattr(owner, name, function)
 
 
-def _key(found: Pass) -> str:
+def _key(found: CompiledPass) -> str:
     shape, transform, invert = found
     return f"{'x'.join(map(str, shape))} {transform} {invert}"
 
 
 def _transform_shares(network: nn.Module, x: Tensor) -> dict[str, float]:
     """Return which part of each compiled pass is the transform's: mark -> 0..1; nothing where nothing is compiled."""
-    met: dict[Pass, tuple[Any, ...]] = {}
+    met: dict[CompiledPass, tuple[Any, ...]] = {}
     fake_quantize = native.fake_quantize
 
     def note(operand: Tensor, *how: Any) -> Tensor:

@@ -1,6 +1,6 @@
 """Twins of a packed network that lack one thing, to see what it costs: the mask, or the transform.
 
-A twin has the same layers and shapes and is a packed file itself, so that every way can run it. Its pictures mean
+A twin has the same layers and shapes and is a packed file itself, so that every way can run it. Its images mean
 nothing: only the time it takes does.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.analysis.profile.ways import full_precision
-from compsrt_plugin.packed.network import save_network
-from compsrt_plugin.packed_network import PackedNetwork, open_packed
+from compsrt_plugin.analysis.profile.ways import decoded_network
+from compsrt_plugin.packed.network_state import save_network
+from compsrt_plugin.packed.open import PackedNetwork, open_packed
 from compsrt_plugin.quant import Mode, NetworkSpec, freeze, named_quantizers, quantized_layers, set_mode
 
 
@@ -42,7 +42,7 @@ def without_transform(source: PackedNetwork, path: Path) -> PackedNetwork | None
     spec = _without_transform(given)
     if spec == given:
         return None
-    network: Any = full_precision(source)
+    network: Any = decoded_network(source)
     network.quantize(NetworkSpec.from_dict(spec))
     for _, quantizer in named_quantizers(network):
         quantizer.set_bounds(-1.0, 1.0)

@@ -14,10 +14,10 @@ from compsrt_plugin.analysis.profile.stages import stage_times
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.dense import dense_state
-from compsrt_plugin.packed_network import PackedNetwork
+from compsrt_plugin.packed.open import PackedNetwork
 from compsrt_plugin.quant.computed_weights import fold_computed
 
-Call = Callable[[], object]
+TimedCall = Callable[[], object]
 TIMES = 3  # instrumented calls, of which the median counts
 # The engine tells apart what others do not.
 OF_ENGINE = {"scores": "products", "map_products": "products"}
@@ -41,7 +41,7 @@ class Way(Protocol):
         """Name for tables."""
         ...
 
-    def ready(self, x: Tensor, threads: int) -> Call:
+    def ready(self, x: Tensor, threads: int) -> TimedCall:
         """Return what runs the network on x (b, 3, h, w) with so many threads, all preparations made."""
         ...
 
@@ -61,7 +61,7 @@ class TorchWay:
     def __init__(self, name: str, label: str, network: nn.Module) -> None:
         self.name, self.label, self.network = name, label, network
 
-    def ready(self, x: Tensor, threads: int) -> Call:
+    def ready(self, x: Tensor, threads: int) -> TimedCall:
         """See `Way`; PyTorch's threads are set for the whole process, by whoever measures."""
 
         def call() -> object:
@@ -91,7 +91,7 @@ class EngineWay:
         self.name, self.label, self.source = name, label, source
         Engine(source, threads=1)
 
-    def ready(self, x: Tensor, threads: int) -> Call:
+    def ready(self, x: Tensor, threads: int) -> TimedCall:
         """See `Way`."""
         engine = Engine(self.source, threads=threads)
         return lambda: engine(x)
@@ -110,7 +110,7 @@ class EngineWay:
         return {**found, "other": max(0.0, total - sum(found.values()))}
 
 
-def full_precision(source: PackedNetwork) -> nn.Module:
+def decoded_network(source: PackedNetwork) -> nn.Module:
     """Return the file's network without quantizers: the same layers, with the file's weights decoded to floats.
 
     Its speed is that of the teacher, whose weights need not be there.

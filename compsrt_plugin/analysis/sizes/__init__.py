@@ -1,7 +1,7 @@
-"""How large a quantized network is: bits, entropy, bytes on disk, multiply-adds; table, JSON and picture."""
+"""How large a quantized network is: bits, entropy, bytes on disk, multiply-adds; table, JSON and image."""
 
 from compsrt_plugin.analysis.sizes.account import Account, account_for
-from compsrt_plugin.analysis.sizes.layers import LayerSize, Sizes
+from compsrt_plugin.analysis.sizes.layer_sizes import CodeSizes, LayerSize
 from compsrt_plugin.analysis.sizes.operations import Product, count_products
 
-__all__ = ["Account", "LayerSize", "Product", "Sizes", "account_for", "count_products"]
+__all__ = ["Account", "CodeSizes", "LayerSize", "Product", "account_for", "count_products"]

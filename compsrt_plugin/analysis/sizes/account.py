@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.analysis.sizes.layers import LayerSize, Sizes, entropy_bits, measure_layer
-from compsrt_plugin.analysis.sizes.operations import FLOAT_BITS, Product
+from compsrt_plugin.analysis.sizes.layer_sizes import CodeSizes, LayerSize, entropy_bits, measure_layer
+from compsrt_plugin.analysis.sizes.operations import Product
 from compsrt_plugin.packed import Packed
-from compsrt_plugin.packed.layout import KINDS
+from compsrt_plugin.packed.layout import STORED_KINDS
 from compsrt_plugin.quant import quantized_layers
+from compsrt_plugin.report.results import FLOAT_BITS
 
 OTHERS = {"relative_position_bias_table": "position tables", "absolute_pos_embed": "position tables"}
-FLOAT_BYTES = 4
+_FLOAT_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Account:
         layers: quantized layers, in the network's order.
         others: bytes of what is not quantized, by kind, and of the file's head and table.
         products: of one forward pass.
-        size: height and width of the low-resolution picture they were counted for.
+        size: height and width of the low-resolution image they were counted for.
         parameters: of the full-precision network.
         bytes: of the file.
         kept: layers of a foreign network that the rules leave in full precision -> why.
@@ -53,7 +54,7 @@ class Account:
     @property
     def float_bytes(self) -> int:
         """Bytes of the full-precision network, 4 for each parameter."""
-        return FLOAT_BYTES * self.parameters
+        return _FLOAT_BYTES * self.parameters
 
     @property
     def theoretical_bits(self) -> float:
@@ -62,13 +63,13 @@ class Account:
         return total.theoretical_bits + FLOAT_BITS * (self.parameters - total.weights)
 
     @property
-    def total(self) -> Sizes:
+    def total(self) -> CodeSizes:
         """Sum over all quantized layers."""
-        return Sizes.sum(layer.sizes for layer in self.layers)
+        return CodeSizes.sum(layer.sizes for layer in self.layers)
 
-    def of_kind(self, kind: str) -> Sizes:
+    def of_kind(self, kind: str) -> CodeSizes:
         """Sum over `linear` or `convolution` layers."""
-        return Sizes.sum(layer.sizes for layer in self.layers if layer.kind == kind)
+        return CodeSizes.sum(layer.sizes for layer in self.layers if layer.kind == kind)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON; `docs/packed_file.md` says what each one is."""
@@ -115,7 +116,7 @@ class Account:
         }
 
 
-def _rates(sizes: Sizes) -> dict[str, float]:
+def _rates(sizes: CodeSizes) -> dict[str, float]:
     return {
         "bits_per_weight": sizes.bits_per_weight,
         "entropy_bits_per_weight": sizes.entropy_bits_per_weight,
@@ -201,7 +202,7 @@ def _sizes_by_type(part_bytes: Mapping[str, int]) -> dict[str, int]:
     """Return the bytes of each part, the three kinds of masks as one; the table is left out."""
     sizes: dict[str, int] = {}
     for kind, size in part_bytes.items():
-        if kind in KINDS:
-            name = "bool" if KINDS[kind].dtype == torch.bool else kind
+        if kind in STORED_KINDS:
+            name = "bool" if STORED_KINDS[kind].dtype == torch.bool else kind
             sizes[name] = sizes.get(name, 0) + size
     return sizes

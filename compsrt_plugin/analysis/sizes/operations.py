@@ -24,8 +24,8 @@ from compsrt_plugin.devices import example
 from compsrt_plugin.quant import FunctionalLinear, QuantConv2d, QuantizedLayer, QuantLinear, padded_width
 from compsrt_plugin.quant.tracing.interception import Intercepting, quantizers_of
 from compsrt_plugin.quant.tracing.probe import Call, Pass, run
+from compsrt_plugin.report.results import FLOAT_BITS
 
-FLOAT_BITS = 32
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
@@ -54,13 +54,13 @@ class Product:
 def count_products(
     network: nn.Module, height: int, width: int, kept: Mapping[str, tuple[int, int]] | None = None
 ) -> list[Product]:
-    """Count every product of one forward pass; nothing is computed, so the picture may be of any size.
+    """Count every product of one forward pass; nothing is computed, so the image may be of any size.
 
     A foreign network whose code wants to see values is run in earnest.
 
     Args:
         network: with quantizers off or without any, not frozen.
-        height, width: of the low-resolution picture; both grow to whole windows, as `basicsr test` pads.
+        height, width: of the low-resolution image; both grow to whole windows, as `basicsr test` pads.
         kept: layer name -> how many (rows, columns) are not pruned as a whole; all, where a layer is left out.
     """
     window = int(getattr(network, "window_size", 1))
@@ -91,13 +91,13 @@ def count_products(
     return found + [Product(f"{name}.linear", macs, macs, (FLOAT_BITS, FLOAT_BITS)) for name, macs in direct]
 
 
-def _run(network: nn.Module, picture: Tensor, found: list[Product]) -> Pass:
+def _run(network: nn.Module, image: Tensor, found: list[Product]) -> Pass:
     try:
-        return run(copy.deepcopy(network).to("meta"), picture)
+        return run(copy.deepcopy(network).to("meta"), image)
     except Exception:  # foreign code may raise anything where tensors hold no values
         found.clear()
         where = example(network)
-        return run(network, torch.zeros_like(picture, device="cpu" if where is None else where.device))
+        return run(network, torch.zeros_like(image, device="cpu" if where is None else where.device))
 
 
 def _is_attention(module: nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """What a transform does to every tensor that a network's quantization touches, and where quantization hurts."""
 
-from compsrt_plugin.analysis.tensors.report import Analysis, write
-from compsrt_plugin.analysis.tensors.run import analyze
+from compsrt_plugin.analysis.tensors.end_to_end import analyze
+from compsrt_plugin.analysis.tensors.summary import Analysis, write_analysis
 
-__all__ = ["Analysis", "analyze", "write"]
+__all__ = ["Analysis", "analyze", "write_analysis"]

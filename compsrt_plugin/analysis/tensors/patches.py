@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compsrt_plugin.config.schema import CalibrationBlock
 from compsrt_plugin.data import embedded_pairs
-from compsrt_plugin.data.images import image_size, pictures_in, read_image
+from compsrt_plugin.data.images import image_size, images_in, read_image
 from compsrt_plugin.inference import pad_to_windows
 
 SIDE = 64  # low-resolution pixels of a patch's side, as in the paper
@@ -42,31 +42,31 @@ class Patches:
 
 
 def from_folder(folder: Path, window: int, most: int | None = None) -> Patches:
-    """Cut all low-resolution pictures of a folder into patches of 64 × 64 pixels, at most.
+    """Cut all low-resolution images of a folder into patches of 64 × 64 pixels, at most.
 
     Patches at the right and bottom edges overlap their neighbours so that all have one size.
 
     Args:
-        folder: with pictures.
-        window: patches of smaller pictures are padded to multiples of it.
+        folder: with images.
+        window: patches of smaller images are padded to multiples of it.
         most: take so many patches, evenly spread; None takes all.
 
     Raises:
-        CompSRTError: no such folder, no picture in it, or a damaged one.
+        CompSRTError: no such folder, no image in it, or a damaged one.
     """
-    files = pictures_in(folder)
-    return _cut(files, f"pictures in {folder.name}", window, most)
+    files = images_in(folder)
+    return _cut(files, f"images in {folder.name}", window, most)
 
 
 def embedded(scale: int, window: int, most: int | None = None) -> Patches:
-    """Cut the four coloured calibration pictures that come with the package into patches.
+    """Cut the four coloured calibration images that come with the package into patches.
 
     Args:
         scale: of the network.
         window, most: as of `from_folder`.
     """
     _, folder = embedded_pairs("calibration", scale, "holdout")
-    return _cut(sorted(folder.iterdir()), "embedded calibration pictures", window, most)
+    return _cut(sorted(folder.iterdir()), "embedded calibration images", window, most)
 
 
 def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: int | None = None) -> Patches:
@@ -89,9 +89,9 @@ def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: in
     return Patches(about, block.patches, lambda: patches("patches"))
 
 
-def to_input(picture: np.ndarray) -> Tensor:
-    """Take a picture (h, w, 3), blue first, 0..255, to a network's input (1, 3, h, w), red first, 0..1."""
-    return torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
+def to_input(image: np.ndarray) -> Tensor:
+    """Take an image (h, w, 3), blue first, 0..255, to a network's input (1, 3, h, w), red first, 0..1."""
+    return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
 def _cut(files: Sequence[Path], what: str, window: int, most: int | None) -> Patches:
@@ -101,14 +101,14 @@ def _cut(files: Sequence[Path], what: str, window: int, most: int | None) -> Pat
         places = [places[number] for number in chosen]
 
     def read() -> Iterator[Tensor]:
-        last, picture = None, np.empty(0)
+        last, image = None, np.empty(0)
         for file, top, left in places:
             if file != last:
-                last, picture = file, read_image(file)
-            yield pad_to_windows(to_input(picture[top : top + SIDE, left : left + SIDE]), window, "reflect")
+                last, image = file, read_image(file)
+            yield pad_to_windows(to_input(image[top : top + SIDE, left : left + SIDE]), window, "reflect")
 
-    pictures = len({file for file, _, _ in places})
-    about = f"{len(places)} patches of up to {SIDE} x {SIDE} low-resolution pixels, from {pictures} {what}"
+    images = len({file for file, _, _ in places})
+    about = f"{len(places)} patches of up to {SIDE} x {SIDE} low-resolution pixels, from {images} {what}"
     return Patches(about, len(places), read)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.analysis.tensors.statistics import Statistics, describe
 from compsrt_plugin.analysis.tensors.stream import Stream
+from compsrt_plugin.analysis.tensors.tensor_statistics import Statistics, describe
 from compsrt_plugin.devices import forward
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, activation_quantizers, quantized_layers
@@ -22,7 +22,7 @@ BEFORE = "none"
 PAPER = "hadamard"
 """The transform whose effects the CompSRT paper (arXiv 2601.21069) reports."""
 
-BINS = 81  # of a histogram; odd, so that zero lies in the middle of one
+_BINS = 81  # of a histogram; odd, so that zero lies in the middle of one
 ROLES = {
     "weight": "weights",
     "input": "inputs of linear layers",
@@ -34,7 +34,7 @@ ROLES = {
 }
 """Role of a place -> its plural."""
 
-ACTIVATIONS = tuple(role for role in ROLES if role != "weight")
+ACTIVATION_ROLES = tuple(role for role in ROLES if role != "weight")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Place:
         values: how many the statistics of range and moments are of.
         sampled: how many the other statistics are of.
         domains: transform -> statistics; `none` is the tensor as it is.
-        histogram: of the sample, for pictures.
+        histogram: of the sample, for images.
     """
 
     name: str
@@ -84,7 +84,7 @@ def analysis_spec(own: NetworkSpec | None = None) -> NetworkSpec:
     """Return the spec of a network that is to be analyzed: quantizers wherever a transform could be used.
 
     Convolutions of more than one pixel have no transform and get no quantizer. The transforms name what each place
-    can have: `hadamard_softmax` where rows sum to 1, `none` where the length of the axis follows the picture.
+    can have: `hadamard_softmax` where rows sum to 1, `none` where the length of the axis follows the image.
 
     Args:
         own: the spec whose layers in full precision stay so.
@@ -110,7 +110,7 @@ def transforms_of(quantizer: Quantizer) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Gathered:
+class GatheredPlace:
     """What was gathered of one place.
 
     Attributes:
@@ -127,7 +127,7 @@ class Gathered:
     fine: str | None
 
 
-def gather_weights(network: nn.Module) -> list[Gathered]:
+def gather_weights(network: nn.Module) -> list[GatheredPlace]:
     """Gather every weight of a converted network that has a transform, all of its values.
 
     Args:
@@ -138,11 +138,11 @@ def gather_weights(network: nn.Module) -> list[Gathered]:
         matrix = layer.weight_matrix().detach().float().cpu()
         stream = Stream(f"{name}.weight", transforms_of(layer.weight_quantizer))
         stream.add(matrix)
-        found.append(Gathered(stream, "weight", depth, matrix, "per_channel"))
+        found.append(GatheredPlace(stream, "weight", depth, matrix, "per_channel"))
     return found
 
 
-def gather_activations(network: nn.Module, batches: Iterable[Tensor], seed: int = 0) -> list[Gathered]:
+def gather_activations(network: nn.Module, batches: Iterable[Tensor], seed: int = 0) -> list[GatheredPlace]:
     """Gather every activation that a converted network would quantize, over all batches, in bounded memory.
 
     Quantizers that see one tensor in one domain, as those of q, k and v do, are one place.
@@ -165,15 +165,15 @@ def gather_activations(network: nn.Module, batches: Iterable[Tensor], seed: int 
     found, depths = [], dict.fromkeys(ROLES, 0)
     for name, stream in streams.items():
         if stream.moments[BEFORE].count == 0:
-            raise CompSRTError(f"no value reached {name}", hint="give pictures: --images FOLDER")
+            raise CompSRTError(f"no value reached {name}", hint="give images: --images FOLDER")
         role = role_of(name)
         fine = "per_token" if quantizers[name].spec.granularity == "per_token" else None
-        found.append(Gathered(stream, role, depths[role], stream.sample.vectors.cpu(), fine))
+        found.append(GatheredPlace(stream, role, depths[role], stream.sample.vectors.cpu(), fine))
         depths[role] += 1
     return found
 
 
-def describe_places(gathered: Sequence[Gathered], progress: Any = iter) -> list[Place]:
+def describe_places(gathered: Sequence[GatheredPlace], progress: Any = iter) -> list[Place]:
     """Compute the statistics of all places, one place a core at a time, in the order given.
 
     Args:
@@ -207,12 +207,12 @@ def _feeding(stream: Stream) -> Callable[[Quantizer, tuple[Tensor]], None]:
         try:
             stream.add(inputs[0])
         except ValueError as error:
-            raise CompSRTError(f"{stream.name}: {error}", hint="take other weights or pictures") from error
+            raise CompSRTError(f"{stream.name}: {error}", hint="take other weights or images") from error
 
     return hook
 
 
-def _described(gathered: Gathered) -> Place:
+def _described(gathered: GatheredPlace) -> Place:
     stream, sample = gathered.stream, gathered.sample
     domains = {
         transform: describe(stream.name, sample, moments, transform, gathered.fine)
@@ -234,5 +234,5 @@ def _histogram(sample: Tensor, transforms: Sequence[str]) -> Histogram:
     unit = float(sample.square().mean().sqrt()) or 1.0
     values = {name: TRANSFORMS[name].forward(sample).flatten() / unit for name in transforms}
     reach = max(1.0, *(float(one.abs().max()) for one in values.values()))
-    shares = {name: (torch.histc(one, BINS, -reach, reach) / one.numel()).tolist() for name, one in values.items()}
+    shares = {name: (torch.histc(one, _BINS, -reach, reach) / one.numel()).tolist() for name, one in values.items()}
     return Histogram(reach, shares)

@@ -1,4 +1,4 @@
-"""Pictures of an analysis, made to be read at half the width of a page (matplotlib, extra `plot`)."""
+"""Images of an analysis, made to be read at half the width of a page (matplotlib, extra `plot`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from compsrt_plugin.analysis.tensors.places import BEFORE, PAPER, Place
-from compsrt_plugin.analysis.tensors.report import Analysis, error_before
+from compsrt_plugin.analysis.tensors.summary import Analysis, error_before
 from compsrt_plugin.files import write_whole
 
-EXTRA = "pip install 'compsrt_plugin[plot]'"
+_EXTRA = "pip install 'compsrt_plugin[plot]'"
 GREY, BLUE, ORANGE = "#8a8f98", "#0b62a4", "#d1600a"
-COLOURS = {"weight": GREY, "input": BLUE, "q": "#3a923a", "k": "#b2912f", "v": "#7b3294", "map": ORANGE}
+ROLE_COLOURS = {"weight": GREY, "input": BLUE, "q": "#3a923a", "k": "#b2912f", "v": "#7b3294", "map": ORANGE}
 LABELS = {"weight": "weights", "input": "linear inputs", "map": "softmax maps"}
 _DPI = 200
 _STYLE: Any = {
@@ -33,15 +33,15 @@ _STYLE: Any = {
 }
 
 
-def missing() -> str | None:
+def missing_matplotlib() -> str | None:
     """Return what to say where matplotlib is not installed, else None."""
     if importlib.util.find_spec("matplotlib") is None:
-        return f"no pictures: matplotlib is not installed; {EXTRA}"
+        return f"no images: matplotlib is not installed; {_EXTRA}"
     return None
 
 
-def draw(analysis: Analysis, folder: Path) -> list[Path]:
-    """Draw all pictures of an analysis as PNG; return their paths.
+def draw_analysis(analysis: Analysis, folder: Path) -> list[Path]:
+    """Draw all images of an analysis as PNG; return their paths.
 
     Raises:
         UnwritableError: the folder cannot be written.
@@ -49,17 +49,17 @@ def draw(analysis: Analysis, folder: Path) -> list[Path]:
     import matplotlib
     from matplotlib.figure import Figure  # no pyplot: no window system, no state
 
-    pictures: dict[str, tuple[Callable[[Any, Any], None], Any, tuple[float, float]]] = {}
+    charts: dict[str, tuple[Callable[[Any, Any], None], Any, tuple[float, float]]] = {}
     places = [place for place in analysis.places if PAPER in place.domains]
     if places:
-        pictures["histograms.png"] = (_histograms, places, (7.0, 4.2))
-        pictures["range_by_depth.png"] = (_range_by_depth, places, (7.0, 4.2))
-        pictures["error_by_place.png"] = (_error_by_place, places, (7.0, 4.8))
+        charts["histograms.png"] = (_histograms, places, (7.0, 4.2))
+        charts["range_by_depth.png"] = (_range_by_depth, places, (7.0, 4.2))
+        charts["error_by_place.png"] = (_error_by_place, places, (7.0, 4.8))
     if analysis.walk is not None:
-        pictures["walk.png"] = (_walk, analysis.walk, (7.0, 4.2))
+        charts["walk.png"] = (_walk, analysis.walk, (7.0, 4.2))
     written = []
     with matplotlib.rc_context(_STYLE):
-        for name, (make, what, size) in pictures.items():
+        for name, (make, what, size) in charts.items():
             figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
             make(figure, what)
             buffer = io.BytesIO()
@@ -135,7 +135,7 @@ def _walk(figure: Any, walk: Any) -> None:
     axes.plot(x, [step.own for step in walk.steps], "o--", color=GREY, markersize=4, label="this block alone")
     axes.plot(x, [step.total for step in walk.steps], "o-", color=BLUE, linewidth=2, label="all blocks up to here")
     axes.axhline(walk.output, color=ORANGE, linewidth=1.2)
-    axes.annotate(f"enlarged picture {walk.output:.1f} dB", (x[0], walk.output), (0, 3), textcoords="offset points",
+    axes.annotate(f"enlarged image {walk.output:.1f} dB", (x[0], walk.output), (0, 3), textcoords="offset points",
                   color=ORANGE, fontsize=10)  # fmt: skip
     axes.set_title(walk.network, loc="left")
     axes.set_xlabel("block, first to last")
@@ -150,7 +150,7 @@ def _by_role(places: Sequence[Place]) -> dict[str, list[Place]]:
 
 
 def _colour(role: str) -> str:
-    return COLOURS.get(role, "black")
+    return ROLE_COLOURS.get(role, "black")
 
 
 def _running_median(values: Sequence[float]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The network that is analyzed, from an option file, a packed file or a weight file, and the pictures it runs on."""
+"""The network that is analyzed, from an option file, a packed file or a weight file, and the images it runs on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from compsrt_plugin import bundled, register
-from compsrt_plugin.compare.networks import from_weights
+from compsrt_plugin import register
+from compsrt_plugin.compare.loading import from_weights
 from compsrt_plugin.config.files import find_option_file, option_files
 from compsrt_plugin.config.force_yml import apply_force_yml
 from compsrt_plugin.config.layout import check_layout
@@ -20,10 +20,10 @@ from compsrt_plugin.config.reader import read_option_file, read_yaml
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.schema import CalibrationBlock
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.packed import is_packed, weights_file
+from compsrt_plugin.packed import bundled, is_packed, weights_file
 from compsrt_plugin.packed.container import EXPECTED as PACKED
 from compsrt_plugin.packed.dense import dense_state
-from compsrt_plugin.packed_network import PackedNetwork, open_packed
+from compsrt_plugin.packed.open import PackedNetwork, open_packed
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Subject:
 
     @property
     def window(self) -> int:
-        """Pictures are padded to multiples of it."""
+        """Images are padded to multiples of it."""
         return int(getattr(self.network, "window_size", 1))
 
     def calibration(self) -> CalibrationBlock:
@@ -66,7 +66,7 @@ def find_subject(source: str, force_yml: list[str] | None = None) -> Subject:
     """Return the network that a user's words mean.
 
     Args:
-        source: an option file (path or installed name), a packed file, or a weight file (path or address).
+        source: an option file (path or installed name), a packed file, or a weight file (path or URL).
         force_yml: changes to the options.
 
     Raises:
@@ -100,7 +100,7 @@ def _of_options(source: str, force_yml: list[str]) -> Subject:
         tested = _tested(paths.get("pretrain_network_g"), options, quant.bits)
         paths["pretrain_network_g"] = paths.get("pretrain_network_teacher")
     weights, key = find_files(paths, scale, None, options["network_g"]), asked_entry(options)
-    network = full_precision(options["network_g"], scale, weights, key)
+    network = build_full_precision(options["network_g"], scale, weights, key)
     return Subject(
         name=options["name"],
         source=source,
@@ -119,11 +119,13 @@ def _tested(given: str | None, options: Mapping[str, Any], bits: int) -> Path | 
         return weights_file(given, expected=PACKED)
     if "base" in options["network_g"]:
         return None
-    bundled_file = bundled.WEIGHTS / f"compsrt_x{options['scale']}_{bits}bit.safetensors"
+    bundled_file = bundled.packed_path(options["scale"], bits)
     return bundled_file if bundled_file.is_file() else None
 
 
-def full_precision(network_g: Mapping[str, Any], scale: int, weights: str, param_key: str | None = None) -> nn.Module:
+def build_full_precision(
+    network_g: Mapping[str, Any], scale: int, weights: str, param_key: str | None = None
+) -> nn.Module:
     """Build the network of a `network_g` block and load full-precision weights into it.
 
     Raises:
@@ -178,4 +180,4 @@ def reference_of(packed: PackedNetwork) -> nn.Module:
         weights = find_files({"pretrain_network_g": found}, packed.header.scale, None, options["network_g"])
     except CompSRTError as error:
         raise CompSRTError(f"{packed.path} was made from {given}: {error}", hint=hint) from error
-    return full_precision(packed.header.arch, packed.header.scale, weights)
+    return build_full_precision(packed.header.arch, packed.header.scale, weights)

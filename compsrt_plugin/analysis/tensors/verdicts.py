@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compsrt_plugin.analysis.tensors.comparison import KINDS, LEVEL, MEASURES, Comparison
+from compsrt_plugin.analysis.tensors.transform_tests import MEASURES, PLACE_KINDS, SIGNIFICANCE, TransformTest
 
 HOLDS, OPPOSITE, OPEN = "holds", "does not hold", "not shown"
 
 
 @dataclass(frozen=True)
-class Finding:
+class PaperFinding:
     """One finding of the paper.
 
     Attributes:
@@ -26,12 +26,12 @@ class Finding:
 
 
 FINDINGS = (
-    Finding("range", "smaller range", ("range",)),
-    Finding("near_zero", "more values near zero", ("near_zero_relative_0.1",)),
-    Finding("error_2", "lower error at 2 bits", ("error_2",)),
-    Finding("error_3", "lower error at 3 bits", ("error_3",)),
-    Finding("error_4", "lower error at 4 bits", ("error_4",)),
-    Finding("normality", "values not more normal", tuple(n for n in MEASURES if n.startswith("normality_"))),
+    PaperFinding("range", "smaller range", ("range",)),
+    PaperFinding("near_zero", "more values near zero", ("near_zero_relative_0.1",)),
+    PaperFinding("error_2", "lower error at 2 bits", ("error_2",)),
+    PaperFinding("error_3", "lower error at 3 bits", ("error_3",)),
+    PaperFinding("error_4", "lower error at 4 bits", ("error_4",)),
+    PaperFinding("normality", "values not more normal", tuple(n for n in MEASURES if n.startswith("normality_"))),
 )
 """What CompSRT (arXiv 2601.21069) reports of the Hadamard transform."""
 
@@ -53,7 +53,7 @@ class Verdict:
     sentence: str
 
 
-def judge(comparisons: Sequence[Comparison]) -> list[Verdict]:
+def judge_findings(comparisons: Sequence[TransformTest]) -> list[Verdict]:
     """Judge each finding by the Wilcoxon tests of one transform, after Holm's correction, at 5 %.
 
     A finding holds where differences in its direction are shown and does not where the opposite is; else it is not
@@ -62,18 +62,18 @@ def judge(comparisons: Sequence[Comparison]) -> list[Verdict]:
     """
     found = []
     for finding in FINDINGS:
-        for kind in KINDS:
+        for kind in PLACE_KINDS:
             members = [one for one in comparisons if one.kind == kind and one.measure in finding.measures]
             if members:
                 found.append(_judge(finding, kind, members))
     return found
 
 
-def _judge(finding: Finding, kind: str, members: Sequence[Comparison]) -> Verdict:
+def _judge(finding: PaperFinding, kind: str, members: Sequence[TransformTest]) -> Verdict:
     if finding.name == "normality":
         return _judge_normality(finding, kind, members)
     (one,) = members
-    outcome = HOLDS if one.p < LEVEL else OPPOSITE if one.p_against < LEVEL else OPEN
+    outcome = HOLDS if one.p < SIGNIFICANCE else OPPOSITE if one.p_against < SIGNIFICANCE else OPEN
     p, sign_p = (one.p_against, one.sign_p_against) if outcome == OPPOSITE else (one.p, one.sign_p)
     size = "" if one.evidence.d_z is None else f", d_z {one.evidence.d_z:.2f}"
     which = " for the opposite" if outcome == OPPOSITE else ""
@@ -84,7 +84,7 @@ def _judge(finding: Finding, kind: str, members: Sequence[Comparison]) -> Verdic
     return Verdict(finding.name, kind, outcome, sentence)
 
 
-def _figures(one: Comparison) -> str:
+def _figures(one: TransformTest) -> str:
     if one.measure == "range":
         change = 2**-one.evidence.median - 1
         return f"The median change of the range is {change:+.0%}."
@@ -94,9 +94,9 @@ def _figures(one: Comparison) -> str:
     return f"The {MEASURES[one.measure].about} has medians {one.before:.1%} and {one.after:.1%}."
 
 
-def _judge_normality(finding: Finding, kind: str, members: Sequence[Comparison]) -> Verdict:
-    more = [one for one in members if one.p_against < LEVEL]
-    less = [one for one in members if one.p < LEVEL]
+def _judge_normality(finding: PaperFinding, kind: str, members: Sequence[TransformTest]) -> Verdict:
+    more = [one for one in members if one.p_against < SIGNIFICANCE]
+    less = [one for one in members if one.p < SIGNIFICANCE]
     outcome = OPPOSITE if 2 * len(more) > len(members) else HOLDS
     first = members[0]
     sentence = (

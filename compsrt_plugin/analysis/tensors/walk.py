@@ -1,4 +1,4 @@
-"""A picture's way through the quantized network, block by block, beside the full-precision one.
+"""An image's way through the quantized network, block by block, beside the full-precision one.
 
 Two signal-to-noise ratios of each block's output tell where damage starts and what accumulates:
 
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.modes import evaluating
+from compsrt_plugin.report.columns import markdown
 from compsrt_plugin.training.features import repeated_modules
 
-MOST = 128  # low-resolution pixels of a side: all blocks' inputs are kept in memory
+WALK_SIDE = 128  # low-resolution pixels of a side: all blocks' inputs are kept in memory
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Walk:
-    """A picture's way through a network.
+    """An image's way through a network.
 
     Attributes:
-        picture: what went through, in words.
+        image: what went through, in words.
         network: which quantized network, in words.
         steps: the blocks in the order in which they run.
         output: signal to noise of the enlarged image, dB.
@@ -75,25 +76,25 @@ class Walk:
 
     def markdown(self) -> list[str]:
         """Return sentences and a table."""
-        rows = [f"| `{step.name}` | {step.total:.1f} | {step.own:.1f} |" for step in self.steps]
-        return [*self.sentences(), "", "| block | total, dB | own, dB |", "| --- | ---: | ---: |", *rows]
+        rows = [(f"`{step.name}`", f"{step.total:.1f}", f"{step.own:.1f}") for step in self.steps]
+        return [*self.sentences(), "", *markdown([("block", "total, dB", "own, dB"), *rows])]
 
 
 def walk(exact: nn.Module, quantized: nn.Module, lq: Tensor, picture: str, network: str) -> Walk:
-    """Run a picture through both networks and compare the outputs of their blocks.
+    """Run an image through both networks and compare the outputs of their blocks.
 
     Args:
         exact: full precision.
         quantized: its quantized version, quantizers on, with the same blocks.
         lq: (1, c, h, w) in 0..1, h and w fit for the network.
-        picture, network: in words.
+        image, network: in words.
 
     Raises:
         CompSRTError: the network has no series of blocks, or the two do not have the same.
     """
-    names = blocks_of(exact)
-    if not names or names != blocks_of(quantized):
-        found = f"{len(names)} blocks in full precision and {len(blocks_of(quantized))} quantized"
+    names = block_names(exact)
+    if not names or names != block_names(quantized):
+        found = f"{len(names)} blocks in full precision and {len(block_names(quantized))} quantized"
         raise CompSRTError(f"--walk: {found}", allowed="a network with a series of blocks, and its quantized version")
     inputs: dict[str, tuple[Any, ...]] = {}
     outputs: dict[str, Tensor] = {}
@@ -106,15 +107,19 @@ def walk(exact: nn.Module, quantized: nn.Module, lq: Tensor, picture: str, netwo
             reference = exact(lq)
         total = dict.fromkeys(outputs, 0.0)
         own = dict.fromkeys(outputs, 0.0)
-        with _watched(quantized, names, lambda name, _, made: total.update({name: decibel(outputs[name], made)})):
+        with _watched(
+            quantized, names, lambda name, _, made: total.update({name: signal_to_noise(outputs[name], made)})
+        ):
             output = quantized(lq)
-        with _watched(quantized, names, lambda name, _, made: own.update({name: decibel(outputs[name], made)}), inputs):
+        with _watched(
+            quantized, names, lambda name, _, made: own.update({name: signal_to_noise(outputs[name], made)}), inputs
+        ):
             quantized(lq)
     steps = [Step(name, total[name], own[name]) for name in outputs]
-    return Walk(picture, network, steps, decibel(reference, output))
+    return Walk(picture, network, steps, signal_to_noise(reference, output))
 
 
-def blocks_of(network: nn.Module) -> list[str]:
+def block_names(network: nn.Module) -> list[str]:
     """Return the dotted names of a network's blocks: the series within each of its groups, or the groups."""
     names: list[str] = []
     for group in repeated_modules(network):
@@ -123,7 +128,7 @@ def blocks_of(network: nn.Module) -> list[str]:
     return names
 
 
-def decibel(signal: Tensor, found: Tensor) -> float:
+def signal_to_noise(signal: Tensor, found: Tensor) -> float:
     """Return 10 log10(Σ signal² / Σ (found − signal)²), at most 200."""
     noise = float((found - signal).double().square().sum())
     power = float(signal.double().square().sum())

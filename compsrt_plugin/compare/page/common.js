@@ -17,7 +17,7 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Return a score as a number; JSON has no infinity, so an exact picture's PSNR is the text "inf". */
+/** Return a score as a number; JSON has no infinity, so an exact image's PSNR is the text "inf". */
 function numeric(value) {
   return value === "inf" ? Infinity : value;
 }

@@ -46,7 +46,7 @@ function showMeans() {
   const count = (name) => data.pictures.filter((picture) => picture.data_set === name).length;
   const columns = [
     { title: "data set", text: true, value: (name) => name },
-    { title: "pictures", value: count },
+    { title: "images", value: count },
     ...data.entries.map((entry) => ({
       title: entry.name,
       value: (name) => numeric(entry.means[name].psnr),
@@ -136,7 +136,7 @@ function scoresTable(metric, open) {
   const value = (row, index) => numeric(row.scores[index][metric]);
   const rest = names.slice(1).map((name, index) => [name, index + 1]);
   const columns = [
-    { title: "picture", text: true, value: (row) => row.name, show: (row) => opener(row, open) },
+    { title: "image", text: true, value: (row) => row.name, show: (row) => opener(row, open) },
     { title: "data set", text: true, value: (row) => row.data_set },
     ...names.map((name, index) => ({ title: name, value: (row) => value(row, index), show: (row) => fixed(value(row, index), digits) })),
     ...rest.map(([name, index]) => ({
@@ -145,7 +145,7 @@ function scoresTable(metric, open) {
       show: (row) => signed(difference(value(row, index), value(row, 0)), digits + 1),
     })),
   ];
-  return table(`${title}${unit && ` in ${unit}`} of each picture, and differences to the baseline`, columns, data.pictures);
+  return table(`${title}${unit && ` in ${unit}`} of each image, and differences to the baseline`, columns, data.pictures);
 }
 
 function opener(row, open) {

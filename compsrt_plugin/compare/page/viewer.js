@@ -1,7 +1,7 @@
 const ORIGINAL = "original";
-const LARGEST = 900; // CSS pixels up to which small pictures are enlarged, by a whole factor
+const LARGEST = 900; // CSS pixels up to which small images are enlarged, by a whole factor
 
-/** Build the viewer; return the function that opens a picture in it. */
+/** Build the viewer; return the function that opens an image in it. */
 function showViewer() {
   const place = document.getElementById("viewer");
   const keys = Object.keys(data.sights);
@@ -10,7 +10,7 @@ function showViewer() {
   if (!keys.length) return () => {};
 
   const layers = [ORIGINAL, ...names];
-  const picture = choice("Picture", keys.map((key) => [key, `${data.pictures[key].data_set} / ${data.pictures[key].name}`]));
+  const picture = choice("Image", keys.map((key) => [key, `${data.pictures[key].data_set} / ${data.pictures[key].name}`]));
   const left = choice("Left", layers.map((name, index) => [String(index), name]));
   const right = choice("Right", layers.map((name, index) => [String(index), name]));
   const previous = element("button", { type: "button" }, "‹ Previous");
@@ -38,7 +38,7 @@ function showViewer() {
     stage.show(sight, layers, Number(left.select.value), Number(right.select.value), row.name);
     facts.textContent = pictureFacts(sight, row);
     const [x, y, width, height] = sight.box;
-    cropNote.textContent = `${width} × ${height} pixels from (${x}, ${y}), framed in the picture, stored without loss.`;
+    cropNote.textContent = `${width} × ${height} pixels from (${x}, ${y}), framed in the image, stored without loss.`;
     crops.replaceChildren(...layers.flatMap((name, index) => cropFigure(sight, row, name, index)));
     errors.replaceChildren(...layers.flatMap((name, index) => errorFigure(sight, row, name, index)));
     errorPart.hidden = !sight.errors.some((uri) => uri);
@@ -64,15 +64,15 @@ function showViewer() {
 function viewerNotes(keys) {
   const told = [];
   const lacking = data.entries.filter((entry) => !entry.pictures).map((entry) => entry.name);
-  if (lacking.length) told.push(`No pictures were saved for ${lacking.join(", ")}: of these there are figures only.`);
-  if (!keys.length) told.push("There are not two pictures to hold against each other, so there is no slider here.");
-  else if (data.unseen) told.push(`${data.unseen} of ${data.pictures.length} pictures are not on this machine and have figures only.`);
+  if (lacking.length) told.push(`No images were saved for ${lacking.join(", ")}: of these there are figures only.`);
+  if (!keys.length) told.push("There are not two images to hold against each other, so there is no slider here.");
+  else if (data.unseen) told.push(`${data.unseen} of ${data.pictures.length} images are not on this machine and have figures only.`);
   if (data.left_out) {
-    told.push(`${data.left_out} of ${data.pictures.length} pictures, those in which the entries differ least, are left out to keep the page small. Their figures are in the table below.`);
+    told.push(`${data.left_out} of ${data.pictures.length} images, those in which the entries differ least, are left out to keep the page small. Their figures are in the table below.`);
   }
   const lossy = keys.map((key) => data.sights[key].quality).find((quality) => quality !== null);
   if (lossy) {
-    told.push(`The whole pictures are stored as WebP of quality ${lossy}, which is not without loss: differences smaller than that cannot be judged by the slider. Crops and error maps are exact.`);
+    told.push(`The whole images are stored as WebP of quality ${lossy}, which is not without loss: differences smaller than that cannot be judged by the slider. Crops and error maps are exact.`);
   }
   return told;
 }
@@ -82,7 +82,7 @@ function choice(title, options) {
   return { select, label: element("label", {}, `${title} `, select) };
 }
 
-/** Offer only layers that this picture has; fall back to one that it has. */
+/** Offer only layers that this image has; fall back to one that it has. */
 function allow(select, sight, fallback) {
   [...select.options].forEach((option, index) => (option.disabled = !sight.whole[index]));
   if (!sight.whole[Number(select.value)]) {
@@ -91,7 +91,7 @@ function allow(select, sight, fallback) {
   }
 }
 
-/** Two pictures one over the other, and a range input over both that moves the border between them. */
+/** Two images one over the other, and a range input over both that moves the border between them. */
 function slider() {
   const below = element("img", { class: "below", draggable: "false" });
   const above = element("img", { class: "above", draggable: "false" });
@@ -136,7 +136,7 @@ function cropFigure(sight, row, name, index) {
   if (!sight.crops[index]) return [];
   const image = element("img", { src: sight.crops[index], alt: `${row.name}, ${name}, where they differ most`, width: sight.box[2], height: sight.box[3] });
   image.style.setProperty("--side", `${sight.box[2]}px`);
-  const detail = index ? `${fixed(row.scores[index - 1].psnr, 2)} dB, whole picture` : "";
+  const detail = index ? `${fixed(row.scores[index - 1].psnr, 2)} dB, whole image` : "";
   return [element("figure", {}, image, element("figcaption", {}, element("b", {}, name), element("br"), detail))];
 }
 

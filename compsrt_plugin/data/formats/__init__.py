@@ -1,1 +1,1 @@
-"""What the bytes of picture files say: formats, chunks of PNG, tags of TIFF, the end of a JPEG."""
+"""What the bytes of image files say: formats, chunks of PNG, tags of TIFF, the end of a JPEG."""

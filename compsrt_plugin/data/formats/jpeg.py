@@ -19,13 +19,13 @@ PATTERNS = (b"\x55" * LONGEST, b"\xb6" * LONGEST)  # two that no decoder reads a
 
 
 def with_end(content: bytes) -> bytes:
-    """Return a JPEG with an end marker, added where the picture is whole without it.
+    """Return a JPEG with an end marker, added where the image is whole without it.
 
-    A decoder makes up what is missing. So the picture is decoded with different bytes before the added marker: only
+    A decoder makes up what is missing. So the image is decoded with different bytes before the added marker: only
     where all pixels have their data these make no difference. Of a progressive JPEG every scan must be there.
 
     Raises:
-        ValueError: the file ends before its picture does.
+        ValueError: the file ends before its image does.
     """
     missing: dict[int, list[int]] = {}  # of a progressive JPEG: component -> bits that each coefficient lacks
     restarts = False
@@ -42,7 +42,7 @@ def with_end(content: bytes) -> bytes:
                 missing[component][first : last + 1] = [approximation & 15] * (last + 1 - first)
     bare = content.removesuffix(END[:1])
     if any(map(any, missing.values())) or len({_pixels(bare + tail + END) for tail in _tails(bare, restarts)}) > 1:
-        raise ValueError("the file ends before its picture does")
+        raise ValueError("the file ends before its image does")
     return bare + END
 
 

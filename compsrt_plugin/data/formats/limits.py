@@ -1,4 +1,4 @@
-"""What Pillow and OpenCV do by themselves while a picture is read, and should not: refuse large ones, and talk."""
+"""What Pillow and OpenCV do by themselves while an image is read, and should not: refuse large ones, and talk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _before: tuple[int | None, int] = (None, 0)
 
 @contextlib.contextmanager
 def quiet_and_any_size() -> Iterator[None]:
-    """Let Pillow open pictures of any size, photographs of 200 megapixels among them, and neither library print.
+    """Let Pillow open images of any size, photographs of 200 megapixels among them, and neither library print.
 
     What does not fit into memory is a MemoryError as ever. Threads may overlap; the last one puts both back.
     """

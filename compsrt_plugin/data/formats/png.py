@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _walk(content: bytes) -> Iterator[Chunk]:
         decides = chunk.critical or name == b"tRNS"
         if end > len(content):
             if decides and name != b"IEND":
-                raise ValueError("the file ends before its picture does")
+                raise ValueError("the file ends before its image does")
             return
         sound = content[end - 4 : end] == struct.pack(">L", zlib.crc32(data, zlib.crc32(name)))
         if not sound and decides and name != b"IEND":
@@ -67,7 +67,7 @@ def _walk(content: bytes) -> Iterator[Chunk]:
             return
         place = end
     if not pixels:
-        raise ValueError("the file ends before its picture does")
+        raise ValueError("the file ends before its image does")
 
 
 def assembled(chunks: Iterable[Chunk], names: Iterable[bytes]) -> bytes:
@@ -84,5 +84,5 @@ def with_chunks(content: bytes, chunks: Iterable[Chunk]) -> bytes:
 
 
 def frames_of(chunks: Iterable[Chunk]) -> int:
-    """Return how many pictures an animated PNG holds; 1 of any other."""
+    """Return how many images an animated PNG holds; 1 of any other."""
     return next((struct.unpack(">L", c.data[:4])[0] for c in chunks if c.name == b"acTL" and len(c.data) == 8), 1)

@@ -1,4 +1,4 @@
-"""A TIFF file's picture, taken apart by its tags (TIFF 6.0, BigTIFF, and what libtiff adds).
+"""A TIFF file's image, taken apart by its tags (TIFF 6.0, BigTIFF, and what libtiff adds).
 
 Pillow opens a fixed list of layouts and cuts colour to 8 bits, OpenCV knows neither planes nor what alpha means. Here
 they only undo compressions; what the samples mean is read from the tags, and what is not handled is named.
@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 from tifffile import COMPRESSION, TiffFile, TiffPage
 
-from compsrt_plugin.data.formats.tiff_samples import LOSSLESS, Layout, samples_of
+from compsrt_plugin.data.formats.tiff_samples import LOSSLESS_COMPRESSIONS, TiffLayout, samples_of
 from compsrt_plugin.errors import CompSRTError
 
-ALLOWED = "TIFF with one picture, grey, palette or RGB of 1 to 16 bits, with or without alpha"
+_ALLOWED = "TIFF with one image, grey, palette or RGB of 1 to 16 bits, with or without alpha"
 SUBFILE, OLD_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSED, PHOTOMETRIC, FILL_ORDER = 254, 255, 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR, COLOUR_MAP = 273, 274, 277, 278, 284, 317, 320
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, EXTRA_SAMPLES, SAMPLE_FORMAT, ICC = 322, 323, 324, 338, 339, 34675
 REDUCED, MASK = 1, 4  # bits of SUBFILE
 OLD_REDUCED = 2  # a value of OLD_SUBFILE
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK_COLOUR, YCBCR = 0, 1, 2, 3, 4, 6
-COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1}
+_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1}
 OTHER_COLOURS = {
     5: "CMYK",
     6: "YCbCr",
@@ -45,14 +45,14 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks o
 
 
 @dataclass(frozen=True)
-class TiffPicture:
-    """The samples of a TIFF's one picture as they lie, an orientation not applied.
+class TiffImage:
+    """The samples of a TIFF's one image as they lie, an orientation not applied.
 
     Attributes:
         colour: (height, width, 1 or 3), uint8 up to 8 bits, else uint16, black is 0.
         alpha: (height, width) of the same type, the colour not multiplied by it; None without.
         icc: the colour profile.
-        directory: where in the file the picture's tags start.
+        directory: where in the file the image's tags start.
         orientation: 1 to 8, as EXIF has it.
         lossless: whether it is no JPEG.
         notes: what was left out or supposed, a line each.
@@ -67,15 +67,15 @@ class TiffPicture:
     notes: tuple[str, ...]
 
 
-def read_tiff(content: bytes, path: Path) -> TiffPicture:
-    """Read the picture in a TIFF file.
+def read_tiff(content: bytes, path: Path) -> TiffImage:
+    """Read the image in a TIFF file.
 
     Args:
         content: of the file.
         path: named in errors.
 
     Raises:
-        CompSRTError: a picture of a kind that is not handled; says which.
+        CompSRTError: an image of a kind that is not handled; says which.
         Exception: a damaged file, from whatever stumbles over it.
     """
     with TiffFile(io.BytesIO(content)) as tiff:
@@ -83,22 +83,22 @@ def read_tiff(content: bytes, path: Path) -> TiffPicture:
         page = _the_page(tiff, path, notes)
         layout = _layout(page, content, path, tiff)
         samples = samples_of(layout, content)
-        colours = COLOURS.get(layout.photometric) or samples.shape[2]
+        colours = _COLOURS.get(layout.photometric) or samples.shape[2]
         map_ = page.tags.valueof(COLOUR_MAP)
         if layout.photometric == PALETTE and samples.shape[2] < 3:
             samples = _through_palette(samples, np.asarray(map_, np.uint16), layout.bits)
             colours = 3
         colour, alpha = _alpha(samples, colours, page, notes)
-        if layout.photometric == WHITE_IS_ZERO and layout.compression in LOSSLESS:
+        if layout.photometric == WHITE_IS_ZERO and layout.compression in LOSSLESS_COMPRESSIONS:
             colour = np.iinfo(colour.dtype).max - colour
         icc = page.tags.valueof(ICC)
-        return TiffPicture(
+        return TiffImage(
             colour=np.ascontiguousarray(colour),
             alpha=alpha,
             icc=bytes(icc) if icc else None,
             directory=page.offset,
             orientation=int(page.tags.valueof(ORIENTATION, 1)),
-            lossless=layout.compression in LOSSLESS,
+            lossless=layout.compression in LOSSLESS_COMPRESSIONS,
             notes=tuple(notes),
         )
 
@@ -113,22 +113,22 @@ def turned(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _the_page(tiff: TiffFile, path: Path, notes: list[str]) -> TiffPage:
-    """Return the one page that is the picture; smaller versions of it do not count."""
+    """Return the one page that is the image; smaller versions of it do not count."""
     pages = [page for page in tiff.pages if isinstance(page, TiffPage) and _has_samples(page)]
     whole = [page for page in pages if not _reduced(page)]
     if not whole:  # a raw file's first page, say, whose full size lies one level below
         below = [inner for page in pages for inner in page.pages or () if isinstance(inner, TiffPage)]
         whole = [page for page in below if _has_samples(page) and not _reduced(page)] or pages[:1]
     if any(_is_mask(page) for page in whole):
-        raise CompSRTError(f"{path} has a transparency mask", allowed=ALLOWED, hint="convert it first")
+        raise CompSRTError(f"{path} has a transparency mask", allowed=_ALLOWED, hint="convert it first")
     if len(whole) == 2 and _looks_like_thumbnail(whole[1], whole[0]):
         size = f"{whole[1].tags.valueof(WIDTH)} x {whole[1].tags.valueof(HEIGHT)} pixels"
-        notes.append(f"its second picture, {size}, is taken for a thumbnail and left out")
+        notes.append(f"its second image, {size}, is taken for a thumbnail and left out")
         whole = whole[:1]
     if len(whole) > 1:
-        raise CompSRTError(f"{path} holds {len(whole)} pictures", allowed=ALLOWED, hint="save them one by one")
+        raise CompSRTError(f"{path} holds {len(whole)} images", allowed=_ALLOWED, hint="save them one by one")
     if not whole:
-        raise ValueError("no picture is described in it")
+        raise ValueError("no image is described in it")
     return whole[0]
 
 
@@ -154,11 +154,11 @@ def _looks_like_thumbnail(page: TiffPage, whole: TiffPage) -> bool:
     return alike and max(width, height) <= SMALL_SIDE and 2 * max(width, height) <= max(large_width, large_height)
 
 
-def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> Layout:
+def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> TiffLayout:
     """Read how the samples lie; raise CompSRTError for what is not handled."""
 
     def refuse(what: str) -> CompSRTError:
-        return CompSRTError(f"{path} {what}", allowed=ALLOWED, hint="convert it first")
+        return CompSRTError(f"{path} {what}", allowed=_ALLOWED, hint="convert it first")
 
     value = page.tags.valueof
     compression = int(value(COMPRESSED, 1))
@@ -167,7 +167,7 @@ def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> Layou
     photometric = int(value(PHOTOMETRIC, RGB if samples >= 3 else BLACK_IS_ZERO))  # without it libtiff guesses so
     bits = _every(value(BITS, 1), samples)
     formats = set(_every(value(SAMPLE_FORMAT, 1), samples)) - {1, 4}  # 4: undefined, which means nothing else
-    if photometric not in COLOURS and not (photometric == YCBCR and compression not in LOSSLESS):
+    if photometric not in _COLOURS and not (photometric == YCBCR and compression not in LOSSLESS_COMPRESSIONS):
         raise refuse(f"is {OTHER_COLOURS.get(photometric, f'of photometric interpretation {photometric}')}")
     if formats:
         kind = SAMPLE_FORMATS.get(min(formats), f"format {min(formats)}")
@@ -176,10 +176,10 @@ def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> Layou
         raise refuse(f"has samples of different depths, {', '.join(map(str, bits))} bits")
     if not 1 <= bits[0] <= (8 if photometric == PALETTE else 16):
         raise refuse(f"has {bits[0]} bits per sample" + (" in a palette" if photometric == PALETTE else ""))
-    if samples < COLOURS.get(photometric, 3 if photometric != YCBCR else 1):
+    if samples < _COLOURS.get(photometric, 3 if photometric != YCBCR else 1):
         raise ValueError(f"it has {samples} samples per pixel")
     predictor = int(value(PREDICTOR, 1))
-    layout = Layout(
+    layout = TiffLayout(
         width=int(value(WIDTH)),
         height=int(value(HEIGHT)),
         bits=bits[0],

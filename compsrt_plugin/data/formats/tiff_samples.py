@@ -14,16 +14,16 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 NONE, PREDICTED = 1, {5, 8, 32946, 34925, 50000}  # LZW, deflate twice, LZMA, ZSTD: libtiff's with a predictor
-LOSSLESS = PREDICTED | {NONE, 32773}  # byte for byte, whatever the samples are; 32773: PackBits
-OF_PICTURES = {2: "1", 3: "1", 4: "1", 6: "8", 7: "8"}  # CCITT and JPEG, and the depth in which they are handled
+LOSSLESS_COMPRESSIONS = PREDICTED | {NONE, 32773}  # byte for byte, whatever the samples are; 32773: PackBits
+OF_IMAGES = {2: "1", 3: "1", 4: "1", 6: "8", 7: "8"}  # CCITT and JPEG, and the depth in which they are handled
 DIFFERENCES = 2
 ROWS_AT_ONCE = 256
 LONG, SHORT = 4, 3
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How the samples of one picture lie in a TIFF file.
+class TiffLayout:
+    """How the samples of one image lie in a TIFF file.
 
     Attributes:
         width, height: in pixels.
@@ -80,12 +80,12 @@ class Layout:
 
     def problem(self) -> str | None:
         """Return what is not handled, in words that follow the file's name; None if nothing."""
-        if self.compression in OF_PICTURES:
-            if str(self.bits) != OF_PICTURES[self.compression]:
+        if self.compression in OF_IMAGES:
+            if str(self.bits) != OF_IMAGES[self.compression]:
                 return f"has {self.bits} bits per sample, compressed by {self.name}"
             if self.samples not in (1, 3):
                 return f"has {self.samples} samples per pixel, compressed by {self.name}"
-        elif self.compression not in LOSSLESS:
+        elif self.compression not in LOSSLESS_COMPRESSIONS:
             return f"is compressed by {self.name}"
         elif self.compression in PREDICTED and not self._predictable:
             return f"has predictor {self.predictor} at {self.bits} bits per sample"
@@ -96,7 +96,7 @@ class Layout:
         return self.predictor == 1 or (self.predictor == DIFFERENCES and self.bits in (8, 16))
 
 
-def samples_of(layout: Layout, content: bytes) -> np.ndarray:
+def samples_of(layout: TiffLayout, content: bytes) -> np.ndarray:
     """Return (height, width, samples), spread over uint8 up to 8 bits and over uint16 beyond.
 
     Args:
@@ -106,7 +106,7 @@ def samples_of(layout: Layout, content: bytes) -> np.ndarray:
     Raises:
         ValueError, OSError: the file is damaged.
     """
-    if layout.compression in OF_PICTURES:
+    if layout.compression in OF_IMAGES:
         return _by_pillow(layout, content)
     down, across = layout.grid
     if len(layout.offsets) < down * across * layout.planes:
@@ -115,7 +115,7 @@ def samples_of(layout: Layout, content: bytes) -> np.ndarray:
     return planes[0] if len(planes) == 1 else np.concatenate(planes, 2)
 
 
-def _plane(layout: Layout, content: bytes, first: int) -> np.ndarray:
+def _plane(layout: TiffLayout, content: bytes, first: int) -> np.ndarray:
     """Return (height, width, samples that lie together) of one plane, whose pieces start at number `first`."""
     (down, across), (block_height, block_width) = layout.grid, layout.block
     heights = [block_height] * (down * across)
@@ -127,7 +127,7 @@ def _plane(layout: Layout, content: bytes, first: int) -> np.ndarray:
         lengths = [height * layout.row_bytes for height in heights]
     pieces = [content[at : at + length] for at, length in zip(layout.offsets[places], lengths)]
     if any(len(piece) < length or not length for piece, length in zip(pieces, lengths)):
-        raise ValueError("the file ends before its picture does")
+        raise ValueError("the file ends before its image does")
     rows = np.zeros((down * across * block_height, layout.row_bytes), np.uint8)
     rows[: sum(heights)] = _unpacked(layout, pieces, sum(heights))
     values = _values(rows, layout).reshape(down, across, block_height, block_width, layout.together)
@@ -135,7 +135,7 @@ def _plane(layout: Layout, content: bytes, first: int) -> np.ndarray:
     return values[: layout.height, : layout.width]
 
 
-def _unpacked(layout: Layout, pieces: Sequence[bytes], height: int) -> np.ndarray:
+def _unpacked(layout: TiffLayout, pieces: Sequence[bytes], height: int) -> np.ndarray:
     """Undo the compression of strips or tiles; return their rows of bytes, one below the other."""
     if layout.compression == NONE:
         values = np.frombuffer(b"".join(pieces), np.uint8)
@@ -170,7 +170,7 @@ def _mirrored(values: np.ndarray) -> np.ndarray:
     return np.packbits(np.unpackbits(values).reshape(-1, 8)[:, ::-1])
 
 
-def _values(rows: np.ndarray, layout: Layout) -> np.ndarray:
+def _values(rows: np.ndarray, layout: TiffLayout) -> np.ndarray:
     """Return the samples in rows of bytes (…, row_bytes) as (…, row samples), spread over their whole type."""
     count = layout.block[1] * layout.together
     if layout.bits == 8 or layout.bits == 16:
@@ -191,8 +191,8 @@ def _values(rows: np.ndarray, layout: Layout) -> np.ndarray:
     return values.reshape(*rows.shape[:-1], count)
 
 
-def _by_pillow(layout: Layout, content: bytes) -> np.ndarray:
-    """Decode what is compressed as a picture, in 8 bits: CCITT and JPEG."""
+def _by_pillow(layout: TiffLayout, content: bytes) -> np.ndarray:
+    """Decode what is compressed as an image, in 8 bits: CCITT and JPEG."""
     with Image.open(io.BytesIO(_alone(layout, content)), formats=("TIFF",)) as image:
         image.load()
         wanted = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
@@ -200,8 +200,8 @@ def _by_pillow(layout: Layout, content: bytes) -> np.ndarray:
     return samples.reshape(*samples.shape[:2], -1)
 
 
-def _alone(layout: Layout, content: bytes) -> bytes:
-    """Return the file with this picture as its only one, upright."""
+def _alone(layout: TiffLayout, content: bytes) -> bytes:
+    """Return the file with this image as its only one, upright."""
     count, entry, offset = ("Q", 20, "Q") if layout.big else ("H", 12, "L")
     changed = bytearray(content)
     struct.pack_into(layout.order + offset, changed, 8 if layout.big else 4, layout.directory)

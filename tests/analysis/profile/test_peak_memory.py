@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from small_networks import save, small_network
 
-from compsrt_plugin.analysis.profile import memory
-from compsrt_plugin.analysis.profile.memory import peak_bytes
+from compsrt_plugin.analysis.profile import peak_memory
+from compsrt_plugin.analysis.profile.peak_memory import peak_bytes
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -24,6 +24,6 @@ def test_what_goes_wrong_there_is_one_line(tmp_path: Path):
 
 
 def test_it_does_not_run_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(memory, "SECONDS", 0.01)
+    monkeypatch.setattr(peak_memory, "SECONDS", 0.01)
     with pytest.raises(CompSRTError, match=r"not done after 0\.01 s"):
         peak_bytes("simulated", tmp_path / "none.safetensors", (1, 8, 8), 1)

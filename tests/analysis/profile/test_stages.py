@@ -8,8 +8,8 @@ from small_networks import small_network
 from torch import nn
 
 from compsrt_plugin import native
-from compsrt_plugin.analysis.profile.runtimes import stage_of as stage_of_runtime
-from compsrt_plugin.analysis.profile.stages import STAGES, shared_out, stage_of, stage_times
+from compsrt_plugin.analysis.profile.runtimes import runtime_stage
+from compsrt_plugin.analysis.profile.stages import STAGES, shared_out, stage_times, torch_stage
 from compsrt_plugin.quant import Quantizer, freeze
 
 X = torch.rand(1, 3, 16, 16)
@@ -50,7 +50,7 @@ def test_a_network_without_quantizers_has_no_transform():
     ],
 )
 def test_operators_of_torch(operator: str, stage: str):
-    assert stage_of(operator) == stage
+    assert torch_stage(operator) == stage
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_operators_of_torch(operator: str, stage: str):
     ],
 )
 def test_operators_of_onnx_runtime_and_openvino(operator: str, stage: str):
-    assert stage_of_runtime(operator) == stage
+    assert runtime_stage(operator) == stage
 
 
 def test_shares_of_an_instrumented_call_add_up_to_the_plain_one():

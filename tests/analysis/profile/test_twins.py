@@ -9,8 +9,8 @@ import torch
 from small_networks import save, small_network
 
 from compsrt_plugin.analysis.profile.twins import pruned_share, without_mask, without_transform
-from compsrt_plugin.analysis.profile.ways import full_precision
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.analysis.profile.ways import decoded_network
+from compsrt_plugin.packed.open import open_packed
 from compsrt_plugin.quant import named_quantizers, quantized_layers
 
 X = torch.rand(1, 3, 16, 16)
@@ -44,7 +44,7 @@ def test_nothing_is_transformed(source, tmp_path: Path):
 
 
 def test_full_precision_has_the_files_weights_and_no_quantizer(source):
-    plain = full_precision(source)
+    plain = decoded_network(source)
     assert not list(named_quantizers(plain))
     conv = source.network.conv_first.weight_quantizer.inverse(source.network.conv_first.quantized_matrix(), 27)
     assert torch.equal(plain.conv_first.weight, conv.view(plain.conv_first.weight.shape))

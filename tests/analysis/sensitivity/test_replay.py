@@ -6,7 +6,7 @@ import torch
 from small_networks import small_network
 from torch import Tensor, nn
 
-from compsrt_plugin.analysis.sensitivity import measure
+from compsrt_plugin.analysis.sensitivity import measure_errors
 from compsrt_plugin.analysis.sensitivity.replay import Replay
 from compsrt_plugin.quant import Mode, activation_quantizers
 
@@ -70,7 +70,7 @@ def test_at_a_place_outside_all_blocks_everything_is_computed() -> None:
 
 def test_a_networks_errors_are_those_of_whole_runs() -> None:
     network, x = small_network(), torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    found = measure(network, x, "noise")
+    found = measure_errors(network, x, "noise")
     quantizers = activation_quantizers(network)
 
     def output(on: str) -> Tensor:

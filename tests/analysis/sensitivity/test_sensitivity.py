@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from compsrt_plugin.analysis.sensitivity import Sensitivity, estimate, measure
+from compsrt_plugin.analysis.sensitivity import Sensitivity, estimate_errors, measure_errors
 from compsrt_plugin.quant import Mode, NetworkSpec, QuantSpec, calibrate, convert, named_quantizers
 
 
@@ -27,7 +27,7 @@ X = torch.randn(8, 16, generator=torch.Generator().manual_seed(1))
 
 
 def found_in(net: nn.Module, x: torch.Tensor = X) -> Sensitivity:
-    return measure(net, x, "random numbers")
+    return measure_errors(net, x, "random numbers")
 
 
 def test_the_activation_with_fewest_bits_comes_first():
@@ -62,7 +62,7 @@ def test_more_bits_take_an_activations_error_away():
     assert after["0.input"] == before["0.input"]
 
 
-@pytest.mark.parametrize("way", [measure, estimate])
+@pytest.mark.parametrize("way", [measure_errors, estimate_errors])
 def test_the_network_is_left_as_it_was(way: Callable[[nn.Module, torch.Tensor, str], Sensitivity]):
     net = network()
     next(q for _, q in named_quantizers(net)).mode = Mode.OFF
@@ -79,7 +79,7 @@ def test_the_network_is_left_as_it_was(way: Callable[[nn.Module, torch.Tensor, s
 def test_the_estimate_is_near_what_is_measured():
     net = network(_0=4, _2=4, _4=4)
     x = torch.randn(64, 16, generator=torch.Generator().manual_seed(2))
-    measured, estimated = measure(net, x, "random numbers"), estimate(net, x, "random numbers")
+    measured, estimated = measure_errors(net, x, "random numbers"), estimate_errors(net, x, "random numbers")
     errors = {one.name: one.error for one in measured.activations}
     assert {one.name: one.error for one in estimated.activations} == pytest.approx(errors, rel=0.25)
     assert estimated.together == measured.together

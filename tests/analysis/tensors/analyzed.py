@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compsrt_plugin.analysis.tensors.places import Histogram, Place
-from compsrt_plugin.analysis.tensors.statistics import Normality, Statistics
+from compsrt_plugin.analysis.tensors.tensor_statistics import Normality, Statistics
 
 
 def statistics(w: float = 0.95, k2: float = 9.0, a2: float = 2.0, jb: float = 9.0, **fields: Any) -> Statistics:

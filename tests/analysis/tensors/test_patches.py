@@ -1,4 +1,4 @@
-"""Patches cover whole pictures, in a fixed order, and are read when they are needed."""
+"""Patches cover whole images, in a fixed order, and are read when they are needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_patches_cover_every_pixel_and_small_pictures_are_padded(folder: Path):
     picture = torch.from_numpy(cv2.imread(str(folder / "a.png"))[..., ::-1].copy()).permute(2, 0, 1).float() / 255
     assert torch.equal(batches[0][0], picture[:, :64, :64])
     assert torch.equal(batches[5][0], picture[:, -64:, -64:])
-    assert found.about == "7 patches of up to 64 x 64 low-resolution pixels, from 2 pictures in " + folder.name
+    assert found.about == "7 patches of up to 64 x 64 low-resolution pixels, from 2 images in " + folder.name
 
 
 def test_fewer_patches_are_spread_over_all_pictures(folder: Path):
@@ -47,12 +47,12 @@ def test_fewer_patches_are_spread_over_all_pictures(folder: Path):
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path):
-    with pytest.raises(CompSRTError, match="no pictures in"):
+    with pytest.raises(CompSRTError, match="no images in"):
         from_folder(tmp_path, 8)
 
 
 def test_without_a_folder_four_embedded_pictures_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path))
     found = embedded(scale=4, window=8, most=4)
-    assert found.about == "4 patches of up to 64 x 64 low-resolution pixels, from 4 embedded calibration pictures"
+    assert found.about == "4 patches of up to 64 x 64 low-resolution pixels, from 4 embedded calibration images"
     assert all(batch.min() >= 0 and batch.max() <= 1 for batch in found)

@@ -8,11 +8,10 @@ import pytest
 import torch
 from places import Place
 
-from compsrt_plugin import bundled
 from compsrt_plugin.analysis.tensors.subject import find_subject, reference_of
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.packed import load_weights
-from compsrt_plugin.packed_network import open_packed
+from compsrt_plugin.packed import bundled, load_weights
+from compsrt_plugin.packed.open import open_packed
 
 TEACHER = bundled.WEIGHTS / "swinir_light_x4_teacher.safetensors"
 PACKED = bundled.WEIGHTS / "compsrt_x4_3bit.safetensors"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.analysis.tensors.walk import blocks_of, decibel, walk
+from compsrt_plugin.analysis.tensors.walk import block_names, signal_to_noise, walk
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -79,12 +79,12 @@ def test_hooks_are_gone_and_modes_are_as_before():
 
 def test_blocks_within_groups_are_walked_through():
     groups = nn.ModuleDict({"layers": nn.ModuleList(Network() for _ in range(2))})
-    assert blocks_of(groups) == [f"layers.{g}.blocks.{n}" for g in range(2) for n in range(4)]
+    assert block_names(groups) == [f"layers.{g}.blocks.{n}" for g in range(2) for n in range(4)]
 
 
 def test_equal_signals_have_a_finite_figure():
-    assert decibel(torch.ones(3), torch.ones(3)) == 200.0
-    assert decibel(torch.full((4,), 10.0), torch.full((4,), 9.0)) == pytest.approx(20.0)
+    assert signal_to_noise(torch.ones(3), torch.ones(3)) == 200.0
+    assert signal_to_noise(torch.full((4,), 10.0), torch.full((4,), 9.0)) == pytest.approx(20.0)
 
 
 def test_networks_that_differ_are_refused():

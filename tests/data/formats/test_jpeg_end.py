@@ -59,7 +59,7 @@ def test_lost_data_are_found(way: str):
 
 def test_a_progressive_picture_that_lacks_a_scan_is_not_whole():
     content = written(PHOTO, progressive=True)
-    with pytest.raises(ValueError, match="the file ends before its picture does"):
+    with pytest.raises(ValueError, match="the file ends before its image does"):
         with_end(content[: content.rindex(b"\xff\xda")])
 
 

@@ -1,4 +1,4 @@
-"""Pillow's limit on the size of a picture is lifted while we read, and put back."""
+"""Pillow's limit on the size of an image is lifted while we read, and put back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from compsrt_plugin.data.formats.limits import quiet_and_any_size
 from compsrt_plugin.data.images import image_size, read_image
-from compsrt_plugin.upscale.reading import read_picture
+from compsrt_plugin.upscale.reading import decode_image
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def test_a_picture_beyond_pillows_limit_is_read_by_all_readers(tmp_path: Path, n
     Image.new("RGB", (20, 30)).save(tmp_path / name)
     with pytest.raises(Image.DecompressionBombError):
         Image.open(tmp_path / name)
-    assert read_picture(tmp_path / name).size == image_size(tmp_path / name) == read_image(tmp_path / name).shape[:2]
+    assert decode_image(tmp_path / name).size == image_size(tmp_path / name) == read_image(tmp_path / name).shape[:2]
     assert Image.MAX_IMAGE_PIXELS == 50
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from compsrt_plugin.data.formats.png import PIXELS, Chunk, assembled, chunks_of, frames_of, with_chunks
+from compsrt_plugin.data.formats.png import PIXEL_CHUNKS, Chunk, assembled, chunks_of, frames_of, with_chunks
 
 SAMPLES = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
 
@@ -23,14 +23,14 @@ def content() -> bytes:
 
 
 def pixels(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(assembled(chunks_of(content), PIXELS))) as image:
+    with Image.open(io.BytesIO(assembled(chunks_of(content), PIXEL_CHUNKS))) as image:
         return np.asarray(image)
 
 
 def test_a_file_is_taken_apart_and_put_together(content: bytes):
     chunks = chunks_of(content)
     assert [chunk.name for chunk in chunks] == [b"IHDR", b"IDAT", b"IEND"]
-    assert assembled(chunks, PIXELS) == content
+    assert assembled(chunks, PIXEL_CHUNKS) == content
     more = with_chunks(content, [Chunk(b"gAMA", bytes(4))])
     assert [chunk.name for chunk in chunks_of(more)] == [b"IHDR", b"gAMA", b"IDAT", b"IEND"]
 
@@ -60,7 +60,7 @@ def test_a_damaged_chunk_of_the_pixels_is_named(content: bytes, name: bytes):
 
 @pytest.mark.parametrize("kept", [8, 12, 33, 40, -20])
 def test_a_file_that_ends_in_its_pixels_is_found(content: bytes, kept: int):
-    with pytest.raises(ValueError, match="the file ends before its picture does"):
+    with pytest.raises(ValueError, match="the file ends before its image does"):
         chunks_of(content[:kept])
 
 

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from compsrt_plugin.data.formats.tiff import TiffPicture, read_tiff, turned
+from compsrt_plugin.data.formats.tiff import TiffImage, read_tiff, turned
 from compsrt_plugin.errors import CompSRTError
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "pictures"
@@ -28,7 +28,7 @@ def written(samples: np.ndarray, **how: Any) -> bytes:
     return file.getvalue()
 
 
-def read(content: bytes) -> TiffPicture:
+def read(content: bytes) -> TiffImage:
     return read_tiff(content, Path("p.tif"))
 
 
@@ -210,12 +210,12 @@ def test_a_thumbnail_is_passed_over_wherever_it_stands():
 def test_a_smaller_version_without_a_flag_is_noted():
     made = read(pages((400, 600), (100, 150)))
     assert made.colour.shape == (400, 600, 1)
-    assert made.notes == ("its second picture, 150 x 100 pixels, is taken for a thumbnail and left out",)
+    assert made.notes == ("its second image, 150 x 100 pixels, is taken for a thumbnail and left out",)
 
 
 @pytest.mark.parametrize("sizes", [((40, 60),) * 2, ((400, 600), (100, 160)), ((40, 60), (30, 45)), ((40, 60),) * 3])
 def test_several_pictures_are_refused_with_their_number(sizes):
-    with pytest.raises(CompSRTError, match=f"p.tif holds {len(sizes)} pictures"):
+    with pytest.raises(CompSRTError, match=f"p.tif holds {len(sizes)} images"):
         read(pages(*sizes))
 
 

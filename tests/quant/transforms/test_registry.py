@@ -107,7 +107,7 @@ def test_a_packed_file_brings_the_transform_back(transform: str, tmp_path):
 
     from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
     from compsrt_plugin.packed import read_packed
-    from compsrt_plugin.packed.network import load_packed_state
+    from compsrt_plugin.packed.network_state import load_packed_state
 
     network = small_network(transform=transform)
     path = save(tmp_path / "a.safetensors", network)

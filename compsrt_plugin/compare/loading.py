@@ -1,0 +1,161 @@
+"""The networks that are compared, built as `basicsr test` would build them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from compsrt_plugin import register
+from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.schema import TileBlock
+from compsrt_plugin.inference import Tile, check_tile
+from compsrt_plugin.packed import bundled, load_weights, weights_file
+from compsrt_plugin.packed.open import open_packed
+from compsrt_plugin.report import FLOAT_BITS
+
+_SCALES = (2, 3, 4)  # of SwinIR-light
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network that can be judged, and what is known about it.
+
+    Attributes:
+        network: in eval mode, on the CPU.
+        scale: its upscaling factor.
+        file: its weights on this machine.
+        bits: nominal code width; `FLOAT_BITS` of full precision.
+        other_bits: quantizer -> width, for those of another width than `bits`.
+        codes: `strict` or `paper`, see `report.Results`.
+        recipe: by which it was quantized; `none` of full precision.
+        weights_trained: whether quantization trained weights as well as bounds.
+        conditioning: whether quantization changed weights to fit the codes.
+        teacher: the full-precision weights that it was made from, as far as its file says.
+        tile: how large images are cut; None: only where memory would not suffice.
+    """
+
+    network: nn.Module
+    scale: int
+    file: Path
+    bits: int = FLOAT_BITS
+    other_bits: Mapping[str, int] = field(default_factory=dict)
+    codes: str = "strict"
+    recipe: str = "none"
+    weights_trained: bool = False
+    conditioning: Any = None
+    teacher: str = ""
+    tile: Tile | None = None
+
+    @property
+    def window(self) -> int:
+        """Height and width of its input must be multiples of it."""
+        return int(getattr(self.network, "window_size", 1))
+
+
+def from_options(options: Mapping[str, Any]) -> Loaded:
+    """Build the network that an option file of `basicsr test` tests.
+
+    Args:
+        options: the whole file, checked for its layout.
+
+    Raises:
+        CompSRTError: weights that are not there, damaged, or of another network.
+    """
+    register()
+    from compsrt_plugin.models import input_files
+    from compsrt_plugin.networks import check_network, load_full_precision
+
+    options = copy.deepcopy(dict(options))
+    paths, scale = options["path"], options["scale"]
+    bits = None if options.get("quant") is None else resolve(options["quant"]).bits
+    paths["param_key_g"] = input_files.asked_entry(options)
+    input_files.find_files(paths, scale, bits, options["network_g"])
+    file = Path(paths["pretrain_network_g"])
+    if bits is not None:
+        input_files.read_packed_for_test(str(file), scale, bits)  # checks that the file is what the options say
+        loaded = from_packed(file)
+    else:
+        arch = check_network(options["network_g"], scale, param_key=paths["param_key_g"])
+        network = _build(arch)
+        load_full_precision(network, str(file), paths["param_key_g"])
+        loaded = Loaded(network.eval(), scale, file)
+    if options.get("tile") is None:
+        return loaded
+    block = TileBlock.from_dict(options["tile"])
+    tile = Tile(block.size, block.overlap)
+    check_tile(tile, loaded.window)
+    return replace(loaded, tile=tile)
+
+
+def from_packed(path: Path) -> Loaded:
+    """Build the network in a packed file.
+
+    Raises:
+        CompSRTError: not there, damaged, or of a network that cannot be built.
+    """
+    from compsrt_plugin.quant import named_quantizers
+
+    source = open_packed(path)
+    header = source.header
+    widths = {quantizer.name: quantizer.spec.bits for _, quantizer in named_quantizers(source.network)}
+    return Loaded(
+        network=source.network,
+        scale=header.scale,
+        file=path,
+        bits=header.bits,
+        other_bits={name: width for name, width in widths.items() if width != header.bits},
+        codes=header.spec.activation.codes,
+        recipe=header.recipe,
+        weights_trained=header.weights_trained,
+        conditioning=header.provenance.get("conditioning"),
+        teacher=_teacher(header.provenance.get("teacher_sha256")),
+    )
+
+
+def from_weights(given: str) -> Loaded:
+    """Build the full-precision network whose weights a file holds: SwinIR-light, or what spandrel tells it to be.
+
+    Args:
+        given: path or URL.
+
+    Raises:
+        CompSRTError: no weights, damaged, or of a network that no one knows.
+    """
+    register()
+    from compsrt_plugin.networks import load_full_precision
+
+    file = weights_file(given)
+    weights = load_weights(given)
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    for scale in _SCALES:
+        light = _build({"type": "CompSRTSwinIR", "upscale": scale})
+        if {name: tensor.shape for name, tensor in light.state_dict().items()} == shapes:
+            load_full_precision(light, given)
+            return Loaded(light.eval(), scale, file)
+    network: Any = _build({"type": "CompSRTNet", "base": {"file": given}})
+    return Loaded(network.eval(), network.scale, file)
+
+
+def _build(arch: Mapping[str, Any]) -> nn.Module:
+    # BasicSR's SwinIR calls it the old way
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    arguments = {key: value for key, value in arch.items() if key not in ("type", "quant")}
+    return ARCH_REGISTRY.get(arch["type"])(**arguments)
+
+
+def _teacher(sha256: str | None) -> str:
+    """Name the teacher by its hash, if it is one of the bundled files."""
+    if not isinstance(sha256, str):
+        return ""
+    manifest = json.loads(bundled.MANIFEST.read_text(encoding="utf-8"))
+    names = [name for name, record in manifest.items() if record["sha256"] == sha256]
+    return Path(names[0]).stem if names else f"sha256 {sha256[:12]}…"

@@ -1,0 +1,124 @@
+"""Open packed files: find the file that a user means, read it, and rebuild its network.
+
+The one module of `packed` that knows option files and network classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from compsrt_plugin.config.files import find_option_file, option_files
+from compsrt_plugin.config.force_yml import apply_force_yml
+from compsrt_plugin.config.layout import check_layout
+from compsrt_plugin.config.reader import read_option_file
+from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed import bundled
+from compsrt_plugin.packed.format import Packed, read_packed
+from compsrt_plugin.packed.header import Header
+from compsrt_plugin.packed.network_state import load_packed_state
+from compsrt_plugin.quant import named_quantizers
+
+
+@dataclass(frozen=True)
+class PackedNetwork:
+    """A packed file and the network rebuilt from it.
+
+    Attributes:
+        path: the file.
+        packed: its contents: tensors, code widths, raw header.
+        header: its header, checked.
+        network: the rebuilt network, with weights as codes, in eval mode, on the CPU.
+    """
+
+    path: Path
+    packed: Packed
+    header: Header
+    network: nn.Module
+
+
+def open_packed(path: str | Path) -> PackedNetwork:
+    """Read a packed file and rebuild its network.
+
+    Raises:
+        CompSRTError: the file is missing, damaged or not a packed file, or its network cannot be built.
+    """
+    packed = read_packed(path)
+    header = Header.parse(packed.header, path, packed.state)
+    network = build(header, path)
+    load_packed_state(network, packed, path)
+    return PackedNetwork(Path(path), packed, header, network.eval())
+
+
+def build(header: Header, source: str | Path) -> nn.Module:
+    """Build the network that a header describes, on the CPU, with quantizers off and initial weights.
+
+    Args:
+        header: of a packed file.
+        source: the file, for messages.
+
+    Raises:
+        CompSRTError: the network cannot be built.
+    """
+    from compsrt_plugin import register
+
+    register()
+    # BasicSR's SwinIR calls meshgrid without `indexing`
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    from compsrt_plugin.networks import check_network
+
+    check_network(header.arch, header.scale, source)
+    arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}
+    with torch.device("cpu"):  # not the device of torch.set_default_device
+        return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of parameters of the full-precision network: all but those of quantizers.
+
+    Args:
+        network: as `build` returns it. A frozen network holds codes instead of weights and cannot be counted.
+    """
+    of_quantizers = {id(p) for _, quantizer in named_quantizers(network) for p in quantizer.parameters()}
+    return sum(p.numel() for p in network.parameters() if id(p) not in of_quantizers)
+
+
+def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:
+    """Return the path of the packed file that a user names, directly or by an option file.
+
+    A test file stands for the network it tests: `path.pretrain_network_g`, or the bundled network where that is
+    empty. A train file stands for the network it makes: `experiments/NAME/models/NAME.safetensors`.
+
+    Args:
+        name_or_path: a packed file, or an option file (a path, or the name of an installed test file).
+        force_yml: changes to the options.
+
+    Raises:
+        CompSRTError: there is no such file. The message says how to make it.
+    """
+    known = name_or_path in option_files("test") or name_or_path.endswith((".yml", ".yaml"))
+    if not known:
+        return Path(name_or_path).expanduser()
+    source = find_option_file(name_or_path, "test")
+    options = read_option_file(source)
+    apply_force_yml(options, force_yml or [])
+    if "train" not in options:
+        check_layout(options, "test", source.name)
+        given = (options.get("path") or {}).get("pretrain_network_g")
+        if options.get("quant") is None and not given:
+            raise CompSRTError(f"{source.name} tests a full-precision network", allowed="a quant: block")
+        return Path(given) if given else bundled.checkpoint_path(options["scale"], resolve(options["quant"]).bits)
+    check_layout(options, "train", source.name)
+    name = options["name"]
+    path = Path("experiments", name, "models", f"{name}.safetensors")
+    if not path.is_file():
+        raise CompSRTError(f"no such file: {path}", hint=f"make it: basicsr train -opt {name_or_path}")
+    return path
