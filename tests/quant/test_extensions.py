@@ -15,7 +15,7 @@ from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.engine.describe import check_network
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed
-from compsrt_plugin.packed.network import load_packed_state
+from compsrt_plugin.packed.network_state import load_packed_state
 from compsrt_plugin.quant import QuantSpec, distinct_codes, freeze, named_quantizers, quantized_layers
 from compsrt_plugin.quant.fake import CODES, CodeMode, Grid, dequantize, position, register_code_mode
 from compsrt_plugin.quant.transforms import TRANSFORMS, Transform, register_transform
