@@ -1,16 +1,16 @@
-"""The packed checkpoint: a frozen quantized network at its true bits, in one file.
+"""Read and write packed checkpoints: a frozen quantized network at its true code width, in one file.
 
-A `state_dict` of some 1,900 mostly tiny tensors becomes one blob per kind of tensor (`layout.KINDS`), each
-holding all tensors of that kind one after the other, and a compressed table of names and shapes:
+A `state_dict` of about 1,900 mostly tiny tensors becomes one blob per kind of tensor (`layout.STORED_KINDS`), which
+holds all tensors of that kind one after the other, and a compressed table of names and shapes:
 
     int64, float32, float16    numbers as they are
-    uint8, codes1 … codes8     other bytes; integer codes, those only that a mask leaves (`TensorEntry.mask`)
+    uint8, codes1 … codes8     other bytes; integer codes, without those that a mask removes (`TensorEntry.mask`)
     bool, rows, columns        masks: one bit per element, per row, per column
     layout                     the table (`layout.pack_layout`)
 
-in a sealed safetensors file (`container`). `coding` says how a blob becomes bytes; the name of a compressed one
-ends in `/lzma`. The metadata hold besides `coding` (`raw` in version 1, which had neither compression nor masks
-as above; `lzma` since) and `header` (JSON: what the network is).
+The file is a safetensors file with a checksum (`container`). `coding` encodes the blobs; the name of a compressed blob
+ends in `/lzma`. The metadata also hold `coding` (`lzma`; version 1 has `raw` and neither compression nor the masks
+above) and `header` (JSON that describes the network).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from compsrt_plugin.packed.container import VERSION, Container, Part, assemble, 
 from compsrt_plugin.packed.layout import STORED_KINDS, TensorEntry, pack_layout, sibling, unpack_layout
 
 CODINGS = {"1": "raw", "2": "lzma"}  # by version
-MAX_EXPANSION = 64  # bytes of tensors per byte of file; below 10 unless nearly everything is pruned
-ALWAYS_ALLOWED = 1 << 16  # bytes of tensors, however small the file
+MAX_EXPANSION = 64  # largest bytes of tensors per byte of file; below 10 unless nearly everything is pruned
+ALWAYS_ALLOWED = 1 << 16  # bytes of tensors that a file of any size may hold
 _METADATA = {"sha256", "format", "version", "coding", "header"}
 
 
@@ -40,14 +40,14 @@ class Packed:
     """The contents of a packed checkpoint.
 
     Attributes:
-        state: the state dict as it was written, bit for bit and in its order, on the CPU. Tensors of one
-            kind are neighbours in one buffer (a copy of each would take half as long as all the rest): clone
-            the one that is to outlive the others.
+        state: the state dict as it was written, bit for bit and in its order, on the CPU. Tensors of one kind share one
+            buffer, because copying each takes half as long as everything else. Clone a tensor that must outlive the
+            others.
         code_bits: bits per element of each uint8 tensor that holds codes.
-        header: what was written with it: `arch`, `spec`, `provenance`.
+        header: `arch`, `spec` and `provenance`, as written.
         bytes: size of the file.
-        part_bytes: how many of them each kind of tensor takes, and the `layout`; the rest is the head.
-        sha256: of the file, as `sha256sum` prints it.
+        part_bytes: bytes of each kind of tensor and of the `layout`. The rest is the head.
+        sha256: SHA-256 of the file, as `sha256sum` prints it.
     """
 
     state: dict[str, torch.Tensor]
@@ -65,25 +65,25 @@ def write_packed(
     header: Mapping[str, Any],
     masks: Mapping[str, str] | None = None,
 ) -> int:
-    """Write a network's state at its true size; same arguments, same bytes.
+    """Write the state of a network and return the bytes on disk. The same arguments give the same file.
 
-    The file appears whole or not at all, see `files.atomic_file`.
+    The file is complete or absent; see `files.atomic_file`.
 
     Args:
-        path: of the file; missing folders are made.
+        path: the file. Missing folders are created.
         state: uint8, bool, float16, float32 or int64 tensors of any shape, on any device.
-        code_bits: names uint8 tensors of `state` whose values are below 2^bits; they take `bits` bits per
-            element. uint8 tensors not named take 8.
-        header: JSON values; tuples come back as lists.
-        masks: name of codes -> name of their mask, boolean, of the same shape and in the same module; codes are
-            0 where it is False, and are stored only where it is True.
+        code_bits: name -> bits of the uint8 tensors of `state` whose values are below 2^bits. They take `bits` bits per
+            element, all other uint8 tensors 8.
+        header: JSON values. Tuples are read back as lists.
+        masks: name of codes -> name of their boolean mask, of the same shape and in the same module. Codes must be 0
+            where the mask is False, and are stored only where it is True.
 
     Returns:
         Bytes on disk.
 
     Raises:
         CompSRTError: the file cannot be written.
-        TypeError, ValueError: what is given cannot be stored; the message names it.
+        TypeError, ValueError: an argument cannot be stored. The message names it.
     """
     path = Path(path)
     for name in code_bits:
@@ -103,12 +103,12 @@ def write_packed(
 
 
 def read_packed(path: str | Path) -> Packed:
-    """Read a packed checkpoint; every length, shape, width and checksum is checked before it is used.
+    """Return the contents of a packed checkpoint. Every length, shape, width and checksum is checked before use.
 
-    Memory stays in proportion to the file: at most `MAX_EXPANSION` bytes for each byte in it.
+    The memory is proportional to the file: at most `MAX_EXPANSION` bytes for each of its bytes.
 
     Raises:
-        CompSRTError: not there, something else, of an unknown version, cut off or changed.
+        CompSRTError: the file is missing, not a packed file, of an unknown version, truncated or changed.
     """
     path = Path(path)
     container = read_container(path)
@@ -116,7 +116,7 @@ def read_packed(path: str | Path) -> Packed:
     try:
         header = strict_json.load_strict(container.metadata["header"])
         if not isinstance(header, dict):
-            raise ValueError("its header is no JSON object")
+            raise ValueError("its header is not a JSON object")
         entries = _entries(container)
         state = _decode_all(container, entries)
     except ValueError as error:
@@ -140,7 +140,7 @@ def _kind_of(name: str, tensor: torch.Tensor, bits: int | None) -> str:
 
 
 def _structured(entry: TensorEntry, state: Mapping[str, torch.Tensor], masks: Mapping[str, str]) -> TensorEntry:
-    """Return the entry of the shortest kind: a mask of whole rows or columns, codes without the masked ones."""
+    """Return the entry with its shortest kind: a mask of whole rows or columns, codes without the masked ones."""
     tensor = state[entry.name]
     if entry.kind == "bool" and tensor.ndim == 2 and entry.elements:
         if torch.equal(tensor, tensor[:, :1].expand_as(tensor)):
@@ -153,7 +153,7 @@ def _structured(entry: TensorEntry, state: Mapping[str, torch.Tensor], masks: Ma
     mask = state.get(name)
     last = name.split(".")[-1]
     if mask is None or mask.dtype != torch.bool or mask.shape != tensor.shape or sibling(entry.name, last) != name:
-        raise ValueError(f"the mask {name!r} is no boolean neighbour of {entry.name!r} of the same shape")
+        raise ValueError(f"the mask {name!r} is not a boolean tensor of the module and shape of {entry.name!r}")
     if tensor[~mask].any():
         raise ValueError(f"tensor {entry.name!r} holds codes where its mask is False")
     return entry._replace(mask=last)
@@ -174,7 +174,7 @@ def _parts(entries: list[TensorEntry], state: Mapping[str, torch.Tensor], compre
 
 
 def _stored(entry: TensorEntry, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return those elements of a tensor that the file holds."""
+    """Return the elements of a tensor that the file holds."""
     tensor = state[entry.name]
     if entry.kind == "rows":
         return tensor[:, 0]
@@ -184,7 +184,7 @@ def _stored(entry: TensorEntry, state: Mapping[str, torch.Tensor]) -> torch.Tens
 
 
 def _explains(size: int, entries: list[TensorEntry]) -> bool:
-    """Tell whether a file of `size` bytes may unfold to these tensors."""
+    """Return whether a file of `size` bytes may expand to these tensors."""
     needed = sum(entry.elements * STORED_KINDS[entry.kind].dtype.itemsize for entry in entries)
     return needed <= ALWAYS_ALLOWED + MAX_EXPANSION * size
 
@@ -194,7 +194,7 @@ def _kind(part: str) -> str:
 
 
 def _entries(container: Container) -> list[TensorEntry]:
-    """Return the table, checked against the parts that are there."""
+    """Return the table, checked against the parts of the file."""
     if "layout" not in container.parts:
         raise ValueError("it has no table of tensors")
     entries = unpack_layout(container.parts["layout"].data)
@@ -205,7 +205,7 @@ def _entries(container: Container) -> list[TensorEntry]:
             "U8" if name == "layout" or kind != name else STORED_KINDS[kind].stored if kind in STORED_KINDS else None
         )
         if part.stored != expected or (kind not in STORED_KINDS and name != "layout") or kind in seen:
-            raise ValueError(f"its part {name[:40]!r} is unknown, double, or of the wrong type {part.stored}")
+            raise ValueError(f"its part {name[:40]!r} is unknown, duplicate, or of the wrong type {part.stored}")
         seen.add(kind)
     if not _explains(container.bytes, entries):
         raise ValueError("its table names more tensors than the file can hold")
@@ -214,7 +214,7 @@ def _entries(container: Container) -> list[TensorEntry]:
 
 def _decode_all(container: Container, entries: list[TensorEntry]) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
-    # Masks first: they say how many codes there are.
+    # Masks first: they determine the number of codes.
     for kind in sorted(STORED_KINDS, key=lambda kind: STORED_KINDS[kind].dtype is not torch.bool):
         members = [entry for entry in entries if entry.kind == kind]
         counts = [_count(entry, found) for entry in members]
@@ -227,7 +227,7 @@ def _decode_all(container: Container, entries: list[TensorEntry]) -> dict[str, t
 
 
 def _count(entry: TensorEntry, found: Mapping[str, torch.Tensor]) -> int:
-    """Return how many elements of a tensor the file holds."""
+    """Return the number of elements of a tensor that the file holds."""
     if entry.kind in ("rows", "columns"):
         return entry.shape[0 if entry.kind == "rows" else 1]
     return int(found[entry.mask_name].sum()) if entry.mask else entry.elements
@@ -252,4 +252,4 @@ def _check_metadata(path: Path, metadata: dict[str, str]) -> None:
             hint="install a newer compsrt_plugin",
         )
     if set(metadata) != _METADATA:
-        raise damaged(path, "its metadata are incomplete, or more than this version knows")
+        raise damaged(path, "its metadata are incomplete or have keys that this version does not know")

@@ -1,6 +1,6 @@
-"""Files the user names: opening them, and telling what they are by their first bytes.
+"""Open files that the user names, and determine their kind by their first bytes.
 
-Names and extensions are only claims: a `.pth` may be the web page that said "not found".
+Extensions are not reliable: a `.pth` may be the web page that says "not found".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HEAD_BYTES = 512
 
 
 class FileKind(enum.Enum):
-    """A kind of file people give us; the value completes the sentence "this file is …"."""
+    """A kind of input file. The value completes the sentence "this file is …"."""
 
     SAFETENSORS = "a safetensors file"
     TORCH_ZIP = "a PyTorch file (.pth)"
@@ -33,11 +33,11 @@ class FileKind(enum.Enum):
     HDF5 = "an HDF5 file (Keras)"
     ARCHIVE = "a compressed archive"
     TEXT = "a text file"
-    UNKNOWN = "of no kind we know"
+    UNKNOWN = "of an unknown kind"
 
 
 WEIGHT_KINDS = (FileKind.SAFETENSORS, FileKind.TORCH_ZIP, FileKind.PICKLE)
-SAFE_TORCH = (2, 6)  # below, weights_only can be made to run code (CVE-2025-32434)
+SAFE_TORCH = (2, 6)  # in older versions, weights_only can be made to run code (CVE-2025-32434)
 _BEGINNINGS = {
     FileKind.IMAGE: (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"),
     FileKind.NUMPY: (b"\x93NUMPY",),
@@ -46,18 +46,18 @@ _BEGINNINGS = {
     FileKind.ARCHIVE: (b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"),
     FileKind.LFS_POINTER: (b"version https://git-lfs",),
 }
-_TAR = slice(257, 262)  # where an archive of tar says `ustar`
+_TAR = slice(257, 262)  # a tar archive has `ustar` here
 
 
 def file_kind(head: bytes) -> FileKind:
-    """Name the kind of file that begins with `head` (its first `HEAD_BYTES` bytes, fewer if it is shorter).
+    """Return the kind of a file that begins with `head`, its first `HEAD_BYTES` bytes (or all, if it is shorter).
 
     >>> file_kind(b"<!DOCTYPE html>").value
     'a web page (HTML)'
     """
     if not head:
         return FileKind.EMPTY
-    # Eight bytes of length, the upper four 0 in any header below 4 GiB, then JSON.
+    # Eight bytes of length, of which the upper four are 0 for any header below 4 GiB, then JSON.
     if head[4:9] == b"\0\0\0\0{":
         return FileKind.SAFETENSORS
     if head.startswith(b"PK\x03\x04"):
@@ -81,10 +81,10 @@ def file_kind(head: bytes) -> FileKind:
 
 
 def check_torch(source: object) -> None:
-    """Refuse to unpickle with a torch whose `weights_only` is not safe.
+    """Raise CompSRTError if `weights_only` of this torch version is not safe.
 
-    Raises:
-        CompSRTError: names the file and the version to install.
+    Args:
+        source: the file, for the message.
     """
     found = tuple(int(number) for number in re.findall(r"\d+", torch.__version__)[:2])
     if found < SAFE_TORCH:
@@ -97,18 +97,18 @@ def check_torch(source: object) -> None:
 
 
 def open_input(path: Path, expected: str) -> BinaryIO:
-    """Open a file the user named.
+    """Open a file that the user names.
 
     Args:
-        path: where it should be.
-        expected: what should be there, for the message.
+        path: the file.
+        expected: what the file should be, for messages.
 
     Raises:
-        CompSRTError: no such file (the nearest name is offered), a folder or a device, not readable.
+        CompSRTError: the file is missing (the nearest name is suggested), a folder or a device, or not readable.
     """
     try:
         if path.exists() and not path.is_file():
-            raise CompSRTError(f"{path} is no file", allowed=expected, hint="name the file itself")
+            raise CompSRTError(f"{path} is not a file", allowed=expected, hint="name the file itself")
         return open(path, "rb")
     except FileNotFoundError as error:
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -117,4 +117,4 @@ def open_input(path: Path, expected: str) -> BinaryIO:
         raise CompSRTError(f"no such file: {path}", allowed=expected, hint=hint) from error
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         reason = error.strerror if isinstance(error, OSError) else error
-        raise CompSRTError(f"cannot read {path}: {reason}", allowed=expected, hint="check it") from error
+        raise CompSRTError(f"cannot read {path}: {reason}", allowed=expected, hint="check the path") from error

@@ -1,13 +1,13 @@
-"""Which tensor lies where: the table that replaces a JSON entry per tensor.
+"""Read and write the table of tensors, which replaces a JSON entry per tensor.
 
-One line per tensor, in the order of the state dict: `SHARED KIND SHAPE REST`, for example
+The table has one line per tensor, in the order of the state dict: `SHARED KIND SHAPE REST`, for example
 
     0 codes3 60x60 layers.0.blocks.0.attn.proj.weight
     6 float32 60 bias
 
-SHARED counts the dotted parts of the name taken over from the line before, REST is what follows them; so
-every block of a network gives the same lines, and zlib makes almost nothing of them. A tensor without axes
-has the shape `-`. Where a tensor begins is never written: tensors of one kind follow one another.
+SHARED is the number of dotted parts of the name that are taken from the line before, and REST is what follows them. All
+blocks of a network give the same lines, which zlib compresses to almost nothing. A tensor without axes has the shape
+`-`. Offsets are not stored: the tensors of one kind follow one another.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import torch
 
 MAX_TEXT = 4 << 20  # bytes of the table once decompressed
 MAX_TENSORS = 1 << 15
-MAX_NAME = 256  # characters; with MAX_TENSORS it bounds what the shared parts can unfold to
+MAX_NAME = 256  # characters; together with MAX_TENSORS it bounds the size of the unpacked names
 MAX_AXES = 8
-MAX_ELEMENTS = 1 << 31  # per tensor, empty axes counted as 1, so that strides stay small as well
+MAX_ELEMENTS = 1 << 31  # per tensor; empty axes count as 1, so that strides are bounded too
 
 _SHAPE = re.compile("-|[0-9]{1,10}(x[0-9]{1,10})*")
 _MASK = re.compile("[A-Za-z_]{1,40}")
@@ -34,14 +34,14 @@ _SHARED = {str(count): count for count in range(MAX_NAME)}
 
 @dataclass(frozen=True)
 class StoredKind:
-    """How tensors of one kind are stored: `bits` per element in a blob of the safetensors type `stored`."""
+    """How tensors of one kind are stored: `bits` per element in a blob of the safetensors dtype `stored`."""
 
     dtype: torch.dtype
     stored: str
     bits: int
 
 
-# From wide to narrow, the order of the blobs in the file: each begins at a multiple of its element's size.
+# The order of the blobs in the file, wide to narrow: each begins at a multiple of its element size.
 STORED_KINDS: dict[str, StoredKind] = {
     "int64": StoredKind(torch.int64, "I64", 64),
     "float32": StoredKind(torch.float32, "F32", 32),
@@ -58,10 +58,10 @@ class TensorEntry(NamedTuple):
     """One tensor of the table.
 
     Attributes:
-        name: its dotted name.
+        name: dotted name.
         kind: a key of `STORED_KINDS`.
-        shape: its axes.
-        mask: for codes, the last part of the name of the mask that says which are stored; empty if all are.
+        shape: the sizes of its axes.
+        mask: for codes, the last part of the name of the mask that selects the stored ones; empty if all are stored.
     """
 
     name: str
@@ -71,12 +71,12 @@ class TensorEntry(NamedTuple):
 
     @property
     def elements(self) -> int:
-        """How many numbers the tensor holds."""
+        """Number of elements of the tensor."""
         return math.prod(self.shape)
 
     @property
     def mask_name(self) -> str:
-        """The dotted name of the mask."""
+        """Dotted name of the mask."""
         return sibling(self.name, self.mask)
 
 
@@ -90,10 +90,10 @@ def sibling(name: str, last: str) -> str:
 
 
 def pack_layout(entries: Iterable[TensorEntry]) -> bytes:
-    """Write the table, compressed.
+    """Return the compressed table.
 
     Raises:
-        ValueError: a name or a shape the reader would refuse.
+        ValueError: the reader would refuse a name or a shape.
     """
     lines, before = [], []
     for entry in entries:
@@ -109,30 +109,30 @@ def pack_layout(entries: Iterable[TensorEntry]) -> bytes:
         lines.append(f"{shared} {kind} {shape} {'.'.join(parts[shared:])}")
         before = parts
     if len(lines) > MAX_TENSORS:
-        raise ValueError(f"{len(lines)} tensors, at most {MAX_TENSORS} are possible")
+        raise ValueError(f"{len(lines)} tensors, at most {MAX_TENSORS} are allowed")
     text = "\n".join(lines).encode()
     if len(text) > MAX_TEXT:
-        raise ValueError(f"a table of {len(text)} bytes, at most {MAX_TEXT} are possible")
+        raise ValueError(f"a table of {len(text)} bytes, at most {MAX_TEXT} are allowed")
     return zlib.compress(text, 9)
 
 
 def unpack_layout(data: bytes) -> list[TensorEntry]:
-    """Read the table back; nothing in it is believed that was not checked.
+    """Return the entries of a table. Everything in it is checked.
 
     Raises:
-        ValueError: what is wrong, as part of a sentence.
+        ValueError: the table is invalid. The message completes the sentence "the file is damaged: …".
     """
     text = _decompress(data)
     if text.count("\n") >= MAX_TENSORS:
         raise ValueError(f"its table has more than {MAX_TENSORS} tensors")
     entries: list[TensorEntry] = []
     before: list[str] = []
-    shapes: dict[tuple[str, str], tuple[int, ...]] = {}  # few differ, so each is read and checked once
+    shapes: dict[tuple[str, str], tuple[int, ...]] = {}  # few differ, so each is parsed once
     for number, line in enumerate(text.split("\n") if text else [], 1):
         fields = line.split(" ", 3)
         shared = _SHARED.get(fields[0], MAX_NAME)
         if len(fields) != 4 or shared > len(before):
-            raise ValueError(f"line {number} of its table makes no sense")
+            raise ValueError(f"line {number} of its table is malformed")
         marked, written, rest = fields[1:]
         kind, slash, mask = marked.partition("/")
         if slash and (not _MASK.fullmatch(mask) or not kind.startswith("codes")):
@@ -167,7 +167,7 @@ def _read_shape(kind: str, written: str) -> tuple[int, ...]:
 
 def _check_name(name: str) -> None:
     if not 1 <= len(name) <= MAX_NAME or "\n" in name or name.endswith("."):
-        raise ValueError(f"the tensor name {name[:80]!r} is empty, endless, multi-line or ends in a dot")
+        raise ValueError(f"the tensor name {name[:80]!r} is empty, too long, multi-line or ends in a dot")
 
 
 def _check_type(kind: str, shape: tuple[int, ...]) -> None:
@@ -190,4 +190,4 @@ def _decompress(data: bytes) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError:
-        raise ValueError("its table is no text") from None
+        raise ValueError("its table is not text") from None

@@ -1,4 +1,4 @@
-"""Do these weights belong to this network? If not, why, in the user's terms."""
+"""Check that weights fit a network, and explain in the user's terms if they do not."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from compsrt_plugin.packed.weights import DERIVED_BUFFERS
 
 
 def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, source: str | Path) -> None:
-    """Return if `weights` fill `network` exactly: same names, same shapes, numbers of the same nature, all finite.
+    """Check that `weights` fit `network` exactly: same names, same shapes, same kinds of numbers, all finite.
 
-    The buffers a network derives itself (`DERIVED_BUFFERS`, and those it keeps out of its files) do not count.
+    Buffers that a network derives itself (`DERIVED_BUFFERS`, and non-persistent ones) are ignored.
 
     Args:
         weights: as `load_weights` returns them.
         network: full precision, not yet converted.
-        source: the file's name or URL, for the message.
+        source: path or URL of the file, for the message.
 
     Raises:
-        CompSRTError: a network for another scale; another network (the first differences and their number); values
-            that are not finite.
+        CompSRTError: the weights are for another scale, for another network (the message counts the differences), or
+            not finite.
     """
     derived = {name for name, _ in network.named_buffers()} - network.state_dict().keys()
     given = {name: tensor for name, tensor in weights.items() if name not in derived}
@@ -43,16 +43,16 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
     kind = type(network).__name__
     if not shared:
         raise CompSRTError(
-            f"{source} is no {kind}: none of its {len(found)} tensors has a name known here "
+            f"{source} is not a {kind}: none of its {len(found)} tensors has a known name "
             f"(first {_first(unknown)}, expected {_first(missing)})",
-            hint=f"take weights of {kind}",
+            hint=f"use weights of {kind}",
         )
     scale, wanted = _scale(found), _scale(expected)
     other_scale = bool(scale and wanted and scale != wanted)
     if other_scale and all(name.startswith("upsample.") for name in different):
         raise CompSRTError(
             f"{source} is a x{scale} network, x{wanted} expected",
-            hint=f"take weights for x{wanted}, or set scale and network_g.upscale to {scale}",
+            hint=f"use weights for x{wanted}, or set scale and network_g.upscale to {scale}",
         )
     reasons = [f"it is a x{scale} network, x{wanted} expected"] if other_scale else []
     if reshaped:
@@ -64,20 +64,20 @@ def check_matches(weights: Mapping[str, torch.Tensor], network: nn.Module, sourc
     if missing:
         reasons.append(f"{len(missing)} of {len(expected)} tensors are missing (first {_first(missing)})")
     if unknown:
-        reasons.append(f"{len(unknown)} tensors are unknown here (first {_first(unknown)})")
+        reasons.append(f"{len(unknown)} tensors are unknown (first {_first(unknown)})")
     if integer:
         reasons.append(f"{len(integer)} tensors hold integers, not floating-point (first {_first(integer)})")
     if spoilt and not reasons:
         raise CompSRTError(
-            f"{source} is of this {kind}, but {len(spoilt)} tensors hold NaN or infinity (first {_first(spoilt)})",
+            f"{source} fits this {kind}, but {len(spoilt)} tensors hold NaN or infinity (first {_first(spoilt)})",
             allowed="finite weights",
-            hint="the training that wrote it diverged: take an earlier file of it",
+            hint="the training that wrote it diverged: use an earlier file",
         )
     if spoilt:
         reasons.append(f"{len(spoilt)} tensors hold NaN or infinity (first {_first(spoilt)})")
     raise CompSRTError(
         f"{source} does not fit this {kind}: {', '.join(reasons)}",
-        hint="take weights of this network, or correct network_g (embed_dim, depths, mlp_ratio, upsampler)",
+        hint="use weights of this network, or correct network_g (embed_dim, depths, mlp_ratio, upsampler)",
     )
 
 
@@ -86,10 +86,10 @@ def _essential(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _scale(tensors: Mapping[str, torch.Tensor]) -> int | None:
-    """Return the scale of a network whose upsampler is BasicSR's, None if that cannot be told.
+    """Return the scale of a network with BasicSR's upsampler, or None if it has another.
 
-    Its convolutions `upsample.N` (out, in, 3, 3) each feed a pixel shuffle by r = √(out / what remains): the
-    colours of the image where it is the last convolution, else its own input width.
+    Each of its convolutions `upsample.N` (out, in, 3, 3) feeds a pixel shuffle by r = √(out / remaining). The remaining
+    channels are those of the image for the last convolution, else `in`.
     """
     convs = [t.shape for n, t in tensors.items() if n.startswith("upsample.") and t.ndim == 4 and t.numel()]
     first = tensors.get("conv_first.weight")

@@ -1,4 +1,4 @@
-"""A quantized network to a packed file and back, bit for bit."""
+"""Save the state of a quantized network to a packed file and load it back, bit for bit."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from compsrt_plugin.packed.format import Packed, write_packed
 from compsrt_plugin.quant import Mode, QuantizedLayer, freeze, named_quantizers, quantized_layers, set_mode
 
 POSITION_TABLE = "relative_position_bias_table"
-# Measured on held-out images to change nothing (`benchmarks/rounding.py`, `docs/packed_file.md`).
+# On held-out images this rounding changes nothing (`benchmarks/rounding.py`, `docs/packed_file.md`).
 TABLE_BITS, VECTOR_BITS = 5, 9
 
 
 def round_unquantized(network: nn.Module) -> None:
-    """Round biases, norms and tables to half precision in place, so that the file can hold them in 16 bits.
+    """Round unquantized parameters to half precision in place, so that the file holds them in 16 bits.
 
-    Relative position tables are rounded further, to 5 bits a head (`round_table`), which compress to a quarter of
-    the bytes; biases and norms to 9 significant bits. Of the quantizers only the bounds and scales of per-channel
-    weights are rounded, which are many; codes are taken afterwards, with the rounded ones. Weights that are or will
-    be codes stay as they are.
+    Relative position tables are rounded further, to 5 bits per head (`round_table`), which compresses to a quarter of
+    the bytes. Biases and norms are rounded to 9 significant bits. Of the quantizers, only the bounds and scales of
+    per-channel weights are rounded, because they are many; codes are computed afterwards with the rounded values.
+    Weights that are or will be codes do not change.
     """
     many = {
         id(parameter)
@@ -45,9 +45,9 @@ def round_unquantized(network: nn.Module) -> None:
 
 
 def round_table(table: Tensor, bits: int = TABLE_BITS) -> Tensor:
-    """Round a table (entries, heads) to multiples of a power of two, at most 2^bits of them a head.
+    """Return a table (entries, heads) rounded to multiples of a power of two, at most 2^bits values per head.
 
-    Half precision holds such numbers exactly, and their low bits are zeros that compression makes nothing of.
+    Half precision holds such numbers exactly, and their low zero bits compress well.
     """
     span = table.amax(0) - table.amin(0)
     step = torch.exp2(torch.ceil(torch.log2(span / (2**bits - 1))))
@@ -55,26 +55,26 @@ def round_table(table: Tensor, bits: int = TABLE_BITS) -> Tensor:
 
 
 def round_mantissa(values: Tensor, bits: int) -> Tensor:
-    """Round to `bits` significant binary digits, at most half precision's 11: the digits left out compress away."""
+    """Return values rounded to `bits` significant binary digits, at most the 11 of half precision."""
     fraction, exponent = torch.frexp(values)
     return torch.ldexp(torch.round(fraction * 2**bits), exponent - bits).half().to(values.dtype)
 
 
 def save_network(path: str | Path, network: nn.Module, header: Mapping[str, Any]) -> int:
-    """Freeze the network in place and write it as one packed file.
+    """Freeze the network in place, write it as a packed file, and return the bytes on disk.
 
-    Tensors that half precision holds exactly take 16 bits, others 32; nothing is lost either way.
+    Tensors that half precision holds exactly take 16 bits, others 32, so the file is lossless.
 
     Args:
-        path: the file; written atomically.
-        network: a calibrated network; its quantizers are on.
+        path: the file, written atomically.
+        network: a calibrated network with its quantizers on.
         header: `arch`, `spec`, `provenance`.
 
     Returns:
         Bytes on disk.
 
     Raises:
-        CompSRTError: if the file cannot be written.
+        CompSRTError: the file cannot be written.
     """
     freeze(network)
     repeated = tuple(f"{name}." for name in _other_places(network))
@@ -88,7 +88,7 @@ def save_network(path: str | Path, network: nn.Module, header: Mapping[str, Any]
 
 
 def masks_of(network: nn.Module) -> dict[str, str]:
-    """Return the name of each pruned layer's codes -> the name of its mask, as `write_packed` takes them."""
+    """Return name of codes -> name of mask for each pruned layer, as `write_packed` takes them."""
     return {
         f"{name}.weight_codes": f"{name}.weight_mask"
         for name, layer in quantized_layers(network)
@@ -97,7 +97,7 @@ def masks_of(network: nn.Module) -> dict[str, str]:
 
 
 def _other_places(network: nn.Module) -> dict[str, str]:
-    """Return each further name of a quantized layer that stands at several places -> its first, which files have."""
+    """Return further name -> first name for quantized layers that are used in several places. Files have the first."""
     first: dict[nn.Module, str] = {}
     places = network.named_modules(remove_duplicate=False)
     names = {name: first.setdefault(module, name) for name, module in places if isinstance(module, QuantizedLayer)}
@@ -113,15 +113,15 @@ def _smallest(value: Tensor) -> Tensor:
 
 
 def load_packed_state(network: nn.Module, packed: Packed, source: str | Path) -> None:
-    """Put a packed file's contents into a freshly converted network; quantizers are on, weights are codes.
+    """Load the contents of a packed file into a converted network. Its weights become codes, its quantizers are on.
 
     Args:
-        network: built from the file's own `arch` and `spec`.
-        packed: what `read_packed` returned.
-        source: the file's name, for messages.
+        network: built from the file's `arch` and `spec`.
+        packed: from `read_packed`.
+        source: the file, for messages.
 
     Raises:
-        CompSRTError: if the contents do not fit the network that the header describes.
+        CompSRTError: the contents do not fit the network that the header describes.
     """
     for name, layer in quantized_layers(network):
         layer.prepare_frozen(

@@ -1,4 +1,4 @@
-"""JSON that means one thing only: no repeated keys, no NaN, no endless numbers, no endless nesting."""
+"""Read and write unambiguous JSON: no repeated keys, no NaN, no huge numbers, no deep nesting."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ _MAX_DIGITS = 40
 
 
 def dump(value: Any) -> str:
-    """Write `value` in one canonical way: sorted keys, no spaces, ASCII only.
-
-    Tuples become lists; anything else JSON cannot hold is refused, never turned into something near it.
+    """Return `value` as canonical JSON: sorted keys, no spaces, ASCII only. Tuples become lists.
 
     Raises:
-        TypeError: a key is no string, or a value is no dict, list, tuple, str, number, bool or None.
-        ValueError: a number is NaN, infinite or endless, or the nesting is deeper than `MAX_DEPTH`.
+        TypeError: a key is not a string, or a value is not a dict, list, tuple, str, number, bool or None.
+        ValueError: a number is NaN, infinite or too long, or the nesting is deeper than `MAX_DEPTH`.
     """
     _check(value, "header")
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def load_strict(text: str | bytes) -> Any:
-    """Read JSON from an untrusted source.
+    """Return the value of JSON from an untrusted source.
 
     Raises:
-        ValueError: it is no JSON, repeats a key, holds NaN or an endless number, or is nested too deeply.
+        ValueError: the text is not JSON, repeats a key, holds NaN or too long a number, or is nested too deeply.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_int=_integer)
@@ -43,7 +41,7 @@ def _check(value: Any, where: str, depth: int = 0) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise TypeError(f"{where} has the key {key!r}, which is no string")
+                raise TypeError(f"{where} has the key {key!r}, which is not a string")
             _check(item, f"{where}.{key}", depth + 1)
     elif isinstance(value, (list, tuple)):
         for i, item in enumerate(value):
@@ -66,7 +64,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    # Before Python 3.11 int() takes a million digits, in quadratic time.
+    # Before Python 3.11, int() accepts a million digits and takes quadratic time.
     if len(digits) > _MAX_DIGITS + 1:
         raise ValueError(f"JSON has a number of more than {_MAX_DIGITS} digits")
     return int(digits)

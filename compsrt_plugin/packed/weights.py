@@ -1,4 +1,4 @@
-"""Full-precision weights as people publish them: .pth or .safetensors, a path or a URL."""
+"""Load full-precision weights: .pth or .safetensors, from a path or a URL."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from compsrt_plugin.packed.download import check_sha256, fetch, file_sha256
 from compsrt_plugin.packed.entries import EXPECTED, choose_entry, plain_names
 from compsrt_plugin.packed.inputs import HEAD_BYTES, WEIGHT_KINDS, FileKind, check_torch, file_kind, open_input
 
-# What SwinIR keeps in its state dict although it computes it from its arguments; the shapes depend on the
-# image size it was built for, so a file may hold them, or not, or hold others.
+# Buffers that SwinIR keeps in its state dict although it derives them from its arguments. Their shapes depend on the
+# image size that the network was built for, so files may have them, lack them, or have other ones.
 DERIVED_BUFFERS = ("attn_mask", "relative_position_index")
-# Everything narrower means nothing without the scales beside it.
+# Narrower dtypes are meaningless without their scales.
 NUMBERS = {
     torch.float16, torch.bfloat16, torch.float32, torch.float64,
     torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
@@ -47,33 +47,33 @@ def load_weights(
     timeout: float = 30.0,
     derived: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Read the weights of a full-precision network, without running anything the file contains.
+    """Return the weights of a full-precision network, without running code from the file.
 
-    The kind of file is told from its contents. `entries.choose_entry` says which entry is taken, and logs it. The
-    names of wrappers are taken off (`entries.plain_names`), and the buffers a network derives itself
-    (`DERIVED_BUFFERS`) are left out.
+    The content of the file determines its kind. `entries.choose_entry` selects the entry and logs it. Wrapper prefixes
+    (`entries.plain_names`) and the buffers that a network derives itself (`DERIVED_BUFFERS`) are removed.
 
     Args:
-        source: path, or http(s) URL; downloads are kept, see `fetch`.
-        param_key: the entry to take; see `entries.choose_entry` for what is taken without one.
-        cache_dir: where downloads are kept.
-        sha256: of the file, checked if given.
-        timeout: seconds a server may stay silent.
-        derived: whether derived buffers are kept, which tell something of the network.
+        source: path or http(s) URL. Downloads are kept; see `fetch`.
+        param_key: the entry to use; see `entries.choose_entry` for the default.
+        cache_dir: folder of downloads.
+        sha256: checksum of the file, checked if given.
+        timeout: seconds that a server may stay silent.
+        derived: whether to keep derived buffers, which carry information about the network.
 
     Returns:
         Tensors by name, on the CPU.
 
     Raises:
-        CompSRTError: not there, not reachable, no weights, several networks of which none was asked for, tensors that
-            no network can take over (sparse, quantized, without data), damaged, or a pickle that could run code.
+        CompSRTError: the file is missing, unreachable, damaged or has no weights; it has several networks and none is
+            requested; it has tensors that no network can load (sparse, quantized, without data); or it is a pickle that
+            could run code.
     """
     path = weights_file(source, cache_dir=cache_dir, sha256=sha256, timeout=timeout)
     try:
         return _read(path, str(source), param_key, derived)
     except CompSRTError:
         if is_url(source):
-            path.unlink()  # the next try downloads it anew
+            path.unlink()  # the next attempt downloads it again
         raise
 
 
@@ -85,15 +85,15 @@ def weights_file(
     sha256: str | None = None,
     timeout: float = 30.0,
 ) -> Path:
-    """Return the file on this machine that `source` means, downloaded if need be.
+    """Return the local file of a path or URL. A URL is downloaded if necessary.
 
     Args:
-        source: path, or http(s) URL.
-        expected: what should be there, for messages: full-precision weights, or a packed checkpoint.
-        cache_dir, sha256, timeout: as of `load_weights`.
+        source: path or http(s) URL.
+        expected: what the file should be, for messages: full-precision weights, or a packed checkpoint.
+        cache_dir, sha256, timeout: see `load_weights`.
 
     Raises:
-        CompSRTError: not there, not reachable, or of no kind that weights come in.
+        CompSRTError: the file is missing, unreachable, or not a kind of weight file.
     """
     address = str(source)
     if not is_url(source):
@@ -115,7 +115,7 @@ def weights_file(
 
 
 def is_url(source: str | Path) -> bool:
-    """Tell a URL from a path."""
+    """Return whether `source` is a URL and not a path."""
     return re.match("[a-z][a-z0-9+.-]+://", str(source), re.IGNORECASE) is not None
 
 
@@ -127,7 +127,7 @@ def _read(path: Path, source: str, param_key: str | None, derived: bool) -> dict
 
 
 def _weights_kind(head: bytes, source: str, expected: str = EXPECTED) -> FileKind:
-    """Return the kind of a file that may hold weights; raise for any other."""
+    """Return the kind of a file that may hold weights. Raise CompSRTError for any other."""
     kind = file_kind(head)
     if kind in WEIGHT_KINDS:
         return kind
@@ -142,7 +142,7 @@ def _read_safetensors(path: Path, source: str) -> dict[str, torch.Tensor]:
             raise CompSRTError(
                 f"{source} is a packed, quantized checkpoint",
                 allowed=EXPECTED,
-                hint="give the weights it was made from",
+                hint="use the weights that it was made from",
             )
         return load_file(path)
     except (safetensors.SafetensorError, OSError, ValueError) as error:
@@ -156,7 +156,7 @@ def _read_torch(path: Path, source: str) -> Any:
             with zipfile.ZipFile(path) as archive:
                 _check_archive(archive, source)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols, on the way to a refusal
+            warnings.simplefilter("ignore")  # about pickle protocols of files that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except CompSRTError:
         raise
@@ -168,12 +168,12 @@ def _read_torch(path: Path, source: str) -> Any:
             allowed=EXPECTED,
             hint="ask its author for a plain state dict",
         ) from error
-    except Exception as error:  # spoiled bytes meet an unpickler: anything may be raised
+    except Exception as error:  # damaged data can make the unpickler raise anything
         raise _damaged(source, error) from error
 
 
 def _check_archive(archive: zipfile.ZipFile, source: str) -> None:
-    """Refuse archives that are not PyTorch's, and those whose checksums are wrong, which torch.load leaves alone."""
+    """Refuse archives that are not PyTorch's or whose checksums are wrong (torch.load does not check these)."""
     names = {name.rsplit("/", 1)[-1] for name in archive.namelist()}
     kind = None
     if "constants.pkl" in names:
@@ -184,7 +184,7 @@ def _check_archive(archive: zipfile.ZipFile, source: str) -> None:
         kind = "a NumPy archive (.npz)"
     elif "data.pkl" not in names:
         inside = next((name for name in archive.namelist() if name.endswith((".pth", ".pt", ".safetensors"))), None)
-        kind = "a ZIP archive without weights: it is of something else, or it is damaged or only part of a file"
+        kind = "a ZIP archive without weights: another kind of file, damaged, or truncated"
         if inside:
             kind = f"a ZIP archive: unpack it and name {inside[:80]}"
     if kind is not None:
@@ -196,14 +196,15 @@ def _check_archive(archive: zipfile.ZipFile, source: str) -> None:
 
 def _damaged(source: str, reason: object) -> CompSRTError:
     first = str(reason).strip().split("\n")[0][:120] or type(reason).__name__
-    return CompSRTError(f"{source} is damaged or only part of a file ({first})", allowed=EXPECTED, hint=_AGAIN)
+    return CompSRTError(f"{source} is damaged or truncated ({first})", allowed=EXPECTED, hint=_AGAIN)
 
 
 def _clean(content: Mapping[str, Any], source: str, derived: bool) -> dict[str, torch.Tensor]:
     others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
     if others:
         raise CompSRTError(
-            f"{source} holds {len(others)} entries that are no tensors ({', '.join(others[:3])[:80]})", allowed=EXPECTED
+            f"{source} holds {len(others)} entries that are not tensors ({', '.join(others[:3])[:80]})",
+            allowed=EXPECTED,
         )
     tensors = {
         name: tensor for name, tensor in plain_names(content).items() if derived or not name.endswith(DERIVED_BUFFERS)
@@ -220,7 +221,7 @@ def _clean(content: Mapping[str, Any], source: str, derived: bool) -> dict[str, 
 
 
 def _not_plain(name: str, tensor: torch.Tensor) -> str | None:
-    """Say what a tensor is instead of numbers that a network can take over, None if it is such."""
+    """Return what a tensor is if no network can load it, else None."""
     if tensor.is_meta:
         return "a tensor without data (device meta)"
     if tensor.layout is not torch.strided:

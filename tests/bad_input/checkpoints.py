@@ -117,7 +117,7 @@ def teacher_missing(at: Place) -> None:
     at.test["path"]["pretrain_network_teacher"] = "teacher.pth"
 
 
-@bad(r"teacher_x2\.safetensors is a x2 network, x4 expected; take weights for x4", "train")
+@bad(r"teacher_x2\.safetensors is a x2 network, x4 expected; use weights for x4", "train")
 def weights_of_another_scale(at: Place) -> None:
     at.train["path"]["pretrain_network_g"] = str(at.files["x2"])
 

@@ -99,8 +99,8 @@ def test_a_lie_about_a_part_is_refused_although_the_seal_is_right(path, lie):
     ("change", "message"),
     [
         ({"sha256": "0" * 63}, "checksum is missing"),
-        ({"sha256": None}, "no strings"),
-        ({"version": 1}, "no strings"),
+        ({"sha256": None}, "not strings"),
+        ({"version": 1}, "not strings"),
         ({"copy": "{sha256}"}, "it contains its checksum twice"),
     ],
     ids=str,

@@ -105,7 +105,7 @@ def test_an_entry_asked_for_may_be_missing_where_there_is_no_choice_and_a_warnin
         ({"generator": WEIGHTS, "critic": OTHERS}, None, r"several networks; allowed: generator, critic; name one"),
         ({"generator": WEIGHTS, "critic": OTHERS}, "critics", r"no 'critics'; .*param_key_g: critic$"),
         ({"optimizers": [ADAM], "schedulers": [], "network": WEIGHTS}, None, "this is a training state"),
-        ({"conv.weight": WEIGHTS["conv.weight"], "extra": {"a": torch.ones(2)}}, None, r"are no tensors \(extra\)"),
+        ({"conv.weight": WEIGHTS["conv.weight"], "extra": {"a": torch.ones(2)}}, None, r"are not tensors \(extra\)"),
     ],
     ids=["misspelt", "two networks", "two, misspelt", "a state", "tensors and an entry"],
 )

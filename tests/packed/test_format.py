@@ -225,7 +225,7 @@ def path(tmp_path):
     [
         ("coding", "rans", "codes compressed as 'rans'; allowed: 'lzma'; install a newer"),
         ("extra", "x", "metadata"),
-        ("header", "[]", "header is no JSON object"),
+        ("header", "[]", "header is not a JSON object"),
         ("header", "{", "damaged"),
         ("header", "[" * 5000, "damaged"),
     ],

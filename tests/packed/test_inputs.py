@@ -56,12 +56,12 @@ def test_a_missing_folder_is_one_line(tmp_path):
 
 
 def test_folders_and_devices_are_no_files(tmp_path):
-    with pytest.raises(CompSRTError, match="is no file"):
+    with pytest.raises(CompSRTError, match="is not a file"):
         open_input(tmp_path, "weights")
     if os.path.exists("/dev/zero"):
         from pathlib import Path
 
-        with pytest.raises(CompSRTError, match="is no file"):
+        with pytest.raises(CompSRTError, match="is not a file"):
             open_input(Path("/dev/zero"), "weights")
 
 

@@ -62,7 +62,7 @@ def test_weights_that_are_no_numbers_are_named(value):
 def test_another_scale_is_named(upsampler, found, wanted):
     weights = Network(found, upsampler=upsampler).state_dict()
     message = refusal(weights, Network(wanted, upsampler=upsampler))
-    assert f"is a x{found} network, x{wanted} expected; take weights for x{wanted}" in message
+    assert f"is a x{found} network, x{wanted} expected; use weights for x{wanted}" in message
 
 
 def test_another_width_is_named_with_the_first_difference():
@@ -74,7 +74,7 @@ def test_another_width_is_named_with_the_first_difference():
 
 def test_other_depths_are_named():
     assert "2 of 10 tensors are missing (first layers.2.weight)" in refusal(Network().state_dict(), Network(depth=3))
-    assert "2 tensors are unknown here (first layers.2.weight)" in refusal(Network(depth=3).state_dict(), Network())
+    assert "2 tensors are unknown (first layers.2.weight)" in refusal(Network(depth=3).state_dict(), Network())
 
 
 def test_another_scale_and_width_are_both_named():
@@ -84,7 +84,7 @@ def test_another_scale_and_width_are_both_named():
 
 def test_quite_another_network_is_named():
     message = refusal(nn.Linear(2, 2).state_dict(), Network())
-    assert "is no Network: none of its 2 tensors has a name known here" in message
+    assert "is not a Network: none of its 2 tensors has a known name" in message
 
 
 def test_integers_are_no_weights():

@@ -119,11 +119,11 @@ def test_the_refusal_names_what_the_pickle_calls(path):
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer.*git lfs pull"),
         (b"just some words", "is a text file"),
         (b"\x89PNG\r\n\x1a\n", "is an image"),
-        (b"\x00\x01\x02\x03", "of no kind we know"),
+        (b"\x00\x01\x02\x03", "of an unknown kind"),
         (saved([torch.ones(2)]), "holds a list, not tensors by name"),
         (saved({}), "holds a dict without entries"),
         (saved(torch.ones(2)), "holds a Tensor"),
-        (saved({"a": torch.ones(2), "epoch": 3}), r"holds 1 entries that are no tensors \(epoch\)"),
+        (saved({"a": torch.ones(2), "epoch": 3}), r"holds 1 entries that are not tensors \(epoch\)"),
         (
             saved({"epoch": 3, "iter": 5, "optimizers": [], "schedulers": []}),
             "training state; the weights are in the folder models/",
@@ -208,7 +208,7 @@ def test_a_flipped_bit_in_a_pth_is_noticed(path):
 def test_an_archive_of_something_else_is_one_line(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(CompSRTError, match="is damaged or only part of a file"):
+    with pytest.raises(CompSRTError, match="is damaged or truncated"):
         load_weights(path)
 
 
@@ -246,8 +246,8 @@ def test_weights_come_from_an_address_as_from_a_path(server, own_cache):
         (b"", {}, "is empty"),
         (b"gone", {"status": 404}, "answers 404"),
         (saved(WEIGHTS), {"announced": 10_000_000}, "broke off after"),
-        (saved(WEIGHTS)[:-100], {}, "damaged or only part of a file"),
-        (saved(WEIGHTS)[:-100], {"announced": None}, "damaged or only part of a file"),
+        (saved(WEIGHTS)[:-100], {}, "damaged or truncated"),
+        (saved(WEIGHTS)[:-100], {"announced": None}, "damaged or truncated"),
     ],
     ids=["page", "empty", "missing", "broken off", "half", "half of unknown length"],
 )

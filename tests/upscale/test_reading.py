@@ -137,8 +137,11 @@ def test_what_a_tiffs_tags_tell_is_kept_whatever_its_samples(read, orientation: 
         (saved(Image.fromarray(NOISE), "BMP"), "is an image of the kind BMP"),
         (saved(Image.new("CMYK", (4, 4)), "JPEG"), "is CMYK"),
         (saved(Image.new("CMYK", (4, 4)), "TIFF"), "is CMYK"),
-        (saved(Image.new("L", (4, 4)), "PNG", save_all=True, append_images=[Image.new("L", (4, 4), 9)]), "holds 2 pic"),
-        (b"\x89PNG\r\n\x1a\n" + Chunk(b"CgBI", bytes(4)).encoded() + Chunk(b"IDAT", b"").encoded(), "Apple's own"),
+        (
+            saved(Image.new("L", (4, 4)), "PNG", save_all=True, append_images=[Image.new("L", (4, 4), 9)]),
+            "holds 2 images",
+        ),
+        (b"\x89PNG\r\n\x1a\n" + Chunk(b"CgBI", bytes(4)).encoded() + Chunk(b"IDAT", b"").encoded(), "Apple's variant"),
         (b"", r"is empty \(0 bytes\)"),
         (b"<!DOCTYPE html>", "is not an image; allowed: PNG, JPEG, WebP or TIFF"),
     ],
