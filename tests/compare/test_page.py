@@ -34,7 +34,7 @@ def test_the_page_is_whole_and_asks_for_nothing(page: str) -> None:
     assert f'http-equiv="Content-Security-Policy" content="{policy}"' in page
     assert '<html lang="en">' in page
     links = re.findall(r'(?:src|href)="([^"]*)"|url\(|@import|https?://[^"]*', page)
-    assert set(links) <= {"#images", "data:,", ""}
+    assert set(links) <= {"#pictures", "data:,", ""}
     addresses = set(re.findall(r"https?://[\w./]+", page))
     assert addresses == {"http://www.w3.org/2000/svg"}  # the name of SVG, not a place
     assert len(page.encode()) < 20_000_000
