@@ -167,7 +167,7 @@ class Variant:
 
 
 def variant(base: str, bits: int, seed: int, switch: str | None, args: argparse.Namespace) -> Variant:
-    """Work out what a run changes in the installed option file, and its name."""
+    """Return what a run changes in the installed option file, and its name."""
     from timed_run import options, settings
 
     entries = [f"quant:recipe={base}", f"manual_seed={seed}", f"datasets:train:dataroot_gt={args.train}"]
@@ -203,7 +203,7 @@ def run_one(args: argparse.Namespace) -> None:
 
 
 def run_all(args: argparse.Namespace) -> int:
-    """Run what has no result yet; return 1 if one failed."""
+    """Run the variants without a result; return 1 if one failed."""
     wanted = {"all": list(SWITCHES), "none": []}.get(args.switches[0], args.switches)
     turns = [None, *wanted]
     asked = [
@@ -284,7 +284,7 @@ Written by `python benchmarks/ablation.py table` from the result files in `{fold
 benchmarks/ablation.py run` measured on 2026-11-28. Each line is the base with one switch inverted, calibrated for
 {seconds} on one thread, bound search included. This is the process's own time; on a shared machine it still holds
 fewer iterations, so the column of iterations belongs to the comparison. Training images are BSD400 except a held-out
-tenth. The middle {centre}x{centre} low-resolution pixels of {pictures} of those are judged on Y: PSNR to the originals
+tenth. The middle {centre}x{centre} low-resolution pixels of {images} of those are judged on Y: PSNR to the originals
 (the teacher reaches {teacher:.3f} dB), and PSNR to the teacher's output, which shows smaller differences. No test image
 is used. The last iteration is judged; none is chosen.
 
@@ -302,7 +302,7 @@ def page(results: list[dict[str, Any]], folder: str) -> str:
         folder=folder,
         seconds=f"{' or '.join(sorted(seconds, key=int))} {unit}",
         centre=CENTRE,
-        pictures=len(results[0]["held_out"]),
+        images=len(results[0]["held_out"]),
         teacher=results[0]["teacher_psnr"],
         noise=noise(results),
     )
@@ -335,19 +335,19 @@ def main() -> int:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    runs = commands.add_parser("run", help="calibrate what has no result yet")
+    runs = commands.add_parser("run", help="calibrate the variants without a result")
     runs.add_argument("--results", type=Path, required=True, help="folder of the result files")
-    runs.add_argument("--train", required=True, help="folder of training pictures, originals")
-    runs.add_argument("--held-out", default=None, help="folder of the pictures to judge, instead of the held-out tenth")
+    runs.add_argument("--train", required=True, help="folder of training images, originals")
+    runs.add_argument("--held-out", default=None, help="folder of the images to judge, instead of the held-out tenth")
     runs.add_argument("--bases", nargs="+", default=["plus", "compsrt"], metavar="RECIPE")
     runs.add_argument("--bits", nargs="+", type=int, default=[2, 3])
     runs.add_argument("--scale", type=int, default=4)
     runs.add_argument("--switches", nargs="+", default=["all"], choices=["all", "none", *SWITCHES])
-    runs.add_argument("--seconds", type=float, default=900, help="CPU seconds a run (default 900)")
-    runs.add_argument("--iterations", type=int, default=None, help="so many iterations instead")
+    runs.add_argument("--seconds", type=float, default=900, help="CPU seconds per run (default 900)")
+    runs.add_argument("--iterations", type=int, default=None, help="a number of iterations instead")
     runs.add_argument("--seeds", nargs="+", type=int, default=[0])
-    runs.add_argument("--jobs", type=int, default=1, help="runs at a time")
-    runs.add_argument("--threads", type=int, default=1, help="threads a run")
+    runs.add_argument("--jobs", type=int, default=1, help="number of runs at a time")
+    runs.add_argument("--threads", type=int, default=1, help="threads per run")
     runs.add_argument("--keep", action="store_true", help="keep NAME.safetensors beside NAME.json")
     runs.add_argument("--set", nargs="+", default=[], metavar="BLOCK:KEY=VALUE", help="changes to every run")
     runs.add_argument("--name", default="", help="a word for the names of runs with --set")

@@ -1,10 +1,10 @@
-"""What keeping freed memory brings: time, page faults and peak memory of simulated networks with and without it.
+"""Measure time, page faults and peak memory of simulated networks with freed memory kept and returned.
 
     python benchmarks/allocator.py                       # the bundled x4, 3 bits
     python benchmarks/allocator.py FILE.safetensors --size 128x128 --rounds 5 --save "DAT-light x4, 4 bits"
-    python benchmarks/allocator.py --table               # writes docs/notes/speed.md from what was saved
+    python benchmarks/allocator.py --table               # write docs/notes/speed.md from saved results
 
-Both take turns, each in a process of its own; ratios hold on a busy machine too.
+Both take turns, each in a process of its own, so that ratios hold on a busy machine too.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ BEGIN = "<!-- benchmarks/allocator.py --table -->\n"
 
 
 def measure(file: Path, height: int, width: int, keeps: bool) -> dict[str, float]:
-    """Return what three forward passes take in this process."""
+    """Return the page faults, times (s) and peak memory (MiB) of three forward passes in this process."""
     if keeps and not allocator.keep_freed_memory():
-        raise SystemExit("the allocator of this system cannot be told")
+        raise SystemExit("the allocator of this system cannot be configured")
     import torch
 
     from compsrt_plugin.packed.open import open_packed
@@ -74,7 +74,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def read_results() -> list[dict[str, Any]]:
-    """Return what `--save` has written."""
+    """Return the results that `--save` wrote."""
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--size", default="96x96", metavar="HxW")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inside", choices=["kept", "returned"], help=argparse.SUPPRESS)
-    parser.add_argument("--save", metavar="NETWORK", help="also keep the medians, under this name in words")
+    parser.add_argument("--save", metavar="NETWORK", help="also save the medians under this name")
     parser.add_argument("--table", action="store_true", help="write docs/notes/speed.md, and measure nothing")
     arguments = parser.parse_args()
     if arguments.table:

@@ -1,9 +1,9 @@
-"""What `basicsr analyze` found on several networks, side by side.
+"""Write the tables that compare what `basicsr analyze` found on several networks.
 
     python benchmarks/analysis_table.py keep NAME SUMMARY.json …    # NAME as in the tables, e.g. "SwinIR-light x4"
-    python benchmarks/analysis_table.py table                       # writes the tables in docs/notes/analysis.md
+    python benchmarks/analysis_table.py table                       # write the tables of docs/notes/analysis.md
 
-`keep` takes from a `summary.json` what the tables need and writes it to `benchmarks/analysis_results`.
+`keep` copies what the tables need from a `summary.json` to `benchmarks/analysis_results`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Result = dict[str, Any]
 
 
 def kept(name: str, summary: Result) -> Result:
-    """Return the part of a summary that the tables are made from."""
+    """Return the part of a summary that the tables need."""
     comparisons = {
         transform: [_short(one) for one in found if one["measure"] in MEASURES]
         for transform, found in summary["comparisons"].items()
@@ -111,7 +111,7 @@ def _change(one: Result | None) -> str:
 
 
 def source_table(results: Sequence[Result]) -> list[str]:
-    """Return what each network was analyzed on, and by which command."""
+    """Return the weights, number of places and command of each network's analysis."""
     lines = _heading(["network", "weights", "places", "command"])
     for result in results:
         about, places = result["about"], sum(result["counts"].values())
@@ -120,7 +120,7 @@ def source_table(results: Sequence[Result]) -> list[str]:
 
 
 def walk_lines(results: Sequence[Result]) -> list[str]:
-    """Return what the walks of the networks that have one say."""
+    """Return the sentences of the walks, for the networks that have one."""
     walks = [result["walk"] for result in results if "walk" in result]
     found = [Walk(w["picture"], w["network"], [Step(**step) for step in w["steps"]], w["output"]) for w in walks]
     return [f"- {sentence}" for walk in found for sentence in walk.sentences()]
@@ -144,23 +144,23 @@ TABLES = {
 
 
 def read_results(folder: Path = RESULTS) -> list[Result]:
-    """Return all results that are kept, by falling file name: SwinIR-light comes first."""
+    """Return all saved results by descending file name: SwinIR-light comes first."""
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"), reverse=True)]
 
 
 def with_tables(page: str, results: Sequence[Result]) -> str:
-    """Return the page with its tables made anew between their marks."""
+    """Return the page with the tables between its marks replaced."""
     for name, table in TABLES.items():
         begin, end = (mark.format(name=name) for mark in MARKS)
         if page.count(begin) != 1 or page.count(end) != 1:
-            raise SystemExit(f"{PAGE.name} has not one table {name!r} between {begin} and {end}")
+            raise SystemExit(f"{PAGE.name} must have exactly one table {name!r} between {begin} and {end}")
         before, rest = page.split(begin)
         page = "\n".join([before + begin, *table(results), end + rest.split(end)[1]])
     return page
 
 
 def main() -> None:
-    """Run the command line."""
+    """Keep a summary, or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     keep = commands.add_parser("keep")

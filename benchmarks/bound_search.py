@@ -1,9 +1,9 @@
-"""Time gathering values and DOBI's search in them, against the published loop over 100 candidates.
+"""Time gathering samples and DOBI's search in them, against the published loop over 100 candidates.
 
     python benchmarks/bound_search.py [--bits 3] [--repeats 7]
 
-Times are the least of the repeats. Set OMP_WAIT_POLICY=PASSIVE where other jobs share the cores: threads that
-spin while they wait for each other otherwise multiply the times of short operations, forward passes included.
+Times are the least of the repeats. Set OMP_WAIT_POLICY=PASSIVE where other jobs share the cores: otherwise threads that
+spin while they wait multiply the times of short operations, forward passes included.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compsrt_plugin.quant.bounds.rows import search_rows
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
 
-PATCH = {  # what one 64x64 patch brings to the quantizers of SwinIR-light
+PATCH = {  # the inputs of SwinIR-light's quantizers for one 64x64 patch
     "linear input (4096, 60)": lambda: torch.randn(4096, 60),
     "its Hadamard transform (4096, 64)": lambda: torch.randn(4096, 64),
     "softmax map (64, 6, 64, 64)": lambda: torch.softmax(3 * torch.randn(64, 6, 64, 64), -1),
@@ -27,7 +27,7 @@ PATCH = {  # what one 64x64 patch brings to the quantizers of SwinIR-light
 
 
 def least(repeats: int, action: Callable[[], object]) -> float:
-    """Return the seconds that the fastest of the repeats took."""
+    """Return the seconds of the fastest repeat."""
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -57,7 +57,7 @@ def gathered(x: Tensor) -> Samples:
 
 
 def main() -> None:
-    """Print one line for each tensor, then the search in a weight matrix row by row."""
+    """Print one line per tensor, then the row-by-row search in a weight matrix."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bits", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=7)

@@ -1,8 +1,8 @@
-"""Bounds for all quantizers of SwinIR-light x4: what the search costs on top of the forward passes.
+"""Time the bound search of all quantizers of SwinIR-light x4 beyond its forward passes.
 
     python benchmarks/calibrate_network.py [--patches 1 32] [--bits 3] [--recipe compsrt]
 
-One run times the full-precision forward passes alone and `calibrate` on the same patches.
+One run times the full-precision forward passes and `calibrate` on the same patches.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from compsrt_plugin.quant import Mode, calibrate, named_quantizers, set_mode
 
 
 def patches(count: int, size: int = 64) -> list[torch.Tensor]:
-    """Cut (1, 3, size, size) pieces from the embedded calibration pictures, in order."""
+    """Cut (1, 3, size, size) pieces from the embedded calibration images, in order."""
     pieces = []
     _, lr_dir = embedded_pairs("calibration", 4)
     pictures = [read_image(path) for path in images_in(lr_dir)]
@@ -36,7 +36,7 @@ def patches(count: int, size: int = 64) -> list[torch.Tensor]:
 
 
 def main() -> None:
-    """Print seconds and their difference for each number of patches."""
+    """Print the seconds of both and their difference for each number of patches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patches", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--bits", type=int, default=3)

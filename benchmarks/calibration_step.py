@@ -1,12 +1,11 @@
-"""Time and memory of one calibration step against the least it can cost, at the same batch, in the same run.
+"""Compare time and memory of one calibration step with their floor, at the same batch, in one run.
 
     python benchmarks/calibration_step.py [--scale 4] [--bits 3] [--recipe plus] [--batch 1] [--patch 64]
                                           [--repeats 5] [--threads 2] [--cpu]
 
-The floor is one forward and backward of the full-precision student plus one forward of the teacher. Times are
-medians; floor and step take turns, so that both meet the same load on a shared machine; on a busy one `--cpu
---threads 1` counts the seconds of this process alone. Memory is what a process
-of its own takes at its peak beyond what it held before, gradients included.
+The floor is one forward and backward pass of the full-precision student plus one forward pass of the teacher. Times are
+medians. Floor and step take turns, so that both meet the same load; on a busy machine, `--cpu --threads 1` counts the
+CPU seconds of this process. Memory is the peak of a separate process above what it held before, gradients included.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ from compsrt_plugin.quant import Quantizer, calibrate, fake
 
 compsrt_plugin.register()
 
-# they need the repairs of `register`
+# these need the repairs of `register`
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
 from compsrt_plugin.training.trainer import Training  # noqa: E402
 
-PARTS = {  # what the breakdown counts, forward and backward
+PARTS = {  # the functions that the breakdown times, forward and backward
     "compiled transform and fake quantization, forward": [(native, "fake_quantize")],
     "the same and its gradients, backward": [(native, "fake_quantize_backward")],
     "transform in torch": [(Quantizer, "transform")],
@@ -54,7 +53,7 @@ class Bench:
     """A student, its teacher and a batch.
 
     Args:
-        options: the command line's.
+        options: of the command line.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -78,7 +77,7 @@ class Bench:
             return self.teacher(self.lq)
 
     def floor(self) -> None:
-        """Run what no calibration step can do without."""
+        """Run the part that every calibration step needs."""
         wanted = self.teacher_forward()
         self.plain.zero_grad(set_to_none=True)
         F.l1_loss(self.plain(self.lq), wanted).backward()
@@ -88,18 +87,18 @@ class Bench:
         self.training.step(self.optimizer, self.lq, None)
 
     def student_forward(self) -> None:
-        """Run the student with a graph, and drop it."""
+        """Run the student with a graph, and discard the graph."""
         self.training.student(self.lq)
 
     def after_backward(self) -> None:
-        """Check, clip and step, on the gradients of the last iteration."""
+        """Check and clip the gradients of the last iteration, and step."""
         self.training.trained.not_finite()
         self.training.trained.clip_gradients()
         self.training.trained.step(self.optimizer)
 
 
 def seconds(action: Callable[[], Any], clock: Callable[[], float]) -> float:
-    """Return how long an action takes by that clock."""
+    """Return the seconds of an action by the given clock."""
     began = clock()
     action()
     return clock() - began
@@ -132,15 +131,15 @@ def timed_parts(bench: Bench, clock: Callable[[], float]) -> dict[str, float]:
 
 
 def peak_growth(what: str) -> int:
-    """Return by how many bytes a process of its own grows when it does `what`, `floor` or `step`."""
+    """Return the bytes by which a separate process grows while it runs `what`, `floor` or `step`."""
     command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", what]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
 def growth(action: Callable[[], Any]) -> int:
-    """Return by how many bytes this process's resident memory peaks above what it is now (Linux)."""
-    ctypes.CDLL(None).malloc_trim(0)  # what the bound search left free would hide as much of the peak
-    Path("/proc/self/clear_refs").write_text("5")  # begins the peak anew
+    """Return the bytes by which this process's resident memory peaks above its present size (Linux)."""
+    ctypes.CDLL(None).malloc_trim(0)  # memory that the bound search freed would hide a part of the peak
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = status("VmRSS")
     action()
     return status("VmHWM") - before

@@ -1,4 +1,4 @@
-"""The engine beside PyTorch, ONNX Runtime and OpenVINO: time and PSNR, agreement of pixels, memory, growth.
+"""Compare the engine with PyTorch, ONNX Runtime and OpenVINO: time, PSNR, agreement of pixels, memory, growth.
 
     python benchmarks/engine.py [--model FILE …] [--sizes 64x64 320x184] [--threads 2] [--repeats 15] [--cpu-seconds]
                                 [--calibration FOLDER] [--patches 64] [--sets Set5] [--avx2]
@@ -6,13 +6,12 @@
     python benchmarks/engine.py --memory [--model FILE …] [--sizes 64x64 320x184] [--tiled 1280x720] [--tile 256]
     python benchmarks/engine.py --scaling [--model FILE] [--threads 2]
 
-Without a flag all ways to run SwinIR-light take turns, and medians and ratios are printed, with the PSNR of whole
-pictures where `COMPSRT_DATA` is set: ONNX Runtime and OpenVINO where they are installed, OpenVINO at 8 bits by NNCF's
-post-training quantization where there are training pictures to calibrate it on. `--cpu-seconds` counts the process's
-processor time instead of the clock's: what a busy machine adds to the clock is not in it; it is only of use with one
-thread. `--avx2` lets nobody use AVX-512. `--agreement` compares the engine's pictures with the simulated network's, and
-that network's with its own. `--memory` measures peaks, each in a process of its own. Sizes are width x height of the
-low-resolution picture.
+Without a flag all ways to run SwinIR-light take turns. Medians and ratios are printed, and the PSNR of whole images
+where `COMPSRT_DATA` is set. ONNX Runtime and OpenVINO are included where they are installed, and OpenVINO at 8 bits
+(by NNCF's post-training quantization) where training images are given to calibrate it. `--cpu-seconds` counts
+processor time instead of clock time, which excludes what a busy machine adds; use it with one thread. `--avx2` limits
+all of them to AVX2. `--agreement` compares the engine's output with the simulated network's, and that network with
+itself. `--memory` measures peaks, each in a process of its own. Sizes are width x height of the low-resolution image.
 """
 
 from __future__ import annotations
@@ -39,24 +38,24 @@ compsrt_plugin.register()
 import engine_agreement  # noqa: E402  (these need the repairs of `register`)
 import engine_memory  # noqa: E402
 from engine_ways import Way, full_precision_ways, quantized_ways  # noqa: E402
-from judged_pictures import DATA, Pair, mean_psnr, pairs  # noqa: E402
+from judged_images import DATA, Pair, mean_psnr, pairs  # noqa: E402
 
 SCALING = ((64, 64), (128, 128), (320, 180), (480, 270), (640, 360), (1280, 720), (1920, 1080))
 
 
 def noise(width: int, height: int, window: int) -> Tensor:
-    """Return a picture (1, 3, h, w) of at least this size, in whole windows."""
+    """Return an image (1, 3, h, w) of at least this size, in whole windows."""
     sides = (-(-side // window) * window for side in (height, width))
     return torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0))
 
 
 def clock_of(arguments: argparse.Namespace) -> Callable[[], float]:
-    """Return what tells the time."""
+    """Return the clock."""
     return time.process_time if arguments.cpu_seconds else time.perf_counter
 
 
 def timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Return how long a call takes."""
+    """Return the seconds of a call."""
     began = clock()
     call()
     return clock() - began
@@ -65,7 +64,7 @@ def timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
 def compare_times(arguments: argparse.Namespace) -> None:
     """Print each way's median, its ratio to the engine, and its PSNR, for each file and size."""
     torch.set_num_threads(arguments.threads)
-    others: dict[int, tuple[list[Way], dict[str, list[float]]]] = {}  # by scale: the same for every file
+    others: dict[int, tuple[list[Way], dict[str, list[float]]]] = {}  # by scale, the same for every file
     judged = DATA in os.environ
     print(f"PSNR in dB: {', '.join(arguments.sets)}" if judged else f"no PSNR: {DATA} is not set")
     for path in arguments.model:
@@ -101,7 +100,7 @@ def scores(ways: list[Way], sets: list[list[Pair]], scale: int) -> dict[str, lis
 
 
 def in_turns(calls: dict[str, Callable[[], object]], arguments: argparse.Namespace) -> dict[str, list[float]]:
-    """Return how long every call took in each round, after one to warm up."""
+    """Return the times of every call in each round, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     with torch.no_grad():
         for turn in range(arguments.repeats + 1):
@@ -113,7 +112,7 @@ def in_turns(calls: dict[str, Callable[[], object]], arguments: argparse.Namespa
 
 
 def scaling(arguments: argparse.Namespace) -> None:
-    """Print time and memory of the engine from 64 x 64 to 1080p pictures, and the exponent of time in pixels."""
+    """Print time and memory of the engine from 64 x 64 to 1080p images, and the exponent of time in pixels."""
     engine = Engine(open_packed(arguments.model[0]), threads=arguments.threads)
     points = []
     for width, height in SCALING:
@@ -135,17 +134,17 @@ def size(text: str) -> tuple[int, int]:
 
 
 def parsed() -> argparse.Namespace:
-    """Return what was asked for."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, nargs="+", default=sorted(WEIGHTS.glob("compsrt_x4_*.safetensors")))
     parser.add_argument("--sizes", type=size, nargs="+", default=[(64, 64), (320, 184)])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--cpu-seconds", action="store_true")
-    parser.add_argument("--calibration", type=Path, help="folder of training pictures for OpenVINO at 8 bits")
-    parser.add_argument("--patches", type=int, default=64, help="of 64 x 64 pixels that it is calibrated on")
+    parser.add_argument("--calibration", type=Path, help="folder of training images for OpenVINO at 8 bits")
+    parser.add_argument("--patches", type=int, default=64, help="number of 64 x 64 patches to calibrate it on")
     parser.add_argument("--sets", nargs="+", default=["Set5"], help="test sets under COMPSRT_DATA")
-    parser.add_argument("--pictures", type=int, help="of each set at most")
+    parser.add_argument("--pictures", type=int, help="most images of each set")
     parser.add_argument("--avx2", action="store_true")
     parser.add_argument("--tiled", type=size, nargs="*", default=[(1280, 720)])
     parser.add_argument("--tile", type=int, default=256)
@@ -156,7 +155,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the requested measurement."""
     arguments = parsed()
     if arguments.avx2:
         without_avx512.start_again()

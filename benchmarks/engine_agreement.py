@@ -1,8 +1,8 @@
-"""How far the engine is from the simulated network, beside how far that network is from itself.
+"""Compare the engine's output with the simulated network's, and that network with itself.
 
-The simulated network's own second runs differ from its first in what changes no mathematics: a second picture in the
-batch, another number of threads, tensors that begin at another address. What they change in the output is what a
-rounding boundary makes of the order of additions, and the measure for the engine.
+Further runs of the simulated network differ from its first only in the order of additions: a second image in the batch,
+another number of threads, tensors at other addresses. At rounding boundaries this changes codes and so the output. The
+size of this change is the yardstick for the engine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judged_pictures import made_by, pairs, psnr
+from judged_images import made_by, pairs, psnr
 from torch import Tensor, nn
 
 from compsrt_plugin.engine import Engine
@@ -24,12 +24,12 @@ Network = Callable[[Tensor], Tensor]
 
 
 def compare(files: list[Path], sets: list[str], most: int | None, threads: int) -> None:
-    """Print for each file and data set how far every run is from the simulated network's first, on one thread.
+    """Print, for each file and data set, the distance of every run from the simulated network's first on one thread.
 
     Args:
         files: packed files.
         sets: names of test sets.
-        most: pictures of each set.
+        most: images of each set.
         threads: of the engine.
     """
     print("against the simulated network on one thread: equal bytes, most grey levels, PSNR difference (mean, largest)")
@@ -51,7 +51,7 @@ def compare(files: list[Path], sets: list[str], most: int | None, threads: int) 
                 for run, network in runs.items():
                     picture = made_by(network, lr, scale)
                     found[run].append((*apart(picture, first), psnr(picture, hr, scale) - psnr(first, hr, scale)))
-            print(f"{path.stem}, {name}, {len(found['simulated again'])} pictures")
+            print(f"{path.stem}, {name}, {len(found['simulated again'])} images")
             for run, rows in found.items():
                 share, levels, change = zip(*rows)
                 print(
@@ -62,7 +62,7 @@ def compare(files: list[Path], sets: list[str], most: int | None, threads: int) 
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> tuple[float, int]:
-    """Return the share of equal numbers and the most grey levels between two uint8 pictures."""
+    """Return the share of equal values and the largest difference in grey levels of two uint8 images."""
     levels = np.abs(one.astype(int) - other.astype(int))
     return float((levels == 0).mean()), int(levels.max())
 
@@ -79,7 +79,7 @@ def _on_two_threads(network: nn.Module) -> Network:
 
 
 def _moved(network: nn.Module) -> Network:
-    """Return the network with its input and all its tensors four bytes behind where torch would lay them."""
+    """Return the network with its input and all tensors shifted by four bytes from torch's alignment."""
 
     def behind(tensor: Tensor) -> Tensor:
         place = torch.empty(tensor.numel() + 1, dtype=tensor.dtype)[1:].view(tensor.shape)

@@ -1,8 +1,8 @@
-"""Peak memory of the engine and of PyTorch, each in a process of its own.
+"""Measure the peak memory of the engine and of PyTorch, each in a process of its own.
 
-Whole pictures are measured as `basicsr profile` does: two calls, above what the process held once Python, torch and
-the weights were loaded; what a way prepares for itself (the engine's tables) counts. A picture in tiles is measured
-the same way, its output included, and the process as a whole beside it.
+Whole images are measured as in `basicsr profile`: two calls, above what the process held with Python, torch and the
+weights loaded. Preparations such as the engine's tables count. An image in tiles is measured the same way with its
+output included, and the process as a whole beside it.
 
 `python benchmarks/engine_memory.py FILE WIDTHxHEIGHT TILE OVERLAP THREADS` is the process for tiles.
 """
@@ -24,8 +24,8 @@ def compare(file: Path, sizes: list[tuple[int, int]], tiled: list[tuple[int, int
 
     Args:
         file: a packed file.
-        sizes: (width, height) of whole pictures; grown to whole windows.
-        tiled: (width, height) of pictures in tiles.
+        sizes: (width, height) of whole images; grown to whole windows.
+        tiled: (width, height) of images in tiles.
         tile: height and width of a tile.
         threads: of each way.
     """
@@ -49,7 +49,7 @@ def compare(file: Path, sizes: list[tuple[int, int]], tiled: list[tuple[int, int
 
 
 def measure_tiled(file: Path, width: int, height: int, tile: int, overlap: int, threads: int) -> dict[str, int]:
-    """Return bytes: above what was held before, of input and output, and of the whole process."""
+    """Return three sizes in bytes: above the start, of input and output, and of the whole process."""
     import torch
 
     from compsrt_plugin.analysis.profile.peak_memory import most_above, peak

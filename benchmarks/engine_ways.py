@@ -1,4 +1,4 @@
-"""The ways to run SwinIR-light that the engine is timed beside, each with the network to judge its pictures by."""
+"""Ways to run SwinIR-light that are timed beside the engine, each with a network to judge whole images with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from compsrt_plugin.packed.bundled import teacher_path
 from compsrt_plugin.packed.open import PackedNetwork
 
 Call = Callable[[], object]
-KERNELS = 0.02  # share of OpenVINO's time from which on a kind of kernel is named
+KERNELS = 0.02  # least share of OpenVINO's time for which a kind of kernel is named
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Way:
     """A way to run a network.
 
     Attributes:
-        label: for people.
-        ready: takes x (1, 3, h, w) and returns what runs the network on it, all preparations made.
-        network: takes pictures of any whole windows; None where only x's size runs.
+        label: for the tables.
+        ready: takes x (1, 3, h, w) and returns a prepared function that runs the network on it.
+        network: takes images of any number of whole windows; None where only x's size runs.
     """
 
     label: str
@@ -53,12 +53,12 @@ def quantized_ways(source: PackedNetwork, threads: int) -> list[Way]:
 
 
 def full_precision_ways(source: PackedNetwork, threads: int, calibration: Path | None, count: int) -> list[Way]:
-    """Return what the bundled teacher of the file's scale runs in; prints what is missing and how to get it.
+    """Return the ways to run the bundled teacher of the file's scale; print what is missing and how to get it.
 
     Args:
         source: a packed SwinIR-light.
-        threads: of each runtime; PyTorch's are set by the caller.
-        calibration: folder of training pictures for OpenVINO at 8 bits.
+        threads: of each runtime; the caller sets PyTorch's.
+        calibration: folder of training images for OpenVINO at 8 bits.
         count: how many of them.
     """
     teacher = decoded_network(source)
@@ -71,11 +71,11 @@ def full_precision_ways(source: PackedNetwork, threads: int, calibration: Path |
             way = runtime_way(name, models)
             ways.append(Way(way.label, lambda x, way=way: way.ready(x, threads), None))
         else:
-            print(f"{name} is left out: {why_not}")
+            print(f"{name} is omitted: {why_not}")
     why_not = openvino_int8.lacking()
     if why_not is None and calibration is not None and source.header.scale == SCALE:
         return ways + _openvino_ways(teacher, threads, calibration, count)
-    print(f"OpenVINO at 8 bits is left out: {why_not or f'it takes --calibration FOLDER, and a network of x{SCALE}'}")
+    print(f"OpenVINO at 8 bits is omitted: {why_not or f'it needs --calibration FOLDER, and a network of x{SCALE}'}")
     return ways
 
 
@@ -88,11 +88,11 @@ def _openvino_ways(teacher: nn.Module, threads: int, calibration: Path, count: i
         began = time.process_time()
         try:
             models[f"OpenVINO int8, {preset}"] = openvino_int8.quantized(onnx, lqs, preset)
-        except Exception as error:  # whatever a foreign library raises
+        except Exception as error:  # a foreign library may raise anything
             print(f"NNCF, {preset}: {type(error).__name__}: {str(error)[:200]}")
             continue
         spent = time.process_time() - began
-        print(f"NNCF, {preset}: {count} pictures of {calibration.name}, {spent:.0f} s of processor", flush=True)
+        print(f"NNCF, {preset}: {count} images of {calibration.name}, {spent:.0f} s of processor time", flush=True)
     probe = torch.rand(1, 3, openvino_int8.SIDE, openvino_int8.SIDE)
     for label, model in models.items():
         shares = openvino_int8.kernels(model, probe, threads).items()

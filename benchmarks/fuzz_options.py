@@ -1,8 +1,8 @@
-"""Give every key of a train and a test file every kind of wrong value, and count what comes of it.
+"""Give every key of a train and a test file every kind of wrong value, and count the outcomes.
 
     python benchmarks/fuzz_options.py [--only train/datasets] [--seconds 120]
 
-Exits with 1 if one of the cases ended in a traceback, took longer, or left something behind after it was refused.
+Exits with 1 if a case ended in a traceback, exceeded its time, or left files behind after it was refused.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import places  # noqa: E402
 def main() -> int:
     """Run the cases, print what failed and a table, return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="COMMAND/KEY", help="cases whose key begins so")
-    parser.add_argument("--seconds", type=int, default=120, help="that one case may take")
+    parser.add_argument("--only", default="", metavar="COMMAND/KEY", help="run only cases whose key begins so")
+    parser.add_argument("--seconds", type=int, default=120, help="time limit of one case")
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, _too_long)
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
@@ -48,7 +48,7 @@ def main() -> int:
             signal.alarm(arguments.seconds)
             try:
                 verdict = "run" if option_fuzzing.run(case, places.Place(files)) == "run" else "refused"
-            except Exception:  # a traceback is what is looked for
+            except Exception:  # a traceback is a failure
                 verdict = "failed"
                 sys.stdout.write(f"{name} = {case[2]}\n{traceback.format_exc()}\n")
             signal.alarm(0)

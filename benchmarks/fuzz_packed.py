@@ -1,8 +1,8 @@
-"""Spoil 10,000 packed checkpoints and count what the reader makes of them.
+"""Damage 10,000 packed files and count how the reader reacts.
 
     python benchmarks/fuzz_packed.py [--cases 10000] [--first 0]
 
-Exits with 1 if one of them crashed the reader, hung, or changed a weight unnoticed.
+Exits with 1 if one of them crashed the reader, hung, or changed a weight without being detected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> int:
     """Run the cases, print a table, return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first case, to repeat or go on")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case, to repeat or continue")
     arguments = parser.parse_args()
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:

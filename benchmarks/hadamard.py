@@ -1,9 +1,9 @@
-"""Hadamard transform: cached matrix against the butterfly, as ratios in one run.
+"""Time the Hadamard transform as a cached matrix and as a butterfly, as ratios in one run.
 
     python benchmarks/hadamard.py
 
-The matrix product does m multiply-adds per value and one pass over memory, the butterfly log2(m) additions per
-value and log2(m) passes. `quant.hadamard` uses whichever this shows to be faster.
+The matrix product does m multiply-adds per value and one pass over memory; the butterfly does log2(m) additions per
+value and log2(m) passes. The package uses the faster one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Transforms by width, on real tensors: quantization errors, what they do to a network's output, and speed.
+"""Compare transforms by width: quantization errors of tensors, errors of outputs, and speed.
 
     python benchmarks/hadamard_orders.py orders [--most 512]
     python benchmarks/hadamard_orders.py tensors --pictures DIR [--file craft_x4.pth]
     python benchmarks/hadamard_orders.py outputs --pictures DIR [--file craft_x4.pth]
     python benchmarks/hadamard_orders.py speed
 
-The network is the bundled SwinIR-light x4 teacher, or the one in FILE (which spandrel knows). Patches are cut from the
-pictures of DIR (high resolution, of training): the first ones give the bounds (DOBI), later ones are judged.
+The network is the bundled SwinIR-light x4 teacher, or the one in a file that spandrel reads. Patches are cut from the
+high-resolution training images in DIR: the first ones give the bounds (DOBI), later ones are judged.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from compsrt_plugin.quant.transforms.orders import construction
 
 SCALE, BITS = 4, (2, 3, 4)
 TRANSFORMS = ("none", "hadamard", "hadamard_signed", "hadamard_exact", "hadamard_block")
-ROWS = 2048  # vectors of each layer's input that are looked at
-EVERY = 16  # pictures from one patch to the next
+ROWS = 2048  # vectors of each layer's input that are used
+EVERY = 16  # images from one patch to the next
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["orders", "tensors", "outputs", "speed"])
     parser.add_argument("--pictures", type=Path, help="folder of high-resolution training pictures")
-    parser.add_argument("--file", help="a network that spandrel knows; default: the bundled teacher")
+    parser.add_argument("--file", help="weight file that spandrel reads (default: the bundled teacher)")
     parser.add_argument("--patch", type=int, default=64, help="height and width of the low-resolution patches")
     parser.add_argument("--calibration", type=int, default=4, help="patches for the bounds")
     parser.add_argument("--held-out", type=int, default=4, help="patches that are judged")
@@ -80,7 +80,7 @@ def network(file: str | None) -> CompSRTSwinIR | CompSRTNet:
 
 
 def patches(folder: Path, count: int, size: int) -> list[Tensor]:
-    """Cut the middle (1, 3, size, size) of every sixteenth picture, downscaled."""
+    """Cut the middle (1, 3, size, size) of every sixteenth image, downscaled."""
     pieces = []
     for path in images_in(folder)[::EVERY][:count]:
         picture = read_image(path)
@@ -139,7 +139,7 @@ def _quantized(x: Tensor, bits: int) -> Tensor:
 def outputs(
     model: CompSRTSwinIR | CompSRTNet, found: list[Tensor], held_out: list[Tensor], widths: list[int], overrides: Any
 ) -> None:
-    """Print the PSNR of quantized outputs, bounds searched only, against full precision; on patches held out."""
+    """Print the PSNR of quantized outputs to full precision on held-out patches, with bounds searched only."""
     with torch.no_grad():
         true = [model(piece) for piece in held_out]
     print("PSNR in dB of the quantized output against the full-precision one, all three channels")
@@ -157,7 +157,7 @@ def outputs(
 
 
 def speed(rounds: int = 30) -> None:
-    """Print what a transform by matrix takes, for widths with an order of their own, as ratios of one run."""
+    """Print the time of transforms by matrix, for widths with a Hadamard matrix of that order, as ratios of one run."""
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {rounds} interleaved runs")
     print(f"{'width':>6s}{'padded ms':>11s}" + "".join(f"{name[9:]:>10s}" for name in TRANSFORMS[2:]))
     for width in (48, 60, 96, 120, 144, 180, 192):
@@ -165,7 +165,7 @@ def speed(rounds: int = 30) -> None:
         times: dict[str, list[float]] = defaultdict(list)
         for _ in range(rounds):
             for transform in TRANSFORMS[1:]:
-                start = time.process_time()  # CPU seconds: other programs' do not count
+                start = time.process_time()  # CPU seconds exclude other programs
                 REGISTRY[transform].forward(x)
                 times[transform].append(time.process_time() - start)
         padded, *others = (statistics.median(times[transform]) for transform in TRANSFORMS[1:])

@@ -1,6 +1,6 @@
-"""BSD400, or any folder of HR pictures, as the benchmarks use it: statistics from one part, judgement on another.
+"""Load patches of BSD400, or of any folder of HR images: training patches for statistics, held-out ones to judge.
 
-The held-out tenth is the one that `subset: holdout` of the data set class means; nothing is chosen on a test set.
+The held-out tenth is that of `subset: holdout` in the data set class. Nothing is chosen on a test set.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def teacher() -> CompSRTSwinIR:
 
 
 def patches(folder: Path, subset: str, count: int, side: int = 64) -> list[tuple[Tensor, Tensor]]:
-    """Return the centres of `count` pictures, evenly spread over the subset in order of name.
+    """Return the centres of `count` images, evenly spread over the subset sorted by name.
 
     Args:
-        folder: of HR pictures.
+        folder: of HR images.
         subset: `train` or `holdout`.
         count: how many.
         side: LR pixels.
@@ -51,7 +51,7 @@ def patches(folder: Path, subset: str, count: int, side: int = 64) -> list[tuple
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
-    """Return the PSNR in dB of two pictures in 0..1, RGB, without the outermost `SCALE` pixels, not rounded."""
+    """Return the PSNR in dB of two images in 0..1, RGB, without the outermost `SCALE` pixels, not rounded."""
     error = (one.clamp(0, 1) - other.clamp(0, 1))[..., SCALE:-SCALE, SCALE:-SCALE]
     return -10 * math.log10(error.double().square().mean().clamp_min(1e-12).item())
 

@@ -1,9 +1,9 @@
-"""Kill training runs of a tiny network fifty times with SIGKILL, and compare what they end with by hash.
+"""Kill training runs of a tiny network fifty times with SIGKILL, and compare the hashes of their results.
 
     python benchmarks/kill_test.py [--kills 50] [--seed 0]
 
-Each killed run goes on with --auto_resume, to be killed again or to end. Exits with 1 if an end differs from that
-of the run which was left in peace.
+Each killed run continues with --auto_resume, until it is killed again or finishes. Exits with 1 if a result differs
+from that of the undisturbed run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> int:
     found, resumed = list(outcome["found"]), list(outcome["resumed"])
     same = sum(digest == outcome["wanted"] for digest in found)
     spent = time.perf_counter() - began
-    print(f"{outcome['kills']} kills in {spent:.0f} s, a run in peace takes {outcome['seconds']:.1f} s")
+    print(f"{outcome['kills']} kills in {spent:.0f} s, an undisturbed run takes {outcome['seconds']:.1f} s")
     print(f"resumed from iterations {', '.join('none yet' if i < 0 else str(i) for i in resumed)}")
     print(f"{same} of {len(found)} results equal to the undisturbed one, sha256 {outcome['wanted']}")
     return 0 if found and same == len(found) else 1

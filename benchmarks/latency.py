@@ -1,9 +1,9 @@
-"""Latency of packed networks beside PyTorch, ONNX Runtime and OpenVINO in full precision, as result files.
+"""Measure the latency of packed networks beside full precision in PyTorch, ONNX Runtime and OpenVINO.
 
     python benchmarks/latency.py FILE… [--results benchmarks/results/latency] [--size 64x64] [--rounds 15]
 
-All ways take turns on one thread. What is counted is the process's own processor time, so a busy machine adds little:
-other processes still share caches and memory. `make results` reads the files.
+All ways take turns on one thread. The process's own processor time is counted, so a busy machine adds little; other
+processes still share caches and memory. Writes a result file per network, which `make results` reads.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def measure(file: Path, size: tuple[int, int], rounds: int) -> dict[str, Any]:
 
     Args:
         file: a packed SwinIR-light.
-        size: height and width of the low-resolution picture.
-        rounds: turns that every way takes, after one to warm up.
+        size: height and width of the low-resolution image.
+        rounds: number of turns of every way, after one to warm up.
     """
     source = open_packed(file)
     ways = [*full_precision_ways(source, 1, None, 0), *quantized_ways(source, 1)]
@@ -71,7 +71,7 @@ def runtime_versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Return the processor's name, as Linux tells it."""
+    """Return the processor's name as Linux reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

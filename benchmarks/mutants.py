@@ -1,13 +1,14 @@
-"""Change each formula of the package a little, and tell which changes no test notices.
+"""Change the formulas of the package one expression at a time, and report the changes that no test notices.
 
     python benchmarks/mutants.py [quant/quantizer packed/bits …] [--all] [--timeout 120]
 
-Of each line one thing is changed (`--all`: each thing by itself): + and -, * and /, < and <=, `and` and `or`, min and
-max, floor and round, True and False, an integer by one, a float by its double, a minus sign or a `not` taken away. Then
-the tests of that file run until the first fails. A mutant that lives is a line that no test holds, or one whose change
-makes no difference.
+One expression of each line is changed (`--all`: each expression separately): + and -, * and /, < and <=, `and` and
+`or`, min and max, floor and round, True and False, an integer by one, a float to its double, a minus sign or a `not`
+removed. Then the tests of that file run until the first one fails. A mutant that lives is a line that no test checks,
+or a change without effect.
 
-A mutant is a child process in which one function has another code object: nothing is imported anew, no file is touched.
+A mutant is a child process in which one function has another code object: nothing is imported again and no file
+changes.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ class Mutant:
 
     Attributes:
         line: in the file.
-        says: what was changed into what.
-        function: qualified name of the function it is in.
-        code: that function's, changed.
+        says: the change in words.
+        function: qualified name of the enclosing function.
+        code: the changed code of that function.
     """
 
     line: int
@@ -77,7 +78,7 @@ class Mutant:
 
 
 def changed(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Yield what may stand in a node's place, and the change in words."""
+    """Yield replacements of a node, and the change in words."""
     new: Any = copy.deepcopy(node)
     if isinstance(node, (ast.BinOp, ast.BoolOp)) and type(node.op) in SWAPPED:
         new.op = SWAPPED[type(node.op)]()
@@ -100,7 +101,7 @@ def changed(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
 
 
 def mutants(path: Path, every: bool) -> Iterator[Mutant]:
-    """Yield the mutants of a file's functions, one a line or every one."""
+    """Yield the mutants of a file's functions, one per line or all."""
     source = path.read_text()
     seen: set[int] = set()
     number = 0
@@ -120,7 +121,7 @@ def mutants(path: Path, every: bool) -> Iterator[Mutant]:
 
 
 def _change(tree: ast.AST, number: int) -> tuple[int, str, str] | None:
-    """Make the change of this number in a tree; return its line, what it is, and the function it is in."""
+    """Apply the change of this number to a tree; return its line, its description and the enclosing function."""
     left = number
 
     def visit(node: ast.AST, function: tuple[str, ...], inside: bool) -> tuple[int, str, str] | None:
@@ -156,7 +157,7 @@ def _code_of(code: CodeType, name: list[str]) -> CodeType | None:
 
 
 def function_of(module: Any, name: str) -> FunctionType | None:
-    """Return the function that a module runs under a qualified name, None if it is wrapped beyond recognition."""
+    """Return a module's function of a qualified name; None if a wrapper hides it."""
     holder: Any = module
     for part in name.split("."):
         holder = vars(holder).get(part)
@@ -171,7 +172,7 @@ def function_of(module: Any, name: str) -> FunctionType | None:
 
 
 def lives(mutant: Mutant, module: Any, tests: list[str], timeout: int) -> bool | None:
-    """Return whether the tests pass with the mutant in a function's place; None if it cannot be put there."""
+    """Return whether the tests pass with the mutant in place of a function; None if it cannot be replaced."""
     function = function_of(module, mutant.function)
     if function is None or function.__code__.co_freevars != mutant.code.co_freevars:
         return None
@@ -179,7 +180,7 @@ def lives(mutant: Mutant, module: Any, tests: list[str], timeout: int) -> bool |
 
 
 def passes(function: FunctionType | None, code: CodeType | None, tests: list[str], timeout: int) -> bool:
-    """Return whether the tests pass in a child process, with this code for that function if one is given."""
+    """Return whether the tests pass in a child process, with the given code for that function if any."""
     child = os.fork()
     if child == 0:
         if function is not None and code is not None:
@@ -197,7 +198,7 @@ def passes(function: FunctionType | None, code: CodeType | None, tests: list[str
 
 
 class _Counting:
-    """Pytest plugin: how many tests passed, and how many were skipped."""
+    """Pytest plugin that counts passed and skipped tests."""
 
     def __init__(self) -> None:
         self.passed = self.skipped = 0
@@ -208,7 +209,7 @@ class _Counting:
 
 
 def _run(tests: list[str]) -> int:
-    """Run the tests; not 0 if one fails, or most are skipped, as where the compiled parts are missing or old."""
+    """Run the tests; return nonzero if one fails, or if most are skipped because compiled parts are missing."""
     import pytest
 
     counting = _Counting()
@@ -218,10 +219,10 @@ def _run(tests: list[str]) -> int:
 
 
 def main() -> int:
-    """Print a line for each mutant that lives, and a count for each file."""
+    """Print a line per living mutant and a count per file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", metavar="FILE", default=[*TESTS], help=f"of {', '.join(TESTS)}")
-    parser.add_argument("--all", action="store_true", help="every change of a line by itself, not one of each line")
+    parser.add_argument("--all", action="store_true", help="make every change separately, not one per line")
     parser.add_argument("--timeout", type=int, default=120, help="seconds after which a mutant counts as noticed")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads do not survive a fork
@@ -232,7 +233,7 @@ def main() -> int:
         module = importlib.import_module(f"compsrt_plugin.{name.replace('/', '.')}")
         tests = [str(folder / test) for test in TESTS[name]]
         if not passes(None, None, tests, 10 * args.timeout):
-            print(f"{name}: its tests fail or are skipped as it is", flush=True)
+            print(f"{name}: its tests fail or are skipped without a mutant", flush=True)
             return 1
         counts = {True: 0, False: 0}
         for mutant in mutants(ROOT / f"{name}.py", args.all):

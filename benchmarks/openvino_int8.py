@@ -1,7 +1,7 @@
-"""OpenVINO at 8 bits: the full-precision SwinIR, quantized after training by NNCF, at any picture size.
+"""Run OpenVINO at 8 bits: the full-precision SwinIR, quantized after training by NNCF, at any image size.
 
-Both exporters freeze the shift masks at the size they saw. Here the masks are computed in the graph, so that one
-quantized network is timed at every size and judged on whole pictures; at a fixed size OpenVINO folds them away.
+Both exporters freeze the shift masks at the size that they traced. Here the graph computes the masks, so that one
+quantized network is timed at every size and judged on whole images. At a fixed size OpenVINO folds them away.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from compsrt_plugin.analysis.profile.runtimes import exported
 
 PRESETS = ("mixed", "transformer")
 NEEDED = ("onnx", "openvino", "nncf")
-SIDE = 64  # of the calibration pictures
+SIDE = 64  # of the calibration images
 
 
 def lacking() -> str | None:
@@ -32,7 +32,7 @@ def lacking() -> str | None:
 
 
 class _AnySize(nn.Module):
-    """Window attention that makes its shift mask of the size that its block was called with."""
+    """Window attention that computes its shift mask from the size of its block's input."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class _AnySize(nn.Module):
         self.size: Any = None
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend; the mask given is of one size and is not used."""
+        """Attend; the given mask has a fixed size and is not used."""
         if not self.shift:
             return self.attention(x)
         bands = []
@@ -57,7 +57,7 @@ class _AnySize(nn.Module):
 
 
 def any_size(network: nn.Module) -> bytes:
-    """Return a full-precision SwinIR as ONNX for one picture of any whole windows."""
+    """Return a full-precision SwinIR as ONNX for one image of any whole windows."""
     network = copy.deepcopy(network)
     for block in network.modules():
         if isinstance(block, SwinTransformerBlock):
@@ -78,9 +78,9 @@ def quantized(model: bytes, pictures: list[Tensor], preset: str) -> Any:
 
     Args:
         model: of `any_size`.
-        pictures: (1, 3, h, w) for calibration, of whole windows.
+        pictures: images (1, 3, h, w) for calibration, of whole windows.
         preset: `mixed` (asymmetric activations, symmetric weights), or `transformer`, which adds SmoothQuant and
-            leaves out what hurts transformers.
+            omits what harms transformers.
     """
     import nncf  # pyright: ignore[reportMissingImports]  (optional)
 
@@ -113,7 +113,7 @@ def ready(model: Any, x: Tensor, threads: int) -> Callable[[], object]:
 
 
 def as_network(model: Any, threads: int) -> Callable[[Tensor], Tensor]:
-    """Return the model as a network for pictures of any whole windows."""
+    """Return the model as a network for images of any number of whole windows."""
     request = _compiled(model, threads)
     return lambda x: torch.from_numpy(request.infer({0: x.numpy()})[0].copy())
 
@@ -121,7 +121,7 @@ def as_network(model: Any, threads: int) -> Callable[[Tensor], Tensor]:
 def kernels(model: Any, x: Tensor, threads: int) -> dict[str, float]:
     """Return the share of time that each kind of OpenVINO's kernels takes on x, most first.
 
-    Their names say instructions and numbers: `brgemm_avx512_I8`, `jit_avx2_f32`.
+    Their names contain instruction set and number format: `brgemm_avx512_I8`, `jit_avx2_f32`.
     """
     request = _compiled(_at(model, x), threads, PERF_COUNT=True)
     for _ in range(2):

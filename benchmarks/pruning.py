@@ -1,9 +1,9 @@
-"""Pruning criteria beside each other on held-out pictures, bounds searched, nothing trained.
+"""Compare pruning criteria on held-out images, with bounds searched and nothing trained.
 
     python benchmarks/pruning.py HR_FOLDER [--recipe plus] [--json FILE] [--patches 8] [--statistics 4]
 
-Statistics come from centre patches of training pictures, PSNR from those of held-out ones. Activations stay in full
-precision: their rounding amplifies whatever differs before it, and would hide what the weights lose.
+Statistics come from the centres of training images, PSNR from those of held-out ones. Activations stay in full
+precision: their rounding amplifies every difference before it and would hide the loss of the weights.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ RATIOS = (0.4, 0.5)
 
 
 def main() -> None:
-    """Print a line for each criterion, ratio and width; write all figures as JSON if asked."""
+    """Print a line per criterion, ratio and width; write all figures as JSON with `--json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="HR_FOLDER")
     parser.add_argument("--recipe", default="plus")
     parser.add_argument("--bits", type=int, nargs="+", default=[3, 4])
-    parser.add_argument("--patches", type=int, default=8, help="held-out pictures to judge on")
-    parser.add_argument("--statistics", type=int, default=4, help="training pictures for statistics")
+    parser.add_argument("--patches", type=int, default=8, help="held-out images to judge on")
+    parser.add_argument("--statistics", type=int, default=4, help="training images for statistics")
     parser.add_argument("--activations", action="store_true", help="also judge with quantized activations")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
     with torch.no_grad():
         reference = [full(lq) for lq, _ in pairs]
     rows: list[dict[str, Any]] = []
-    print("PSNR to the ground truth and to the teacher, activations in full precision; then quantized, where asked for")
+    print("PSNR to the ground truth and to the teacher, activations in full precision; with --activations quantized")
     for bits in args.bits:
         runs = [("not pruned", 0.0, None), *((name, ratio, c) for ratio in RATIOS for name, c in CRITERIA.items())]
         for name, ratio, criterion in runs:
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def only_weights(network: CompSRTSwinIR) -> None:
-    """Search the bounds of weights and quantize them alone."""
+    """Search the bounds of weights and quantize only them."""
     set_mode(network, Mode.OFF)
     with torch.no_grad():
         for _, layer in quantized_layers(network):

@@ -1,8 +1,8 @@
-"""Reading a packed file, beside the full-precision file it came from, as ratios in one run.
+"""Time reading a packed file and its full-precision file, as ratios in one run.
 
     python benchmarks/read_checkpoint.py [FILE] [--runs 20]
 
-The packed file is unsealed, checked, decoded from its entropy code and unpacked; the other is read by safetensors.
+The packed file is verified, checked, decompressed and unpacked; the other is read by safetensors.
 """
 
 from __future__ import annotations

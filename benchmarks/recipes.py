@@ -1,17 +1,17 @@
-"""Result files of packed networks: each against its teacher, on test sets, by BasicSR's metrics.
+"""Judge packed networks against their teachers on test sets by BasicSR's metrics, and write result files.
 
     python benchmarks/recipes.py judge FILE… --results DIR --data DATASETS [--sets Demo Set5 Set14 B100]
                                        [--jobs 2] [--engine]
 
 DATASETS is the common root of Set5/HR, Set5/LR_bicubic/X4 and so on. Each of `--jobs` processes has one thread and
-takes pictures as they come. What the teacher makes of a picture is kept in the cache folder, once for all files; what
-has a result of the same bytes on the same sets is passed over. A file that cannot be judged is told; the others go on.
-The figures are those of `basicsr test`: PSNR and SSIM on Y, border = scale, reflect padding. Nothing is chosen here.
-Result files have the format of `basicsr test`, and say besides by which command, when, and in which runner.
-`--engine` gives them several times sooner, within 0.014 dB where both were compared (docs/engine.md).
+takes the next image. The teacher's outputs are kept in the cache folder, once for all files. A file with a result of
+the same bytes on the same sets is skipped. A file that cannot be judged is reported; the others go on. The figures
+are those of `basicsr test`: PSNR and SSIM on Y, border = scale, reflect padding. Nothing is chosen here. Result files
+have the format of `basicsr test`, with the command, date and runner added. `--engine` is several times faster, within
+0.014 dB where both were compared (docs/notes/engine.md).
 
-How long a calibration took is read from the file's header (`provenance.cpu_seconds`) or from NAME.json beside it, which
-`ablation.py run --keep` writes.
+The duration of a calibration is read from the file's header (`provenance.cpu_seconds`), or from NAME.json beside it,
+which `ablation.py run --keep` writes.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PICTURES_A_TASK = 5
 
 @dataclass(frozen=True)
 class Task:
-    """Some pictures of a set, to be judged with one file."""
+    """Some images of a set, to be judged with one file."""
 
     file: Path
     teacher: Path
@@ -78,7 +78,7 @@ class Task:
     engine: bool
 
 
-Scores = list[tuple[str, dict[Method, Score]]]  # picture, score of each method
+Scores = list[tuple[str, dict[Method, Score]]]  # image, score of each method
 
 
 def metrics(scale: int) -> dict[str, Any]:
@@ -89,7 +89,11 @@ def metrics(scale: int) -> dict[str, Any]:
 
 @cache
 def pictures(name: str, scale: int) -> Any:
-    """Return a test set; CompSRTError where it is not there."""
+    """Return a test set.
+
+    Raises:
+        CompSRTError: the set is missing.
+    """
     found = {"name": name, "type": "CompSRTPairedDataset", "phase": "test", "scale": scale, "strict_data": True}
     embedded = {"embedded": "demo"} if name == EMBEDDED else {}
     return build_dataset({**found, **embedded, "io_backend": {"type": "disk"}})
@@ -97,13 +101,13 @@ def pictures(name: str, scale: int) -> Any:
 
 @lru_cache(maxsize=1)
 def network_of(path: Path) -> PackedNetwork:
-    """Return a packed file's network; the last one is kept."""
+    """Return a packed file's network; the last one is cached."""
     return open_packed(path)
 
 
 @lru_cache(maxsize=1)
 def runner_of(path: Path, engine: bool) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return what runs a packed file's network: the engine if asked for, where it can, else the network itself."""
+    """Return the engine for a packed file if requested and possible, else the simulated network."""
     network = network_of(path).network
     return Engine(network, threads=1) if runner_name(network, engine) == "engine" else network
 
@@ -115,7 +119,7 @@ def runner_name(network: torch.nn.Module, engine: bool) -> str:
 
 @lru_cache(maxsize=1)
 def teacher_of(path: Path, like: Path) -> torch.nn.Module:
-    """Return the full-precision network of the shape that a packed file has."""
+    """Return the full-precision network with the architecture of a packed file."""
     from basicsr.archs import build_network
 
     arch = {key: value for key, value in network_of(like).header.arch.items() if key != "quant"}
@@ -125,13 +129,13 @@ def teacher_of(path: Path, like: Path) -> torch.nn.Module:
 
 
 def upscale(network: Callable[[torch.Tensor], torch.Tensor], window: Any, lq: torch.Tensor, scale: int) -> np.ndarray:
-    """Return what a network of that window makes of (1, 3, h, w), as (h * scale, w * scale, 3) uint8, BGR."""
+    """Return a network's output for (1, 3, h, w), as (h * scale, w * scale, 3) uint8, BGR."""
     tile = choose_tile(network, lq.shape[2:], scale=scale, window=window, device=lq.device)
     return to_image(super_resolve(network, lq, scale=scale, window=window, padding=PADDING, tile=tile))
 
 
 def work(task: Task) -> tuple[Scores, dict[str, int]]:
-    """Judge a task's pictures; return their scores, and the codes counted on the set's first picture."""
+    """Judge a task's images; return their scores, and the codes counted on the set's first image."""
     network, dataset = network_of(task.file).network, pictures(task.dataset, task.scale)
     runner, window = runner_of(task.file, task.engine), network.window_size
     folder = cache_root() / "teacher_outputs" / f"{FileRecord.of(task.teacher).sha256[:16]}-{PADDING}" / task.dataset
@@ -210,14 +214,14 @@ def gathered(
 
 
 def command_of(file: Path, args: argparse.Namespace) -> str:
-    """Return the command that judges this file alone, without the machine's own folders."""
+    """Return the command that judges only this file, without local folders."""
     words = ["python", "benchmarks/recipes.py", "judge", file.name, "--results", args.results.name]
     words += ["--teacher", args.teacher.name] if args.teacher else []
     return shlex.join([*words, "--data", "DATASETS", "--sets", *args.sets, *(["--engine"] if args.engine else [])])
 
 
 def calibration(file: Path, sha256: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is known of how long a calibration took: `cpu_seconds` and `iterations`, None where it is not."""
+    """Return `cpu_seconds` and `iterations` of a calibration, None where they are unknown."""
     beside = file.with_suffix(".json")
     told: Mapping[str, Any] = provenance
     if beside.is_file():
@@ -227,7 +231,7 @@ def calibration(file: Path, sha256: str, provenance: Mapping[str, Any]) -> dict[
 
 
 def is_judged(file: Path, sets: list[str], teacher: str, result: Path) -> bool:
-    """Whether a result of this file, on these sets and beside this teacher, is there already."""
+    """Return whether a result of this file on these sets with this teacher exists."""
     if not result.is_file():
         return False
     found = read_results(result)
@@ -236,11 +240,11 @@ def is_judged(file: Path, sets: list[str], teacher: str, result: Path) -> bool:
 
 
 def judge(args: argparse.Namespace) -> int:
-    """Judge what has no result yet; return 1 if a file failed."""
+    """Judge the files without a result; return 1 if one failed."""
     if args.data:
         os.environ[VARIABLE] = str(args.data.absolute())
     failed = 0
-    context = get_context("spawn")  # torch's threads do not live through a fork
+    context = get_context("spawn")  # torch's threads do not survive a fork
     with ProcessPoolExecutor(args.jobs, context, torch.set_num_threads, (1,)) as pool:
         waiting: dict[Path, dict[Future, Task]] = {}
         teachers: dict[Path, Path] = {}
@@ -253,7 +257,7 @@ def judge(args: argparse.Namespace) -> int:
                     print(f"{file.stem}: has its result", flush=True)
                     continue
                 if header.provenance.get("teacher_sha256", sha256) != sha256:
-                    print(f"{file.stem}: made from another teacher than {teacher}", flush=True)
+                    print(f"{file.stem}: made from a teacher other than {teacher}", flush=True)
                 teachers[file] = teacher
                 tasks = list(tasks_of(file, teacher, args.sets, header.scale, args.engine))
             except CompSRTError as error:
@@ -270,7 +274,7 @@ def judge(args: argparse.Namespace) -> int:
                 write_results(results, args.results / f"{file.stem}.json", indent=None)
                 lost = [f"{name} {difference(results, name).psnr:+.3f} dB" for name in results.datasets]
                 print(f"{file.stem}: {', '.join(lost)}", flush=True)
-            except Exception as error:  # whatever it was, the other files go on
+            except Exception as error:  # the other files go on, whatever it was
                 print(f"{file}: {type(error).__name__}: {error}", flush=True)
                 failed += 1
     return 1 if failed else 0
@@ -286,8 +290,8 @@ def main() -> int:
     judging.add_argument("--data", type=Path, default=None, help=f"root of the sets (default: ${VARIABLE})")
     judging.add_argument("--sets", nargs="+", default=[EMBEDDED, "Set5", "Set14", "B100"])
     judging.add_argument("--teacher", type=Path, default=None, help="full-precision weights (default: bundled)")
-    judging.add_argument("--engine", action="store_true", help="run in the engine what it can run")
-    judging.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    judging.add_argument("--engine", action="store_true", help="use the engine for files that it can run")
+    judging.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     args = parser.parse_args()
     return judge(args)
 

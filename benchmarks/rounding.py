@@ -1,9 +1,9 @@
-"""What the file's roundings cost on held-out pictures, and what they save.
+"""Measure what the packed file's roundings cost on held-out images, and what they save.
 
     python benchmarks/rounding.py HR_FOLDER [--patches 8] [--bits 2 4]
 
-Tables, biases and norms are rounded in the full-precision network, bounds of weights in one whose activations are
-not quantized: where no activation is rounded, the smallest change shows, and shows without noise.
+Tables, biases and norms are rounded in the full-precision network, bounds of weights in one whose activations are not
+quantized. Where no activation is rounded, the smallest change is visible without noise.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def bounds_of_rows(network: CompSRTSwinIR) -> Iterable[Tensor]:
 
 
 def change(parameters: list[Tensor], values: list[Tensor]) -> None:
-    """Put values in the place of parameters."""
+    """Replace parameters by values."""
     with torch.no_grad():
         for parameter, value in zip(parameters, values):
             parameter.copy_(value)

@@ -1,9 +1,9 @@
-"""CPU time of the selective scan, forward and backward, and of MambaIRv2-light around it.
+"""Measure CPU time of the selective scan, forward and backward, and of MambaIRv2-light around it.
 
     python benchmarks/selective_scan.py [--size 64] [--rounds 5]
 
-One thread. For each way of computing the scan of one layer (48 channels, 8 states): compiled for each instruction set,
-and in torch's own operations. Then the whole network, on a picture of `size` low-resolution pixels squared. Medians of
+On one thread: each way to compute the scan of one layer (48 channels, 8 states), compiled for each instruction set
+and in torch's own operations. Then the whole network on an image of `size` x `size` low-resolution pixels. Medians of
 CPU milliseconds; the ways take turns.
 """
 
@@ -47,7 +47,7 @@ def at_level(level: str, run: Callable[[], object]) -> Callable[[], object]:
 def main() -> None:
     """Measure, and print one line for each way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64, help="height and width of the picture (default: 64)")
+    parser.add_argument("--size", type=int, default=64, help="height and width of the image (default: 64)")
     parser.add_argument("--rounds", type=int, default=5, help="calls of each way (default: 5)")
     args = parser.parse_args()
     compsrt_plugin.register()

@@ -1,11 +1,11 @@
-"""The estimate of each activation's part in the output's error, against quantizing one activation at a time.
+"""Compare the estimate of each activation's part in the output's error with quantizing one activation at a time.
 
     python benchmarks/sensitivity.py run NAME=FILE … [--pictures 2] [--results benchmarks/sensitivity_results]
     python benchmarks/sensitivity.py table [--results benchmarks/sensitivity_results] [--out docs/notes/sensitivity.md]
 
-`run` takes packed files whose bounds were searched (`basicsr train … train:total_iter=0`, with `quant:guard=~`, so that
-no activation has more bits than others) and writes a result file: both errors of every activation, and the CPU
-seconds of both ways in the same run. `table` writes the comparison into a page, between its two marks.
+`run` takes packed files with bounds only (`basicsr train … train:total_iter=0`, and `quant:guard=~` so that all
+activations have the same bits). It writes a result file with both errors of every activation and the CPU seconds of
+both ways in one run. `table` writes the comparison into a page, between its two marks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORST = 5
 
 
 def compare(network: str, path: Path, pictures: int) -> dict[str, Any]:
-    """Measure and estimate the activations of a packed file on the same pictures; `network` is its name in words."""
+    """Measure and estimate the activations of a packed file on the same images; `network` is its name."""
     source = open_packed(path)
     lq, about = embedded_pieces(source, pictures)
     start = time.process_time()
@@ -82,7 +82,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """Return the results that lie in a folder."""
+    """Return the results in a folder."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
 
 

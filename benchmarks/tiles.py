@@ -1,11 +1,11 @@
-"""Large pictures in tiles: what the overlap leaves of a difference, what memory and time it takes.
+"""Measure large images in tiles: the difference that an overlap leaves, memory and time.
 
     python benchmarks/tiles.py differences [--overlaps 0 8 16 24 32]
     python benchmarks/tiles.py growth [--sizes 240x135 480x270 960x540 1920x1080]
 
-SwinIR-light x4, full precision and the bundled 3-bit file. Pictures are the embedded calibration photographs, mirrored
-to the size asked for. `growth` runs every picture in a process of its own, whose peak memory is all that it ever held:
-Python, torch, the network, one tile's forward pass and the output picture.
+SwinIR-light x4, full precision and the bundled 3-bit file. Images are the embedded calibration photographs, mirrored to
+the requested size. `growth` runs every image in a process of its own, whose peak memory includes Python, torch, the
+network, one tile's forward pass and the output image.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from compsrt_plugin.packed.bundled import checkpoint_path, teacher_path
 from compsrt_plugin.packed.network_state import load_packed_state
 
 SCALE, WINDOW = 4, 8
-NEAR = 4  # low-resolution pixels on each side of a cut that count as lying at it
-SIDE = 128  # height and width of the picture of `differences`
+NEAR = 4  # low-resolution pixels on each side of a cut that count as near it
+SIDE = 128  # height and width of the image of `differences`
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def picture(height: int, width: int) -> Tensor:
 
 
 def differences(overlaps: list[int]) -> None:
-    """Print how far tiled outputs are from whole ones, in grey levels of 255."""
+    """Print the difference of tiled and whole outputs, in grey levels of 255."""
     lq = picture(SIDE, SIDE)
     print(f"{SIDE}×{SIDE} pixels in four tiles; differences in grey levels of 255, then after rounding to 8 bits")
     print("   network  overlap  largest      mean   at cuts  rounded       differ")
@@ -89,7 +89,7 @@ def differences(overlaps: list[int]) -> None:
         model = network(quantized)
         whole = super_resolve(model, lq, scale=SCALE, window=WINDOW, tile=Tile(SIDE, 0))
         for overlap in overlaps:
-            # four tiles that share exactly 2 * overlap pixels: the cuts lie in the middle
+            # four tiles that share exactly 2 * overlap pixels: the cuts are in the middle
             tile = Tile(SIDE // 2 + overlap, overlap)
             tiled = super_resolve(model, lq, scale=SCALE, window=WINDOW, tile=tile)
             apart = 255 * (tiled - whole).abs()
@@ -103,7 +103,7 @@ def differences(overlaps: list[int]) -> None:
 
 
 def growth(sizes: list[str], flags: list[str]) -> None:
-    """Print time and peak memory of pictures of several sizes; CPU seconds do not count what other programs took."""
+    """Print time and peak memory of images of several sizes; CPU seconds exclude other programs."""
     print(f"{'pixels':>12s}{'seconds':>10s}{'CPU s':>10s}{'CPU s per Mpixel':>18s}{'peak MiB':>10s}")
     others = [flag for flag in flags if flag not in (*sizes, "--sizes")]
     for size in sizes:
@@ -114,7 +114,7 @@ def growth(sizes: list[str], flags: list[str]) -> None:
 
 
 def run(size: str, tile: Tile, model: nn.Module) -> None:
-    """Super-resolve one picture and print what it took, for the parent process."""
+    """Super-resolve one image and print its cost, for the parent process."""
     width, height = (int(part) for part in size.split("x"))
     lq = picture(height, width)
     start, began = time.perf_counter(), time.process_time()

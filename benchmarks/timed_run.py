@@ -1,9 +1,9 @@
-"""One calibration of SwinIR-light within a budget of CPU seconds, judged on the middle of held-out pictures.
+"""Calibrate SwinIR-light within a budget of CPU seconds, and judge it on the middle of held-out images.
 
-What runs is `CompSRTModel` as `basicsr train` builds it, from an installed option file and entries as `--force_yml`
-takes them; only the schedule follows the time that is spent instead of the number of iterations, so that a slow variant
-gets as far down its cosine as a fast one. The time counted is this process's own, of all its threads. On a machine
-that is shared it holds fewer iterations all the same (61 to 81 were seen), as caches are shared too.
+It runs `CompSRTModel` as `basicsr train` builds it, from an installed option file and entries as for `--force_yml`.
+Only the schedule follows the time spent instead of the number of iterations, so that a slow variant gets as far down
+its cosine as a fast one. Time is the CPU time of this process, all threads together. On a shared machine it holds
+fewer iterations all the same (61 to 81 were seen), since caches are shared too.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ from compsrt_plugin.models.evaluation import to_image  # noqa: E402
 from compsrt_plugin.quant import distinct_codes, named_quantizers  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
 
-ENDLESS = 1_000_000  # iterations: the time ends it first
-CENTRE = 64  # low-resolution pixels of each held-out picture that are judged
+ENDLESS = 1_000_000  # iterations; the time ends the run first
+CENTRE = 64  # low-resolution pixels of each held-out image that are judged
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a run ends: after so many CPU seconds, bound search included, or after so many iterations.
+    """The end of a run: after a number of CPU seconds, bound search included, or of iterations.
 
     Attributes:
         seconds: of this process, all threads together.
-        iterations: used instead of the seconds where it is given.
+        iterations: replaces the seconds where given.
     """
 
     seconds: float
     iterations: int | None = None
 
     def share(self, seconds: float, iterations: int) -> float:
-        """Return how much of it is used up, from 0; 1 and more is the end."""
+        """Return the share that is used up, from 0; 1 or more is the end."""
         return iterations / self.iterations if self.iterations else seconds / self.seconds
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A picture's middle: low resolution, original, and what the teacher makes of it."""
+    """The middle of an image: low resolution, original, and the teacher's output."""
 
     name: str
     lq: Tensor
@@ -75,7 +75,7 @@ def options(scale: int, bits: int, entries: list[str]) -> dict[str, Any]:
 
 
 def settings(opt: dict[str, Any]) -> dict[str, Any]:
-    """Return what an option file comes to: its blocks merged over the recipe's, as plain values."""
+    """Return an option file's blocks merged over those of the recipe, as plain values."""
     quant = resolve(opt["quant"], pruned=opt.get("prune") is not None)
     train = opt["train"]
     return {
@@ -93,7 +93,7 @@ def settings(opt: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepared(opt: dict[str, Any], folder: Path, trained: bool) -> dict[str, Any]:
-    """Return the options as BasicSR's pipeline would hand them to the model; results go to `folder`."""
+    """Return the options as BasicSR's pipeline hands them to the model; results go to `folder`."""
     train = dict(opt["train"], total_iter=ENDLESS if trained else 0)
     train["scheduler"] = {k: v for k, v in train["scheduler"].items() if k not in ("periods", "restart_weights")}
     paths = dict(opt["path"], resume_state=None, experiments_root=str(folder), models=str(folder))
@@ -107,9 +107,9 @@ def run(opt: dict[str, Any], budget: Budget, trained: bool, keep: Path | None) -
 
     Args:
         opt: of `options`.
-        budget: when it ends.
-        trained: false leaves it at the bound search.
-        keep: where the packed file stays; None drops it once it is measured.
+        budget: when training ends.
+        trained: false stops after the bound search.
+        keep: path of the packed file; None deletes it after measuring.
     """
     found = settings(opt)
     with tempfile.TemporaryDirectory() as scratch:
@@ -172,7 +172,7 @@ def distil(model: CompSRTModel, opt: dict[str, Any], budget: Budget, spent: floa
 
 
 def held_out(model: CompSRTModel, data: dict[str, Any]) -> list[HeldOut]:
-    """Return the middles of the held-out pictures, with the teacher's output."""
+    """Return the middles of the held-out images, with the teacher's output."""
     dataset: Any = build_dataset({**data, "centre_patch": CENTRE})
     pairs = [(Path(pair["gt_path"]).stem, pair["lq"][None], pair["gt"][None]) for pair in dataset]
     return [HeldOut(name, lq, gt, model.run_network(model.teacher, lq)) for name, lq, gt in pairs]
@@ -198,5 +198,5 @@ def judge(model: CompSRTModel, pictures: list[HeldOut]) -> dict[str, float]:
 
 
 def psnr(output: Tensor, wanted: Tensor, border: int) -> float:
-    """Return the PSNR of two pictures (1, 3, h, w) by BasicSR, on Y."""
+    """Return the PSNR of two images (1, 3, h, w) by BasicSR, on Y."""
     return float(calculate_psnr(to_image(output), to_image(wanted), crop_border=border, test_y_channel=True))

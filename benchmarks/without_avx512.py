@@ -1,9 +1,9 @@
-"""Measuring what a machine without AVX-512 would do on one that has it: everybody is limited to AVX2.
+"""Limit every library in the process to AVX2, to measure a machine without AVX-512 on one that has it.
 
-Two things are done to the process, which starts again for it. The variables that limit PyTorch, oneDNN, MKL, OpenVINO
-and the engine are set. And where there is a C compiler and a processor that can fault on CPUID, `without_avx512.c` is
-preloaded, which leaves AVX-512 out of what the processor says of itself: no library can then know of it, those without
-a variable included (ONNX Runtime). What was reached is told by `evidence`.
+The process starts again with two changes. The variables that limit PyTorch, oneDNN, MKL, OpenVINO and the engine are
+set. Where there is a C compiler and a processor that can fault on CPUID, `without_avx512.c` is preloaded, which hides
+AVX-512 from CPUID. Then no library knows of it, not even those without a variable (ONNX Runtime). `evidence` reports
+what was limited.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ VARIABLES = {
     "OV_CPU_MAX_ISA": "AVX2",
     LEVEL_VARIABLE: "avx2",
 }
-STARTED = "COMPSRT_BENCHMARK_WITHOUT_AVX512"  # set once the process was started again
+STARTED = "COMPSRT_BENCHMARK_WITHOUT_AVX512"  # set in the process that was started again
 
 
 def start_again() -> None:
-    """Replace this process by one that knows AVX2 at most; returns in that one."""
+    """Replace this process by one limited to AVX2, and return in that one."""
     if STARTED in os.environ:
         return
     variables = {**os.environ, **VARIABLES, STARTED: "1"}
@@ -44,7 +44,7 @@ def start_again() -> None:
 
 
 def _compiled(folder: Path) -> Path | None:
-    """Return the library to preload, or None where it cannot be made."""
+    """Return the library to preload; None where it cannot be built."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
@@ -54,13 +54,13 @@ def _compiled(folder: Path) -> Path | None:
 
 
 def hidden() -> bool:
-    """Whether this process's processor denies AVX-512, asked by the engine's own CPUID."""
+    """Return whether CPUID hides AVX-512 in this process, by the engine's own detection."""
     loaded = library()
     return loaded is not None and loaded.compsrt_level(b"") != b"avx512"
 
 
 def evidence() -> str:
-    """Return, line by line, who is known to be limited and by what."""
+    """Return lines that say which libraries are limited, and how."""
     by_processor = "yes" if hidden() else "no: what has no variable (ONNX Runtime) is not limited"
     return "\n".join(
         (

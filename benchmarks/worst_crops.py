@@ -1,10 +1,10 @@
-"""Where low bits hurt most: for each bundled x4 network the crops in which it differs most from full precision.
+"""Draw, for each bundled x4 network, the crops in which it differs most from full precision.
 
     python benchmarks/worst_crops.py [--out docs/images] [--bits 2 3 4]
 
-Writes `worst_x4_{2,3,4}bit.png`. One row for each of the four demo photographs, the worst first: the original, full
-precision, and the quantized network as the engine computes it. Nothing is picked by eye; `differing_crop` finds the
-region. Benchmark pictures are left out because their licences do not allow copies here.
+Writes `worst_x4_{2,3,4}bit.png`, with one row for each of the four demo photographs, the worst first: original, full
+precision, and the quantized network as the engine computes it. `differing_crop` finds the regions. Benchmark images are
+omitted because their licences do not allow copies here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from compsrt_plugin.report.crop import Crop, Pixels, differing_crop
 from compsrt_plugin.report.drawing import draw_line, line_height
 
 SCALE = 4
-SIDE, ZOOM = 64, 4  # pixels of a crop, and how many times it is enlarged, without smoothing
+SIDE, ZOOM = 64, 4  # pixels of a crop, and its enlargement without smoothing
 MARGIN, GAP, HEADING, CAPTION = 24, 16, 24, 20
 PAPER, INK, MUTED = "#FAFAF7", "#1D1F23", "#5C6068"
 
@@ -48,12 +48,12 @@ class Row:
 
     @property
     def difference(self) -> float:
-        """The mean squared difference of quantized and full precision, by which rows are sorted."""
+        """Mean squared difference of quantized and full precision, by which rows are sorted."""
         return float(np.mean((self.crops[2].astype(float) - self.crops[1].astype(float)) ** 2))
 
 
 def rows_of(file: Path) -> list[Row]:
-    """Return a packed network's worst crop in each photograph, the worst first."""
+    """Return a packed network's worst crop of each photograph, the worst first."""
     teacher, runner = teacher_of(teacher_path(SCALE), file), runner_of(file, engine=True)
     window = network_of(file).network.window_size
     rows = []
@@ -85,7 +85,7 @@ def sheet(rows: list[Row], bits: int) -> Image.Image:
 
 
 def main() -> None:
-    """Draw one sheet for each width."""
+    """Draw one sheet per width."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
     parser.add_argument("--bits", type=int, nargs="+", default=[2, 3, 4])

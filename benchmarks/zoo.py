@@ -1,12 +1,11 @@
-"""Foreign networks at their true sizes: what of them is quantized, and how small they get.
+"""Print which share of foreign networks is quantized, and how small they get, at their published sizes.
 
     python benchmarks/zoo.py [NAME …] [--bits 4 3 2] [--tested RESULTS.json=CHECKPOINT …]
 
-A row for each network and code width, as a Markdown table: PSNR on Set5 where a test's results are given, else
-"random weights"; the share of multiply-adds with both operands quantized, and with weights alone; bytes of the packed
-file and how many times less that is than 4 for each parameter. Random weights compress worse than trained ones. Their
-bounds are searched on one small picture of noise: neither the shares nor the codes of weights depend on it.
-Needs the extra `zoo`.
+A Markdown table with a row per network and width: PSNR on Set5 where the results of a test are given, else "random
+weights"; the shares of multiply-adds with both operands, the weights only, or neither quantized; bytes of the packed
+file, and the ratio to 4 bytes per parameter. Random weights compress worse than trained ones. Their bounds are searched
+on one small noise image: neither shares nor codes of weights depend on it. Needs the extra `zoo`.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ def main() -> None:
     parser.add_argument("--tested", nargs="+", default=[], metavar="RESULTS.json=CHECKPOINT")
     args = parser.parse_args()
     compsrt_plugin.register()
-    print("| network | parameters | bits | PSNR, Set5 | both quantized | weights alone | neither | bytes | ratio |")
+    print("| network | parameters | bits | PSNR, Set5 | both quantized | weights only | neither | bytes | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for pair in args.tested:
         print(tested(pair), flush=True)

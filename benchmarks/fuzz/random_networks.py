@@ -1,10 +1,10 @@
-"""Fuzz what Python hands to the engine: descriptions of networks, sizes of pictures and numbers of threads.
+"""Fuzz what Python hands to the engine: descriptions of networks, sizes of images and numbers of threads.
 
     python benchmarks/fuzz/random_networks.py --seconds 60            # .ci/sanitize does this with the sanitized build
     python benchmarks/fuzz/random_networks.py --seconds 3600 --seed 5
     python benchmarks/fuzz/random_networks.py --case CASE.json        # one case again
 
-Every case is a network drawn at random (shape, bits, transforms, granularity, overrides, pruning), run on pictures of
+Every case is a network drawn at random (shape, bits, transforms, granularity, overrides, pruning), run on images of
 several sizes. It fails if the process dies, if the number of threads changes a pixel, or if pixels differ from those of
 the simulated network by more than rounding explains. The cases in engine_cases come first.
 """

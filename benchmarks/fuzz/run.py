@@ -5,8 +5,9 @@
     python benchmarks/fuzz/run.py --seconds 3600 --target options
     benchmarks/fuzz/engine_coverage --seconds 3600           # the engine, in a build by clang that counts coverage
 
-Exits with 1 if a reader failed otherwise than by one line, hung, or took too much memory: the input that did it lies in
-`--out`. Where atheris is not installed it says so and exits with 0; where COMPSRT_COMPILED=required, as in CI, with 1.
+Exits with 1 if a reader failed with anything but its one-line error, hung, or took too much memory; the input is then
+in `--out`. Where atheris is not installed it says so and exits with 0, or with 1 if COMPSRT_COMPILED=required, as in
+CI.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def fuzz_here(name: str, flags: list[str]) -> None:
 
 
 def fuzz(name: str, seconds: int, out: Path) -> bool:
-    """Fuzz a target in a process of its own, print what came of it, tell whether all was well."""
+    """Fuzz a target in a process of its own, print the outcome, and return whether it passed."""
     timeout = ENGINE_TIMEOUT if name == ENGINE else TIMEOUT
     with tempfile.TemporaryDirectory() as found:
         command = [
@@ -81,9 +82,9 @@ def main() -> int:
         fuzz_here(sys.argv[2], sys.argv[3:])
         return 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=60, help="of all targets together (60)")
+    parser.add_argument("--seconds", type=int, default=60, help="time for all targets together (60)")
     parser.add_argument("--target", choices=(*NAMES, ENGINE), action="append", help="one of them (may be repeated)")
-    parser.add_argument("--out", type=Path, default=Path("fuzz_failures"), help="where inputs that fail go")
+    parser.add_argument("--out", type=Path, default=Path("fuzz_failures"), help="folder for inputs that fail")
     arguments = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
         sys.stdout.write("not fuzzed: atheris is not installed (pip install atheris)\n")

@@ -79,7 +79,7 @@ def options(data: bytes) -> None:
 
 
 def engine(data: bytes) -> None:
-    """Run the engine on the network, pictures and threads that `random_networks.draw` makes of these bytes."""
+    """Run the engine on the network, images and threads that `random_networks.draw` makes of these bytes."""
     import random_networks as cases  # the readers need none of what it imports
 
     case = cases.draw(_Drawn(data))

@@ -1,8 +1,8 @@
-"""Take the picture of a page of `basicsr compare` that docs/compare.md shows; needs chromium and selenium.
+"""Take the screenshot of a page of `basicsr compare` for docs/compare.md; needs chromium and selenium.
 
-    python benchmarks/page_picture.py compared/index.html docs/images/compare.webp
+    python benchmarks/page_screenshot.py compared/index.html docs/images/compare.webp
 
-The picture is of the part "Side by side", as a window of 1200 pixels shows it.
+It shows the part "Side by side" in a window of 1200 pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WIDTH, QUALITY = 1200, 90
 
 
 def main() -> None:
-    """Read the flags, write the picture."""
+    """Write the screenshot."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("page", type=Path)
     parser.add_argument("picture", type=Path)

@@ -1,4 +1,4 @@
-"""Pictures of the test sets under `COMPSRT_DATA`, and BasicSR's PSNR of what a network makes of them."""
+"""Load the test sets under `COMPSRT_DATA`, and compute BasicSR's PSNR of a network's output on them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ WINDOW = 8
 
 
 class Pair(NamedTuple):
-    """A low-resolution picture (1, 3, h, w) in 0..1, RGB, and its original (H, W, 3), uint8, BGR."""
+    """A low-resolution image (1, 3, h, w) in 0..1, RGB, and its original (H, W, 3), uint8, BGR."""
 
     lr: Tensor
     hr: np.ndarray
 
 
 def pairs(data_set: str, scale: int, most: int | None) -> list[Pair]:
-    """Return the first `most` pictures of a test set, all for None."""
+    """Return the first `most` images of a test set; None returns all."""
     folder = Path(os.environ[DATA]).expanduser() / data_set
     found = []
     for hr in sorted((folder / "HR").iterdir())[:most]:
@@ -43,7 +43,7 @@ def _read(path: Path) -> Tensor:
 
 
 def made_by(network: Callable[[Tensor], Tensor], lr: Tensor, scale: int) -> np.ndarray:
-    """Return the picture (H, W, 3), uint8, BGR, that a network makes of a whole low-resolution one."""
+    """Return a network's output (H, W, 3), uint8, BGR, for a whole low-resolution image."""
     with torch.no_grad():
         return to_image(super_resolve(network, lr, scale=scale, window=WINDOW))
 
@@ -55,5 +55,5 @@ def psnr(picture: np.ndarray, hr: np.ndarray, scale: int) -> float:
 
 
 def mean_psnr(network: Callable[[Tensor], Tensor], judged: list[Pair], scale: int) -> float:
-    """Return the mean PSNR in dB of a network over pictures."""
+    """Return the mean PSNR in dB of a network over images."""
     return sum(psnr(made_by(network, lr, scale), hr, scale) for lr, hr in judged) / len(judged)
