@@ -1,6 +1,6 @@
 """Time reading a packed file and its full-precision file, as ratios in one run.
 
-    python benchmarks/read_checkpoint.py [FILE] [--runs 20]
+    python benchmarks/read_packed.py [FILE] [--runs 20]
 
 The packed file is verified, checked, decompressed and unpacked; the other is read by safetensors.
 """
