@@ -23,7 +23,7 @@ from compsrt_plugin.packed.bundled import WEIGHTS
 SCALES = (2, 3, 4)
 BITS = (2, 3, 4)
 BUNDLED = {path.stem for path in WEIGHTS.glob("compsrt_*.safetensors")}  # names whose checkpoint comes with the package
-# Rate of the bounds, and what else distillation is told. Finer codes want smaller steps (docs/calibration.md).
+# Rate of the bounds, and what else distillation is told. Finer codes want smaller steps (docs/notes/training.md).
 RATES = {2: ("2e-3", "~"), 3: ("1e-3", "{lr_weights: !!float 1e-4}"), 4: ("3e-4", "{lr_weights: !!float 3e-5}")}
 BODY = 4  # the scale whose teacher is trained first; the others begin with its body
 

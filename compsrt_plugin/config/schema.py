@@ -68,7 +68,7 @@ class TensorBlock(Block):
 
     Attributes:
         bits: code width, 2 to 8.
-        transform: `none`, `hadamard` (along the last axis), or one of those of docs/hadamard.md.
+        transform: `none`, `hadamard` (along the last axis), or one of those of docs/transforms.md.
         granularity: `per_tensor`; of weights also `per_channel` (one scale per output row), of activations `per_token`
             (scales in units of each token's largest magnitude, which is taken when it is quantized).
         search: name of a bound search.

@@ -2,7 +2,7 @@
 
 Tiles overlap, and the pixels near their inner borders are discarded, because there the network does not see the whole
 neighbourhood. Tiles start at multiples of the window, so windows and shifts are those of the whole image. A pixel only
-lacks what lies beyond the overlap (docs/large_pictures.md has the differences).
+lacks what lies beyond the overlap (docs/notes/tiles.md has the differences).
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def wanda(name: str, weight: Tensor, ratio: float, statistics: InputStatistics, 
         name, weight, ratio: as in `magnitude`, and exact in total.
         statistics: of the layer's input.
         per: `tensor` compares all weights of the layer; `row` those of one row, as published, so that each row
-            loses the same share. On SwinIR the first is better (`docs/pruning.md`).
+            loses the same share. On SwinIR the first is better (`docs/notes/pruning.md`).
 
     Raises:
         CompSRTError: for another `per`.

@@ -8,7 +8,7 @@ square. One backward pass gives v · J_i d_i of every activation at once, as g �
 The square of one number is a noisy estimate. g · d_i is a sum over vectors (tokens), and what two vectors change of
 the output is nearly orthogonal unless they are close. So the sum is taken over groups of consecutive vectors, and the
 squares of these sums are added: many numbers instead of one. What distant vectors have in common is lost. Groups of
-several sizes are averaged. (Ours. Held against quantizing one activation at a time: docs/sensitivity.md.)
+several sizes are averaged. (Ours. Held against quantizing one activation at a time: docs/notes/sensitivity.md.)
 """
 
 from __future__ import annotations

@@ -100,3 +100,10 @@ def test_no_image_of_the_pages_is_unused_or_large() -> None:
     for image in (pages.DOCS / "images").iterdir():
         assert image.name in shown, image
         assert image.stat().st_size < 1_000_000, image
+
+
+@pytest.mark.parametrize("folder", ["compsrt_plugin", "archs", "options", "benchmarks", "tools"])
+def test_pages_that_code_names_exist(folder: str) -> None:
+    sources = [path for ending in ("py", "yml") for path in (pages.ROOT / folder).rglob(f"*.{ending}")]
+    named = {name for path in sources for name in re.findall(r"docs/[\w/]+\.md", path.read_text(encoding="utf-8"))}
+    assert [name for name in sorted(named) if not (pages.ROOT / name).exists()] == []

@@ -10,7 +10,7 @@ from typing import Any
 from compsrt_plugin.analysis.sensitivity.activations import Activation, Sensitivity
 from compsrt_plugin.report.columns import align
 
-MORE_BITS = 6  # as good as 8 on CRAFT (docs/calibration.md), and the engine still takes 6 by 4 bits in integers
+MORE_BITS = 6  # as good as 8 on CRAFT (docs/notes/sensitivity.md), and the engine still takes 6 by 4 bits in integers
 _METHODS = {
     True: "measured   each activation quantized alone",
     False: "estimated  from gradients, for all activations at once (--exact measures each)",

@@ -3,7 +3,7 @@
 Errors of quantized layers do not all average out. What is left at the end is a cast of colour, much the same in all
 pictures: up to a quarter of SwinIR-light's squared error at 4 bits, and distillation, whose steps are small beside it,
 adds to it as often as not. The bias of the last layer can take it off (bias correction: Nagel et al., arXiv 1906.04721,
-who do it in every layer; correcting layers before the last brought nothing more, see docs/calibration.md).
+who do it in every layer; correcting layers before the last brought nothing more, see docs/notes/training.md).
 """
 
 from __future__ import annotations
