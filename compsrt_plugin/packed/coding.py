@@ -3,7 +3,7 @@
 A compressed part is a raw LZMA2 stream (Python's `lzma`) of symbols that do not cross byte boundaries, so that the
 adaptive model sees whole codes. A byte holds as many codes as fit (four of 2 bits, two of 3 or 4). Wider numbers are
 stored plane by plane, all lowest bytes first. The codes of a network take at most 2 % more than an ideal coder with one
-table per tensor. `docs/packed_file.md` compares the methods that were measured.
+table per tensor. `docs/notes/packed_file.md` compares the methods that were measured.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from compsrt_plugin.packed.format import Packed, write_packed
 from compsrt_plugin.quant import Mode, QuantizedLayer, freeze, named_quantizers, quantized_layers, set_mode
 
 POSITION_TABLE = "relative_position_bias_table"
-# On held-out images this rounding changes nothing (`benchmarks/rounding.py`, `docs/packed_file.md`).
+# On held-out images this rounding changes nothing (`benchmarks/rounding.py`, `docs/notes/packed_file.md`).
 TABLE_BITS, VECTOR_BITS = 5, 9
 
 
