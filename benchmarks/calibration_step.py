@@ -37,7 +37,7 @@ compsrt_plugin.register()
 
 # these need the repairs of `register`
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
-from compsrt_plugin.training.trainer import Training  # noqa: E402
+from compsrt_plugin.training.trainer import Trainer  # noqa: E402
 
 PARTS = {  # the functions that the breakdown times, forward and backward
     "compiled transform and fake quantization, forward": [(native, "fake_quantize")],
@@ -68,8 +68,8 @@ class Bench:
         self.lq = torch.rand(options.batch, 3, options.patch, options.patch)
         student.quantize(resolve({"recipe": options.recipe, "bits": options.bits}).spec)
         calibrate(student, [self.lq[:1]])
-        self.training = Training(student, self.teacher, resolve_distill(options.recipe, None), ema_decay=0.0)
-        self.optimizer = torch.optim.Adam(self.training.trained.groups(1e-4))
+        self.trainer = Trainer(student, self.teacher, resolve_distill(options.recipe, None), ema_decay=0.0)
+        self.optimizer = torch.optim.Adam(self.trainer.parameters.groups(1e-4))
 
     def teacher_forward(self) -> Tensor:
         """Run the teacher."""
@@ -84,17 +84,17 @@ class Bench:
 
     def step(self) -> None:
         """Run one iteration of calibration."""
-        self.training.step(self.optimizer, self.lq, None)
+        self.trainer.step(self.optimizer, self.lq, None)
 
     def student_forward(self) -> None:
         """Run the student with a graph, and discard the graph."""
-        self.training.student(self.lq)
+        self.trainer.student(self.lq)
 
     def after_backward(self) -> None:
         """Check and clip the gradients of the last iteration, and step."""
-        self.training.trained.not_finite()
-        self.training.trained.clip_gradients()
-        self.training.trained.step(self.optimizer)
+        self.trainer.parameters.not_finite()
+        self.trainer.parameters.clip_gradients()
+        self.trainer.parameters.step(self.optimizer)
 
 
 def seconds(action: Callable[[], Any], clock: Callable[[], float]) -> float:

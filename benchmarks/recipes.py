@@ -57,7 +57,7 @@ from basicsr.data import build_dataset  # noqa: E402  (needs the repairs of `reg
 from basicsr.metrics import calculate_metric  # noqa: E402
 
 from compsrt_plugin.models.compsrt_model import COUNTED_PATCH  # noqa: E402
-from compsrt_plugin.models.compsrt_model import PICTURED as EMBEDDED  # noqa: E402
+from compsrt_plugin.models.data_set_evaluation import COMPARED_SET as EMBEDDED  # noqa: E402
 from compsrt_plugin.models.evaluation import to_image  # noqa: E402
 from compsrt_plugin.networks import float_bytes, load_full_precision, versions  # noqa: E402
 

@@ -35,6 +35,7 @@ from compsrt_plugin.models.compsrt_model import CompSRTModel  # noqa: E402
 from compsrt_plugin.models.evaluation import to_image  # noqa: E402
 from compsrt_plugin.quant import distinct_codes, named_quantizers  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
+from compsrt_plugin.training.run import TrainingRun  # noqa: E402
 
 ENDLESS = 1_000_000  # iterations; the time ends the run first
 CENTRE = 64  # low-resolution pixels of each held-out image that are judged
@@ -123,18 +124,19 @@ def run(opt: dict[str, Any], budget: Budget, trained: bool, keep: Path | None) -
         curve = [{"seconds": searched, "iterations": 0, **judge(model, pictures)}]
         seconds = searched + (distil(model, opt, budget, searched) if trained else 0.0)
         model.save(-1, -1)
-        iterations = model.training.iteration if model.training else 0
+        run = running(model)
+        iterations = run.trainer.iteration if run.trainer else 0
         curve.append({"seconds": seconds, "iterations": iterations, **judge(model, pictures)})
         widths = {q.name: q.spec.bits for _, q in named_quantizers(model.net_g)}
         counts = distinct_codes(model.net_g, [pictures[0].lq])
-        packed = FileRecord.of(model.result_path)
+        packed = FileRecord.of(run.result_path)
     return {
         "settings": found,
         "scale": opt["scale"],
         "bits": found["quant"]["bits"],
         "recipe": found["quant"]["recipe"],
         "seed": opt["manual_seed"],
-        "weights_trained": model.trains_weights,
+        "weights_trained": run.task.trains_weights,
         "budget": dataclasses.asdict(budget),
         "search_seconds": searched,
         "cpu_seconds": seconds,
@@ -146,28 +148,35 @@ def run(opt: dict[str, Any], budget: Budget, trained: bool, keep: Path | None) -
         "held_out": [picture.name for picture in pictures],
         "bytes": packed.bytes,
         "sha256": packed.sha256,
-        "teacher_sha256": model.identity["teacher"],
+        "teacher_sha256": run.identity["teacher"],
         "most_codes": max(count for name, count in counts.items() if widths[name] == found["quant"]["bits"]),
         "threads": torch.get_num_threads(),
     }
 
 
+def running(model: CompSRTModel) -> TrainingRun:
+    """Return the model's training run."""
+    assert model.run is not None
+    return model.run
+
+
 def distil(model: CompSRTModel, opt: dict[str, Any], budget: Budget, spent: float) -> float:
     """Run iterations until the budget is used up; return their CPU seconds."""
-    assert model.training is not None
+    trainer = running(model).trainer
+    assert trainer is not None
     data = opt["datasets"]["train"]
     pictures: Any = build_dataset(data)
     draws = iter(DrawSampler(len(pictures), opt["manual_seed"], 0, ENDLESS * data["batch_size_per_gpu"]))
     drawn, rates = DrawnImages(pictures), [group["lr"] for group in model.optimizer_g.param_groups]
     warmup, least = max(0, opt["train"].get("warmup_iter", -1)), float(opt["train"]["scheduler"].get("eta_min", 0))
     began = time.process_time()
-    while (share := budget.share(spent + time.process_time() - began, model.training.iteration)) < 1:
-        factor = min(1.0, (model.training.iteration + 1) / (warmup + 1)) * (1 + math.cos(math.pi * share)) / 2
+    while (share := budget.share(spent + time.process_time() - began, trainer.iteration)) < 1:
+        factor = min(1.0, (trainer.iteration + 1) / (warmup + 1)) * (1 + math.cos(math.pi * share)) / 2
         for group, rate in zip(model.optimizer_g.param_groups, rates):
             group["lr"] = max(least, rate * factor)
         batch = [drawn[next(draws)] for _ in range(data["batch_size_per_gpu"])]
         lq, gt = (torch.stack([pair[key] for pair in batch]) for key in ("lq", "gt"))
-        model.training.step(model.optimizer_g, lq, gt)
+        trainer.step(model.optimizer_g, lq, gt)
     return time.process_time() - began
 
 
@@ -180,15 +189,15 @@ def held_out(model: CompSRTModel, data: dict[str, Any]) -> list[HeldOut]:
 
 def judge(model: CompSRTModel, pictures: list[HeldOut]) -> dict[str, float]:
     """Return the mean PSNR in dB (Y, border = scale) to the originals and to the teacher's outputs."""
-    training, scale = model.training, model.opt["scale"]
+    run, scale = running(model), model.opt["scale"]
 
     def outputs() -> list[Tensor]:
         return [model.run_network(model.net_g.eval(), picture.lq) for picture in pictures]
 
-    if training is None or model.finished:
+    if run.trainer is None or run.finished:
         made = outputs()
     else:
-        with training.trained.judged():
+        with run.trainer.parameters.candidate_loaded():
             made = outputs()
     count = len(pictures)
     return {

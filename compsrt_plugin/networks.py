@@ -1,4 +1,4 @@
-"""Full-precision networks: which can be built, loading their weights, their size, the versions that run them."""
+"""Full-precision networks: which ones can be built, loading their weights, their size, versions of packages."""
 
 from __future__ import annotations
 
@@ -11,35 +11,55 @@ import torch
 from torch import nn
 
 import compsrt_plugin
+from compsrt_plugin.config.checks import optional, text
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import check_matches, load_weights
 
 
 @runtime_checkable
 class ForeignNetwork(Protocol):
-    """A network whose weight files are read in its own way."""
+    """A network that reads weight files by its own method."""
 
     def read_weights(self, source: str, param_key: str | None = None) -> dict[str, torch.Tensor]:
         """Read a weight file."""
         ...
 
 
+def weights_entry(opt: Mapping[str, Any]) -> str | None:
+    """Return the entry of weight files to read: `path.param_key_g`, or `param_key` of `network_g.base`; None: any.
+
+    Args:
+        opt: the options.
+
+    Raises:
+        CompSRTError: the value is not text, or the two differ.
+    """
+    asked, base = opt["path"].get("param_key_g"), opt["network_g"].get("base")
+    optional(text())("path.param_key_g", asked)
+    own = base.get("param_key") if isinstance(base, Mapping) else None
+    if None not in (own, asked) and own != asked:
+        raise CompSRTError(
+            f"network_g.base.param_key is {own}, path.param_key_g is {asked}", hint="leave one of the two out"
+        )
+    return own if asked is None else asked
+
+
 def check_network(
     network_g: Mapping[str, Any], scale: int, source: str | Path | None = None, param_key: str | None = None
 ) -> dict[str, Any]:
-    """Check that a `network_g` block names a network we can build and quantize, for `scale`.
+    """Check that a `network_g` block names a network that we can build and quantize, for `scale`.
 
     Args:
         network_g: `type` and the network's arguments.
-        scale: that the run is for.
-        source: the file that says so, for messages; None: the option file.
-        param_key: the entry to take of the weight file that describes a network (`path.param_key_g`).
+        scale: scale of the run.
+        source: the file that holds the block, for messages; None: the option file.
+        param_key: the entry to read of a weight file that describes the network (`path.param_key_g`).
 
     Returns:
-        The block; one that names a weight file as the network's description says instead how to build it without.
+        The block. If a weight file describes the network, the block is replaced by one that does not need the file.
 
     Raises:
-        CompSRTError: another network, an argument that is not allowed, another scale.
+        CompSRTError: another network, an argument that is not allowed, or another scale.
     """
     from basicsr.utils.registry import ARCH_REGISTRY  # not at the top: it registers classes that import this module
 
@@ -56,7 +76,7 @@ def check_network(
         complete = known[network_g["type"]].complete(arguments)
         upscale = complete.get("upscale")
         if upscale != scale:
-            raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="twice the same")
+            raise CompSRTError(f"network_g.upscale is {upscale}, scale is {scale}", allowed="equal values")
         return {**network_g, **complete} if "base" in complete else dict(network_g)
     except CompSRTError as error:
         if source is None:
@@ -68,9 +88,9 @@ def load_full_precision(network: nn.Module, source: str, param_key: str | None =
     """Load a weight file (path or URL) into a full-precision network.
 
     Args:
-        network: full precision, not yet converted.
+        network: full precision, not converted.
         source: the file.
-        param_key: the entry asked for, see `checkpoint.entries`.
+        param_key: the entry to read, see `packed.entries`.
 
     Raises:
         CompSRTError: the file cannot be used, or does not fit.
@@ -80,16 +100,16 @@ def load_full_precision(network: nn.Module, source: str, param_key: str | None =
     else:
         weights = load_weights(source, param_key=param_key)
     check_matches(weights, network, source)
-    network.load_state_dict(weights, strict=False)  # derived buffers may be missing; all else was checked
+    network.load_state_dict(weights, strict=False)  # only derived buffers may be missing: the rest was checked
 
 
 def float_bytes(network: nn.Module) -> int:
-    """Return the bytes of the network's parameters in full precision, 4 each."""
+    """Return the bytes of the network's parameters at 4 bytes each."""
     return 4 * sum(p.numel() for p in network.parameters())
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
+    """Return the versions of the packages that a result depends on."""
     from basicsr.version import __version__ as basicsr_version
 
     return {

@@ -1,4 +1,4 @@
-"""What several processes of one run tell each other; with one process, nothing happens."""
+"""Communication between the processes of one run; with a single process, each function does nothing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.utils.data import DataLoader, Subset
-
-from compsrt_plugin.report import Results
 
 
 def processes() -> tuple[int, int]:
-    """Return (number of this process, how many there are)."""
+    """Return (rank of this process, number of processes)."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def average(tensors: list[Tensor]) -> None:
-    """Replace each tensor, in place, by its mean over the processes; one exchange for all."""
+    """Replace each tensor, in place, by its mean over the processes, in one exchange."""
     _, count = processes()
     if count == 1:
         return
@@ -31,7 +28,7 @@ def average(tensors: list[Tensor]) -> None:
 
 
 def gather(value: Any) -> list[Any]:
-    """Return every process's value, in order of their numbers; plain values only."""
+    """Return the values of all processes, in order of rank; plain values only."""
     _, count = processes()
     if count == 1:
         return [value]
@@ -41,34 +38,13 @@ def gather(value: Any) -> list[Any]:
 
 
 def wait_for_all() -> None:
-    """Return once every process has come here."""
+    """Return once every process has called this function."""
     if processes()[1] > 1:
         distributed.barrier()
 
 
-def own_share(loader: DataLoader) -> DataLoader:
-    """Return a loader of every n-th picture of a test set, n processes taking turns."""
-    rank, count = processes()
-    if count == 1:
-        return loader
-    dataset: Any = loader.dataset
-    return DataLoader(Subset(dataset, range(rank, len(dataset), count)), batch_size=1)
-
-
-def share_scores(results: Results, dataset: str) -> None:
-    """Give every process the scores of all, in the order in which one process would have judged them."""
-    if processes()[1] == 1:
-        return
-    own = results.datasets.pop(dataset, None)
-    shares = [list(share) for share in gather(list(own.per_image.items()) if own else [])]
-    for turn in range(max(map(len, shares))):
-        for share in shares:
-            for image, scores in share[turn : turn + 1]:
-                results.add_image(dataset, image, **scores.by_method())
-
-
 def take_from_first(tensors: list[Tensor]) -> None:
-    """Give each tensor, in place, the values that the first process has in it."""
+    """Replace each tensor, in place, by that of the first process."""
     if processes()[1] > 1:
         for tensor in tensors:
             distributed.broadcast(tensor.detach(), 0)

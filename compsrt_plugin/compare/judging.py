@@ -94,7 +94,7 @@ def judge_networks(sources: Sequence[Source], sets: Sets, settings: Settings, fo
 def _run(
     entry: Contestant, loaded: Loaded, sets: Sets, settings: Settings, folder: Path, step: Callable[[], object]
 ) -> None:
-    from compsrt_plugin.models.evaluation import Judge
+    from compsrt_plugin.models.evaluation import Evaluator
 
     network = loaded.network.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -103,11 +103,11 @@ def _run(
             network, lq, scale=settings.scale, window=loaded.window, padding=settings.padding, tile=loaded.tile
         )
 
-    judge = Judge(entry.results, {"quantized": upscale}, settings.metrics)
+    evaluator = Evaluator(entry.results, {"quantized": upscale}, settings.metrics)
     for data_set, dataset in sets.items():
         for index, image in enumerate(names_of(dataset)):
             pair = dataset[index]
-            made = judge.judge(data_set, image, pair["lq"].unsqueeze(0), pair["gt"].unsqueeze(0))["quantized"]
+            made = evaluator.evaluate(data_set, image, pair["lq"].unsqueeze(0), pair["gt"].unsqueeze(0))["quantized"]
             path = folder / f"{len(entry.pictures)}.png"
             write_image(path, made)
             entry.pictures[data_set, image] = path

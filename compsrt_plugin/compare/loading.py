@@ -70,12 +70,12 @@ def from_options(options: Mapping[str, Any]) -> Loaded:
     """
     register()
     from compsrt_plugin.models import input_files
-    from compsrt_plugin.networks import check_network, load_full_precision
+    from compsrt_plugin.networks import check_network, load_full_precision, weights_entry
 
     options = copy.deepcopy(dict(options))
     paths, scale = options["path"], options["scale"]
     bits = None if options.get("quant") is None else resolve(options["quant"]).bits
-    paths["param_key_g"] = input_files.asked_entry(options)
+    paths["param_key_g"] = weights_entry(options)
     input_files.find_files(paths, scale, bits, options["network_g"])
     file = Path(paths["pretrain_network_g"])
     if bits is not None:

@@ -1,4 +1,4 @@
-"""Judging pictures: the same BasicSR metrics for every method, gathered into one `Results`."""
+"""Evaluation of methods on images: BasicSR's metrics for each method, collected in one `Results`."""
 
 from __future__ import annotations
 
@@ -25,53 +25,53 @@ from compsrt_plugin.report import (
     write_results,
 )
 
-Upscaler = Callable[[Tensor], Tensor]
-"""Takes a picture (1, 3, h, w) in 0..1, gives (1, 3, h * scale, w * scale)."""
+Upscale = Callable[[Tensor], Tensor]
+"""Function from an image (1, 3, h, w) in 0..1 to one of (1, 3, h * scale, w * scale)."""
 
 
-class Judge:
-    """Runs every method on a picture, scores what comes out, and writes the report.
+class Evaluator:
+    """Run every method on images, score the outputs, and write the report.
 
     Args:
-        results: where the scores go.
-        methods: name (`bicubic`, `teacher`, `quantized`) to what makes the picture.
-        metrics: the option file's `val.metrics` block; its `psnr` and, if there, `ssim` are reported.
+        results: collects the scores.
+        methods: name (`bicubic`, `teacher`, `quantized`, `engine`) -> the function that upscales.
+        metrics: the option file's `val.metrics`; `psnr` and, if present, `ssim` are reported.
     """
 
-    def __init__(self, results: Results, methods: Mapping[Method, Upscaler], metrics: Mapping[str, Any]) -> None:
+    def __init__(self, results: Results, methods: Mapping[Method, Upscale], metrics: Mapping[str, Any]) -> None:
         self.results = results
         self.methods = methods
         self.metrics = metrics
 
-    def judge(self, dataset: str, image: str, lq: Tensor, gt: Tensor) -> dict[Method, np.ndarray]:
-        """Score one picture.
+    def evaluate(self, dataset: str, image: str, lq: Tensor, gt: Tensor) -> dict[Method, np.ndarray]:
+        """Score all methods on one image.
 
         Args:
             dataset: name of the data set.
-            image: name of the picture in results.
+            image: name of the image in results.
             lq: (1, 3, h, w) in 0..1, RGB.
             gt: (1, 3, h * scale, w * scale) in 0..1, RGB.
 
         Returns:
-            Method -> picture (H, W, 3), uint8, BGR.
+            Method -> output image (H, W, 3), uint8, BGR.
         """
-        pictures: dict[Method, np.ndarray] = {method: to_image(upscale(lq)) for method, upscale in self.methods.items()}
+        outputs: dict[Method, np.ndarray] = {method: to_image(upscale(lq)) for method, upscale in self.methods.items()}
         original = to_image(gt)
-        scores = {method: self._score(picture, original) for method, picture in pictures.items()}
+        scores = {method: self._score(output, original) for method, output in outputs.items()}
         self.results.add_image(dataset, image, **scores)
-        return pictures
+        return outputs
 
-    def _score(self, picture: np.ndarray, original: np.ndarray) -> Score:
-        pair = {"img": picture, "img2": original}
+    def _score(self, output: np.ndarray, original: np.ndarray) -> Score:
+        pair = {"img": output, "img2": original}
         values = {name: calculate_metric(pair, dict(metric)) for name, metric in self.metrics.items()}
         return Score(values["psnr"], values.get("ssim"))
 
     def save_comparison(
-        self, path: Path, dataset: str, image: str, pictures: Mapping[Method, np.ndarray], gt: Tensor
+        self, path: Path, dataset: str, image: str, outputs: Mapping[Method, np.ndarray], gt: Tensor
     ) -> None:
-        """Draw what `judge` returned beside the original, zoomed, with PSNR and file sizes, as a PNG file."""
+        """Write a PNG with the outputs of `evaluate` beside the original, enlarged, with PSNR and file sizes."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        panels = panels_for(self.results, dataset, image, dict(pictures), to_image(gt))
+        panels = panels_for(self.results, dataset, image, dict(outputs), to_image(gt))
         save_comparison(path, panels, title=f"{Path(image).stem.capitalize()}, enlarged {self.results.scale} times")
 
     def write(self, folder: Path) -> str:
@@ -82,23 +82,23 @@ class Judge:
 
 
 def check_metrics(metrics: Any) -> None:
-    """Check `val.metrics` before any picture is judged: BasicSR would fail at the first, after minutes perhaps.
+    """Check `val.metrics` before the first image: BasicSR would fail only there.
 
     Args:
-        metrics: the block as the option file holds it.
+        metrics: the block in the option file.
 
     Raises:
-        CompSRTError: no psnr, a metric that is not reported, or arguments that do not fit it.
+        CompSRTError: psnr is missing, a metric is not reported, or its arguments are wrong.
     """
     block_of(METRICS)("val.metrics", metrics)
-    picture = np.zeros((32, 32, 3), np.uint8)
+    black = np.zeros((32, 32, 3), np.uint8)
     for name, metric in metrics.items():
         try:
-            calculate_metric({"img": picture, "img2": picture}, dict(metric))
+            calculate_metric({"img": black, "img2": black}, dict(metric))
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise CompSRTError(f"val.metrics.{name}: {error}", hint="see the installed option files") from error
 
 
 def to_image(tensor: Tensor) -> np.ndarray:
-    """Turn (1, 3, h, w) in 0..1, RGB, into (h, w, 3), uint8, BGR, rounding as BasicSR does."""
+    """Convert (1, 3, h, w) in 0..1, RGB, to (h, w, 3), uint8, BGR, rounded as BasicSR rounds."""
     return cast(np.ndarray, tensor2img([tensor.detach().cpu()]))

@@ -1,4 +1,4 @@
-"""A picture of how calibration went: loss and PSNR on held-out pictures over the iterations."""
+"""A plot of a training run: loss and PSNR on held-out images over the iterations."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from compsrt_plugin.files import write_whole
 from compsrt_plugin.report.drawing import draw_line, font
 
 if TYPE_CHECKING:
-    from compsrt_plugin.training.trainer import Training
+    from compsrt_plugin.training.trainer import Trainer
 
-FINER = 2  # drawn so many times as large, then shrunk: lines without steps
+FINER = 2  # drawn this many times larger, then shrunk: smooth lines
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 380, 96, 32, 64, 60  # of one panel and its margins, in pixels
 TITLE, TEXT = 20, 15
 INK, GREY, FAINT, PAPER, COLOURS = "#202020", "#606060", "#e4e4e4", "#ffffff", ("#1f5fa8", "#b3541e")
@@ -29,11 +29,11 @@ class Panel:
     """One curve.
 
     Attributes:
-        title: with the unit.
+        title: title with the unit.
         points: (iteration, value).
-        ticks: the values that get a line.
-        label: value -> what stands at its line.
-        marked: a point that is pointed out, with what is said of it.
+        ticks: values that get a horizontal line.
+        label: value -> the text at its line.
+        marked: a point to mark (iteration, value, text), or None.
     """
 
     title: str
@@ -43,30 +43,26 @@ class Panel:
     marked: tuple[float, float, str] | None = None
 
 
-def save_curve(path: Path, training: Training) -> None:
-    """Write a PNG with two panels: the loss (smoothed, logarithmic) and the PSNR on held-out pictures.
+def save_curve(path: Path, trainer: Trainer) -> None:
+    """Write a PNG with two panels: the loss (smoothed, logarithmic) and the PSNR on held-out images.
 
     Args:
-        path: of the file; the folder that it lies in names the run.
-        training: the finished iterations; the PSNR panel is left out if nothing was judged.
+        path: of the file; its folder names the run.
+        trainer: the finished iterations; the PSNR panel is left out if nothing was scored.
     """
-    losses = [values["total"] for values in training.losses]
+    losses = [values["total"] for values in trainer.losses]
     logarithms = smoothed([(i, math.log10(max(v, 1e-12))) for i, v in enumerate(losses, 1)])
     title = f"{path.parent.name}: loss of each iteration, logarithmic scale"
     ticks = _log_ticks([y for _, y in logarithms])
     panels = [Panel(title, logarithms, ticks, lambda tick: f"{10**tick:.2g}")]
-    choice = training.choice
-    if choice.curve:
-        ticks = nice_ticks([y for _, y in choice.curve])
+    selection = trainer.selection
+    if selection.curve:
+        ticks = nice_ticks([y for _, y in selection.curve])
         decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-        chosen = (
-            choice.iteration,
-            choice.value,
-            f"ring: the chosen iteration {choice.iteration}, {choice.value:.2f} dB",
-        )
-        marked = chosen if choice.iteration >= 0 else None
-        title = f"{path.parent.name}: PSNR on held-out pictures, dB"
-        panels.append(Panel(title, choice.curve, ticks, lambda tick: f"{tick:.{decimals}f}", marked))
+        text = f"ring: the selected iteration {selection.iteration}, {selection.value:.2f} dB"
+        marked = (selection.iteration, selection.value, text) if selection.iteration >= 0 else None
+        title = f"{path.parent.name}: PSNR on held-out images, dB"
+        panels.append(Panel(title, selection.curve, ticks, lambda tick: f"{tick:.{decimals}f}", marked))
     sheet = Image.new("RGB", (FINER * WIDTH, FINER * HEIGHT * len(panels)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, panel in enumerate(panels):
@@ -77,7 +73,7 @@ def save_curve(path: Path, training: Training) -> None:
 
 
 def smoothed(points: Points, groups: int = 200) -> Points:
-    """Return the means of at most `groups` neighbouring points.
+    """Return the points averaged in at most `groups` groups of neighbours.
 
     >>> smoothed([(1, 4.0), (2, 6.0), (3, 1.0), (4, 3.0)], groups=2)
     [(1.5, 5.0), (3.5, 2.0)]
@@ -88,7 +84,9 @@ def smoothed(points: Points, groups: int = 200) -> Points:
 
 
 def nice_ticks(values: Sequence[float], most: int = 6) -> list[float]:
-    """Return 2 to `most` + 2 equally spaced round numbers (1, 2 or 5 times a power of ten apart) around the values.
+    """Return 2 to `most` + 2 equally spaced round numbers that enclose the values.
+
+    Their distance is 1, 2 or 5 times a power of ten.
 
     >>> nice_ticks([0, 300])
     [0.0, 50.0, 100.0, 150.0, 200.0, 250.0, 300.0]
@@ -102,7 +100,7 @@ def nice_ticks(values: Sequence[float], most: int = 6) -> list[float]:
 
 
 def _log_ticks(logarithms: Sequence[float]) -> list[float]:
-    """Return the logarithms of 1, 2 and 5 times powers of ten around the values."""
+    """Return the logarithms of 1, 2 and 5 times powers of ten that enclose the values."""
     low, high = min(logarithms), max(logarithms)
     steps = [power + math.log10(times) for power in range(-13, 13) for times in (1, 2, 5)]
     below = max((step for step in steps if step <= low + 1e-9), default=steps[0])

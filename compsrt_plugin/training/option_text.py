@@ -1,4 +1,4 @@
-"""The options a network was made with, as a packed file keeps them: resolved, and without this machine's folders."""
+"""The options of a run as its packed file stores them: resolved, and without the folders of the machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ ADDED_TO_DATASETS = {"phase", "scale"}
 
 
 def option_text(opt: Mapping[str, Any]) -> str:
-    """Return the options of a run as YAML, with the changes of the command line and of our checks.
+    """Return the options of a run as YAML, including the changes made by the command line and our checks.
 
-    What BasicSR adds for itself is left out. Of a path outside the current folder the last part stays: it tells
-    which pictures or weights were meant, and nothing of who keeps them where.
+    Keys that BasicSR adds are left out. Absolute paths are cut to their last part, which identifies images or weights
+    without disclosing where they are stored.
 
     Args:
         opt: BasicSR's parsed options.
@@ -32,7 +32,7 @@ def option_text(opt: Mapping[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return YAML's own types, with absolute paths cut to their last part."""
+    """Convert to YAML's types and cut absolute paths to their last part."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

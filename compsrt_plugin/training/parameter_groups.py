@@ -1,4 +1,4 @@
-"""Which parameters calibration trains, how fast each kind moves, and what is kept of them."""
+"""Parameter groups of a student: learning rates, gradients, moving average, and the candidate for the result."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 
 BOUNDS, DECOMPOSITION, WEIGHTS = "bounds", "decomposition", "weights"
-ALIGNED = 16  # elements, 64 bytes: where torch's own allocations begin
+ALIGNED = 16  # elements: 64 bytes, the alignment of torch's own allocations
 
 
-class TrainedParameters:
-    """The trained parameters of a student, in kinds: bounds (l, u), decomposition (alpha, beta), weights.
+class ParameterGroups:
+    """Group the trained parameters of a student by kind: bounds (l, u), decomposition (alpha, beta), weights.
 
-    All other parameters lose `requires_grad`, so that no gradient is computed for them. Those of one kind become
-    views of one vector, and their gradients of another: a network has some 1,700 of them, mostly single numbers,
-    and clipping, exchanging and stepping them one by one would take a tenth of an iteration.
+    All other parameters lose `requires_grad`, so that no gradient is computed for them. Parameters of one kind become
+    views of one vector, and their gradients views of another. A network has about 1,700 trained parameters, mostly
+    scalars; clipping, averaging and stepping them one by one would take a tenth of an iteration.
 
     Args:
-        student: the quantized network, bounds found, on its device.
-        block: what is trained and how fast.
-        ema_decay: decay of the moving average that is judged and kept; 0 judges the parameters themselves.
-        rounded: whether the file will hold 16 bits of what is no code.
-        correction: of the last bias, made of whatever would be kept; None: no correction.
+        student: the network, on its device; if quantized, with its bounds searched.
+        block: what is trained, and the learning rates.
+        ema_decay: decay of the moving average, which is then the candidate; 0: no average.
+        rounded: whether the file will store unquantized parameters as fp16.
+        correction: correction of the last bias, applied to each candidate; None: no correction.
 
     Attributes:
-        kinds: kind -> name -> parameter, only kinds that are there.
-        vectors: kind -> all its parameters, one after the other.
+        kinds: kind -> name -> parameter; kinds without parameters are left out.
+        vectors: kind -> all its parameters, concatenated.
         average: kind -> moving average of its vector; empty without one.
-        ranges: kind -> the first u - l of each parameter's quantizer, what `relative_lr` multiplies by; empty
-            without it.
+        ranges: kind -> the initial u - l of each parameter's quantizer, by which `relative_lr` multiplies; empty
+            without `relative_lr`.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class TrainedParameters:
 
     @property
     def gradients(self) -> list[Tensor]:
-        """The gradient of each kind's vector."""
+        """The gradients of the vectors."""
         return [vector.grad for vector in self.vectors.values() if vector.grad is not None]
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups, one for each kind.
 
         Args:
-            lr: of the bounds; the block names the others.
+            lr: learning rate of the bounds; `distill:` gives the others.
         """
         block = self.block
         decomposition = lr if block.lr_decomposition is None else block.lr_decomposition
@@ -88,12 +88,12 @@ class TrainedParameters:
         return [{"params": [vector], "lr": rates[kind]} for kind, vector in self.vectors.items()]
 
     def zero_gradients(self) -> None:
-        """Begin a new gradient; backward passes add to it."""
+        """Set the gradients to zero; backward passes add to them."""
         for gradient in self.gradients:
             gradient.zero_()
 
     def not_finite(self) -> str | None:
-        """Return the name of the first parameter whose gradient holds NaN or infinity."""
+        """Return the name of the first parameter whose gradient holds NaN or infinity, or None."""
         if all(bool(torch.isfinite(gradient).all()) for gradient in self.gradients):
             return None
         named = [item for kind in self.kinds.values() for item in kind.items()]
@@ -106,10 +106,10 @@ class TrainedParameters:
                 gradient.clamp_(-self.block.gradient_clip, self.block.gradient_clip)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take one step of the optimizer, and let the average follow.
+        """Take one step of the optimizer and update the average.
 
-        With `relative_lr` the step of a quantizer's parameters is multiplied by its first range u - l. (LSQ
-        scales gradients for the same end; Adam divides any such scale out again.)
+        With `relative_lr` the step of a quantizer's parameters is multiplied by its initial range u - l. (LSQ scales
+        gradients for the same purpose, but Adam cancels any scale of the gradient.)
         """
         before = {kind: self.vectors[kind].detach().clone() for kind in self.ranges}
         optimizer.step()
@@ -125,13 +125,13 @@ class TrainedParameters:
         return {kind: vector.detach().clone() for kind, vector in self.vectors.items()}
 
     def load(self, values: Mapping[str, Tensor]) -> None:
-        """Give the trained parameters these values."""
+        """Set the trained parameters to these values."""
         with torch.no_grad():
             for kind, vector in self.vectors.items():
                 vector.copy_(values[kind])
 
     def settle(self, values: Mapping[str, Tensor]) -> None:
-        """Make the student what the file would hold of these values: `rounded`, and then its bias corrected."""
+        """Set the student to what the file would hold of these values: rounded if `rounded`, then bias-corrected."""
         self.load(values)
         if self.rounded:
             round_unquantized(self.student)
@@ -139,12 +139,12 @@ class TrainedParameters:
             self.correction.apply()
 
     def candidate(self) -> dict[str, Tensor]:
-        """Return a copy of what would be kept if calibration ended here: the average, or the parameters."""
+        """Return a copy of what would be the result if training ended here: the average, or the parameters."""
         return {kind: value.clone() for kind, value in self.average.items()} if self.average else self.values()
 
     @contextmanager
-    def judged(self) -> Iterator[None]:
-        """Within, the student is what the file would hold, see `settle`; afterwards as it was."""
+    def candidate_loaded(self) -> Iterator[None]:
+        """Within the context, the student is what the file would hold (see `settle`); afterwards it is as before."""
         parameters = list(self.student.parameters())
         before = [parameter.detach().clone() for parameter in parameters]
         self.settle(self.candidate())
@@ -157,12 +157,12 @@ class TrainedParameters:
 
 
 def _padded(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the tensors one after the other in a vector, each beginning at a multiple of `ALIGNED` elements."""
+    """Return the tensors concatenated, each beginning at a multiple of `ALIGNED` elements."""
     return torch.cat([F.pad(tensor.detach().flatten(), (0, -tensor.numel() % ALIGNED)) for tensor in tensors])
 
 
 def _joined(parameters: list[nn.Parameter]) -> nn.Parameter:
-    """Make parameters, and their gradients, views of a vector as `_padded` lays it out, and return the vector."""
+    """Make parameters and their gradients views of a vector as `_padded` lays it out; return the vector."""
     vector = nn.Parameter(_padded(parameters))
     vector.grad = torch.zeros_like(vector)
     start = 0

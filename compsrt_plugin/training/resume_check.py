@@ -1,4 +1,4 @@
-"""What a training state must have in common with the run that goes on from it, and what may have changed."""
+"""The check that a run may resume from a training state: which options may differ, and which may not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.training.option_text import ADDED_TO_DATASETS, ADDED_TO_PATHS, plain
 
-# Of no influence on a single number, or held by something better: the pictures themselves, a file's SHA-256.
+# These keys have no influence on the result, or a better check exists: fingerprints of images, the SHA-256 of files.
 FREE = {
     "datasets": (
         *("dataroot_gt", "dataroot_lq", "meta_info_file", "embedded", "filename_tmpl", "subset", "strict_data"),
@@ -18,18 +18,18 @@ FREE = {
     "path": ("pretrain_network_g", "pretrain_network_teacher", "ignore_resume_networks", *ADDED_TO_PATHS),
     "val": ("save_img", "suffix", "pbar"),
 }
-# What makes a run longer, or judges it more often. Applied from the state's iteration on, and told in the result.
+# These keys may change: the new value applies from the state's iteration on and is recorded in the result.
 CHANGEABLE = ("train.total_iter", "train.scheduler.periods", "train.scheduler.restart_weights", "val.val_freq")
-AHEAD = ("train.scheduler.milestones", "train.scheduler.restarts")  # the same for those that lie ahead
+AHEAD = ("train.scheduler.milestones", "train.scheduler.restarts")  # entries beyond the state's iteration may change
 Change = dict[str, Any]
-"""`iteration` of the state, `key`, and its value before (`was`) and from then on (`is`)."""
+"""`iteration` of the state, `key`, and its value before (`was`) and afterwards (`is`)."""
 
 
 def settings(opt: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all of the options that the result depends on, apart from the model's own blocks.
+    """Return the options that the result depends on, without the blocks that `Task.identity` covers.
 
     Args:
-        opt: BasicSR's parsed options, checked; `pictures` tells which pictures there are.
+        opt: BasicSR's parsed options, checked; `pictures` holds the fingerprints of the data sets.
     """
     processes = opt["world_size"] if opt["dist"] else max(1, opt["num_gpu"])
     return {
@@ -46,24 +46,24 @@ def settings(opt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changes(state: Mapping[str, Any], ours: Mapping[str, Any], source: str) -> list[Change]:
-    """Return what has changed since a state was written, all of which may change.
+    """Return the changes of options since a state was written, all of them allowed.
 
     Args:
-        state: as `models.resuming` wrote it: `iter`, and `identity`, a mapping like `ours`.
-        ours: the same of the run that goes on.
+        state: a training state with the keys `iter` and `identity`, a mapping like `ours`.
+        ours: the identity of the run that resumes.
         source: the state's file, for messages.
 
     Raises:
-        CompSRTError: the state was written by a run of another kind; names the first key.
+        CompSRTError: an option has changed that must not change; the message names the first one.
     """
-    hint, done = "resume with the option file it was started with, or start anew without --auto_resume", state["iter"]
+    hint, done = "resume with the option file it was started with, or start again without --auto_resume", state["iter"]
     theirs = state.get("identity")
     if not isinstance(theirs, Mapping) or "train" not in theirs:
         raise CompSRTError(f"{source} is the state of another model, or of an earlier version", hint=hint)
     found = []
     for key, was, now in sorted(_differences(theirs, ours), key=lambda difference: difference[0]):
         if key == "teacher" or key == "start" or key.startswith("pictures"):
-            what = key if "." not in key else f"set of pictures in datasets.{key.split('.', 1)[1]}"
+            what = key if "." not in key else f"set of images in datasets.{key.split('.', 1)[1]}"
             raise CompSRTError(f"{source} was written with another {what}", hint=hint)
         if key not in CHANGEABLE and not (key in AHEAD and _so_far(was, done) == _so_far(now, done)):
             raise CompSRTError(f"{source} was written with {key} {was!r}, now it is {now!r}", hint=hint)
@@ -79,11 +79,11 @@ def _without(block: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _so_far(points: Any, done: int) -> list[Any]:
-    return [point for point in points or [] if point < done]  # one at `done` takes effect after it
+    return [point for point in points or [] if point < done]  # an entry at `done` takes effect after it
 
 
 def _differences(theirs: Any, ours: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted key, theirs, ours) wherever two nested mappings differ; a key that is missing is None."""
+    """Yield (dotted key, theirs, ours) for each difference of two nested mappings; a missing key counts as None."""
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         for name in [*theirs, *(name for name in ours if name not in theirs)]:
             yield from _differences(theirs.get(name), ours.get(name), f"{key}.{name}".lstrip("."))

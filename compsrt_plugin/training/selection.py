@@ -1,4 +1,4 @@
-"""Which iteration's parameters become the result: the best by PSNR on held-out pictures, never by a test set."""
+"""Selection of the result: the iteration with the best PSNR on held-out images, never on a test set."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 TEST_SETS = ("Set5", "Set14", "B100", "BSD100", "Urban100", "Manga109")
 
 
-class Choice:
-    """The best parameters so far and by what they were chosen.
+class Selection:
+    """Keep the best parameters so far.
 
     Attributes:
-        iteration: at which they were found; -1 before anything was judged.
-        value: their PSNR in dB, the mean over the held-out data sets.
+        iteration: the iteration of those parameters; -1 before any candidate was scored.
+        value: their PSNR in dB, averaged over the held-out data sets.
         parameters: kind -> vector of all its parameters.
-        curve: every (iteration, PSNR) judged.
+        curve: every (iteration, PSNR) that was scored.
     """
 
     def __init__(self) -> None:
@@ -26,36 +26,36 @@ class Choice:
         self.parameters: dict[str, Tensor] = {}
         self.curve: list[tuple[int, float]] = []
 
-    def offer(self, iteration: int, value: float, parameters: Mapping[str, Tensor], counts: bool = True) -> None:
-        """Note a candidate's PSNR, and keep its parameters if it beats all before it (the first of equals stays).
+    def offer(self, iteration: int, value: float, parameters: Mapping[str, Tensor], eligible: bool = True) -> None:
+        """Record a candidate's PSNR, and keep its parameters if it is the best; the first of equals stays.
 
         Args:
-            iteration: at which it was judged.
-            value: its PSNR in dB.
-            parameters: as `TrainedParameters.candidate` returns them.
-            counts: false for one that cannot be the result, since pruning goes on.
+            iteration: number of iterations done.
+            value: PSNR in dB.
+            parameters: as `ParameterGroups.candidate` returns them.
+            eligible: false for a candidate that cannot be the result because pruning is not finished.
         """
         self.curve.append((iteration, value))
-        if counts and (value > self.value or self.iteration < 0):
+        if eligible and (value > self.value or self.iteration < 0):
             self.iteration, self.value, self.parameters = iteration, value, dict(parameters)
 
     @property
-    def judged(self) -> int:
-        """The last iteration that was judged, -1 if none was."""
+    def last_scored(self) -> int:
+        """The last iteration that was scored, or -1."""
         return self.curve[-1][0] if self.curve else -1
 
     def provenance(self, last: int) -> dict[str, Any]:
-        """Return what the result file says about it.
+        """Return how the result was selected, for the header of its file.
 
         Args:
-            last: the last iteration, whose parameters are the result where nothing was judged.
+            last: the last iteration, which is the result if nothing was scored.
         """
         if self.iteration < 0:
             return {"by": "last iteration", "iteration": last, "value": None}
         return {"by": "holdout PSNR", "iteration": self.iteration, "value": self.value}
 
     def state(self) -> dict[str, Any]:
-        """Return plain values and tensors from which `restore` makes the same choice."""
+        """Return plain values and tensors for a training state."""
         return {name: getattr(self, name) for name in ("iteration", "value", "parameters", "curve")}
 
     def restore(self, state: Mapping[str, Any]) -> None:

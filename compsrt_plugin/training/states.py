@@ -1,4 +1,4 @@
-"""Training states on disk: each appears whole or not at all, and only the newest are kept."""
+"""Training states on disk: written atomically; only the newest are kept."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import torch
 from compsrt_plugin.basicsr_compat.resume import state_files
 from compsrt_plugin.files import atomic_file
 
-KEPT = 2  # one more than needed, should the newest lie on a damaged disk
+KEPT = 2  # one more than needed, in case the newest is damaged on disk
 
 
 def write_state(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
     """Write `ITERATION.state`, then remove all but the newest `KEPT` states up to it.
 
-    Later ones are of a run that was given up, since this one went on from a state before them.
+    Later states belong to an abandoned run: this run resumed from an earlier state.
 
     Args:
         folder: `experiments/NAME/training_states`.
         iteration: number of iterations done.
-        state: tensors and plain values only, so that it loads with `weights_only`.
+        state: tensors and plain values only, so that `torch.load` reads it with `weights_only`.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        CompSRTError: the disk is full or refuses; earlier states are as they were.
+        CompSRTError: the disk is full or refuses; earlier states are unchanged.
     """
     path = folder / f"{iteration}.state"
     content = io.BytesIO()
-    torch.save(state, content)  # in memory: torch reports a full disk in words of its own
-    with atomic_file(path, hint="free some space and go on with --auto_resume: the last good state is kept") as file:
+    torch.save(state, content)  # in memory: torch would report a full disk by an error of its own
+    with atomic_file(path, hint="free some space and resume with --auto_resume: the last good state is kept") as file:
         file.write(content.getbuffer())
     found = state_files(folder)
     place = found.index(path) + 1
     for other in [*found[: max(0, place - KEPT)], *found[place:]]:
         other.unlink(missing_ok=True)
-    for left_over in folder.glob(".part-*"):  # of a process that was killed while it wrote
+    for left_over in folder.glob(".part-*"):  # from a process that was killed while it wrote
         left_over.unlink(missing_ok=True)
     return path
 
@@ -60,7 +60,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(state: dict[str, Any]) -> None:
-    """Put the generators back to what `random_states` returned."""
+    """Set the generators to what `random_states` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]

@@ -1,4 +1,4 @@
-"""A request to stop (SIGTERM, Ctrl-C) that waits until a step is finished."""
+"""Stop requests (SIGTERM, Ctrl-C) that wait until a step is finished."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """Notes SIGTERM and Ctrl-C from `listen` until `close`; a second signal acts at once, as it would have.
+    """Record SIGTERM and Ctrl-C between `listen` and `close`; a second signal acts at once, as without this class.
 
     Attributes:
-        signal: number of the signal that came, or 0.
+        signal: number of the signal that arrived, or 0.
     """
 
     def __init__(self) -> None:
@@ -22,12 +22,12 @@ class StopRequest:
         self._before: dict[signal.Signals, Any] = {}
 
     def listen(self) -> None:
-        """Begin to note signals; in the main thread only, since Python knows no other way."""
+        """Start to record signals; does nothing outside the main thread, where Python forbids it."""
         if threading.current_thread() is threading.main_thread() and not self._before:
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def close(self) -> None:
-        """Give the signals back to whoever had them before."""
+        """Restore the signal handlers of before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -38,5 +38,5 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells have it: 143 after SIGTERM, 130 after Ctrl-C."""
+        """The exit code that shells expect, 128 + the signal's number: 143 after SIGTERM, 130 after Ctrl-C."""
         return 128 + self.signal

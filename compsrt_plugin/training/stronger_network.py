@@ -1,4 +1,4 @@
-"""A stronger network that a teacher learns from: read from its file, and run over whole pictures."""
+"""The stronger network that a teacher learns from: loading, and enlarging whole images."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from basicsr.utils import get_root_logger
 from torch import Tensor
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.models.input_files import asked_entry
+from compsrt_plugin.networks import weights_entry
 from compsrt_plugin.terminal import progress
 
 if TYPE_CHECKING:
     from compsrt_plugin.zoo.spandrel_files import SpandrelFile
 
 KEY = "path.pretrain_network_teacher"
-PIXELS = 2**17  # low-resolution pixels that the network sees at once, if it is not a larger picture
+PIXELS = 2**17  # low-resolution pixels in one batch; a larger image is a batch of its own
 ORIENTATIONS = [(turns, flipped) for turns in range(4) for flipped in (False, True)]
 
 
 def read_stronger(source: str, opt: Mapping[str, Any]) -> SpandrelFile:
-    """Read the network, in eval mode and without gradients, on the CPU.
+    """Load the network, in eval mode and without gradients, on the CPU.
 
     Args:
         source: a weight file that spandrel reads.
-        opt: of the run; `scale` and `datasets.train.gt_size` must suit the network, `path.param_key_g` names the entry.
+        opt: of the run; the network must fit `scale` and `datasets.train.gt_size`. `path.param_key_g` names the entry
+            of the file.
 
     Raises:
-        CompSRTError: the file cannot be used, or is of another scale or for other patches.
+        CompSRTError: the file cannot be used, or the network has another scale or cannot take the patches.
     """
     from compsrt_plugin.zoo.spandrel_files import read
 
-    found, scale = read(source, asked_entry(opt)), opt["scale"]
+    found, scale = read(source, weights_entry(opt)), opt["scale"]
     if found.scale != scale:
         raise CompSRTError(f"{KEY} is a x{found.scale} network", allowed=f"x{scale}, as `scale` says")
     side = opt["datasets"]["train"]["gt_size"] // scale
@@ -51,31 +52,31 @@ def read_stronger(source: str, opt: Mapping[str, Any]) -> SpandrelFile:
     return found
 
 
-def whole_pictures(stronger: SpandrelFile, pictures: Sequence[np.ndarray], device: torch.device) -> list[np.ndarray]:
-    """Enlarge pictures, each in its eight orientations, of which the mean is taken (EDSR's self-ensemble).
+def enlarge_images(stronger: SpandrelFile, images: Sequence[np.ndarray], device: torch.device) -> list[np.ndarray]:
+    """Enlarge each image in its eight orientations and return the means (EDSR's self-ensemble).
 
-    A whole picture has no borders inside it, as patches have, and the mean of eight is better than one; both would
-    cost too much in every iteration.
+    A whole image has fewer border pixels than its patches, and the mean of eight outputs is better than one output.
+    Both would cost too much in every iteration.
 
     Args:
         stronger: as `read_stronger` returns it.
-        pictures: uint8 (h, w, 3), BGR.
-        device: to compute on.
+        images: uint8 (h, w, 3), BGR.
+        device: device to compute on.
 
     Returns:
         uint8 (h * scale, w * scale, 3), BGR, in the same order.
     """
-    network, made = stronger.network.to(device), [np.empty(0, np.uint8)] * len(pictures)
-    with progress(total=len(pictures), desc="stronger network", unit="images", leave=False) as bar, torch.no_grad():
-        for chunk in _of_one_size(pictures):
-            batch = torch.from_numpy(np.stack([pictures[index] for index in chunk])).to(device)
+    network, made = stronger.network.to(device), [np.empty(0, np.uint8)] * len(images)
+    with progress(total=len(images), desc="stronger network", unit="images", leave=False) as bar, torch.no_grad():
+        for chunk in _of_one_size(images):
+            batch = torch.from_numpy(np.stack([images[index] for index in chunk])).to(device)
             lq = batch.flip(-1).permute(0, 3, 1, 2).float() / 255
             total = torch.zeros((), dtype=lq.dtype, device=device)
             for turns, flipped in ORIENTATIONS:
                 total = total + _in_orientation(stronger, network, lq, turns, flipped)
             mean = (total / len(ORIENTATIONS) * 255).round().clamp(0, 255).to(torch.uint8)
-            for index, picture in zip(chunk, mean.permute(0, 2, 3, 1).flip(-1).cpu().numpy()):
-                made[index] = np.ascontiguousarray(picture)
+            for index, image in zip(chunk, mean.permute(0, 2, 3, 1).flip(-1).cpu().numpy()):
+                made[index] = np.ascontiguousarray(image)
             bar.update(len(chunk))
     return made
 
@@ -88,11 +89,11 @@ def _in_orientation(stronger: SpandrelFile, network: torch.nn.Module, lq: Tensor
     return back.flip(-1) if flipped else back
 
 
-def _of_one_size(pictures: Sequence[np.ndarray]) -> Iterator[list[int]]:
-    """Yield the indices of pictures that are run together."""
+def _of_one_size(images: Sequence[np.ndarray]) -> Iterator[list[int]]:
+    """Yield the indices of images that are run as one batch."""
     by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, picture in enumerate(pictures):
-        by_size[picture.shape].append(index)
+    for index, image in enumerate(images):
+        by_size[image.shape].append(index)
     for (height, width, *_), indices in by_size.items():
         count = max(1, PIXELS // (height * width))
         for start in range(0, len(indices), count):

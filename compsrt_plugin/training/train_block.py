@@ -1,4 +1,4 @@
-"""The option file's `train:` block, checked before the first iteration, since BasicSR's own complaints come late."""
+"""Validation of the option file's `train:` block before the first iteration: BasicSR reports errors late."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from compsrt_plugin.errors import CompSRTError
 def checked_train_block(opt: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of `train:` that BasicSR's `get_optimizer` and `setup_schedulers` can use.
 
-    A cosine schedule without `periods` has one, of `total_iter`: it ends at `eta_min`, 0 by default.
+    A cosine schedule without `periods` gets one period of `total_iter`, which ends at `eta_min`, by default 0.
 
     Args:
         opt: BasicSR's parsed options.
 
     Raises:
-        CompSRTError: an optimizer or schedule BasicSR does not know, no learning rate, or training patches that
-            are not whole windows.
+        CompSRTError: an optimizer or schedule that BasicSR does not know, no learning rate, or a patch size that is
+            not a multiple of the window.
     """
     train = copy.deepcopy(dict(opt["train"]))
     if not int(train["total_iter"]):

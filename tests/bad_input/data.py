@@ -16,7 +16,7 @@ def strict_data_missing(at: Place) -> object:
     return ["--strict-data"]
 
 
-@bad(r"none of the data sets is there, nothing was tested")
+@bad(r"none of the data sets was found, nothing was tested")
 def no_data_at_all(at: Place) -> None:
     at.data["dataroot_gt"] = "nowhere"
 

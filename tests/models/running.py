@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from compsrt_plugin.cli.main import main
-from compsrt_plugin.training.trainer import Training
+from compsrt_plugin.training.trainer import Trainer
 
 from . import tiny_run
 
@@ -41,9 +41,9 @@ def sha256(path: Path) -> str:
 @contextmanager
 def disturbed(iteration: int, by: int | None = None) -> Iterator[None]:
     """Within, a run gets a signal in the middle of an iteration, or is killed there; the end of it is awaited."""
-    step = Training.step
+    step = Trainer.step
 
-    def disturb(self: Training, *args: Any) -> dict[str, float]:
+    def disturb(self: Trainer, *args: Any) -> dict[str, float]:
         if self.iteration + 1 == iteration:
             if by is None:
                 raise Killed
@@ -51,7 +51,7 @@ def disturbed(iteration: int, by: int | None = None) -> Iterator[None]:
         return step(self, *args)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Training, "step", disturb)
+        patched.setattr(Trainer, "step", disturb)
         with pytest.raises(Killed if by is None else SystemExit) as end:
             yield
     assert by is None or end.value.code == 128 + by

@@ -13,7 +13,7 @@ import torch
 
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
-from compsrt_plugin.training.trainer import Training
+from compsrt_plugin.training.trainer import Trainer
 
 from . import tiny_run
 from .running import disturbed, packed, sha256, states, train
@@ -126,7 +126,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(number: int, folder: Pat
     with disturbed(3, number):
         train(folder, **changes)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
-    assert "after iteration 3; the same command with --auto_resume goes on from there" in capsys.readouterr().err
+    assert "after iteration 3; resume with the same command and --auto_resume" in capsys.readouterr().err
     assert train(folder, "--auto_resume", **changes) == 0
     assert sha256(packed(folder)) == wanted
 
@@ -156,15 +156,15 @@ def test_a_validation_set_named_as_a_test_set_gets_one_warning(folder: Path, cap
 def test_a_broken_loss_is_one_line_and_the_last_good_state_stays(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    step = Training.step
+    step = Trainer.step
 
-    def broken(self: Training, *args: Any) -> dict[str, float]:
+    def broken(self: Trainer, *args: Any) -> dict[str, float]:
         if self.iteration == 3:
             with torch.no_grad():
                 self.student.get_parameter("conv_first.bias").fill_(float("nan"))
         return step(self, *args)
 
-    monkeypatch.setattr(Training, "step", broken)
+    monkeypatch.setattr(Trainer, "step", broken)
     assert train(folder) == 2
     assert "iteration 4: the loss is nan; first layer whose output is not finite: conv_first" in capsys.readouterr().err
     assert states(folder) == ["0.state", "2.state"]

@@ -39,7 +39,7 @@ def test_what_stands_out_has_more_bits_in_file_log_and_table(folder: Path, capsy
     raised, said = raised_in(folder), capsys.readouterr()
     assert raised and set(raised.values()) <= {4, 6}
     for name in raised:
-        assert f"Guard: {name} makes" in said.err
+        assert f"Guard: {name} causes" in said.err
     assert f"Guard: {len(raised)} of 20 activations get more bits" in said.err
     network = open_packed(packed(folder)).network
     found = {name: quantizer.spec.bits for name, quantizer in activation_quantizers(network).items()}

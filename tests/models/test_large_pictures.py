@@ -46,7 +46,9 @@ def test_tiles_hardly_change_the_scores_and_are_recorded(large: Place) -> None:
 def test_a_tile_without_a_whole_window_is_refused_before_the_first_picture(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("compsrt_plugin.models.evaluation.Judge.judge", lambda *_: pytest.fail("a picture was begun"))
+    monkeypatch.setattr(
+        "compsrt_plugin.models.evaluation.Evaluator.evaluate", lambda *_: pytest.fail("a picture was begun")
+    )
     assert place.run("test", "--force_yml", "tile:size=8", "tile:overlap=1") == 2
     assert "tile.size is 8 with tile.overlap 1; allowed: sizes from 16" in capsys.readouterr().err
 

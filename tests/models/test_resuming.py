@@ -14,10 +14,10 @@ import yaml
 
 from compsrt_plugin.basicsr_compat.resume import read_state
 from compsrt_plugin.data import kept_images
-from compsrt_plugin.models.evaluation import Judge
+from compsrt_plugin.models.evaluation import Evaluator
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.packed.header import Header
-from compsrt_plugin.training import calibrator, resuming
+from compsrt_plugin.training import patches, quantization
 
 from . import tiny_run
 from .running import disturbed, packed, sha256, states, train
@@ -42,13 +42,13 @@ def quiet(folder: Path, one_thread: None) -> Iterator[None]:  # noqa: F811
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the pictures judged, in order."""
     found: list[str] = []
-    judge = Judge.judge
+    judge = Evaluator.evaluate
 
-    def watched(self: Judge, dataset: str, image: str, *args: Any) -> Any:
+    def watched(self: Evaluator, dataset: str, image: str, *args: Any) -> Any:
         found.append(image)
         return judge(self, dataset, image, *args)
 
-    monkeypatch.setattr(Judge, "judge", watched)
+    monkeypatch.setattr(Evaluator, "evaluate", watched)
     return found
 
 
@@ -61,7 +61,7 @@ REFUSED = {
     "train.optim_g.weight_decay None, now it is 0.1": {"train__optim_g__weight_decay": 0.1},
     "train.ema_decay None, now it is 0.5": {"train__ema_decay": 0.5},
     "quant.bits 2, now it is 3": {"quant__bits": 3},
-    "another set of pictures in datasets.train": {"datasets__train__subset": None},
+    "another set of images in datasets.train": {"datasets__train__subset": None},
 }
 
 
@@ -90,7 +90,7 @@ def test_a_finished_run_can_be_made_longer_and_its_file_says_since_when(folder: 
         {"iteration": 4, "key": "train.total_iter", "was": 4, "is": 8},
     ]
     log = "".join(path.read_text() for path in sorted((folder / "experiments" / "tiny").glob("train_*.log")))
-    assert "From iteration 4 on train.total_iter is 8, instead of 4 before" in log
+    assert "From iteration 4 on train.total_iter is 8; it was 4 before" in log
     assert "iter:       6, lr:(3.087e-03" in log, "the longer run's rate there: 5 eighths of a cosine from 0.01"
 
 
@@ -148,12 +148,12 @@ def test_held_out_pictures_are_judged_once_an_iteration_though_the_run_is_killed
     assert len(judged) == 2, "after the second"
     assert train(folder, "--auto_resume", **SHORT) == 0
     assert len(judged) == 4, "after the last, and for the report"
-    told = [line for line in capsys.readouterr().err.splitlines() if "INFO: Judging" in line]
+    told = [line for line in capsys.readouterr().err.splitlines() if "INFO: Evaluating" in line]
     assert [line.split("INFO: ")[1] for line in told] == [
-        "Judging Holdout, 1 picture, before the first iteration",
-        "Judging Holdout, 1 picture, after iteration 2",
-        "Judging Holdout, 1 picture, after iteration 4",
-        "Judging Holdout, 1 picture, for the report",
+        "Evaluating Holdout, 1 image, before the first iteration",
+        "Evaluating Holdout, 1 image, after iteration 2",
+        "Evaluating Holdout, 1 image, after iteration 4",
+        "Evaluating Holdout, 1 image, for the report",
     ]
 
 
@@ -163,15 +163,15 @@ def test_a_run_stopped_between_two_held_out_sets_judges_both_and_tells_each_once
 ) -> None:
     second = {**tiny_run.options(folder)["datasets"]["val"], "name": "Second", "subset": "train"}
     sets = {**SHORT, "train__total_iter": 1, "datasets__val_2": second}
-    judge = Judge.judge
+    judge = Evaluator.evaluate
 
-    def stop(self: Judge, dataset: str, *args: Any) -> Any:
+    def stop(self: Evaluator, dataset: str, *args: Any) -> Any:
         if dataset == "Second":
             os.kill(os.getpid(), signal.SIGTERM)
         return judge(self, dataset, *args)
 
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as end:
-        patched.setattr(Judge, "judge", stop)
+        patched.setattr(Evaluator, "evaluate", stop)
         train(folder, **sets)
     assert end.value.code == 128 + signal.SIGTERM
     assert train(folder, "--auto_resume", **sets) == 0
@@ -194,8 +194,8 @@ def test_training_pictures_are_decoded_once_and_the_teacher_is_hashed_once(
     hashed: list[str] = []
     built: list[str] = []
     watch(monkeypatch, kept_images, "read_image", lambda path: read.append(path.name))
-    watch(monkeypatch, resuming, "sha256", hashed.append)
-    watch(monkeypatch, calibrator, "build_dataset", lambda opt: built.append(opt["name"]))
+    watch(monkeypatch, quantization, "file_sha256", lambda path: hashed.append(str(path)))
+    watch(monkeypatch, patches, "build_dataset", lambda opt: built.append(opt["name"]))
     pruned = {"prune": {"hook": "wanda", "ratio": 0.4, "end": 3, "every": 1}, "quant__recipe": "plus"}
     often = {"logger__save_checkpoint_freq": 1, "datasets__train__keep_in_memory": True}
     assert train(folder, **SHORT, **pruned, **often) == 0

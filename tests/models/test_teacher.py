@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.packed import load_weights
-from compsrt_plugin.training.trainer import Training
+from compsrt_plugin.training.trainer import Trainer
 
 from . import tiny_run
 from .test_calibrating import folder, one_thread  # noqa: F401  (fixtures)
@@ -71,14 +71,14 @@ def test_the_result_is_plain_weights_that_quantization_starts_from():
 
 def test_training_lowers_the_loss(monkeypatch: pytest.MonkeyPatch):
     losses = []
-    step = Training.step
+    step = Trainer.step
 
-    def noted(self: Training, *args: Any) -> dict[str, float]:
+    def noted(self: Trainer, *args: Any) -> dict[str, float]:
         values = step(self, *args)
         losses.append(values)
         return values
 
-    monkeypatch.setattr(Training, "step", noted)
+    monkeypatch.setattr(Trainer, "step", noted)
     assert train(train__total_iter=16, val=None, path__pretrain_network_g="teacher.pth") == 0
     assert set(losses[0]) == {"target", "total"}
     assert sum(v["total"] for v in losses[-4:]) < sum(v["total"] for v in losses[:4])
@@ -87,15 +87,15 @@ def test_training_lowers_the_loss(monkeypatch: pytest.MonkeyPatch):
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(monkeypatch: pytest.MonkeyPatch):
     assert train() == 0
     wanted = sha256()
-    step, done = Training.step, []
+    step, done = Trainer.step, []
 
-    def stopped(self: Training, *args: Any) -> dict[str, float]:
+    def stopped(self: Trainer, *args: Any) -> dict[str, float]:
         done.append(self.iteration)
         if len(done) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *args)
 
-    monkeypatch.setattr(Training, "step", stopped)
+    monkeypatch.setattr(Trainer, "step", stopped)
     with pytest.raises(SystemExit) as stop:
         train()
     assert stop.value.code == 128 + signal.SIGTERM and done == [0, 1, 2]
@@ -108,7 +108,7 @@ def test_another_scale_starts_from_the_body_with_a_fresh_upsampler(capsys: pytes
     network = {**tiny_run.NETWORK, "upscale": 2}
     changes = {"scale": 2, "network_g": network, "datasets__train__gt_size": 32, "train__total_iter": 0}
     assert train(path__pretrain_network_g="teacher.pth", **changes) == 0
-    assert "these start anew: upsample.0.weight, upsample.0.bias" in capsys.readouterr().err
+    assert "these start at random: upsample.0.weight, upsample.0.bias" in capsys.readouterr().err
     found, body = load_weights(result()), load_weights("teacher.pth")
     same = [name for name in found if torch.equal(found[name], body[name])]
     assert set(found) - set(same) == {"upsample.0.weight", "upsample.0.bias"}
@@ -124,8 +124,8 @@ def test_it_learns_from_a_stronger_network_too(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("spandrel")
     write_stronger("stronger.pth", scale=4)
     terms = []
-    step = Training.step
-    monkeypatch.setattr(Training, "step", lambda *args: terms.append(step(*args)) or terms[-1])
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda *args: terms.append(step(*args)) or terms[-1])
     assert train(path__pretrain_network_teacher="stronger.pth", train__total_iter=1, val=None) == 0
     assert set(terms[0]) == {"output", "target", "total"}
 
@@ -141,8 +141,8 @@ def test_the_stronger_network_may_enlarge_the_whole_pictures_once(monkeypatch: p
     pytest.importorskip("spandrel")
     write_stronger("stronger.pth", scale=4)
     seen = []
-    step = Training.step
-    monkeypatch.setattr(Training, "step", lambda *args: seen.append((args, step(*args))) or seen[-1][1])
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda *args: seen.append((args, step(*args))) or seen[-1][1])
     once = {"train__teacher_once": True, "datasets__train__keep_in_memory": True}
     assert train(path__pretrain_network_teacher="stronger.pth", train__total_iter=1, val=None, **once) == 0
     ((training, _, lq, gt, target), losses) = seen[0]

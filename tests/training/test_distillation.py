@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from compsrt_plugin.config.schema import DistillBlock
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.training.distillation import Distillation, Features, feature_loss, first_not_finite, unit_energy
-from compsrt_plugin.training.features import feature_modules
+from compsrt_plugin.training.distillation import Distillation, first_not_finite
+from compsrt_plugin.training.features import Features, feature_loss, feature_modules, unit_energy
 
 
 class TwoLayers(nn.Module):

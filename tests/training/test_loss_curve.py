@@ -12,10 +12,10 @@ from PIL import Image
 from compsrt_plugin.training import loss_curve
 
 
-def training(losses: list[float], judged: list[tuple[int, float]]) -> Any:
+def trainer(losses: list[float], judged: list[tuple[int, float]]) -> Any:
     best = max(judged, key=lambda point: point[1], default=(-1, float("-inf")))
-    choice = types.SimpleNamespace(curve=judged, iteration=best[0], value=best[1])
-    return types.SimpleNamespace(losses=[{"total": loss} for loss in losses], choice=choice)
+    selection = types.SimpleNamespace(curve=judged, iteration=best[0], value=best[1])
+    return types.SimpleNamespace(losses=[{"total": loss} for loss in losses], selection=selection)
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_title_axis_and_choice_are_written_on_it(
 
     monkeypatch.setattr(loss_curve.ImageDraw.ImageDraw, "text", noted)
     (tmp_path / "my_run").mkdir()
-    loss_curve.save_curve(tmp_path / "my_run" / "curve.png", training(losses, judged))
+    loss_curve.save_curve(tmp_path / "my_run" / "curve.png", trainer(losses, judged))
     with Image.open(tmp_path / "my_run" / "curve.png") as picture:
         assert picture.size == (loss_curve.WIDTH, panels * loss_curve.HEIGHT)
     assert "my_run: loss of each iteration, logarithmic scale" in said
     assert said.count("iteration") == panels
-    assert ("my_run: PSNR on held-out pictures, dB" in said) is (panels == 2)
+    assert ("my_run: PSNR on held-out images, dB" in said) is (panels == 2)
     if len(judged) == 2:
-        assert "ring: the chosen iteration 3, 31.00 dB" in said
+        assert "ring: the selected iteration 3, 31.00 dB" in said

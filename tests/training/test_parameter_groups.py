@@ -11,14 +11,14 @@ from torch import nn
 from compsrt_plugin.config.schema import DistillBlock
 from compsrt_plugin.packed.network_state import round_unquantized
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
-from compsrt_plugin.training.parameter_groups import TrainedParameters
+from compsrt_plugin.training.parameter_groups import ParameterGroups
 
 
-def trained(student: nn.Module, ema: float = 0.0, **options: object) -> TrainedParameters:
-    return TrainedParameters(student, DistillBlock.from_dict(options), ema)
+def trained(student: nn.Module, ema: float = 0.0, **options: object) -> ParameterGroups:
+    return ParameterGroups(student, DistillBlock.from_dict(options), ema)
 
 
-def one_step(parameters: TrainedParameters, lr: float = 0.01) -> None:
+def one_step(parameters: ParameterGroups, lr: float = 0.01) -> None:
     optimizer = torch.optim.Adam(parameters.groups(lr))
     for gradient in parameters.gradients:
         gradient.fill_(1)
@@ -61,7 +61,7 @@ def test_the_bias_is_corrected_for_what_rounding_does_to_the_mean(
         with torch.no_grad():
             network.get_parameter("norm.bias").fill_(3.003)  # which nine bits make 3
     correction = BiasCorrection(student, teacher, [lq])
-    with TrainedParameters(student, DistillBlock(), correction=correction).judged():
+    with ParameterGroups(student, DistillBlock(), correction=correction).candidate_loaded():
         assert student.get_parameter("norm.bias")[0] == 3, "rounded"
         assert correction.apply() <= 2.0**-13, "nothing is left but what half precision cannot hold"
 
@@ -109,7 +109,7 @@ def test_what_is_judged_is_the_rounded_average_and_leaves_no_trace(student: nn.M
     wanted = copy.deepcopy(student)
     round_unquantized(wanted)
     student.load_state_dict(before)
-    with parameters.judged():
+    with parameters.candidate_loaded():
         kept = wanted.state_dict()
         assert all(torch.equal(value, kept[name]) for name, value in student.state_dict().items())
         assert not torch.equal(kept["norm.weight"], before["norm.weight"]) or not train_weights

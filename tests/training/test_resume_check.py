@@ -54,14 +54,14 @@ def compare(opt: dict[str, Any], other: dict[str, Any], iteration: int = 5) -> l
         ("datasets.train.gt_size", 32, r"datasets\.train\.gt_size 64, now it is 32"),
         ("datasets.train.use_hflip", False, r"datasets\.train\.use_hflip True, now it is False"),
         ("datasets.val.name", "Other", r"datasets\.val\.name 'Holdout', now it is 'Other'"),
-        ("pictures.train", "c", r"with another set of pictures in datasets\.train"),
+        ("pictures.train", "c", r"with another set of images in datasets\.train"),
         ("val.metrics.psnr.crop_border", 2, r"val\.metrics\.psnr\.crop_border 4, now it is 2"),
         ("val", None, "now it is None"),
         ("path.param_key_g", "params_ema", r"path\.param_key_g None, now it is 'params_ema'"),
     ],
 )
 def test_what_decides_about_the_result_may_not_change(key: str, value: Any, says: str, opt: dict[str, Any]) -> None:
-    with pytest.raises(CompSRTError, match=f"{says}.*; .*start anew without --auto_resume"):
+    with pytest.raises(CompSRTError, match=f"{says}.*; .*start again without --auto_resume"):
         compare(opt, set_key(opt, key, value))
 
 

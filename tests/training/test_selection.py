@@ -5,38 +5,38 @@ from __future__ import annotations
 import pytest
 import torch
 
-from compsrt_plugin.training.selection import Choice, named_as_test_sets
+from compsrt_plugin.training.selection import Selection, named_as_test_sets
 
 
-def offered(*values: float) -> Choice:
-    choice = Choice()
+def offered(*values: float) -> Selection:
+    selection = Selection()
     for number, value in enumerate(values):
-        choice.offer(10 * number, value, {"u": torch.tensor(float(number))})
-    return choice
+        selection.offer(10 * number, value, {"u": torch.tensor(float(number))})
+    return selection
 
 
 def test_the_best_is_kept_and_the_first_of_equals():
-    choice = offered(30.0, 31.5, 31.5, 31.0)
-    assert choice.parameters["u"] == 1
-    assert choice.provenance(40) == {"by": "holdout PSNR", "iteration": 10, "value": 31.5}
+    selection = offered(30.0, 31.5, 31.5, 31.0)
+    assert selection.parameters["u"] == 1
+    assert selection.provenance(40) == {"by": "holdout PSNR", "iteration": 10, "value": 31.5}
 
 
 def test_without_a_held_out_set_the_last_iteration_is_the_result():
-    assert Choice().provenance(40) == {"by": "last iteration", "iteration": 40, "value": None}
-    assert Choice().judged == -1
+    assert Selection().provenance(40) == {"by": "last iteration", "iteration": 40, "value": None}
+    assert Selection().last_scored == -1
 
 
 def test_what_does_not_count_is_drawn_and_not_chosen():
-    choice = offered(30.0)
-    choice.offer(10, 35.0, {"u": torch.tensor(9.0)}, counts=False)
-    assert choice.iteration == 0
-    assert choice.curve[-1] == (10, 35.0)
+    selection = offered(30.0)
+    selection.offer(10, 35.0, {"u": torch.tensor(9.0)}, eligible=False)
+    assert selection.iteration == 0
+    assert selection.curve[-1] == (10, 35.0)
 
 
 def test_it_comes_back_from_its_state():
-    choice, other = offered(30.0, 31.5), Choice()
-    other.restore(choice.state())
-    assert other.state() == choice.state()
+    selection, other = offered(30.0, 31.5), Selection()
+    other.restore(selection.state())
+    assert other.state() == selection.state()
 
 
 @pytest.mark.parametrize(

@@ -63,11 +63,11 @@ def test_patches_that_it_does_not_take_are_refused_with_the_next_size(patch, wan
 def test_pictures_of_any_size_come_back_in_order(most: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stronger_network, "PIXELS", most)
     given = pictures((5, 7), (4, 4), (7, 5), (5, 7), (4, 4))
-    made = stronger_network.whole_pictures(file_of(Nearest(), multiple_of=4), given, CPU)
+    made = stronger_network.enlarge_images(file_of(Nearest(), multiple_of=4), given, CPU)
     for picture, large in zip(given, made):
         assert np.array_equal(large, picture.repeat(2, axis=0).repeat(2, axis=1))
 
 
 def test_what_one_orientation_adds_is_averaged_away():
-    (made,) = stronger_network.whole_pictures(file_of(Ramp()), [np.full((6, 6, 3), 100, np.uint8)], CPU)
+    (made,) = stronger_network.enlarge_images(file_of(Ramp()), [np.full((6, 6, 3), 100, np.uint8)], CPU)
     assert np.array_equal(made, np.full((12, 12, 3), 100, np.uint8))

@@ -29,7 +29,7 @@ from compsrt_plugin.quant import (
     named_quantizers,
     quantized_layers,
 )
-from compsrt_plugin.training.trainer import Training
+from compsrt_plugin.training.trainer import Trainer
 
 from .networks import BASICSR, SPANDREL, block_for
 
@@ -66,8 +66,8 @@ def test_a_network_is_quantized_distilled_packed_and_read_again(name: str, tmp_p
 
     pictures = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     calibrate(student, [pictures])
-    training = Training(student, teacher, resolve_distill("plus", None), 0.0)
-    optimizer = torch.optim.Adam(training.trained.groups(1e-3))
+    training = Trainer(student, teacher, resolve_distill("plus", None), 0.0)
+    optimizer = torch.optim.Adam(training.parameters.groups(1e-3))
     losses = [training.step(optimizer, pictures, None)["total"] for _ in range(5)]
     assert all(loss > 0 for loss in losses)
     round_unquantized(student)

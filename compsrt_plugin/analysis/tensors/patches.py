@@ -77,7 +77,7 @@ def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: in
         block: number and size of the patches.
         most: take so many instead.
     """
-    from compsrt_plugin.training.calibrator import CalibrationPatches
+    from compsrt_plugin.training.patches import CalibrationPatches
 
     scale = options["scale"]
     train = {**options["datasets"]["train"], "phase": "train", "scale": scale}

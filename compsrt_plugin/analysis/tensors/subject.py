@@ -90,7 +90,8 @@ def _of_options(source: str, force_yml: list[str]) -> Subject:
     options = read_option_file(file)
     apply_force_yml(options, force_yml)
     check_layout(options, "train" if "train" in options else "test", file.name)
-    from compsrt_plugin.models.input_files import asked_entry, find_files
+    from compsrt_plugin.models.input_files import find_files
+    from compsrt_plugin.networks import weights_entry
 
     options, scale = copy.deepcopy(options), options["scale"]
     paths, trained = options["path"], "train" in options
@@ -99,7 +100,7 @@ def _of_options(source: str, force_yml: list[str]) -> Subject:
     if quant is not None and not trained:
         tested = _tested(paths.get("pretrain_network_g"), options, quant.bits)
         paths["pretrain_network_g"] = paths.get("pretrain_network_teacher")
-    weights, key = find_files(paths, scale, None, options["network_g"]), asked_entry(options)
+    weights, key = find_files(paths, scale, None, options["network_g"]), weights_entry(options)
     network = build_full_precision(options["network_g"], scale, weights, key)
     return Subject(
         name=options["name"],
