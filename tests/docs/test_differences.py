@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pages
 import pytest
-import yaml
-from models import tiny_run
+from small_run import small
 
 from compsrt_plugin.cli.main import main
 
@@ -24,29 +23,7 @@ def without_numbers(text: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "N", text)
 
 
-def small(arguments: list[str], *entries: str) -> list[str]:
-    """Return a command of the page with the small run's option file, a short schedule, and further entries."""
-    options = tiny_run.options(Path.cwd())
-    if arguments[0] == "test":
-        options["datasets"] = {"test_1": {**options["datasets"]["val"], "subset": None}}
-        for block in ("train", "logger"):
-            del options[block]
-        del options["val"]["val_freq"]
-        options["path"] = {"pretrain_network_teacher": options["path"]["pretrain_network_g"]}
-    Path("small.yml").write_text(yaml.safe_dump(options))
-    found = [*arguments, *entries]
-    found[found.index("-opt") + 1] = "small.yml"
-    return [word for word in found if word not in ("--preset", "quick")]
-
-
-@pytest.fixture
-def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
-    tiny_run.write_inputs(tmp_path)
-
-
-def test_the_published_mode_uses_more_codes_than_its_bits_hold(inputs: None, capsys: pytest.CaptureFixture[str]):
+def test_the_published_mode_uses_more_codes_than_its_bits_hold(inputs: Path, capsys: pytest.CaptureFixture[str]):
     training, testing = pages.commands(CODES)
     assert main(small(training, "train:optim_g:lr=3e-3")) == 0
     assert main(small(testing)) == 0
@@ -65,7 +42,7 @@ def test_beta_has_no_gradient_in_the_published_mode(capsys: pytest.CaptureFixtur
 
 
 def test_a_choice_by_a_test_set_is_warned_of_and_the_file_says_what_chose_it(
-    inputs: None, basicsr_log: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    inputs: Path, basicsr_log: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ):
     (training,), (example,) = pages.commands(CHECKPOINTS), pages.blocks(CHECKPOINTS, "python")
     assert main(small(training)) == 0
