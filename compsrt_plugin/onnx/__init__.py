@@ -1,4 +1,7 @@
-"""A quantized network as an ONNX file: any picture size, weights as integer codes. Needs the extra `onnx`."""
+"""`export_onnx`: write a quantized network as an ONNX file for any image size, with weights as integer codes.
+
+Needs the extra `onnx`.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ NETWORK = "CompSRTSwinIR"
 
 
 def export_onnx(path: str | Path, network: nn.Module, header: Header) -> tuple[int, int]:
-    """Write a frozen network as one ONNX file; it appears whole or not at all.
+    """Write a frozen network as one ONNX file; the file is written completely or not at all.
 
     Args:
-        path: of the file.
+        path: path of the file.
         network: rebuilt from a packed file, in eval mode.
-        header: what that file says about itself; recipe and bits become metadata.
+        header: header of that file; scale, recipe and bits become metadata.
 
     Returns:
-        Bytes on disk and the opset.
+        Size of the file in bytes, and the opset.
 
     Raises:
-        CompSRTError: the extra `onnx` is not installed, another network, or one that works at one size only.
+        CompSRTError: the extra `onnx` is not installed, the network is not supported, or it works at one size only.
     """
     if header.arch["type"] != NETWORK:
         raise CompSRTError(

@@ -1,7 +1,7 @@
-"""A graph written node by node: constants that are stored once, integer codes in the narrowest type there is.
+"""`Graph`: an ONNX graph built node by node, with each constant stored once and codes in the narrowest type.
 
-Neither of torch's exporters is used: both freeze what BasicSR's SwinIR derives from the picture's size, and neither
-can be told that a weight is integer codes.
+Torch's exporters are not used. Both freeze the values that BasicSR's SwinIR derives from the image size, and neither
+can store a weight as integer codes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from compsrt_plugin.packed import pack_bits
 
-OPSET, IR_VERSION = 21, 10  # the first whose DequantizeLinear takes 4-bit codes, and the IR version that came with it
-# (type, bits, signed), narrow to wide; what is narrower than a byte is packed, lowest bits first. ONNX has 2-bit types
+OPSET, IR_VERSION = 21, 10  # the first opset whose DequantizeLinear takes 4-bit codes, and its IR version
+# (type, bits, signed), narrow to wide. Types narrower than a byte are packed, lowest bits first. ONNX has 2-bit types
 # from opset 25 on, but OpenVINO 2026.4 refuses them.
 CODE_TYPES = (
     (TensorProto.UINT4, 4, False),
@@ -29,7 +29,7 @@ CODE_TYPES = (
 
 
 class Graph:
-    """An ONNX graph under construction; values go by their names."""
+    """An ONNX graph under construction; methods take and return names of values."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -38,7 +38,7 @@ class Graph:
         self._shapes: dict[str, list[int | str]] = {}
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node with one output and return the output's name; an equal node is not added twice."""
+        """Add a node with one output and return the name of the output; an equal node is reused."""
         key = (kind, inputs, tuple(sorted((name, str(value)) for name, value in attributes.items())))
         if key not in self._known:
             self._known[key] = f"{kind}_{len(self._nodes)}"
@@ -46,33 +46,33 @@ class Graph:
         return self._known[key]
 
     def shaped(self, value: str, *shape: int | str) -> str:
-        """Note the shape of a value where it cannot be inferred, dynamic axes by name; returns the value.
+        """Declare the shape of a value that cannot be inferred, dynamic axes by name, and return the value.
 
-        ONNX Runtime lets values of equal shape share memory. Where it knows no shapes it searches among all values
-        that could, which takes it seconds for a network of this size.
+        ONNX Runtime lets values of equal shape share memory. Without shapes it searches all candidates, which takes
+        seconds for a network of this size.
         """
         self._shapes[value] = list(shape)
         return value
 
     def constant(self, value: Tensor | list[float] | float, name: str = "constant") -> str:
-        """Store floating numbers in 32 bits, a tensor of any shape; equal ones once."""
+        """Store a float or a tensor of any shape in float32 and return its name; equal constants are stored once."""
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         return self._store(np.ascontiguousarray(array, dtype=np.float32), name)
 
     def integers(self, *values: int) -> str:
-        """Store a list of int64, such as a shape or axes."""
+        """Store a list of int64, such as a shape or axes, and return its name."""
         return self._store(np.array(values, np.int64), "integers")
 
     def scalar(self, value: int) -> str:
-        """Store one int64 without axes."""
+        """Store one int64 without axes and return its name."""
         return self._store(np.array(value, np.int64), "scalar")
 
     def indices(self, values: Tensor) -> str:
-        """Store indices of any shape as int32."""
+        """Store indices of any shape as int32 and return their name."""
         return self._store(np.ascontiguousarray(values.cpu().numpy(), dtype=np.int32), "indices")
 
     def codes(self, values: Tensor, name: str) -> str:
-        """Store integers of any shape in the narrowest type of `CODE_TYPES` that holds them all.
+        """Store integers of any shape in the narrowest type of `CODE_TYPES` that can represent them all.
 
         Raises:
             ValueError: more than 16 bits are needed.
@@ -123,7 +123,7 @@ class Graph:
             bottom = -(1 << bits - 1) if signed else 0
             if bottom <= low and high < bottom + (1 << bits):
                 return kind, bits
-        raise ValueError(f"codes from {low} to {high}; 16 bits are the most")
+        raise ValueError(f"codes from {low} to {high} need more than 16 bits")
 
     def _store(self, array: np.ndarray, name: str) -> str:
         key = (array.dtype.str, array.shape, array.tobytes())

@@ -1,4 +1,4 @@
-"""`CompSRTSwinIR` as an ONNX graph: pictures of any height, width and number in, enlarged ones out."""
+"""`CompSRTSwinIR` as an ONNX graph, for images of any height, width and batch size."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ BATCH, PADDED = "batch", ("padded_height", "padded_width")  # names of dynamic a
 def swinir_model(network: Any, about: dict[str, str]) -> Any:
     """Return the `onnx.ModelProto` of a frozen network.
 
-    Input `lq` and output `sr` are (batch, channels, height, width), RGB in 0 to 1 (the output is not clipped). Any
-    height and width from 1 will do: the graph pads to whole windows by reflection, as `basicsr test` does, and
-    crops.
+    Input `lq` and output `sr` are (batch, channels, height, width), RGB in 0 to 1 (the output is not clipped). Height
+    and width can be any number from 1: the graph pads to whole windows by reflection, as `basicsr test` does, and
+    crops the result.
 
     Args:
         network: a `CompSRTSwinIR`, frozen, in eval mode, its quantizers on.
         about: metadata, key -> text.
 
     Raises:
-        CompSRTError: it has absolute position embeddings, or windows cut down to `img_size`: both fix the
-            picture's size.
+        CompSRTError: the network has absolute position embeddings, or an `img_size` below the window size; both fix
+            the image size.
     """
     size_of_windows = {block.window_size for block in network.modules() if isinstance(block, SwinTransformerBlock)}
     if network.ape or size_of_windows - {network.window_size}:
         raise CompSRTError(
-            "this network works at one picture size only (ape, or img_size below window_size)",
+            "this network works at one image size only (ape, or img_size below window_size)",
             allowed="ape: false and img_size of at least window_size for ONNX",
         )
     first: Any = network.conv_first
     channels = first.weight_shape[1] if isinstance(first, QuantConv2d) else first.in_channels
     graph = Graph()
-    picture, before, size = pad_to_windows(graph, INPUT, network.window_size)
-    graph.shaped(picture, BATCH, channels, *PADDED)
-    x = graph.op("Sub", picture, graph.constant(network.mean))
+    image, before, size = pad_to_windows(graph, INPUT, network.window_size)
+    graph.shaped(image, BATCH, channels, *PADDED)
+    x = graph.op("Sub", image, graph.constant(network.mean))
     x = graph.op("Mul", x, graph.constant(network.img_range))
     x = _Body(graph, network, size).forward(x)
     x = graph.op("Add", graph.op("Div", x, graph.constant(network.img_range)), graph.constant(network.mean))
@@ -56,7 +56,7 @@ def swinir_model(network: Any, about: dict[str, str]) -> Any:
 
 
 class _Body:
-    """The network between its two normalizations; `size` is that of its input, a picture of whole windows."""
+    """The network between its two normalizations; `size` is the size of its input, a multiple of the window."""
 
     def __init__(self, graph: Graph, network: SwinIR, size: Size) -> None:
         self.graph, self.network, self.size = graph, network, size
@@ -64,7 +64,7 @@ class _Body:
         self.as_map = graph.op("Concat", graph.integers(0, network.embed_dim), *sides, axis=0)
 
     def forward(self, x: str) -> str:
-        """Return the enlarged picture, or the repaired one where there is no upsampler."""
+        """Return the upscaled image, or the restored image without an upsampler."""
         network = self.network
         first = self.conv("conv_first", x)
         features = self.tokens(first)
@@ -87,7 +87,7 @@ class _Body:
         return self.graph.op("Add", x, self.conv("conv_last", deep))
 
     def conv(self, name: str, x: str) -> str:
-        """Return the output of a convolution, or of a sequence of them with what lies between."""
+        """Return the output of a convolution or of a sequence of convolutions and other layers."""
         return self._convolutions(self.network.get_submodule(name), name, x)
 
     def _convolutions(self, module: nn.Module, name: str, x: str) -> str:
@@ -102,23 +102,23 @@ class _Body:
         return convolution(self.graph, module, x, name)
 
     def leaky(self, x: str, module: nn.LeakyReLU) -> str:
-        """Return the activation."""
+        """Return the output of a leaky ReLU."""
         return self.graph.op("LeakyRelu", x, alpha=module.negative_slope)
 
     def twice(self, x: str) -> str:
-        """Repeat each pixel twice in both directions."""
+        """Return x with each pixel repeated twice in both directions."""
         scales = self.graph.constant([1.0, 1.0, 2.0, 2.0])
         modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self.graph.op("Resize", x, "", scales, **modes)
 
     def tokens(self, x: str) -> str:
-        """Take a map (b, c, h, w) to tokens (b, h w, c)."""
+        """Return a map (b, c, h, w) as tokens (b, h w, c)."""
         flat = self.graph.op("Reshape", x, self.graph.integers(0, self.network.embed_dim, -1))
         self.graph.shaped(flat, BATCH, self.network.embed_dim, "tokens")
         return self.graph.op("Transpose", flat, perm=[0, 2, 1])
 
     def map(self, x: str) -> str:
-        """Take tokens (b, h w, c) to a map (b, c, h, w)."""
+        """Return tokens (b, h w, c) as a map (b, c, h, w)."""
         x = self.graph.op("Reshape", self.graph.op("Transpose", x, perm=[0, 2, 1]), self.as_map)
         return self.graph.shaped(x, BATCH, self.network.embed_dim, *PADDED)
 
@@ -144,7 +144,7 @@ class _Body:
         return self.graph.op("Add", x, y)
 
     def attention(self, block: SwinTransformerBlock, name: str, x: str) -> str:
-        """Attend within windows: tokens (b, h w, c) to the same."""
+        """Return the output of window attention for tokens (b, h w, c)."""
         graph = self.graph
         attention: Any = block.attn  # a QuantWindowAttention
         place = windows(graph, self.size, block.window_size, block.shift_size)
@@ -169,6 +169,6 @@ class _Body:
         return graph.shaped(graph.op("Gather", y, place.places, axis=1), BATCH, "tokens", width)
 
     def position_bias(self, attention: Any, name: str) -> str:
-        """Return the bias (heads, n, n), looked up in the graph: the table is 18 times smaller."""
+        """Return the bias (heads, n, n), looked up in the graph, since the table is 18 times smaller."""
         table = self.graph.constant(attention.relative_position_bias_table.T, f"{name}.position_table")
         return self.graph.op("Gather", table, self.graph.indices(attention.relative_position_index), axis=1)

@@ -1,8 +1,7 @@
-"""What depends on the picture's size, computed in the graph from the input's shape: padding, windows, shift masks.
+"""Padding, windows and shift masks, computed in the graph because they depend on the image size.
 
-A window is a row of token numbers. The numbers 0 … h w - 1, laid out as the picture, are rolled and cut into
-windows once; every block then takes its windows from the tokens, and the tokens back from its windows, by one
-Gather each.
+A window is a row of token numbers. The numbers 0 … h w - 1 in the layout of the image are rolled and cut into windows
+once. Each block then gets its windows from the tokens, and the tokens from its windows, by one Gather each.
 """
 
 from __future__ import annotations
@@ -11,40 +10,40 @@ from dataclasses import dataclass
 
 from compsrt_plugin.onnx.graph import Graph
 
-MASKED = -100.0  # SwinIR's; softmax makes exactly 0 of it in practice, and so do we
+MASKED = -100.0  # the value of SwinIR; its softmax is 0 in practice
 
 
 @dataclass(frozen=True)
 class Size:
-    """A picture of whole windows: height and width as int64 scalars of the graph, and the tokens' numbers.
+    """Height and width of an image as values of the graph.
 
     Attributes:
-        height, width: values without axes.
+        height, width: names of int64 values without axes.
     """
 
     height: str
     width: str
 
 
-def pad_to_windows(graph: Graph, picture: str, window: int) -> tuple[str, Size, Size]:
-    """Mirror the picture (b, c, h, w), h, w >= 1, at the bottom and right to whole windows, as `basicsr test` does.
+def pad_to_windows(graph: Graph, image: str, window: int) -> tuple[str, Size, Size]:
+    """Pad the image (b, c, h, w), h, w >= 1, at the bottom and right to whole windows by reflection.
 
     Returns:
-        The padded picture, its size before and after.
+        The padded image, and its size before and after.
     """
     before, after = [], []
     for axis in (2, 3):
-        side = graph.op("Squeeze", graph.op("Shape", picture, start=axis, end=axis + 1))
+        side = graph.op("Squeeze", graph.op("Shape", image, start=axis, end=axis + 1))
         whole = graph.op("Div", graph.op("Add", side, graph.scalar(window - 1)), graph.scalar(window))
         target = graph.op("Mul", whole, graph.scalar(window))
-        picture = graph.op("Gather", picture, _mirrored(graph, side, target), axis=axis)
+        image = graph.op("Gather", image, _mirrored(graph, side, target), axis=axis)
         before.append(side)
         after.append(target)
-    return picture, Size(*before), Size(*after)
+    return image, Size(*before), Size(*after)
 
 
 def _mirrored(graph: Graph, side: str, target: str) -> str:
-    """Return `target` indices into an axis of `side`, mirrored without repeating the edge, as often as needed."""
+    """Return `target` indices into an axis of length `side`, reflected without repeating the edge."""
     one, zero = graph.scalar(1), graph.scalar(0)
     last = graph.op("Sub", side, one)
     period = graph.op("Max", graph.op("Mul", last, graph.scalar(2)), one)
@@ -52,20 +51,20 @@ def _mirrored(graph: Graph, side: str, target: str) -> str:
     return graph.op("Min", index, graph.op("Sub", period, index))
 
 
-def crop(graph: Graph, picture: str, size: Size, scale: int) -> str:
-    """Return the top left of the picture (b, c, H, W), `scale` times `size`."""
+def crop(graph: Graph, image: str, size: Size, scale: int) -> str:
+    """Return the top left part of the image (b, c, H, W), of `scale` times `size`."""
     sides = (graph.op("Mul", side, graph.scalar(scale)) for side in (size.height, size.width))
     ends = graph.op("Concat", *(graph.op("Unsqueeze", side, graph.integers(0)) for side in sides), axis=0)
-    return graph.op("Slice", picture, graph.integers(0, 0), ends, graph.integers(2, 3))
+    return graph.op("Slice", image, graph.integers(0, 0), ends, graph.integers(2, 3))
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the tokens of shifted or unshifted windows are.
+    """Positions of the tokens in shifted or unshifted windows.
 
     Attributes:
-        tokens: (windows, n) number of the token at each place.
-        places: (h w,) number of the place of each token, windows one after the other.
+        tokens: number of the token at each position, (windows, n).
+        places: number of the position of each token, counted window by window, (h w,).
         mask: (windows, 1, n, n) of 0 and -100, or None without a shift.
     """
 
@@ -75,7 +74,7 @@ class Windows:
 
 
 def windows(graph: Graph, size: Size, window: int, shift: int) -> Windows:
-    """Cut a picture of whole windows, rolled by `shift` to the top and left, into windows of n = window² tokens."""
+    """Return the windows of n = window² tokens of an image that is rolled by `shift` to the top and left."""
     n = window * window
     grid = [graph.op("Unsqueeze", side, graph.integers(0)) for side in (size.height, size.width)]
     many = [graph.op("Div", side, graph.integers(window)) for side in grid]
@@ -94,7 +93,7 @@ def windows(graph: Graph, size: Size, window: int, shift: int) -> Windows:
     places = graph.op("Reshape", places, graph.integers(-1))
     if not shift:
         return Windows(tokens, places, None)
-    # After rolling, the last window of a row or column holds pieces that are no neighbours in the picture.
+    # After rolling, the last window of a row or column has parts that are not adjacent in the image.
     bands = []
     for side in (size.height, size.width):
         index = graph.op("Range", graph.scalar(0), side, graph.scalar(1))
@@ -114,6 +113,6 @@ def _rolled(graph: Graph, laid_out: str, size: Size, shift: int) -> str:
         return laid_out
     for axis, side in enumerate((size.height, size.width)):
         index = graph.op("Range", graph.scalar(0), side, graph.scalar(1))
-        index = graph.op("Mod", graph.op("Add", index, graph.scalar(shift)), side)  # Mod takes the divisor's sign
+        index = graph.op("Mod", graph.op("Add", index, graph.scalar(shift)), side)  # sign of the divisor
         laid_out = graph.op("Gather", laid_out, index, axis=axis)
     return laid_out

@@ -1,6 +1,6 @@
-"""Pruning hooks: which weights of a layer stay, chosen in the domain in which the weight is quantized.
+"""Pruning in the domain in which weights are quantized: hooks, their registry, `prune`, compensation and schedule.
 
-A hook is a function (name, weight, ratio) -> mask in a registry; `docs/pruning.md` shows how to add one.
+A hook is a function (name, weight, ratio) -> mask; `docs/pruning.md` shows how to add one.
 """
 
 from compsrt_plugin.pruning.apply import prune

@@ -1,4 +1,4 @@
-"""`prune`: every quantized linear layer gets its mask, once, before bounds are searched."""
+"""`prune`: set the mask of each quantized linear layer, before the bound search."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ def prune(
     compensate: bool = False,
     batches: Iterable[Tensor] = (),
 ) -> dict[str, float]:
-    """Give every quantized linear layer its mask; call before the bound search.
+    """Set the mask of each quantized linear layer; call before the bound search.
 
-    The same network, ratio and batches give the same masks on every run. Convolutions are left whole.
+    The same network, ratio and batches give the same masks on every run. Convolutions are not pruned.
 
     Args:
         network: a converted network, not frozen.
         hook: name in `PRUNING_REGISTRY`.
-        ratio: share of the weights to prune, padding not counted (there is none: a transformed row of 60 weights
-            is 64 coefficients, all of them real); None for `n_m`, whose n and m say it.
-        layers: name pattern -> its own ratio; of several that match, the last.
-        scope: `tensor` prunes `ratio` of each layer; `global` that share of all together, so that each layer
-            gives up as many as it has among the smallest |w|. Layers named in `layers` keep their own ratio.
-        options: of the hook, by name.
-        compensate: whether the weights that stay take over what the pruned did, see `compensation`.
-        batches: calibration inputs, run once where the hook or `compensate` needs to know the layers' inputs.
+        ratio: fraction of the weights to prune, counted in the domain (a row of 60 weights has 64 coefficients); None
+            for `n_m`, where n and m determine it.
+        layers: name pattern -> ratio of the matching layers; the last match wins.
+        scope: `tensor` prunes the fraction `ratio` of each layer. `global` prunes that fraction of all weights
+            together, so each layer loses the weights that it has among the smallest |w|. Layers that match `layers`
+            have their own ratio.
+        options: options of the hook by name.
+        compensate: whether the remaining weights compensate for the pruned ones, see `compensation`.
+        batches: calibration inputs, run once if the hook or `compensate` needs statistics of the layer inputs.
 
     Returns:
-        Layer name -> share that was pruned.
+        Layer name -> pruned fraction.
 
     Raises:
-        CompSRTError: an unknown hook, option or scope, a pattern that matches nothing, a missing ratio, or a
-            hook whose mask is not boolean of the weight's shape.
+        CompSRTError: unknown hook, option or scope, a pattern without a match, a missing ratio, or a mask that is not
+            boolean or does not have the shape of the weight.
     """
     function, options = find_hook(hook), dict(options or {})
     check_options(hook, function, options)
@@ -97,7 +98,7 @@ def _own_ratios(matrices: Mapping[str, Tensor], layers: Mapping[str, float]) -> 
 
 
 def _global_ratios(matrices: Mapping[str, Tensor], ratio: float) -> dict[str, float]:
-    """Return each layer's share of the round(ratio * all) smallest |w|; exact when rounded layer by layer."""
+    """Return the fraction of each layer among the round(ratio * all) smallest |w|, exact after rounding per layer."""
     if not matrices:
         return {}
     kept = keep_largest(torch.cat([matrix.abs().flatten() for matrix in matrices.values()]), ratio)

@@ -1,4 +1,4 @@
-"""The hooks that come with the package. All break ties in favour of the first, so masks never vary."""
+"""The pruning hooks of the package. On a tie the first weight is pruned, so masks are reproducible."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ AXES = {"rows": 0, "columns": 1}
 
 @register_once(PRUNING_REGISTRY)
 def magnitude(name: str, weight: Tensor, ratio: float) -> Tensor:
-    """Keep the largest |w| of the tensor (CompSRT, arXiv 2601.21069, section on pruning).
+    """Return the mask that keeps the largest |w| of the tensor (CompSRT, arXiv 2601.21069, section on pruning).
 
     Args:
         name: the layer's dotted name.
         weight: (rows, m) in the quantizer's domain.
-        ratio: share to prune, 0 to below 1.
+        ratio: fraction to prune, 0 to below 1.
 
     Returns:
         Boolean (rows, m), True where a weight stays; exactly round(ratio * rows * m) are False.
@@ -30,17 +30,17 @@ def magnitude(name: str, weight: Tensor, ratio: float) -> Tensor:
 
 @register_once(PRUNING_REGISTRY)
 def channel(name: str, weight: Tensor, ratio: float, axis: str = "columns") -> Tensor:
-    """Keep the rows or columns with the largest mean |w|; the others go as a whole.
+    """Return the mask that keeps the rows or columns with the largest mean |w| and prunes the others as a whole.
 
-    A pruned column is one coefficient less of the transformed input, a pruned row one output less: the file and
-    the matrix product shrink by them.
+    A pruned column removes one coefficient of the transformed input, a pruned row one output. Both make the file and
+    the matrix product smaller.
 
     Args:
-        name, weight, ratio: as in `magnitude`; round(ratio * n) of the n rows or columns go.
+        name, weight, ratio: as in `magnitude`; round(ratio * n) of the n rows or columns are pruned.
         axis: `rows` or `columns`.
 
     Raises:
-        CompSRTError: for another axis.
+        CompSRTError: the axis is unknown.
     """
     if axis not in AXES:
         raise unknown_name("axis of the pruning hook 'channel':", axis, AXES)
@@ -50,19 +50,19 @@ def channel(name: str, weight: Tensor, ratio: float, axis: str = "columns") -> T
 
 @register_once(PRUNING_REGISTRY)
 def n_m(name: str, weight: Tensor, ratio: float, n: int = 2, m: int = 4) -> Tensor:
-    """Keep the `n` largest |w| of every `m` neighbours in a row (n:m sparsity, Zhou et al., arXiv 2102.04010).
+    """Return the mask that keeps the `n` largest |w| of every `m` neighbors in a row (n:m sparsity, arXiv 2102.04010).
 
     Args:
         name, weight: as in `magnitude`.
-        ratio: 1 - n / m, which is what n:m means; or 0 for a layer that is to stay whole.
-        n: weights that stay, 1 to m - 1.
-        m: size of a group; divides the columns.
+        ratio: 1 - n / m, or 0 for a layer that is not pruned.
+        n: number of weights to keep, 1 to m - 1.
+        m: size of a group; must divide the number of columns.
 
     Raises:
-        CompSRTError: for n, m or a ratio that contradict each other or the weight.
+        CompSRTError: n, m, the ratio and the number of columns are inconsistent.
     """
     if not (isinstance(n, int) and isinstance(m, int) and 0 < n < m):
-        raise CompSRTError(f"the pruning hook 'n_m' has n = {n!r}, m = {m!r}", allowed="whole numbers, 0 < n < m")
+        raise CompSRTError(f"the pruning hook 'n_m' has n = {n!r}, m = {m!r}", allowed="integers, 0 < n < m")
     if weight.shape[1] % m:
         raise CompSRTError(
             f"groups of m = {m} do not fill the {weight.shape[1]} columns of {name}",
@@ -81,30 +81,29 @@ def n_m(name: str, weight: Tensor, ratio: float, n: int = 2, m: int = 4) -> Tens
 
 @register_once(PRUNING_REGISTRY)
 def wanda(name: str, weight: Tensor, ratio: float, statistics: InputStatistics, per: str = "tensor") -> Tensor:
-    """Keep the largest |w_ij| * ||x_j|| (Wanda, Sun et al., arXiv 2306.11695).
+    """Return the mask that keeps the largest |w_ij| * ||x_j|| (Wanda, Sun et al., arXiv 2306.11695).
 
-    ||x_j|| is the norm of the input's j-th coefficient over the calibration patches, in the domain in which the
-    product is taken.
+    ||x_j|| is the norm of input coefficient j over the calibration patches, in the domain of the product.
 
     Args:
-        name, weight, ratio: as in `magnitude`, and exact in total.
-        statistics: of the layer's input.
-        per: `tensor` compares all weights of the layer; `row` those of one row, as published, so that each row
-            loses the same share. On SwinIR the first is better (`docs/notes/pruning.md`).
+        name, weight, ratio: as in `magnitude`; the total is exact.
+        statistics: statistics of the input of the layer.
+        per: `tensor` compares all weights of the layer. `row` compares the weights of one row, as published, so each
+            row loses the same fraction. On SwinIR `tensor` is better (`docs/notes/pruning.md`).
 
     Raises:
-        CompSRTError: for another `per`.
+        CompSRTError: `per` is unknown.
     """
     if per not in ("tensor", "row"):
         raise unknown_name("per of the pruning hook 'wanda':", per, ("tensor", "row"))
     scores = weight.abs() * statistics.norms.to(weight)
-    if per == "row":  # how many weights of its row each one beats is a measure that all rows share
+    if per == "row":  # ranks within a row are comparable between rows
         scores = scores.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
     return keep_largest(scores.flatten(), ratio).view_as(weight)
 
 
 def keep_largest(scores: Tensor, ratio: float) -> Tensor:
-    """Return a boolean (n,) for scores (n,): the round(ratio * n) smallest are False, of equals the first."""
+    """Return a boolean (n,) for scores (n,): the round(ratio * n) smallest are False, the first ones on a tie."""
     mask = torch.ones_like(scores, dtype=torch.bool)
     mask[scores.argsort(stable=True)[: round(ratio * len(scores))]] = False
     return mask

@@ -1,11 +1,11 @@
-"""The registry of pruning hooks, and the contract between a hook and those who call it.
+"""The registry of pruning hooks and their interface.
 
     (name, weight, ratio) -> mask
-    (name, weight, ratio, statistics) -> mask      a hook that has to know the layer's inputs
+    (name, weight, ratio, statistics) -> mask      a hook that needs statistics of the layer inputs
 
-`name` is the layer's dotted name, `weight` the (rows, m) matrix in the quantizer's domain, `ratio` the share to
-prune, 0 to below 1. The mask is boolean (rows, m), False where a weight becomes zero. What else a hook takes by
-name are its own options, `prune: {options: {…}}` in an option file.
+`name` is the dotted name of the layer, `weight` the (rows, m) matrix in the domain of its quantizer, `ratio` the
+fraction to prune, 0 to below 1. The mask is boolean (rows, m), False where a weight becomes zero. All further arguments
+of a hook are its options, `prune: {options: {…}}` in an option file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def find_hook(name: str) -> Hook:
     """Return the hook registered as `name`.
 
     Raises:
-        CompSRTError: there is none; the nearest is offered.
+        CompSRTError: there is none; the message suggests the nearest.
     """
     if name not in PRUNING_REGISTRY:
         raise unknown_class("pruning hook", name, PRUNING_REGISTRY.keys())
@@ -40,7 +40,7 @@ def find_hook(name: str) -> Hook:
 
 
 def wants_statistics(hook: Hook) -> bool:
-    """Tell whether a hook has to know the layer's inputs."""
+    """Return whether a hook needs statistics of the layer inputs."""
     return STATISTICS in inspect.signature(hook).parameters
 
 
@@ -48,7 +48,7 @@ def check_options(name: str, hook: Hook, options: Mapping[str, Any]) -> None:
     """Refuse options that the hook does not have.
 
     Raises:
-        CompSRTError: names the option; the nearest is offered.
+        CompSRTError: an option is unknown; the message names it and suggests the nearest.
     """
     own = [p for p in list(inspect.signature(hook).parameters)[len(CONTRACT) :] if p != STATISTICS]
     for option in options:
@@ -64,10 +64,10 @@ def call_hook(
     statistics: InputStatistics | None,
     options: Mapping[str, Any],
 ) -> Tensor:
-    """Ask a hook for a layer's mask, and check what it gives.
+    """Return the mask of a layer from a hook, checked.
 
     Raises:
-        CompSRTError: the mask is not boolean of the weight's shape.
+        CompSRTError: the mask is not boolean or does not have the shape of the weight.
     """
     hook = find_hook(hook_name)
     known = {STATISTICS: statistics} if wants_statistics(hook) else {}
@@ -75,6 +75,6 @@ def call_hook(
     if not isinstance(mask, Tensor) or mask.dtype is not torch.bool or mask.shape != weight.shape:
         found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         raise CompSRTError(
-            f"pruning hook {hook_name!r} gave {found} for {layer}", allowed=f"torch.bool {tuple(weight.shape)}"
+            f"pruning hook {hook_name!r} returned {found} for {layer}", allowed=f"torch.bool {tuple(weight.shape)}"
         )
     return mask

@@ -1,4 +1,4 @@
-"""Gradual pruning: how much is pruned at which iteration of calibration."""
+"""Gradual pruning: the pruned fraction at each iteration of calibration."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from compsrt_plugin.errors import CompSRTError
 
 @dataclass(frozen=True)
 class Schedule:
-    """When the pruned share grows, and how (Zhu & Gupta, arXiv 1710.01878).
+    """The growth of the pruned fraction over iterations (Zhu & Gupta, arXiv 1710.01878).
 
-    At the k-th of n steps the pruned share is
+    At step k of n the pruned fraction is
 
         cubic:   ratio * (1 - (1 - k / n)^3)
         linear:  ratio * k / n
 
-    with steps at `start`, `start + every`, … and the whole ratio from `end` on.
+    with steps at `start`, `start + every`, … and the full ratio from `end` on.
 
     Attributes:
         start: iteration of the first step.
-        end: iteration from which the whole ratio is pruned; `start = end = 0` prunes all at once, before.
-        every: iterations between two steps.
+        end: iteration from which the full ratio is pruned; `start = end = 0` prunes once, before the first iteration.
+        every: number of iterations between two steps.
         curve: `cubic` or `linear`.
 
     Raises:
@@ -37,12 +37,12 @@ class Schedule:
         if not 0 <= self.start <= self.end:
             raise CompSRTError(f"prune.start is {self.start}, prune.end {self.end}", allowed="0 <= start <= end")
         if self.every < 1:
-            raise CompSRTError(f"prune.every is {self.every}", allowed="whole numbers from 1")
+            raise CompSRTError(f"prune.every is {self.every}", allowed="integers from 1")
         if self.curve not in ("cubic", "linear"):
             raise CompSRTError(f"prune.curve is {self.curve!r}", allowed="cubic, linear")
 
     def ratio(self, iteration: int, final: float) -> float:
-        """Return the share that is pruned at `iteration`, `final` from `end` on.
+        """Return the pruned fraction at `iteration`; `final` from `end` on.
 
         >>> schedule = Schedule(start=0, end=400, every=100)
         >>> [round(schedule.ratio(i, 0.4), 3) for i in (0, 99, 100, 200, 300, 400, 9999)]
@@ -56,5 +56,5 @@ class Schedule:
         return final * (done if self.curve == "linear" else 1 - (1 - done) ** 3)
 
     def is_step(self, iteration: int) -> bool:
-        """Tell whether the masks have to be drawn anew at `iteration`: the share differs from the one before."""
+        """Return whether masks must be computed again at `iteration`, because the fraction changes."""
         return iteration > 0 and self.ratio(iteration, 1.0) != self.ratio(iteration - 1, 1.0)

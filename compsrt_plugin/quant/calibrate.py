@@ -1,4 +1,4 @@
-"""Bounds for every quantizer of a converted network, and the count of the codes it really uses."""
+"""`calibrate`: search the bounds of every quantizer; `distinct_codes`: count the codes that are used."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
 from compsrt_plugin.threads import executor
 
 Bound = float | Tensor
-MOST_AT_ONCE = 4  # batches in flight while observing; each holds one forward pass's memory
+MOST_AT_ONCE = 4  # batches in flight while observing; each needs the memory of one forward pass
 
 
 def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Search the bounds of every quantizer and switch the quantizers on.
 
-    The network runs in full precision over the batches (eval mode, no gradients) while every activation
-    quantizer gathers its values in bounded memory; then each search picks (l, u) (2DQuant's DOBI,
-    arXiv 2406.06649, or whichever the spec names), in the domain in which the tensor is quantized.
+    The network runs over the batches in full precision (eval mode, no gradients) while each activation quantizer
+    gathers its values in bounded memory. Then the bound search of each spec, such as 2DQuant's DOBI (arXiv 2406.06649),
+    chooses (l, u) in the domain in which the tensor is quantized.
 
     Args:
         network: a network from `convert`, not frozen.
         batches: inputs of the network, one forward pass each.
 
     Raises:
-        CompSRTError: if there is no batch, one is not an input, a search is unknown, a layer's values are not finite,
-            or the network is not converted, or frozen. After any error its bounds and modes are as before.
+        CompSRTError: there is no batch, a batch is not an input, a search is unknown, values of a layer are not
+            finite, or the network is not converted or is frozen. After an error bounds and modes are as before.
     """
     activations = activation_quantizers(network)
     _check(network)
@@ -75,7 +75,7 @@ def _check(network: nn.Module) -> None:
 
 
 def _search(network: nn.Module, activations: Mapping[str, Quantizer]) -> dict[Quantizer, tuple[Bound, Bound]]:
-    """Return the bounds of every quantizer; nothing is set yet, so that an error leaves those of before."""
+    """Return the bounds of every quantizer; set nothing, so that an error changes nothing."""
     bounds: dict[Quantizer, tuple[Bound, Bound]] = {}
     searched: dict[tuple[Samples, str, int], tuple[float, float]] = {}  # q, k and v share their samples
     with torch.no_grad():
@@ -90,9 +90,9 @@ def _search(network: nn.Module, activations: Mapping[str, Quantizer]) -> dict[Qu
 
 
 def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Run the full-precision network over the batches and leave each activation quantizer its `samples`.
+    """Run the network in full precision over the batches and gather the `samples` of each activation quantizer.
 
-    The caller takes these away, and puts the modes back.
+    The caller removes the samples and restores the modes.
     """
     activations = activation_quantizers(network)
     set_mode(network, Mode.OFF)
@@ -107,16 +107,16 @@ def observe(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _run_side_by_side(network: nn.Module, batches: Iterable[Tensor]) -> Iterator[None]:
-    """Run the network over the batches, on CPUs one batch a core: counting values has no second thread to use.
+    """Run the network over the batches, on CPUs one batch per core, since counting values uses one thread only.
 
-    What is gathered does not depend on the order in which batches come (see `Samples`).
+    The samples do not depend on the order of the batches (see `Samples`).
     """
     threads = torch.get_num_threads()
     on_cpu = all(p.device.type == "cpu" for p in network.parameters())
     workers = min(threads, MOST_AT_ONCE) if on_cpu else 1
 
     def run(batch: Tensor) -> None:
-        with torch.no_grad():  # holds for one thread only
+        with torch.no_grad():  # set per thread
             forward(network, batch)
 
     torch.set_num_threads(max(1, threads // workers))
@@ -134,10 +134,10 @@ def _run_side_by_side(network: nn.Module, batches: Iterable[Tensor]) -> Iterator
 
 
 def gathered(name: str, quantizer: Quantizer) -> Samples:
-    """Return what `observe` gathered for the quantizer called `name`.
+    """Return the samples that `observe` gathered for the quantizer called `name`.
 
     Raises:
-        CompSRTError: if no value reached it.
+        CompSRTError: no value reached the quantizer.
     """
     samples = quantizer.sampler.samples
     if samples is None or samples.count == 0:
@@ -146,13 +146,13 @@ def gathered(name: str, quantizer: Quantizer) -> Samples:
 
 
 def weight_bounds(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
-    """Search (l, u) of a layer's weight in its quantizer's domain, over the weights that are not pruned.
+    """Return (l, u) of the weight of a layer in its domain, searched over the weights that are not pruned.
 
     Returns:
-        lower, upper: the quantizer's shape, () or (rows, 1).
+        lower, upper: shape of the quantizer's bounds, () or (rows, 1).
 
     Raises:
-        CompSRTError: if the weight holds NaN or infinity; names the quantizer.
+        CompSRTError: the weight holds NaN or infinity; the message names the quantizer.
     """
     quantizer = layer.weight_quantizer
     matrix, mask = quantizer.transform(layer.weight_matrix()), layer.weight_mask
@@ -166,14 +166,14 @@ def weight_bounds(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
 
 
 def distinct_codes(network: nn.Module, batches: Iterable[Tensor] = ()) -> dict[str, int]:
-    """Count the distinct codes that every quantizer really uses.
+    """Return the number of distinct codes that each quantizer uses.
 
     Args:
         network: a calibrated or frozen network, quantizers on.
         batches: inputs on which the codes of activations are counted; weights need none.
 
     Returns:
-        Quantizer name -> number of distinct codes (a per-channel weight: the most in one row).
+        Quantizer name -> number of distinct codes; for a per-channel weight the largest number in one row.
     """
     activations = activation_quantizers(network)
     try:
@@ -200,6 +200,6 @@ def _distinct_weight_codes(layer: QuantizedLayer) -> int:
 
 
 def activation_quantizers(network: nn.Module) -> dict[str, Quantizer]:
-    """Return every quantizer that is not of a weight, by name, in module order."""
+    """Return every activation quantizer by name, in module order."""
     weights = {layer.weight_quantizer for _, layer in quantized_layers(network)}
     return {name: q for name, q in named_quantizers(network) if q not in weights}

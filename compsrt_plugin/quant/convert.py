@@ -1,9 +1,9 @@
-"""`convert`: swap the layers of any network for quantized ones, by rule.
+"""`convert`: replace the layers of any network by quantized ones, according to rules.
 
-A rule is an adapter, a function (module, name, spec) -> replacement, registered for a module class. Linear and
-Conv2d have theirs here; an arch registers one for its own attention class. A module whose class has no adapter
-is left as it is and its children are looked at. Of a network without adapters of its own, `discover` tells which
-products its code computes, and which layers are better kept: see `interception_probe`.
+A rule is an adapter: a function (module, name, spec) -> replacement, registered for a module class. This file has the
+adapters of Linear and Conv2d; an arch registers one for its own attention class. A module whose class has no adapter
+stays, and its children are visited. For a network without adapters of its own, `discover` finds the products in its
+code and the layers that should stay in full precision (`quant.tracing`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec
 from compsrt_plugin.quant.surgery import (
+    disable_fast_path,
     refuse_converted,
     replace_in_attributes,
     take_over_hooks,
-    through_its_children,
-    whole_or_not_at_all,
+    undo_on_error,
 )
 from compsrt_plugin.quant.tracing.discovery import Discovery
 from compsrt_plugin.quant.tracing.interception import intercept
@@ -36,14 +36,14 @@ Adapter = Callable[[nn.Module, str, NetworkSpec], "nn.Module | None"]
 ADAPTERS: dict[type[nn.Module], Adapter] = {}
 
 _SUFFIX = "_quantizer"
-NARROW = 8  # input channels below which a 1x1 convolution reads pictures, not features
+NARROW = 8  # a 1x1 convolution with fewer input channels reads images, not features
 
 
 def register_adapter(module_class: type[nn.Module]) -> Callable[[Adapter], Adapter]:
-    """Register the decorated function as the rule for `module_class` (exact class, not subclasses).
+    """Return a decorator that registers a function as the rule for `module_class` (exact class, not subclasses).
 
-    The adapter gets the module, its dotted name and the network's spec, and returns the quantized module, or
-    None to leave it. Registering the same class again replaces the rule.
+    The adapter gets the module, its dotted name and the spec of the network. It returns the quantized module, or None
+    to leave the module unchanged. Registering a class again replaces its rule.
     """
 
     def register(adapter: Adapter) -> Adapter:
@@ -55,7 +55,7 @@ def register_adapter(module_class: type[nn.Module]) -> Callable[[Adapter], Adapt
 
 @register_adapter(nn.Linear)
 def quantize_linear(module: nn.Module, name: str, spec: NetworkSpec) -> QuantLinear | None:
-    """Rule for linear layers: weight and input, or none of them if an override keeps either."""
+    """Return the quantized linear layer (weight and input), or None if an override keeps either."""
     assert isinstance(module, nn.Linear)
     weight = spec.resolve("weight", name, f"{name}.weight")
     activation = spec.resolve("activation", name, f"{name}.input")
@@ -66,7 +66,7 @@ def quantize_linear(module: nn.Module, name: str, spec: NetworkSpec) -> QuantLin
 
 @register_adapter(nn.Conv2d)
 def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2d | None:
-    """Rule for convolutions with zero padding, as in all SR networks here: weight, and input where the spec says so."""
+    """Return the quantized convolution (weight, and input if the spec says so); None without zero padding."""
     assert isinstance(module, nn.Conv2d)
     weight = spec.resolve("conv", name, f"{name}.weight")
     if weight is None or module.padding_mode != "zeros" or has_computed_weight(module, name):
@@ -75,7 +75,7 @@ def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2
 
 
 def quantize_pointwise(module: nn.Conv2d, name: str, spec: NetworkSpec) -> QuantPointwise | None:
-    """Rule for 1x1 convolutions of foreign networks, which are linear layers: weight and input, or neither."""
+    """Return a 1x1 convolution of a foreign network as a quantized linear layer, or None if an override keeps it."""
     weight = spec.resolve("weight", name, f"{name}.weight")
     activation = spec.resolve("activation", name, f"{name}.input")
     if weight is None or activation is None or has_computed_weight(module, name):
@@ -86,25 +86,25 @@ def quantize_pointwise(module: nn.Conv2d, name: str, spec: NetworkSpec) -> Quant
 def convert(
     network: nn.Module, spec: NetworkSpec, found: Discovery | None = None, may_miss: Collection[str] = ()
 ) -> nn.Module:
-    """Swap the layers of `network`, in place, for quantized ones; their quantizers are off.
+    """Replace the layers of `network` in place by quantized ones; their quantizers are off.
 
-    A module that stands at several places, or in a plain list, is swapped at all of them for one; it goes by the
-    name of the first. What a weight is computed from is folded into it, see `computed_weights`.
+    A module that is used at several places, or is in a plain list, gets one replacement with the name of its first
+    place. A weight that is computed from other tensors is folded first, see `computed_weights`.
 
     Args:
-        network: any module; parameters are shared with the new layers, so values loaded before stay.
-        spec: what each quantizer shall be.
-        found: what `discover` says of this network, so that products in its code are quantized too, 1x1
-            convolutions as the linear layers they are, and layers kept that are better kept (an override that
-            names one quantizes it). None: the registered rules alone.
+        network: any module; the new layers share its parameters, so loaded values stay.
+        spec: spec of each quantizer.
+        found: result of `discover` for this network. Products in its code are then quantized too, 1x1 convolutions
+            become linear layers, and layers in `found.keep` stay in full precision unless an override names them.
+            None: use the registered rules only.
         may_miss: patterns of overrides that need not match.
 
     Returns:
-        The network (a new module only if `network` itself is one of the layers to swap).
+        The network (a new module only if `network` itself is replaced).
 
     Raises:
-        CompSRTError: if the network is converted already, an override's pattern matches nothing in it, or nothing
-            can be quantized. The network is as it was then.
+        CompSRTError: the network is converted already, the pattern of an override matches nothing, or nothing can be
+            quantized. The network is unchanged then.
 
     >>> import torch
     >>> from torch import nn
@@ -122,7 +122,7 @@ def convert(
     """
     refuse_converted(network)
     spec.matched.clear()
-    with whole_or_not_at_all(network):
+    with undo_on_error(network):
         return _converted(network, spec, found, may_miss)
 
 
@@ -154,12 +154,12 @@ def _converted(network: nn.Module, spec: NetworkSpec, found: Discovery | None, m
             raise unknown_name("quantizer in raised:", name, quantizers)
     for name, quantizer in quantizers.items():
         quantizer.name = name
-    through_its_children(network)
+    disable_fast_path(network)
     return network
 
 
 def _matches_nothing(pattern: str, network: nn.Module, others: Collection[str]) -> CompSRTError:
-    """Return the error for an override; `others` are second names of modules that stand at several places."""
+    """Return the error for an override without a match; `others` are second names of shared modules."""
     tensors = ("", ".weight", ".input")
     second = next((name for name in others if any(fnmatch.fnmatchcase(name + of, pattern) for of in tensors)), None)
     if second is not None:
@@ -182,7 +182,7 @@ def _first_name(network: nn.Module, name: str) -> str:
 def _convert(
     module: nn.Module, name: str, spec: NetworkSpec, found: Discovery | None, done: dict[nn.Module, nn.Module]
 ) -> nn.Module:
-    """Return what stands in a module's place; `done` holds that of every module met before."""
+    """Return the replacement of a module, or the module itself; `done` caches it for modules used at several places."""
     if module not in done:
         replacement = _replacement(module, name, spec, found)
         done[module] = module if replacement is None else replacement
@@ -199,7 +199,7 @@ def _kept(name: str, spec: NetworkSpec, found: Discovery | None) -> bool:
 
 
 def _replacement(module: nn.Module, name: str, spec: NetworkSpec, found: Discovery | None) -> nn.Module | None:
-    """Return the quantized module for one, None where it is left as it is."""
+    """Return the quantized form of a module, or None if it stays unchanged."""
     if _kept(name, spec, found):
         return None
     module_class = plain_type(module)
@@ -218,7 +218,7 @@ def _replacement(module: nn.Module, name: str, spec: NetworkSpec, found: Discove
 
 
 def _example_near(network: nn.Module, name: str) -> Tensor | None:
-    """Return a tensor of a module, else of the nearest module around it that has one: see `devices.example`."""
+    """Return a tensor of a module or of the nearest enclosing module that has one, see `devices.example`."""
     while True:
         found = example(network.get_submodule(name))
         if found is not None or not name:
@@ -229,11 +229,11 @@ def _example_near(network: nn.Module, name: str) -> Tensor | None:
 def _convert_weights(
     modules: Mapping[str, nn.Module], own_code: Mapping[str, nn.Module], spec: NetworkSpec, found: Discovery
 ) -> None:
-    """Quantize the weights that code reads for `F.linear`, and let the modules that read them know.
+    """Quantize the weights that code passes to `F.linear`, and bind the modules that read them.
 
     Args:
-        modules: all there are, layers swapped.
-        own_code: those among them that are what they were.
+        modules: all modules by name, after layers were replaced.
+        own_code: those of them that were not replaced.
         spec, found: see `convert`.
     """
     read: dict[str, list[FunctionalLinear]] = defaultdict(list)
@@ -272,16 +272,16 @@ def quantized_layers(network: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]
 
 
 def set_mode(network: nn.Module, mode: Mode) -> None:
-    """Put every quantizer of the network into `mode`."""
+    """Set the mode of every quantizer of the network."""
     for _, quantizer in named_quantizers(network):
         quantizer.mode = mode
 
 
 def freeze(network: nn.Module) -> nn.Module:
-    """Replace every quantized weight by its integer codes, in place; the output stays the same to the bit.
+    """Replace every quantized weight by its integer codes, in place; outputs stay equal to the bit.
 
     Raises:
-        CompSRTError: if published codes of a layer spread over more values than a byte holds.
+        CompSRTError: published codes of a layer span more than the 256 values of a byte.
     """
     for _, layer in quantized_layers(network):
         layer.freeze()

@@ -15,14 +15,14 @@ from compsrt_plugin.quant.spec import QuantSpec
 
 
 class QuantLinear(QuantizedLayer):
-    """`nn.Linear` whose input and weight are quantized.
+    """`nn.Linear` with quantized input and weight.
 
-    y = Q(x H) Q(w H)^T + b in the transformed domain, see `quantizer.product`. With the quantizers off it is
-    `nn.Linear`, bit for bit.
+    y = Q(x H) Q(w H)^T + b in the domain, see `matmul.share_domain`. With the quantizers off it equals `nn.Linear`, bit
+    for bit.
 
     Args:
-        linear: the layer to take weight and bias from (shared, not copied).
-        weight_spec, input_spec: how weight and input are quantized.
+        linear: layer whose weight and bias are used (shared, not copied).
+        weight_spec, input_spec: specs of weight and input.
     """
 
     def __init__(self, linear: nn.Linear, weight_spec: QuantSpec, input_spec: QuantSpec) -> None:
@@ -31,7 +31,7 @@ class QuantLinear(QuantizedLayer):
         self.input_quantizer = Quantizer(input_spec, like=linear.weight)
 
     def extra_repr(self) -> str:
-        """As `nn.Linear` has it."""
+        """Return the text of `nn.Linear`."""
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
     def vectors(self, x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class QuantLinear(QuantizedLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
-        # A module around this one may watch for products in its own code (`interception`): these are none of them.
+        # An enclosing module may intercept products: do not count the layer's own matmuls among them.
         with torch._C.DisableTorchFunction():
             return self._linear(x, self.bias)
 
@@ -63,7 +63,7 @@ class QuantLinear(QuantizedLayer):
         return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), bias)
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return Q(x) weight^T + b of x (..., m); rows and columns pruned as a whole take no arithmetic."""
+        """Return Q(x) weight^T + b of x (..., m) without rows and columns that are pruned as a whole."""
         rows, columns = self.kept()
         if columns is not None:
             x, weight = x[..., columns], weight[:, columns]
@@ -76,13 +76,13 @@ class QuantLinear(QuantizedLayer):
 
 
 class QuantPointwise(QuantLinear):
-    """A 1x1 `nn.Conv2d` as the linear layer it is: its weight and its input, along the channels, are quantized.
+    """A 1x1 `nn.Conv2d` as a linear layer, with quantized weight and input along the channels.
 
-    With the quantizers off it is the convolution, bit for bit.
+    With the quantizers off it equals the convolution, bit for bit.
 
     Args:
         conv: 1x1, stride 1, without padding or groups (parameters are shared, not copied).
-        weight_spec, input_spec: how weight and input are quantized.
+        weight_spec, input_spec: specs of weight and input.
     """
 
     def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec, input_spec: QuantSpec) -> None:
@@ -103,14 +103,14 @@ class QuantPointwise(QuantLinear):
 
 
 class QuantConv2d(QuantizedLayer):
-    """`nn.Conv2d` whose weight is quantized, one scale per output channel, and its input if it has a spec.
+    """`nn.Conv2d` with a quantized weight, one scale per output channel, and optionally a quantized input.
 
-    Zero padding stays exactly 0: it is added to the quantized input.
+    Zero padding stays exactly 0, because it is added after quantization.
 
     Args:
-        conv: the layer to take weight, bias and geometry from (shared, not copied).
-        weight_spec: how the weight is quantized, as a matrix (out_channels, in_channels * kh * kw).
-        input_spec: how the input is quantized, per tensor and without a transform; None leaves it.
+        conv: layer whose weight, bias and geometry are used (shared, not copied).
+        weight_spec: spec of the weight as a matrix (out_channels, in_channels * kh * kw).
+        input_spec: spec of the input, per tensor and without a transform; None keeps full precision.
     """
 
     def __init__(self, conv: nn.Conv2d, weight_spec: QuantSpec, input_spec: QuantSpec | None = None) -> None:
@@ -119,7 +119,7 @@ class QuantConv2d(QuantizedLayer):
         self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
 
     def extra_repr(self) -> str:
-        """Weight shape and geometry."""
+        """Return weight shape and geometry."""
         shape = tuple(self.weight_shape)
         return f"{shape}, stride={self.stride}, padding={self.padding}, groups={self.groups}"
 

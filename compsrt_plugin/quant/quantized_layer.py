@@ -16,17 +16,17 @@ from compsrt_plugin.quant.tensor_cache import makes_plain_tensors
 
 
 class QuantizedLayer(nn.Module):
-    """A layer with a quantized weight: the trainable matrix at first, integer codes once frozen.
+    """A layer with a quantized weight: a trainable matrix at first, integer codes once frozen.
 
-    The weight is quantized as a matrix with one row per output feature, in the domain its quantizer names.
+    The weight is quantized as a matrix with one row per output feature, in the domain of its quantizer.
 
     Attributes:
         weight: full-precision weight; None once frozen.
         weight_codes: uint8 (rows, columns in the domain) once frozen, else None.
         weight_mask: boolean (rows, m), False where a weight is pruned and stays exactly 0; None without pruning.
-        weight_shift: (rows, m), added to the transformed weight before it is rounded, see `quant.rounding`; None
-            without, and once frozen.
-        weight_offset: what is added to codes before decoding; 0 for strict codes, whose range starts there.
+        weight_shift: (rows, m), added to the transformed weight before rounding (`passes.gptq`); None without, and
+            once frozen.
+        weight_offset: added to codes before decoding; None for strict codes, whose range starts at 0.
     """
 
     weight: Tensor | None
@@ -46,7 +46,7 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("weight_mask", None)
         self.register_buffer("weight_shift", None)
         self.register_buffer("weight_offset", None)
-        self._decoded: tuple[list[_Identity], Tensor] | None = None  # what it was made from, and the weight
+        self._decoded: tuple[list[_Identity], Tensor] | None = None  # sources of the decoded weight, and the weight
         self._kept: tuple[Tensor, Tensor | None, Tensor | None] | None = None
 
     @property
@@ -58,19 +58,19 @@ class QuantizedLayer(nn.Module):
         """Return the full-precision weight as (rows, columns).
 
         Raises:
-            RuntimeError: if the layer is frozen.
+            RuntimeError: the layer is frozen.
         """
         if self.weight is None or self.frozen:
             raise RuntimeError("a frozen layer has no full-precision weight; its codes are in weight_codes")
         return self.weight.flatten(1)
 
     def transformed_matrix(self) -> Tensor:
-        """Return what is rounded: the full-precision weight in its quantizer's domain, shifted, (rows, m)."""
+        """Return the shifted full-precision weight in its domain, before rounding, (rows, m)."""
         matrix = self.weight_quantizer.transform(self.weight_matrix())
         return matrix if self.weight_shift is None else matrix + self.weight_shift
 
     def quantized_matrix(self) -> Tensor:
-        """Return the quantized weight in the weight quantizer's domain, (rows, m), in float32 at least."""
+        """Return the quantized weight in its domain, (rows, m), in float32 at least."""
         if self.weight_codes is None:
             matrix = self.weight_quantizer.quantize(self.transformed_matrix())
             return matrix if self.weight_mask is None else matrix * self.weight_mask
@@ -90,10 +90,10 @@ class QuantizedLayer(nn.Module):
             return decoded if self.weight_mask is None else decoded * self.weight_mask
 
     def freeze(self) -> None:
-        """Replace the weight by its integer codes; what the layer computes stays the same to the bit.
+        """Replace the weight by its integer codes; outputs stay equal to the bit.
 
         Raises:
-            CompSRTError: if paper codes spread over more than 256 values, more than a byte holds.
+            CompSRTError: unbounded codes span more than the 256 values of a byte.
         """
         if self.frozen:
             return
@@ -104,27 +104,26 @@ class QuantizedLayer(nn.Module):
                 self.weight_offset = offset
                 codes = codes - offset
             if codes.max() > 255:
-                # Seen with the published learning rate: alpha takes the scale down to nothing, and nothing is left
-                # of the bits.
+                # With the published learning rate, alpha can reduce the scale to almost 0.
                 raise CompSRTError(
-                    f"{self.weight_quantizer.name}: its published codes spread over {int(codes.max()) + 1:,d} values, "
+                    f"{self.weight_quantizer.name}: its published codes span {int(codes.max()) + 1:,d} values, "
                     f"at nominal {self.weight_quantizer.spec.bits} bits",
-                    allowed="256, what a byte holds",
-                    hint="a lower train.optim_g.lr keeps the scale, codes: strict keeps the bits",
+                    allowed="256, the values of a byte",
+                    hint="use a lower train.optim_g.lr to keep the scale, or codes: strict to keep the bits",
                 )
             self.weight_codes = codes.to(torch.uint8)
             if self.weight_mask is not None:
-                self.weight_codes *= self.weight_mask  # one code where nothing is read: packs and compresses best
+                self.weight_codes *= self.weight_mask  # masked codes are not read; a constant compresses best
         self.weight = self.weight_shift = None
 
     def stored_bits(self) -> int:
-        """Return how many bits each stored code needs: the spec's, or more where paper codes overflow."""
+        """Return the number of bits per stored code: that of the spec, or more if unbounded codes need it."""
         if self.weight_codes is None:
             return self.weight_quantizer.spec.bits
         return max(self.weight_quantizer.spec.bits, int(self.weight_codes.max()).bit_length())
 
     def prepare_frozen(self, has_offset: bool, has_mask: bool) -> None:
-        """Make room for what a file holds: the layout of a frozen layer, without its values."""
+        """Allocate the tensors of a frozen layer, without values, for a file or a state to fill."""
         with torch.no_grad():
             domain = self.weight_quantizer.transform(self.weight_matrix())
         self.weight_codes = torch.zeros_like(domain, dtype=torch.uint8)
@@ -133,11 +132,11 @@ class QuantizedLayer(nn.Module):
         self.weight = None
 
     def kept(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return which rows and which columns are not pruned as a whole, as indices; None where all stay."""
+        """Return the indices of the rows and of the columns that are not pruned as a whole; None if all stay."""
         if self.weight_mask is None:
             return None, None
         if not makes_plain_tensors():
-            return None, None  # how many stay cannot be known from a tensor without values
+            return None, None  # a tensor without values does not say how many stay
         if self._kept is None or self._kept[0] is not self.weight_mask:
             found = []
             for dim in (1, 0):
@@ -147,18 +146,18 @@ class QuantizedLayer(nn.Module):
         return self._kept[1:]
 
     def _take_layout(self, names: Collection[str], prefix: str) -> None:
-        """Become frozen where a state holds codes, and trainable again where it holds a weight."""
+        """Become frozen if a state has codes, and trainable again if it has a weight."""
         if f"{prefix}weight_codes" in names and not self.frozen:
             self.prepare_frozen(f"{prefix}weight_offset" in names, f"{prefix}weight_mask" in names)
         elif f"{prefix}weight" in names and self.frozen:
-            vars(self).pop("weight", None)  # a stand-in
+            vars(self).pop("weight", None)  # the placeholder of `FunctionalLinear`
             like = self.weight_quantizer.lower
             self.weight = nn.Parameter(like.new_empty(self.weight_shape))
             self.weight_codes = self.weight_mask = self.weight_offset = None
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        about = getattr(destination, "_metadata", {}).get(prefix[:-1])  # torch's place for what is no tensor
+        about = getattr(destination, "_metadata", {}).get(prefix[:-1])  # where torch stores what is not a tensor
         if self.frozen and about is not None:
             about["weight"] = coded_as(self.weight_quantizer.spec)
 
@@ -171,7 +170,7 @@ class QuantizedLayer(nn.Module):
         self._decoded = self._kept = None
         self._take_layout(state_dict.keys(), prefix)
         if self.weight is not None and not self.frozen:
-            # A training state brings its mask and its shift with it.
+            # A training state includes its mask and its shift.
             for name in ("weight_mask", "weight_shift"):
                 given = state_dict.get(f"{prefix}{name}")
                 if getattr(self, name) is None and given is not None:
@@ -183,8 +182,8 @@ _Identity = tuple[Tensor, torch.dtype, torch.device, int]
 
 
 def _identity(tensor: Tensor) -> _Identity:
-    """Return what changes when other values are put into a tensor, or it is moved or cast in place."""
-    version = 0 if tensor.is_inference() else tensor._version  # torch counts no versions of inference tensors
+    """Return a key that changes if a tensor gets other values or is moved or cast in place."""
+    version = 0 if tensor.is_inference() else tensor._version  # torch does not count versions of inference tensors
     return tensor, tensor.dtype, tensor.device, version
 
 
@@ -195,7 +194,7 @@ def _same(before: list[_Identity], now: list[_Identity]) -> bool:
 
 
 def coded_as(spec: QuantSpec) -> dict[str, Any]:
-    """Return what codes cannot be decoded without and no tensor holds, as plain values."""
+    """Return the plain values that decoding needs and that no tensor of a state dict has."""
     return {name: getattr(spec, name) for name in ("bits", "transform", "aligned_zero_point")}
 
 
@@ -203,14 +202,14 @@ def refuse_other_codes(name: str, codes: Tensor, spec: QuantSpec, made: Mapping[
     """Refuse codes that were made with another spec.
 
     Args:
-        name: of the weight.
-        codes: as loaded.
-        spec: of the layer that would get them.
-        made: `coded_as` of the spec they were made with; None where the state does not say: then only codes that are
-            too large for the bits are known to be wrong.
+        name: name of the weight.
+        codes: the loaded codes.
+        spec: spec of the layer that would get them.
+        made: `coded_as` of the spec they were made with; None if the state does not say. Only codes that are too large
+            for the bits can be refused then.
 
     Raises:
-        CompSRTError: they were.
+        CompSRTError: the specs differ; the message names the field and both values.
     """
     own = coded_as(spec)
     if made is None:
@@ -219,6 +218,6 @@ def refuse_other_codes(name: str, codes: Tensor, spec: QuantSpec, made: Mapping[
     for field, value in made.items():
         if value != own[field]:
             raise CompSRTError(
-                f"the state's codes of {name} have {field} {value}, this network's {field} {own[field]}",
-                hint="convert the network with the spec that the state was made with",
+                f"the codes of {name} in the state have {field} {value}, this network has {field} {own[field]}",
+                hint="convert the network with the spec of the state",
             )

@@ -1,12 +1,10 @@
-"""What changing a network in place needs: its modes and its parts as they were, and every place of a shared layer."""
+"""Change a network in place: undo on errors, and replace a module at all its places."""
 
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copyreg import __newobj__ as new_object  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any
 
 from torch import nn
@@ -14,30 +12,27 @@ from torch import nn
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.quantizer import Quantizer
 
-Made = tuple[tuple[type, ...], dict[str, Any]]
-"""What a function decorated by `makes_classes` returns: bases that come before the class, and new attributes."""
-
-HOOKS = ("_forward_", "_backward_", "_is_full_backward_hook")  # prefixes of torch's names for hooks on calls
+HOOKS = ("_forward_", "_backward_", "_is_full_backward_hook")  # prefixes of torch's attributes for hooks on calls
 
 
 def refuse_converted(network: nn.Module) -> None:
-    """Raise if a network, or a part of it, is converted already.
+    """Refuse a network that is converted already, as a whole or in part.
 
     Raises:
-        CompSRTError: it is; names the first quantizer.
+        CompSRTError: it is; the message names the first quantizer.
     """
     for name, module in network.named_modules():
         if isinstance(module, Quantizer):
             raise CompSRTError(
                 f"{type(network).__name__} is converted already: it has the quantizer {name}",
                 allowed="a full-precision network",
-                hint="build it anew, or copy it before it is converted; parts with specs of their own are overrides",
+                hint="build it again, or copy it before conversion; use overrides for parts with other specs",
             )
 
 
 @contextmanager
-def whole_or_not_at_all(network: nn.Module) -> Iterator[None]:
-    """Undo what the body did to the network's modules if it raises: their classes, children and attributes."""
+def undo_on_error(network: nn.Module) -> Iterator[None]:
+    """Restore classes, children and attributes of all modules of the network if the body raises."""
     before = [(module, type(module), dict(vars(module)), _copies(module)) for module in network.modules()]
     try:
         yield
@@ -46,7 +41,7 @@ def whole_or_not_at_all(network: nn.Module) -> Iterator[None]:
             module.__class__ = module_class
             vars(module).clear()
             vars(module).update(attributes)
-            for name, content in containers.items():  # in place: several modules may share one
+            for name, content in containers.items():  # in place, since modules may share a container
                 attributes[name].clear()
                 attributes[name].extend(content) if isinstance(content, list) else attributes[name].update(content)
         raise
@@ -57,14 +52,14 @@ def _copies(module: nn.Module) -> dict[str, Any]:
 
 
 def take_over_hooks(replacement: nn.Module, module: nn.Module) -> None:
-    """Give a replacement the hooks on calls of the module it replaces; their handles remove them as before."""
+    """Move the hooks on calls of a module to its replacement; their handles still remove them."""
     for name, hooks in vars(module).items():
         if name.startswith(HOOKS):
             replacement.__dict__[name] = hooks
 
 
 def replace_in_attributes(network: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> None:
-    """Replace modules that code also finds in a plain list, tuple or dictionary, which torch does not look into."""
+    """Replace modules in plain lists, tuples and dictionaries too, which torch does not search."""
     for module in network.modules():
         for name, value in list(vars(module).items()):
             if name in ("_modules", "_parameters", "_buffers"):
@@ -82,66 +77,21 @@ def _other(item: Any, replaced: Mapping[nn.Module, nn.Module]) -> Any:
 
 
 def refuse_replicas(what: str) -> CompSRTError:
-    """Return the error for `torch.nn.DataParallel` on what holds modules that are not its children."""
+    """Return the error for `torch.nn.DataParallel` on a module that refers to modules which are not its children."""
     return CompSRTError(
         f"DataParallel cannot copy {what}",
-        allowed="one process a GPU",
+        allowed="one process per GPU",
         hint="torchrun and --launcher pytorch, or DistributedDataParallel",
     )
 
 
-class MadeHere:
-    """First base of a class made at run time from another: its instances pickle as that one and the way it was made."""
+def disable_fast_path(network: nn.Module) -> None:
+    """Switch off torch's fast path of transformer encoders, so that they call their layers in eval mode too.
 
-    made_by: tuple[Callable[..., type], type, tuple[Any, ...]]
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """As of any other object, but that the class is made again instead of looked up by its name."""
-        reduced = super().__reduce_ex__(protocol)
-        if isinstance(reduced, tuple) and reduced[0] is new_object:
-            return (_new, (_recipe(type(self)), *reduced[1][1:]), *reduced[2:])
-        return reduced
-
-
-def makes_classes(make: Callable[..., Made]) -> Callable[..., type]:
-    """Return a function that makes a class from another, once for all calls with the same arguments, named like it."""
-
-    @functools.cache
-    @functools.wraps(make)
-    def made(module_class: type, *arguments: Any) -> type:
-        bases, attributes = make(module_class, *arguments)
-        told = {"__module__": module_class.__module__, "__doc__": module_class.__doc__}
-        first = () if issubclass(module_class, MadeHere) else (MadeHere,)
-        new = type(module_class.__name__, (*first, *bases, module_class), {**told, **attributes})
-        new.made_by = (made, module_class, arguments)  # pyright: ignore[reportAttributeAccessIssue]
-        return new
-
-    return made
-
-
-def _recipe(module_class: type) -> Any:
-    if "made_by" not in vars(module_class):
-        return module_class
-    make, original, arguments = vars(module_class)["made_by"]
-    return (make, _recipe(original), arguments)
-
-
-def _made(recipe: Any) -> type:
-    return recipe if isinstance(recipe, type) else recipe[0](_made(recipe[1]), *recipe[2])
-
-
-def _new(recipe: Any, *arguments: Any) -> Any:
-    module_class = _made(recipe)
-    return module_class.__new__(module_class, *arguments)
-
-
-def through_its_children(network: nn.Module) -> None:
-    """Make encoders of torch's own call their layers in eval mode too.
-
-    Torch's fast path hands the weights of `nn.TransformerEncoderLayer` to one kernel, which knows of no quantizer.
+    The fast path passes the weights of `nn.TransformerEncoderLayer` to one kernel that ignores quantizers.
     """
     for module in network.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
-            module.activation_relu_or_gelu = 0  # what torch notes for activations that the kernel does not have
+            module.activation_relu_or_gelu = 0  # torch's value for activations that the kernel does not support
         elif isinstance(module, nn.TransformerEncoder):
-            module.use_nested_tensor = False  # packed tensors are for the kernel alone
+            module.use_nested_tensor = False  # only the kernel uses nested tensors

@@ -192,7 +192,7 @@ def test_the_bundled_network_differs_no_more_than_rounding_makes_it_differ(tmp_p
 @pytest.mark.parametrize("arch", [{"ape": True}, {"img_size": 4}], ids=str)
 def test_a_network_of_one_picture_size_is_refused(tmp_path, arch):
     source = packed(network(**{"img_size": 16, **arch}), tmp_path, **arch)
-    with pytest.raises(CompSRTError, match="one picture size only"):
+    with pytest.raises(CompSRTError, match="one image size only"):
         export_onnx(tmp_path / "net.onnx", source.network, source.header)
 
 

@@ -142,7 +142,9 @@ def test_a_hook_whose_mask_is_none_is_named():
         return weight
 
     try:
-        with pytest.raises(CompSRTError, match=r"'broken' gave torch.float32 \(120, 64\) for 0; allowed: torch.bool"):
+        with pytest.raises(
+            CompSRTError, match=r"'broken' returned torch.float32 \(120, 64\) for 0; allowed: torch.bool"
+        ):
             prune(network(), "broken", 0.4)
     finally:
         del PRUNING_REGISTRY._obj_map["broken"]

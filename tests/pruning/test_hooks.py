@@ -58,7 +58,7 @@ def test_n_m_keeps_just_n_of_equal_weights():
     ("ratio", "n", "m", "message"),
     [
         (0.4, 2, 4, "prune.ratio is 0.4 for a, where 2:4 prunes 0.5"),
-        (0.5, 4, 4, "n = 4, m = 4; allowed: whole numbers, 0 < n < m"),
+        (0.5, 4, 4, "n = 4, m = 4; allowed: integers, 0 < n < m"),
         (0.5, 1.0, 2, "n = 1.0"),
         (2 / 3, 1, 3, "groups of m = 3 do not fill the 64 columns of a"),
     ],

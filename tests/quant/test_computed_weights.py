@@ -109,7 +109,7 @@ def test_a_weight_that_something_unknown_computes_stays_and_is_told_of():
 
     plain[0].register_forward_pre_hook(equalized)
     expected = plain(X)
-    with pytest.warns(UserWarning, match="0 stays in full precision: code of its own computes the weight of this Lin"):
+    with pytest.warns(UserWarning, match="0 stays in full precision: its own code computes the weight of this Lin"):
         student = convert(plain, SPEC)
     assert type(student[0]) is nn.Linear and isinstance(student[1], QuantLinear)
     assert torch.equal(student(X), expected)

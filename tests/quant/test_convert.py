@@ -176,5 +176,5 @@ def test_published_codes_beyond_a_byte_are_refused_by_name():
     calibrate(network, [torch.randn(8, 16)])
     quantizer = network[0].weight_quantizer
     quantizer.alpha.data.copy_(-(quantizer.upper - quantizer.lower) / 15)  # the scale falls to its floor
-    with pytest.raises(CompSRTError, match=r"0\.weight: its published codes spread over .* at nominal 4 bits"):
+    with pytest.raises(CompSRTError, match=r"0\.weight: its published codes span .* at nominal 4 bits"):
         freeze(network)

@@ -88,5 +88,5 @@ def test_a_name_is_registered_once_and_an_unknown_one_refused(toys: None):
         register_transform(TRANSFORMS["reversed"])
     with pytest.raises(ValueError, match="'floor' is registered already"):
         register_code_mode(CODES["floor"])
-    with pytest.raises(CompSRTError, match="unknown transform 'reverse'.*did you mean 'reversed'"):
+    with pytest.raises(CompSRTError, match=r"unknown transform 'reverse'.*did you mean 'reversed'"):
         QuantSpec(transform="reverse")

@@ -122,15 +122,15 @@ def coded(bits: int, transform: str = "hadamard") -> nn.Module:
 
 @pytest.mark.parametrize("thawed", [True, False])
 @pytest.mark.parametrize(("other", "found"), [
-    ({"bits": 3}, "bits 3, this network's bits 4"), ({"bits": 8}, "bits 8, this network's bits 4"),
-    ({"bits": 4, "transform": "none"}, "transform none, this network's transform hadamard"),
+    ({"bits": 3}, "bits 3, this network has bits 4"), ({"bits": 8}, "bits 8, this network has bits 4"),
+    ({"bits": 4, "transform": "none"}, "transform none, this network has transform hadamard"),
 ])  # fmt: skip
 def test_codes_of_another_spec_are_refused(tmp_path: Path, other: dict[str, Any], found: str, thawed: bool):
     target = coded(4) if thawed else freeze(coded(4))
     torch.save(freeze(coded(**other)).state_dict(), tmp_path / "state.pth")
     state = torch.load(tmp_path / "state.pth", weights_only=True)
     before = target(X)
-    with pytest.raises(CompSRTError, match=rf"codes of 0\.weight have {found}; convert") as error:
+    with pytest.raises(CompSRTError, match=rf"codes of 0\.weight in the state have {found}; convert") as error:
         target.load_state_dict(state)
     assert "\n" not in str(error.value)
     assert torch.equal(target(X), before)
@@ -138,6 +138,6 @@ def test_codes_of_another_spec_are_refused(tmp_path: Path, other: dict[str, Any]
 
 def test_codes_that_do_not_fit_are_refused_where_the_state_says_nothing_of_bits():
     state = dict(freeze(coded(4)).state_dict())  # a plain dictionary, as out of a safetensors file
-    with pytest.raises(CompSRTError, match=r"codes of 0\.weight have bits 4, this network's bits 3"):
+    with pytest.raises(CompSRTError, match=r"codes of 0\.weight in the state have bits 4, this network has bits 3"):
         coded(3).load_state_dict(state)
     coded(4).load_state_dict(state)

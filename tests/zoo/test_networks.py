@@ -121,7 +121,7 @@ def test_of_a_network_of_convolutions_the_log_says_so(name: str):
     )
     assert {q.spec.bits for _, q in named_quantizers(network)} == {8}
     if name == "RCAN":
-        assert set(network.kept.values()) == {"one vector a picture (channel attention)"}
+        assert set(network.kept.values()) == {"one vector per image (channel attention)"}
         assert len(network.kept) == 4
 
 

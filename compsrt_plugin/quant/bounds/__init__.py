@@ -1,1 +1,1 @@
-"""Bound searches: from gathered samples to lower and upper bounds."""
+"""Bound searches: `samples` gathers values, `search` finds bounds of a tensor, `rows` those of weight rows."""

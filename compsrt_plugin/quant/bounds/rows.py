@@ -1,7 +1,7 @@
-"""Bounds [l, u] of every row of a weight matrix: the searches of `bounds`, for all rows at once.
+"""Bounds [l, u] of each row of a weight matrix: the searches of `bounds.search`, for all rows at once.
 
-A row of a weight is so short that quantizing it with all candidates costs less than the running totals by which
-a whole activation is searched; ten thousand rows together cost less than ten thousand calls.
+A weight row is short. Quantizing it with all candidates is cheaper than the running totals that `bounds.search` uses
+for activations, and one search of ten thousand rows is cheaper than ten thousand calls.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _RowSearch = Callable[[Tensor, Tensor, _Bounds, int], _Bounds]  # rows, counted,
 
 
 def search_rows(weight: Tensor, search: str, bits: int, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Search bounds for each row of `weight` by itself; the choice is that of `BOUND_SEARCHES[search]`.
+    """Return the bounds of each row of `weight`, as `BOUND_SEARCHES[search]` chooses them for the row alone.
 
     Args:
         weight: (rows, cols).
-        search: name of a bound search. Those that others registered are asked row by row.
+        search: name of a bound search. A search that other code registered is called once for each row.
         bits: code width.
-        mask: (rows, cols) boolean, False where a weight does not count; a row without True counts whole.
+        mask: (rows, cols) boolean, False for weights to ignore; a row without True counts as a whole.
 
     Returns:
         lower, upper: (rows, 1) each, float32, on the weight's device.
 
     Raises:
-        CompSRTError: no bound search has that name; the nearest is offered.
+        CompSRTError: no bound search has that name; the message suggests the nearest.
         ValueError: the weight holds NaN or infinity.
     """
     if search not in BOUND_SEARCHES:
@@ -66,7 +66,7 @@ def _alone(row: Tensor, search: str, bits: int) -> tuple[float, float]:
 
 
 def _at_once(rows: Tensor, counted: Tensor, search: str, bits: int) -> _Bounds:
-    """Search `rows` (rows, cols), float64, few enough for all candidates at once."""
+    """Search a block of `rows` (rows, cols), float64, with all candidates at once."""
     low = rows.masked_fill(~counted, torch.inf).amin(1, keepdim=True)
     high = rows.masked_fill(~counted, -torch.inf).amax(1, keepdim=True)
     lower, upper = _AT_ONCE[search](rows, counted, (low, high), bits)

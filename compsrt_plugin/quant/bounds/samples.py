@@ -1,4 +1,4 @@
-"""The values of one tensor over many batches, in memory that does not grow with the number of batches."""
+"""`Samples`: the values of one tensor over many batches, in memory that does not grow with the number of batches."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import torch
 from torch import Tensor
 
 EXACT_LIMIT = 1 << 16
-"""So many values are kept as they are (256 KiB); beyond, they are counted in bins."""
+"""Number of values that are kept exactly (256 KiB); more values are counted in bins."""
 
 BINS = 1 << 16
-"""Most bins of a histogram (a power of two; 512 KiB of counts)."""
+"""Number of bins of the histogram, a power of two (512 KiB of counts)."""
 
-_CHUNK = 1 << 18  # values binned at a time: 2 MiB of scratch stay in the cache
-_MANTISSA_BITS = 24  # of float32: bins narrower than the spacing of the values would tell nothing more
+_CHUNK = 1 << 18  # values binned at a time, so that 2 MiB of scratch stay in the cache
+_MANTISSA_BITS = 24  # of float32: bins narrower than the spacing of values hold no more information
 _SMALLEST_EXPONENT = -112  # keeps 1 / width within float32
 
 
 class Samples:
-    """Gathers one tensor's values batch by batch, for a bound search to look at afterwards.
+    """Gather the values of one tensor batch by batch for a bound search.
 
-    Up to `EXACT_LIMIT` values are kept exactly. More are counted in at most `BINS` bins of width 2^k, bin q
-    taking the values with trunc(x / 2^k) = q. (Truncation makes bin 0 reach from −2^k to 2^k, so that exact
-    zeros, the commonest of repeated values, sit in the middle of it.) k is the smallest that lets the range
-    fit, so minimum and maximum alone decide it; what was counted at a smaller k merges into the wider bins
-    without loss, as trunc(trunc(y) / 2) = trunc(y / 2). The result is therefore the same for every order and
-    every split of the batches. Minimum and maximum are exact.
+    Up to `EXACT_LIMIT` values are kept exactly. More values are counted in at most `BINS` bins of width 2^k. Bin q
+    counts the values with trunc(x / 2^k) = q. (Because of the truncation, bin 0 reaches from −2^k to 2^k, with exact
+    zeros, the most frequent of repeated values, in its middle.) k is the smallest exponent for which the range fits,
+    so it depends on minimum and maximum only. Counts of a smaller k merge into wider bins without loss, since
+    trunc(trunc(y) / 2) = trunc(y / 2). The result is therefore the same for every order and every split of the
+    batches. Minimum and maximum are exact.
 
-    Values are taken as float32. The state lives on the device of the values.
+    Values are converted to float32. The state is on the device of the values.
 
     >>> samples = Samples()
     >>> samples.add(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
@@ -43,10 +43,10 @@ class Samples:
         self._count = 0
         self._minimum = math.inf
         self._maximum = -math.inf
-        self._kept: list[Tensor] = []  # the values themselves, while they are few
-        self._bins: Tensor | None = None  # int64 (BINS,): bin q stands at q mod BINS, wherever the range lies
+        self._kept: list[Tensor] = []  # the values themselves, up to EXACT_LIMIT
+        self._bins: Tensor | None = None  # int64 (BINS,): bin q is stored at q mod BINS, whatever the range
         self._exponent = 0  # k
-        self._lock = threading.Lock()  # batches may be gathered side by side
+        self._lock = threading.Lock()  # batches may be gathered concurrently
 
     @property
     def count(self) -> int:
@@ -55,23 +55,23 @@ class Samples:
 
     @property
     def minimum(self) -> float:
-        """Smallest value gathered, exactly. Raises ValueError if there is none."""
+        """Smallest value, exact. Raises ValueError if there is none."""
         self._require_values()
         return self._minimum
 
     @property
     def maximum(self) -> float:
-        """Largest value gathered, exactly. Raises ValueError if there is none."""
+        """Largest value, exact. Raises ValueError if there is none."""
         self._require_values()
         return self._maximum
 
     def add(self, x: Tensor) -> None:
-        """Gather all values of `x`, of any shape and real dtype; `x` may be changed afterwards.
+        """Gather all values of `x`, of any shape and real dtype; the caller may change `x` afterwards.
 
         Raises:
-            ValueError: `x` holds NaN, infinity or a float64 beyond float32; nothing of it is gathered then.
+            ValueError: `x` holds NaN, infinity or a value beyond float32; none of its values is gathered then.
         """
-        # State made in inference mode could not be updated outside it.
+        # State created in inference mode could not be updated outside it.
         with torch.inference_mode(False), torch.no_grad():
             values = x.detach().reshape(-1).to(torch.float32)
             if values.numel() == 0:
@@ -92,7 +92,7 @@ class Samples:
                 self._minimum, self._maximum = low, high
 
     def distribution(self) -> Distribution:
-        """Return how the gathered values are distributed. Raises ValueError if there are none."""
+        """Return the distribution of the gathered values. Raises ValueError if there are none."""
         self._require_values()
         with torch.inference_mode(False), torch.no_grad():
             if self._bins is None:
@@ -105,13 +105,13 @@ class Samples:
             raise ValueError("no values were gathered")
 
     def _counts(self, ring: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the bins of the present range in ascending order (n,), and the values in each (n,)."""
+        """Return the bins of the current range in ascending order (n,), and the count of each (n,)."""
         first, last = (_bin_of(bound, self._exponent) for bound in (self._minimum, self._maximum))
         bins = torch.arange(first, last + 1, device=ring.device)
         return bins, ring[bins.bitwise_and(BINS - 1)]
 
     def _fit_bins(self, low: float, high: float, device: torch.device) -> None:
-        """Make bins for values from `low` to `high`, keeping what was counted."""
+        """Prepare bins for values from `low` to `high`; keep all counts."""
         exponent = _smallest_exponent(low, high)
         if self._bins is None:
             self._bins = torch.zeros(BINS, dtype=torch.int64, device=device)
@@ -122,13 +122,13 @@ class Samples:
         self._exponent = exponent
 
     def _tally(self, values: Tensor) -> None:
-        """Count float32 `values` (n,) in the present bins."""
+        """Count float32 `values` (n,) in the current bins."""
         assert self._bins is not None
         size = min(_CHUNK, values.numel())
         scaled = torch.empty(size, dtype=torch.float32, device=values.device)
         slots = torch.empty(size, dtype=torch.int32, device=values.device)
         for chunk in values.split(size):
-            # A power of two scales exactly and the cast truncates: no value strays into its neighbour's bin.
+            # Scaling by a power of two is exact and the cast truncates, so each value lands in its own bin.
             y = torch.mul(chunk, 2.0**-self._exponent, out=scaled[: chunk.numel()])
             slot = slots[: chunk.numel()].copy_(y).bitwise_and_(BINS - 1)
             self._bins += torch.bincount(slot, minlength=BINS)
@@ -139,9 +139,9 @@ def _bin_of(x: float, exponent: int) -> int:
 
 
 def _smallest_exponent(low: float, high: float) -> int:
-    """Return the smallest k whose bins of width 2^k hold `low` to `high` in `BINS` bins."""
+    """Return the smallest k for which `BINS` bins of width 2^k cover `low` to `high`."""
     k = max(
-        math.frexp((high - low) / BINS)[1] - 2,  # twice too narrow at least; the loop has the last word
+        math.frexp((high - low) / BINS)[1] - 2,  # initial guess, at least twice too narrow; the loop below corrects it
         math.frexp(max(-low, high))[1] - _MANTISSA_BITS,
         _SMALLEST_EXPONENT,
     )
@@ -152,17 +152,16 @@ def _smallest_exponent(low: float, high: float) -> int:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How many values lie below any point, with their sum and sum of squares.
+    """Count, sum and sum of squares of the values below any point.
 
-    K knots cut the line into K + 1 segments; segment j starts at knot j − 1 (segment 0 at −∞). Values sit on the
-    knots (exact values: density 0) or are spread evenly between them (bins). Coordinates are relative to
-    `centre`, which keeps squares small where a narrow range lies far from zero. All tensors are float64, on
-    the CPU.
+    K knots divide the line into K + 1 segments; segment j starts at knot j − 1 (segment 0 at −∞). Exact values lie on
+    the knots (density 0); binned values are spread evenly between them. Coordinates are relative to `centre`, which
+    keeps squares small if a narrow range lies far from zero. All tensors are float64, on the CPU.
 
     Attributes:
         centre: the origin of the coordinates.
         knots: (K,), ascending.
-        prefix: (3, K + 1): number, sum and sum of squares of the values below each segment.
+        prefix: (3, K + 1): count, sum and sum of squares of the values below each segment.
         density: (K + 1,): values per unit of length within each segment.
     """
 
@@ -173,23 +172,23 @@ class Distribution:
 
     @property
     def totals(self) -> Tensor:
-        """(3,): number, sum and sum of squares of all values, relative to `centre`."""
+        """Count, sum and sum of squares of all values, relative to `centre`, (3,)."""
         return self.prefix[:, -1]
 
     def below(self, points: Tensor) -> Tensor:
-        """Return (3, *points.shape): number, sum and sum of squares of the values below each of `points`."""
+        """Return count, sum and sum of squares of the values below each of `points`, (3, *points.shape)."""
         segment = torch.searchsorted(self.knots, points)
         start = self.knots[(segment - 1).clamp_(min=0)]
         spread = torch.stack([points - start, (points**2 - start**2) / 2, (points**3 - start**3) / 3])
         return self.prefix[:, segment] + self.density[segment] * spread
 
     def quantile(self, share: float) -> float:
-        """Return the smallest value that has `share` (above 0, up to 1) of all values at or below it.
+        """Return the smallest value with a fraction `share` (above 0, up to 1) of all values at or below it.
 
-        It is a value of the tensor, not relative to `centre`.
+        The result is a value of the tensor, not relative to `centre`.
         """
         target = share * self.totals[0].item()
-        reached = int(torch.searchsorted(self.prefix[0], target))  # segment whose start has it; ≥ 1
+        reached = int(torch.searchsorted(self.prefix[0], target))  # first segment that starts at or above it; ≥ 1
         point, density = self.knots[reached - 1].item(), self.density[reached - 1].item()
         if density > 0:
             point -= (self.prefix[0, reached].item() - target) / density
@@ -210,13 +209,13 @@ def _of_values(values: Tensor) -> Distribution:
 
 def _of_bins(bins: Tensor, counts: Tensor, width: float, low: float, high: float) -> Distribution:
     centre = (low + high) / 2
-    # Bin q reaches from q to q + 1 widths if above zero, from q − 1 to q if below; bin 0 does both.
+    # Bin q covers q to q + 1 widths if q > 0, q − 1 to q if q < 0, and −1 to 1 if q = 0.
     left = torch.where(bins > 0, bins, bins - 1).to(torch.float64) * width
     left[0] = low
     knots = torch.cat([left, left.new_tensor([high])]) - centre
     counted = counts.to(torch.float64)
     length = knots.diff()
-    density = (counted / length).nan_to_num_(posinf=0.0)  # the last bin may begin at `high`: no length
+    density = (counted / length).nan_to_num_(posinf=0.0)  # the last bin may begin at `high` and have no length
     middle = knots[:-1] + length / 2
     total = counted * middle
     moments = torch.stack([counted, total, total * middle + counted * length**2 / 12])
@@ -230,5 +229,5 @@ def _of_bins(bins: Tensor, counts: Tensor, width: float, low: float, high: float
 
 
 def _running_totals(moments: Tensor) -> Tensor:
-    """Return (3, n + 1): the sums of the first 0, 1, … n columns of `moments` (3, n)."""
+    """Return the sums of the first 0, 1, … n columns of `moments` (3, n): (3, n + 1)."""
     return torch.cat([moments.new_zeros(3, 1), moments.cumsum(1)], dim=1)

@@ -1,9 +1,9 @@
 """Searches for the bounds [l, u] of a quantizer, by name.
 
-DOBI (distribution-oriented bound initialization) is from 2DQuant (NeurIPS 2024, arXiv 2406.06649). Published,
-it quantizes the whole tensor with each of 100 pairs of bounds. Here the errors of all 100 are read from running
-totals of the values (number, sum and squares up to each decision threshold): the data are passed over once,
-when they are gathered.
+DOBI (distribution-oriented bound initialization) is from 2DQuant (NeurIPS 2024, arXiv 2406.06649). The published code
+quantizes the whole tensor with each of 100 pairs of bounds. Here the errors of all 100 pairs follow from running totals
+of the values (count, sum and sum of squares up to each decision threshold), so the data are read once, when they are
+gathered.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from compsrt_plugin.quant.bounds.samples import Distribution, Samples
 from compsrt_plugin.quant.fake import dequantize, scale_of_bounds
 
 BoundSearch = Callable[[Samples, int], tuple[float, float]]
-"""Takes the values of a tensor and the code width in bits, gives (lower, upper)."""
+"""Takes the samples of a tensor and the code width in bits and returns (lower, upper)."""
 
 Closing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Takes minima and maxima (…, 1), gives the candidates' lower and upper bounds (…, candidates)."""
+"""Takes minima and maxima (…, 1) and returns lower and upper bounds of the candidates (…, candidates)."""
 
 BOUND_SEARCHES: dict[str, BoundSearch] = {}
-"""Every bound search by the name option files use; filled by `register_bound_search`."""
+"""Every bound search by its name in option files; `register_bound_search` adds to it."""
 
 PERCENTILES = (0.01, 0.99)
-"""The shares of all values that lie at or below the bounds of `percentile`."""
+"""The fractions of all values at or below the two bounds of `percentile`."""
 
 _CANDIDATES = 100  # of 2DQuant
-_SMALLEST_SPAN = 2.0**-22  # of the larger bound: upper > lower must survive rounding to float32
-_TIE = 1e-12  # of the sum of squares: errors closer than this differ by rounding alone
+_SMALLEST_SPAN = 2.0**-22  # of the larger bound, so that upper > lower still holds after rounding to float32
+_TIE = 1e-12  # of the sum of squares; a smaller difference between two errors is rounding
 
 
 def register_bound_search(name: str) -> Callable[[BoundSearch], BoundSearch]:
-    """Return a decorator that enters a function in `BOUND_SEARCHES` as `name`.
+    """Return a decorator that adds a function to `BOUND_SEARCHES` as `name`.
 
-    What it enters always gives upper > lower, in float32 too. Where the function does not, upper is raised by
-    2^-22 of the larger bound (of 1, if both are 0). A constant tensor gets such bounds without the function
-    being asked: lower is the constant, so that code 0 represents it exactly.
+    The registered search always returns upper > lower, also in float32. If the function does not, upper is increased
+    by 2^-22 of the larger bound (of 1 if both are 0). A constant tensor gets such bounds without a call of the
+    function: lower is the constant, so code 0 represents it exactly.
 
     Raises:
-        ValueError: the name is taken. The registry is left as it was.
+        ValueError: the name is taken. The registry is unchanged.
     """
 
     def register(search: BoundSearch) -> BoundSearch:
@@ -71,9 +71,9 @@ def minmax(samples: Samples, bits: int) -> tuple[float, float]:
 
 @register_bound_search("percentile")
 def percentile(samples: Samples, bits: int) -> tuple[float, float]:
-    """Return the 1 % and 99 % quantiles (`PERCENTILES`), the baseline that 2DQuant compares DOBI with.
+    """Return the 1 % and 99 % quantiles (`PERCENTILES`), the baseline of 2DQuant.
 
-    Minimum and maximum where the two coincide though the values differ (hardly anything but zeros, say).
+    Return minimum and maximum if the two quantiles are equal but the values differ, as with almost only zeros.
     """
     distribution = samples.distribution()
     lower, upper = (distribution.quantile(share) for share in PERCENTILES)
@@ -82,28 +82,28 @@ def percentile(samples: Samples, bits: int) -> tuple[float, float]:
 
 @register_bound_search("dobi")
 def dobi(samples: Samples, bits: int) -> tuple[float, float]:
-    """Return the best of 100 pairs of bounds that close in from both ends.
+    """Return the best of 100 pairs of bounds that move inward from both ends.
 
-    l_i = min + i·Δ, u_i = max − i·Δ, Δ = (max − min) / 200, i = 0 … 99. The smallest ‖x − x̂‖₂ wins, the first
-    of equals. x̂ = s·round((clip(x, l, u) − l) / s) + l with s = (u − l) / (2^bits − 1).
+    l_i = min + i·Δ, u_i = max − i·Δ, Δ = (max − min) / 200, i = 0 … 99. The pair with the smallest ‖x − x̂‖₂ wins,
+    the first one on a tie; x̂ as in `quant.fake` with Z = l.
     """
     return _best(samples, _close_in, bits)
 
 
 @register_bound_search("dobi_one_sided")
 def dobi_one_sided(samples: Samples, bits: int) -> tuple[float, float]:
-    """Return the best of 100 pairs of bounds that close in from above: for softmax maps and GELU outputs.
+    """Return the best of 100 pairs of bounds that move inward from above, for softmax maps and GELU outputs.
 
-    As `dobi`, but l_i = min, u_i = max − i·(max − min) / 100.
+    Like `dobi`, but l_i = min, u_i = max − i·(max − min) / 100.
     """
     return _best(samples, _close_in_from_above, bits)
 
 
 def squared_errors(values: Distribution, lower: Tensor, upper: Tensor, bits: int) -> Tensor:
-    """Return (candidates,): Σ(x − x̂)² over all values, for each pair of bounds.
+    """Return Σ(x − x̂)² over all values for each pair of bounds, (candidates,).
 
-    The values whose nearest level is v, between the thresholds half a step below and above it, contribute
-    Σx² − 2v·Σx + v²·n. Their number n, sum and squares are differences of running totals.
+    The n values whose nearest level is v lie between the thresholds half a step below and above v, and contribute
+    Σx² − 2v·Σx + v²·n. Their count, sum and sum of squares are differences of running totals.
 
     Args:
         values: the distribution of the values.
@@ -131,7 +131,7 @@ def _close_in_from_above(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 
 
 CLOSING: dict[str, Closing] = {"dobi": _close_in, "dobi_one_sided": _close_in_from_above}
-"""The candidates of each of DOBI's two searches."""
+"""The candidates of each variant of DOBI."""
 
 
 def _best(samples: Samples, closing: Closing, bits: int) -> tuple[float, float]:
@@ -143,15 +143,16 @@ def _best(samples: Samples, closing: Closing, bits: int) -> tuple[float, float]:
 
 
 def first_smallest(errors: Tensor, squares: Tensor) -> Tensor:
-    """Return (…, 1): the place of the first of the smallest `errors` (…, candidates).
+    """Return the index of the smallest of `errors` (…, candidates), the first one on a tie: (…, 1).
 
-    Errors count as equal within the rounding of a sum of `squares` (…, 1), from which they were computed.
+    Errors are equal if they differ by less than the rounding of a sum of `squares` (…, 1), from which they were
+    computed.
     """
     smallest = errors.amin(-1, keepdim=True) + _TIE * squares
     return (errors <= smallest).to(torch.uint8).argmax(-1, keepdim=True)
 
 
 def ensure_gap(lower: Tensor, upper: Tensor) -> Tensor:
-    """Return `upper`, raised where it is not above `lower` by enough for float32."""
+    """Return `upper`, increased where its distance to `lower` would vanish in float32."""
     largest = torch.maximum(lower.abs(), upper.abs())
     return torch.maximum(upper, lower + _SMALLEST_SPAN * torch.where(largest > 0, largest, 1.0))

@@ -1,1 +1,4 @@
-"""Passes over a converted network around the bound search: equalization, GPTQ, conditioning, bias correction."""
+"""Passes over a converted network, before the bound search (conditioning, equalization) and after (GPTQ, output bias).
+
+`statistics` gathers the second moments of layer inputs that conditioning, GPTQ and pruning need.
+"""

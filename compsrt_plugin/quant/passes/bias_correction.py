@@ -1,9 +1,9 @@
-"""The mean of the output put right: what quantization adds to every picture alike is taken off the last bias.
+"""Output bias correction: subtract the mean error of the output from the bias of the last layer.
 
-Errors of quantized layers do not all average out. What is left at the end is a cast of colour, much the same in all
-pictures: up to a quarter of SwinIR-light's squared error at 4 bits, and distillation, whose steps are small beside it,
-adds to it as often as not. The bias of the last layer can take it off (bias correction: Nagel et al., arXiv 1906.04721,
-who do it in every layer; correcting layers before the last brought nothing more, see docs/notes/training.md).
+The errors of quantized layers do not all average out. The rest is a color cast, almost the same in all images: up to a
+quarter of the squared error of SwinIR-light at 4 bits. Distillation makes it larger about as often as smaller. The bias
+of the last layer can remove it. (Nagel et al., arXiv 1906.04721, correct every layer; correcting earlier layers too
+gave no further gain here, see docs/notes/training.md.)
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ LAYERS = (nn.Linear, nn.Conv2d)  # of the full-precision network
 
 
 class BiasCorrection:
-    """Makes the mean outputs of a student's last layer those of its teacher, on calibration patches.
+    """Set the last bias of a student so that its mean outputs on calibration patches equal those of its teacher.
 
     Args:
         student: the quantized network.
-        teacher: the full-precision network; layers have the same names.
+        teacher: the full-precision network, with the same layer names.
         patches: inputs, (b, 3, h, w) each.
 
     Attributes:
-        name: of the layer, the last of the teacher that has a bias and stands in the student too; None: there is none.
+        name: name of the last layer with a bias in both networks; None if there is none.
     """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, patches: Sequence[Tensor]) -> None:
@@ -41,10 +41,10 @@ class BiasCorrection:
         self._wanted = None if self.name is None else _mean_output(teacher, self.name, patches)
 
     def apply(self) -> float:
-        """Set the bias to what half precision holds of the right one.
+        """Set the bias, rounded to half precision.
 
         Returns:
-            The largest change of it, in units of the layer's output (a picture's are 0..1); 0 without a layer.
+            The largest change of the bias, in units of the output (an image has 0..1); 0 without a layer.
         """
         if self.name is None or self._wanted is None:
             return 0.0
@@ -57,7 +57,7 @@ class BiasCorrection:
 
 
 def _order(network: nn.Module, patch: Tensor) -> list[str]:
-    """Return the names of the layers that run, in the order in which they end."""
+    """Return the names of the layers that run, in the order in which they finish."""
     names: list[str] = []
     handles = [
         module.register_forward_hook(lambda *_, name=name: names.append(name))
@@ -70,7 +70,7 @@ def _order(network: nn.Module, patch: Tensor) -> list[str]:
 
 
 def _mean_output(network: nn.Module, name: str, patches: Sequence[Tensor]) -> Tensor:
-    """Return the mean of each channel of what a layer puts out, (channels,), float64."""
+    """Return the mean of each output channel of a layer, (channels,), float64."""
     sums: list[Tensor] = []
     layer = network.get_submodule(name)
     channels = layer.bias.numel()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]

@@ -1,18 +1,19 @@
-"""Weights with a lower condition number whose outputs on calibration data stay: what `condiquant` does first.
+"""Conditioning: lower the condition number of weights while their outputs on calibration data stay.
 
-Our reading of CondiQuant (arXiv 2502.15478, whose code is not public). A layer's sensitivity to errors is bounded by
-the condition number of its weight, so for a weight W (rows, columns) with inputs X (count, columns) we look for
+This is the first step of the recipe `condiquant`, our reading of CondiQuant (arXiv 2502.15478; its code is not public).
+The condition number of its weight bounds the sensitivity of a layer to errors. For a weight W (rows, columns) with
+inputs X (count, columns), find
 
     W' with the smallest kappa(W') = sigma_max / sigma_min    such that    ||X W'^T - X W^T||_F <= tolerance ||X W^T||_F
 
-by proximal gradient descent. For a target t the smooth part is f(W') = tr((W' - W) G (W' - W)^T) / 2, G = X^T X, and
-the other part is the indicator of {kappa <= t}, whose proximal operator keeps the singular vectors and clamps the
-singular values to [a, t a], with the a that moves them least (Lu & Pong, SIAM J. Matrix Anal. Appl. 2011):
+by proximal gradient descent. For a target t the smooth part is f(W') = tr((W' - W) G (W' - W)^T) / 2, G = X^T X. The
+other part is the indicator of {kappa <= t}. Its proximal operator keeps the singular vectors and clamps the singular
+values to [a, t a], with the a that changes them least (Lu & Pong, SIAM J. Matrix Anal. Appl. 2011):
 
     W' <- prox_t(W' - (W' - W) G / lambda_max(G))
 
-t falls step by step as long as the outputs stay within the tolerance. Directions that the inputs hardly have are free
-to change, and those are often the ones with small singular values.
+t falls step by step while the outputs stay within the tolerance. Directions with little input energy are free to
+change, and these often have small singular values.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SHRINK = 0.8  # of the target condition number, from one round to the next
-STEPS = 12  # proximal gradient steps a round
+SHRINK = 0.8  # factor of the target condition number from one round to the next
+STEPS = 12  # proximal gradient steps per round
 ROUNDS = 60
-WORST = 1e4  # where targets begin for a weight that is worse, or singular
-HALVINGS = 40  # of the interval that holds a: to 1e-12 of the largest singular value
+WORST = 1e4  # first target for a weight with a larger condition number, or a singular one
+HALVINGS = 40  # of the interval of a, down to 1e-12 of the largest singular value
 
 
 @dataclass(frozen=True)
 class Conditioned:
-    """What became of some weights of one shape.
+    """The result of `condition` for n weights of one shape.
 
     Attributes:
-        weight: (n, rows, columns), in the dtype they came in.
+        weight: (n, rows, columns), in the dtype of the input.
         before, after: (n,) condition numbers, float64.
         change: (n,) ||X W'^T - X W^T||_F / ||X W^T||_F, float64.
     """
@@ -52,15 +53,15 @@ def condition_numbers(weights: Tensor) -> Tensor:
 
 
 def condition(weights: Tensor, grams: Tensor, tolerance: float) -> Conditioned:
-    """Lower the condition numbers of weights of one shape as far as their outputs allow.
+    """Return weights of one shape with condition numbers as low as their outputs allow.
 
     Args:
         weights: (n, rows, columns).
-        grams: (n, columns, columns), X^T X of each weight's inputs, of any scale.
-        tolerance: how far the outputs may move, as a share of their norm.
+        grams: (n, columns, columns), X^T X of the inputs of each weight, up to a factor.
+        tolerance: largest change of the outputs, as a fraction of their norm.
 
     Returns:
-        The new weights; a weight whose outputs do not let it improve stays as it is.
+        The new weights; a weight that cannot improve within the tolerance is unchanged.
     """
     original, gram = weights.double(), grams.double()
     gram = gram / torch.linalg.eigvalsh(gram)[:, -1:, None].clamp_min(torch.finfo(gram.dtype).tiny)
@@ -91,13 +92,13 @@ def _energy(weights: Tensor, gram: Tensor) -> Tensor:
 
 
 def _clamped(weights: Tensor, target: Tensor) -> Tensor:
-    """Return the nearest matrices whose condition number is at most `target` (n,), in the Frobenius norm."""
+    """Return the nearest matrices in the Frobenius norm with a condition number of at most `target` (n,)."""
     left, values, right = torch.linalg.svd(weights, full_matrices=False)
     target = target[:, None]
     low, high = torch.zeros_like(target), values[:, :1].clone()
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        # Derivative of sum (clamp(sigma, a, t a) - sigma)^2 / 2 by a; it rises with a.
+        # Derivative of sum (clamp(sigma, a, t a) - sigma)^2 / 2 with respect to a; it increases with a.
         raised, lowered = (middle - values).clamp_min(0), (values - target * middle).clamp_min(0)
         slope = raised.sum(1, keepdim=True) - target * lowered.sum(1, keepdim=True)
         low, high = torch.where(slope < 0, middle, low), torch.where(slope < 0, high, middle)

@@ -1,21 +1,21 @@
-"""Inputs of linear layers shifted and scaled channel by channel, where the norm before takes that in: free.
+"""Equalization: fold a per-channel shift and scale of linear inputs into the preceding norm, at no runtime cost.
 
-What a layer is given is x = γ n + b, n the normed vector. With a shift μ and a scale s of each channel,
+A norm gives a layer the input x = γ n + b, n the normalized vector. With a shift μ and a scale s of each channel,
 
     W x + c  =  (W diag(s)) ((x - μ) / s) + (c + W μ),        (x - μ) / s = (γ / s) n + (b - μ) / s,
 
-so the network computes the same with other γ, b, W and c, and what is quantized is (x - μ) / s (Outlier Suppression+,
-arXiv 2304.09145; SmoothQuant, arXiv 2211.10438, has the scale alone). A transform that spreads every channel over all
-coefficients spreads the error too: the same in each channel, and as large as the vector is long. The squared error
-of the product is then as |W diag(s)|_F² E|(x - μ) / s|², and least, by Cauchy and Schwarz, with
+so the network computes the same function with other γ, b, W and c, and quantizes (x - μ) / s instead of x (Outlier
+Suppression+, arXiv 2304.09145; SmoothQuant, arXiv 2211.10438, has the scale alone). A transform spreads the error over
+all channels: it is the same in each, and proportional to the length of the vector. The squared error of the product is
+then proportional to |W diag(s)|_F² E|(x - μ) / s|². By Cauchy and Schwarz it is smallest with
 
     μ = E[x],        s_j = (Var x_j / |W_j|²)^¼,
 
-W_j the column of channel j. The weight's own error, as |W diag(s)|² by as long inputs, is least there too.
+W_j the column of channel j. The error of the weight, |W diag(s)|² times the input length, is smallest there too.
 
-Which layers a norm feeds is not read from code. Layers whose inputs are the vectors that a norm put out, in whatever
-order, are taken for its own; then the norms are changed at random and the layers so that they make up for it, and where
-the network's output moves, something else reads that norm as well and it is left alone.
+Which layers read a norm is measured, not derived from code. A layer belongs to a norm if its input vectors are the
+output vectors of the norm, in any order. Then norms are changed at random and the layers are changed to compensate. If
+the output of the network changes, something else reads the norm too, and the norm is left unchanged.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.modes import evaluating, removed, switched_off
 from compsrt_plugin.quant.tracing.linears import FunctionalLinear
 
-TRIAL = 8.0  # times, how far a trial scales channels up or down
-SAME = 1e-4  # of the largest output, how far a trial may move it
-LARGEST = 64.0  # of a scale, up or down: a channel that hardly varies could ask for any
+TRIAL = 8.0  # largest factor by which a trial scales channels up or down
+SAME = 1e-4  # of the largest output: largest change that a trial may cause
+LARGEST = 64.0  # largest scale, and 1 / the smallest: an almost constant channel has no limit of its own
 
 
 @dataclass(frozen=True)
 class NormGroup:
-    """A norm and the linear layers that are all that reads it.
+    """A norm and the linear layers that read it; nothing else does.
 
     Attributes:
-        name: of the norm.
-        norm: `weight` and `bias` are its γ and b, (d,).
-        layers: their inputs have d channels.
+        name: dotted name of the norm.
+        norm: `weight` and `bias` are γ and b, (d,).
+        layers: linear layers with d input channels.
     """
 
     name: str
@@ -56,11 +56,11 @@ class NormGroup:
 
     @property
     def shifts(self) -> bool:
-        """Whether all layers have a bias to take a shift in, one that is theirs to say."""
+        """Whether all layers have a bias of their own that can take up a shift."""
         return all(layer.bias is not None and not isinstance(layer, FunctionalLinear) for layer in self.layers)
 
     def fold(self, shift: Tensor, scale: Tensor) -> None:
-        """Have the norm put out (x - shift) / scale, and the layers make up for it; both (d,), float64."""
+        """Make the norm return (x - shift) / scale and the layers compensate; both arguments (d,), float64."""
         with torch.no_grad():
             gamma, beta = self.norm.weight, self.norm.bias
             assert isinstance(gamma, Tensor) and isinstance(beta, Tensor)
@@ -73,20 +73,20 @@ class NormGroup:
                 weight.copy_(weight * scale)
 
 
-def equalize(network: nn.Module, batches: Iterable[Tensor], pictures: Sequence[Tensor]) -> list[str]:
-    """Shift and scale the inputs of quantized linear layers where a norm can take it in; the function stays.
+def equalize(network: nn.Module, batches: Iterable[Tensor], images: Sequence[Tensor]) -> list[str]:
+    """Fold a shift and a scale of the inputs of quantized linear layers into norms; the function stays the same.
 
     Args:
         network: from `convert`, not frozen; changed in place.
-        batches: calibration inputs, which say what channels look like.
-        pictures: inputs on which it is tried that nothing else reads a norm. Of several sizes, where some make the
-            network pad what a norm put out: zeros that are padded are not shifted.
+        batches: calibration inputs, from which the moments of channels are computed.
+        images: inputs on which norms are tested for other readers. Give several sizes if the network pads the output
+            of a norm at some of them: padded zeros are not shifted.
 
     Returns:
-        The names of the norms that were changed.
+        The names of the changed norms.
     """
     with switched_off(network), evaluating(network), torch.no_grad():
-        found = find_norm_groups(network, pictures)
+        found = find_norm_groups(network, images)
         moments = _moments(network, found, batches)
         for one in found:
             one.fold(*best(one, *moments[one.name]))
@@ -94,9 +94,9 @@ def equalize(network: nn.Module, batches: Iterable[Tensor], pictures: Sequence[T
 
 
 def best(group: NormGroup, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-    """Return shift and scale, (d,) each, for inputs with this mean and mean square, (d,), float64.
+    """Return the best shift and scale, (d,) each, for inputs with this mean and mean square, (d,), float64.
 
-    Scales have 1 for their geometric mean, and stay within `LARGEST`.
+    The geometric mean of the scales is 1; each is between 1 / `LARGEST` and `LARGEST`.
     """
     shift = mean if group.shifts else torch.zeros_like(mean)
     spread = (square - 2 * shift * mean + shift.square()).clamp_min(0)
@@ -107,38 +107,38 @@ def best(group: NormGroup, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor
     return shift, scale
 
 
-def find_norm_groups(network: nn.Module, pictures: Sequence[Tensor]) -> list[NormGroup]:
-    """Return the norms of a network, quantizers off, that nothing but quantized linear layers reads.
+def find_norm_groups(network: nn.Module, images: Sequence[Tensor]) -> list[NormGroup]:
+    """Return the norms that only quantized linear layers read.
 
     Args:
-        network: in eval mode.
-        pictures: inputs that each of them is held against.
+        network: in eval mode, quantizers off.
+        images: inputs on which each norm is tested.
     """
-    found = _candidates(network, pictures[0])
-    for picture in pictures:
-        found = _proven(network, picture, found)
+    found = _candidates(network, images[0])
+    for image in images:
+        found = _proven(network, image, found)
     return found
 
 
 def _candidates(network: nn.Module, batch: Tensor) -> list[NormGroup]:
-    """Return each norm with the layers whose input vectors are those that it put out."""
-    put_out: list[tuple[str, Tensor]] = []
+    """Return each norm with the layers whose input vectors are its output vectors."""
+    outputs: list[tuple[str, Tensor]] = []
     calls: Counter[str] = Counter()
-    fed: dict[str, list[QuantLinear]] = {}
+    readers: dict[str, list[QuantLinear]] = {}
     seen: set[int] = set()
 
     def after(name: str, norm: nn.Module, output: Tensor) -> None:
         width = norm.weight.numel()  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
-        axes = {axis % output.dim() for axis in (-1, 1) if output.shape[axis] == width}  # both in a 64x64 picture
-        put_out.extend((name, _signature(output.movedim(axis, -1))) for axis in axes)
+        axes = {axis % output.dim() for axis in (-1, 1) if output.shape[axis] == width}  # both, in an image of 64 x 64
+        outputs.extend((name, _signature(output.movedim(axis, -1))) for axis in axes)
         calls[name] += 1
 
     def before(layer: Any, given: Tensor) -> None:
         signature = _signature(layer.vectors(given))
-        for name, other in reversed(put_out):
+        for name, other in reversed(outputs):
             if other.shape == signature.shape and torch.allclose(other, signature, rtol=1e-9, atol=1e-12):
                 if id(layer) not in seen:
-                    fed.setdefault(name, []).append(layer)
+                    readers.setdefault(name, []).append(layer)
                 seen.add(id(layer))
                 return
 
@@ -154,12 +154,12 @@ def _candidates(network: nn.Module, batch: Tensor) -> list[NormGroup]:
     ]
     with removed(handles):
         network(batch)
-    once = [name for name, count in calls.items() if count == 1 and name in fed]
-    return [NormGroup(name, network.get_submodule(name), tuple(fed[name])) for name in once]
+    once = [name for name, count in calls.items() if count == 1 and name in readers]
+    return [NormGroup(name, network.get_submodule(name), tuple(readers[name])) for name in once]
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module ends by multiplying and shifting channels, by all that can be seen from outside."""
+    """Return whether a module looks like a norm: no children, `weight` and `bias` of one axis and equal length."""
     own = module._parameters
     if set(own) != {"weight", "bias"} or next(module.children(), None) is not None:
         return False
@@ -168,18 +168,18 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _signature(vectors: Tensor) -> Tensor:
-    """Return what vectors (..., d) are alike in whatever their order: sorted sums of their weighted channels."""
+    """Return a signature of vectors (..., d) that does not depend on their order: sorted weighted sums of channels."""
     weights = torch.linspace(1, 2, vectors.shape[-1], dtype=torch.float64, device=vectors.device)
     return (vectors.double() @ weights).flatten().sort().values
 
 
 def _proven(network: nn.Module, batch: Tensor, candidates: Sequence[NormGroup]) -> list[NormGroup]:
-    """Return those whose change the network's output does not show."""
+    """Return the candidates whose change leaves the output of the network the same."""
     usual = network(batch)
     allowed = SAME * float(usual.abs().max())
 
-    def unseen(some: Sequence[NormGroup]) -> bool:
-        with _as_it_was(some):
+    def unchanged(some: Sequence[NormGroup]) -> bool:
+        with _restored(some):
             generator = torch.Generator("cpu").manual_seed(0)
             for one in some:
                 width = one.layers[0].in_features
@@ -188,14 +188,14 @@ def _proven(network: nn.Module, batch: Tensor, candidates: Sequence[NormGroup]) 
                 one.fold(shift, TRIAL ** (2 * draws[1] - 1))
             return bool((network(batch) - usual).abs().max() <= allowed)
 
-    if unseen(candidates):
+    if unchanged(candidates):
         return list(candidates)
-    return [one for one in candidates if unseen([one])]
+    return [one for one in candidates if unchanged([one])]
 
 
 @contextmanager
-def _as_it_was(some: Sequence[NormGroup]) -> Iterator[None]:
-    """Afterwards norms and layers have the parameters that they have now."""
+def _restored(some: Sequence[NormGroup]) -> Iterator[None]:
+    """Restore the parameters of norms and layers after the body."""
     parameters = [p for one in some for module in (one.norm, *one.layers) for p in module.parameters(recurse=False)]
     before = [parameter.detach().clone() for parameter in parameters]
     try:
@@ -208,7 +208,7 @@ def _as_it_was(some: Sequence[NormGroup]) -> Iterator[None]:
 def _moments(
     network: nn.Module, found: Sequence[NormGroup], batches: Iterable[Tensor]
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return mean and mean square of each channel of what each norm's layers are given, (d,), float64."""
+    """Return mean and mean square of each input channel of each norm's layers, (d,), float64."""
     sums: dict[str, tuple[Tensor, Tensor, int]] = {}
 
     def watch(name: str, layer: QuantLinear):

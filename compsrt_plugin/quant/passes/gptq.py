@@ -1,15 +1,15 @@
-"""Rounding of a weight in which later columns make up for what earlier ones lost: GPTQ.
+"""GPTQ: round the columns of a weight one by one, and let later columns compensate the errors of earlier ones.
 
-Codes of a row w are to keep its outputs X w̃, not w itself. Column by column, in descending order of E[x_j²], a code is
-the nearest to what the weight is by then, and its error e is handed on to the columns that are left,
+The codes of a row w should keep its outputs X w̃, not w itself. Columns are processed in descending order of E[x_j²].
+Each gets the code nearest to its current value, and its error e is distributed over the remaining columns,
 
     w_rest <- w_rest - e / U_jj · U_j,rest,        H^-1 = U^T U,   H = X^T X + λ I
 
-(Frantar et al., arXiv 2210.17323; λ is one per cent of the mean of H's diagonal, as there.) Scale and zero point stay.
+(Frantar et al., arXiv 2210.17323; as there, λ is one percent of the mean of H's diagonal.) Scale and zero point stay.
 
-Distillation goes on from the codes found: the weight is moved, in the domain, just so far that it rounds to them
-(`shift_to`). A weight moved to the middle of its code would be half a scale away from any other, further than the
-iterations of a short schedule carry it.
+Distillation starts from these codes: the weight is shifted in the domain just far enough to round to them
+(`shift_to`). A weight in the middle of its code would be half a scale away from every other code, too far for the
+iterations of a short schedule.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.quantizer import Quantizer
 
 DAMPING = 0.01
-REACH = 0.49  # of a scale, how far from the middle of its code a moved weight may lie
+REACH = 0.49  # in scales: largest distance of a shifted weight from the middle of its code
 
 
 def round_compensated(layer: QuantLinear, gram: Tensor) -> None:
-    """Give a layer the codes that keep its outputs, by a `weight_shift`.
+    """Set the `weight_shift` of a layer so that its codes keep its outputs.
 
     Args:
-        layer: not frozen, its bounds set, with strict codes; pruned weights stay 0.
-        gram: X^T X of its inputs in the domain of the weight, (m, m), of any scale.
+        layer: not frozen, with bounds and strict codes; pruned weights stay 0.
+        gram: X^T X of its inputs in the domain of the weight, (m, m), up to a factor.
     """
     quantizer = layer.weight_quantizer
     with torch.no_grad():
@@ -41,21 +41,21 @@ def round_compensated(layer: QuantLinear, gram: Tensor) -> None:
 
 
 def gptq_codes(weight: Tensor, quantizer: Quantizer, gram: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the codes of a weight whose rounding errors are compensated.
+    """Return the codes of a weight with compensated rounding errors.
 
     Args:
         weight: (rows, m) in the quantizer's domain, float64.
-        quantizer: of the weight; its scale and zero point are used as they are.
+        quantizer: of the weight; its scale and zero point are used unchanged.
         gram: (m, m), float64.
-        mask: boolean (rows, m), False where the value is to be 0, whatever the code; None: nowhere.
+        mask: boolean (rows, m), False where the value is 0 whatever the code; None: nowhere.
 
     Returns:
-        (rows, m) of whole numbers 0 to 2^bits - 1, in float64.
+        (rows, m) of integers 0 to 2^bits - 1, in float64.
     """
     scale, zero_point = (part.detach().double() for part in quantizer.scale_and_zero_point())
     columns = gram.shape[0]
     mean = gram.diagonal().mean()
-    damping = torch.where(mean > 0, DAMPING * mean, 1.0)  # inputs that are all 0 prefer no code
+    damping = torch.where(mean > 0, DAMPING * mean, 1.0)  # inputs that are all 0 favor no code
     order = gram.diagonal().argsort(descending=True, stable=True)
     hessian = gram[order][:, order] + damping * torch.eye(columns, dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
@@ -74,19 +74,19 @@ def gptq_codes(weight: Tensor, quantizer: Quantizer, gram: Tensor, mask: Tensor 
 
 
 def shift_to(codes: Tensor, weight: Tensor, quantizer: Quantizer) -> Tensor:
-    """Return the smallest shift of a weight that makes it round to given codes.
+    """Return the smallest shift of a weight after which it rounds to the given codes.
 
     Args:
-        codes: (rows, m), as `gptq_codes` returns them.
+        codes: (rows, m), from `gptq_codes`.
         weight: (rows, m) in the quantizer's domain, float64.
         quantizer: of the weight.
 
     Returns:
-        (rows, m), in the weight's units; 0 where the weight rounds to its code already.
+        (rows, m), in the units of the weight; 0 where the weight already rounds to its code.
     """
     scale, zero_point = (part.detach().double() for part in quantizer.scale_and_zero_point())
     found = position(weight, scale, zero_point)
     lowest = torch.where(codes == 0, -torch.inf, codes - REACH)
     highest = torch.where(codes == quantizer.spec.levels - 1, torch.inf, codes + REACH)
-    near = (found - codes).abs() < 0.5  # on a tie it may round to the other code
+    near = (found - codes).abs() < 0.5  # excludes ties, which may round to the other code
     return torch.where(near, 0.0, found.clamp(lowest, highest) - found) * scale

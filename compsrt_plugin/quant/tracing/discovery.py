@@ -1,13 +1,13 @@
-"""`discover`: what `convert` shall do with a network that it has never seen, by rule.
+"""`discover`: find the products, linear weights and layers of an unknown network that `convert` should quantize.
 
-The network is run on two small pictures (`interception_probe`). Of its products
+The network runs on two small images (`tracing.probe`). Rules classify its products:
 
-    one whose result reaches a softmax                      is q k^T
-    one that reads what comes from a softmax                is map · v
-    any other of two tensors that depend on the picture     has the operands `left` and `right`
-    one with a learned matrix                               is left as it is
+    a product whose result reaches a softmax                is q k^T
+    a product that reads the result of a softmax            is map · v
+    another product of two tensors that depend on the image has the operands `left` and `right`
+    a product with a learned matrix                         stays in full precision
 
-and an axis whose length changes with the picture cannot have a fixed transform.
+An axis whose length changes with the image cannot have a fixed transform.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from compsrt_plugin.quant.tracing.products import SDPA, Axes
 
 @dataclass(frozen=True)
 class Discovery:
-    """What `convert` needs to know of a foreign network.
+    """What `convert` needs to know about a foreign network.
 
     Attributes:
-        sites: name of each module that multiplies by itself -> its products, in order.
-        linears: weights that code reads for `F.linear`, by the name of the layer that shall hold each.
-        keep: name of each layer that the rules leave in full precision -> why.
-        trunk: 1x1 convolutions that are convolutions of a trunk, not linear layers (`interception_trunk`).
-        left_alone: products that are not quantized, `module: why`.
+        sites: name of each module with products in its own code -> the products, in order.
+        linears: weights that code passes to `F.linear`, by the name of the layer that will hold each.
+        keep: name of each layer that the rules keep in full precision -> the reason.
+        trunk: names of the 1x1 convolutions that belong to a trunk and are no linear layers (`tracing.trunk`).
+        left_alone: products that are not quantized, as `module: reason`.
     """
 
     sites: Mapping[str, tuple[Site, ...]]
@@ -47,31 +47,31 @@ class Discovery:
     left_alone: Sequence[str]
 
 
-def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
-    """Run a network that is not yet converted on pictures of two sizes and say what it multiplies.
+def discover(network: nn.Module, images: Sequence[Tensor]) -> Discovery:
+    """Run an unconverted network on images of two sizes and return what it multiplies.
 
     Args:
         network: any module whose input is one tensor.
-        pictures: two inputs that differ in height and width.
+        images: two inputs that differ in height and width.
 
     Raises:
-        CompSRTError: a picture is no tensor, the network's code computes different products for different sizes, or it
-            is converted already.
+        CompSRTError: an image is not a tensor, the products depend on the size of the image, or the network is
+            converted already.
     """
     refuse_converted(network)
-    for picture in pictures:
-        if not isinstance(picture, Tensor):
+    for image in images:
+        if not isinstance(image, Tensor):
             raise CompSRTError(
-                f"a picture is of the kind {type(picture).__name__}",
+                f"an image has the type {type(image).__name__}",
                 allowed="tensors, for a network whose input is one tensor",
-                hint="wrap a network of another kind in a module whose forward takes a tensor",
+                hint="wrap other networks in a module whose forward takes one tensor",
             )
-    first = run(network, pictures[0])
-    second = run(network, pictures[1]) if first.calls else first  # the second tells of products alone
+    first = run(network, images[0])
+    second = run(network, images[1]) if first.calls else first  # the second pass is about products only
     same = [(call.module, call.index) for call in first.calls] == [(call.module, call.index) for call in second.calls]
     if not same:
         raise CompSRTError(
-            f"{type(network).__name__} computes {len(first.calls)} products for one size of picture and "
+            f"{type(network).__name__} computes {len(first.calls)} products for one image size and "
             f"{len(second.calls)} for another",
             hint="write an adapter for its attention: see docs/your_own_network.md",
         )
@@ -80,7 +80,7 @@ def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
     numbers: Counter[tuple[str, str]] = Counter()
     for one, other in zip(first.calls, second.calls):
         if one.index < len(sites[one.module]):
-            continue  # a module that ran before
+            continue  # the module has run before
         why = _why_not(one)
         if why:
             left_alone.append(f"{one.module or type(network).__name__}: {why}")
@@ -100,25 +100,25 @@ def discover(network: nn.Module, pictures: Sequence[Tensor]) -> Discovery:
 
 
 def role(call: Call) -> str:
-    """Return `qk`, `mapv` or `other`."""
+    """Return the role of a product: `qk`, `mapv` or `other`."""
     if any(MAP in marks for marks in call.marks[:2]):
         return "mapv"
     return "qk" if call.to_softmax else "other"
 
 
 def _why_not(call: Call) -> str | None:
-    """Return why a product is left as it is, None if it is not."""
+    """Return why a product stays in full precision, or None if it is quantized."""
     if isinstance(call.axes, str):
         return call.axes
     if not all({DATA, LAYER} & marks for marks in call.marks):
         return "a product with a learned matrix"
     if role(call) == "other" and not all(DATA in marks for marks in call.marks):
-        return "a product with a tensor that is the same for every picture"
+        return "a product with a tensor that is the same for every image"
     return None
 
 
 def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
-    """Return the operands of a product, named after their group; the first of its kind in a module needs none."""
+    """Return the site of a product; operands of the second and later groups of a module are named after their group."""
     kind = role(one)
     what = "product" if kind == "other" else "attention"
 
@@ -143,7 +143,7 @@ def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
         choices: list[tuple[int, bool]] = [(one.axes.contracted[side], True)]
         free = one.axes.free[side]
         if free is not None:
-            # v keeps its transform along the channels of a head: along tokens its mean would swallow the range.
+            # v is transformed along the channels of a head: along tokens, its mean would dominate the range.
             choices.insert(0 if name == "v" else 1, (free, False))
         for axis, contracted in choices:
             if one.shapes[side][axis] == other.shapes[side][axis] <= MOST_TRANSFORMED:
@@ -155,11 +155,11 @@ def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
 
 
 def _kind(one: Call, other: Call) -> Kind:
-    return one.kind.with_other_picture(other.kind)
+    return one.kind.with_other_image(other.kind)
 
 
 def _linears(network: nn.Module, found: Pass) -> Iterator[LinearSite]:
-    """Yield the weights that code reads for `F.linear` and for nothing else."""
+    """Yield the weights that code passes to `F.linear` and uses for nothing else."""
     parameters = dict(network.named_parameters())
     for name, use in found.weights.items():
         if not use.readers or use.otherwise or parameters[name].dim() != 2:
@@ -170,7 +170,7 @@ def _linears(network: nn.Module, found: Pass) -> Iterator[LinearSite]:
 
 
 def _kept(network: nn.Module, found: Pass, linears: Mapping[str, LinearSite]) -> dict[str, str]:
-    """Return the layers that are left in full precision whatever the bits are, and why."""
+    """Return the layers that stay in full precision whatever the bits are, with the reason."""
     keep = {}
     parameters = {site.parameter for site in linears.values()}
     for name, module in network.named_modules():
@@ -183,7 +183,7 @@ def _kept(network: nn.Module, found: Pass, linears: Mapping[str, LinearSite]) ->
         elif plain_type(module) not in (nn.Linear, nn.Conv2d) or getattr(module, "padding_mode", "zeros") != "zeros":
             keep[name] = f"no rule for {plain_type(module).__name__}"
         elif name not in found.layers:
-            keep[name] = "not called: unused, or its weight is read by code around it"
+            keep[name] = "not called: unused, or its weight is read by enclosing code"
         else:
             keep[name] = _too_little(found.layers[name])
     for site in linears.values():
@@ -193,7 +193,7 @@ def _kept(network: nn.Module, found: Pass, linears: Mapping[str, LinearSite]) ->
 
 
 def _too_little(use: Use) -> str:
-    """Return why what a layer is given is not worth quantizing; nothing if it is."""
+    """Return why the input of a layer is not worth quantizing, or an empty text if it is."""
     if not use.data:
-        return "its input is the same for every picture, as of a position bias"
-    return "one vector a picture (channel attention)" if use.vectors == 1 else ""
+        return "its input is the same for every image, as in a position bias"
+    return "one vector per image (channel attention)" if use.vectors == 1 else ""

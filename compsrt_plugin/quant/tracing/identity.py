@@ -1,11 +1,11 @@
-"""Whether a product in a forward pass is the one that stood there at conversion.
+"""Check that a product in a forward pass is the one that was found at conversion.
 
-Products are told apart by their number within a module's own code. That code may take another way than it did when it
-was probed: in training mode, for another input, or because a switch was set. Then quantizers would stand at the wrong
-products without a word, so each product has to be of the same kind as at conversion, and none may be missing. Two of
-one kind are told apart by where the code calls them.
+A product is identified by its number within the own code of a module. That code may take another branch than at
+conversion: in training mode, for another input, or because of a flag. Quantizers would then silently apply to the wrong
+products. So each product must have the same kind as at conversion, and none may be missing. Two products of one kind
+are distinguished by the place of the call.
 
-Gradient checkpointing within such code computes products again during the backward pass, where nobody watches.
+Gradient checkpointing within such code computes products again during the backward pass, without interception.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.tracing.products import SDPA, Axes, axes_of
 
 Lengths = tuple[int | None, ...]
-HINT = "its code took another way: keep the module with an override, or write an adapter (docs/your_own_network.md)"
-TRACING = __name__.rpartition(".")[0] + "."  # of the modules that watch
+HINT = "its code took another branch: keep the module with an override, or write an adapter (docs/your_own_network.md)"
+TRACING = __name__.rpartition(".")[0] + "."  # prefix of the modules that intercept
 RECOMPUTING = ("torch.utils.checkpoint", "torch.autograd.function")
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a product is known by.
+    """The features by which a product is recognized.
 
     Attributes:
         attention: whether it is a call of `scaled_dot_product_attention`.
-        axes: which axis of each operand is contracted, and which is free; a text says why there are none.
-        lengths: of those axes; None for one whose length depends on the picture.
-        place: where in the module's code it is called; empty where that is not known, or says nothing more.
+        axes: which axis of each operand is contracted, and which is free; a text gives the reason if there are none.
+        lengths: lengths of those axes; None for a length that depends on the image.
+        place: place of the call in the code of the module; empty if it is unknown or not needed.
     """
 
     attention: bool
@@ -45,42 +45,42 @@ class Kind:
     place: tuple[tuple[str, int], ...] = ()
 
     def __deepcopy__(self, _memo: Any) -> Kind:
-        """Return itself: it cannot be changed."""
+        """Return itself, since it is immutable."""
         return self
 
     def __reduce__(self) -> Any:
-        """Leave the place behind: the code may be another where this is read again."""
+        """Drop the place: the code may differ when the pickle is read."""
         return Kind, (self.attention, self.axes, self.lengths)
 
-    def with_other_picture(self, other: Kind) -> Kind:
-        """Return the kind with no length that another picture changes."""
+    def with_other_image(self, other: Kind) -> Kind:
+        """Return the kind without the lengths that differ for another image."""
         pairs = zip(self.lengths, other.lengths)
         return dataclasses.replace(self, lengths=tuple(a if a == b else None for a, b in pairs))
 
-    def alike(self, other: Kind) -> bool:
-        """Whether nothing but the place tells the two apart."""
+    def equals_but_place(self, other: Kind) -> bool:
+        """Return whether the two differ at most in their place."""
         lengths = len(self.lengths) == len(other.lengths) and all(
             a is None or b is None or a == b for a, b in zip(self.lengths, other.lengths)
         )
         return self.attention == other.attention and self.axes == other.axes and lengths
 
-    def is_of(self, other: Kind) -> bool:
-        """Whether a product of a forward pass (`other`) is this one."""
-        return self.alike(other) and (not self.place or not other.place or self.place == other.place)
+    def matches(self, other: Kind) -> bool:
+        """Return whether `other`, a product of a forward pass, is this product."""
+        return self.equals_but_place(other) and (not self.place or not other.place or self.place == other.place)
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Return a short description."""
         what = "attention" if self.attention else "a product"
         return f"{what} over axes of {', '.join('any' if n is None else str(n) for n in self.lengths)}"
 
 
 def kind_of(func: Any, args: tuple[Any, ...], given: Sequence[Any], placed: bool = True) -> Kind:
-    """Return the kind of a product that is being called.
+    """Return the kind of a product at the time of its call.
 
     Args:
         func, args: the call.
         given: its operands.
-        placed: whether to look for its place.
+        placed: whether to determine its place.
     """
     place = _place() if placed and not torch.compiler.is_compiling() else ()
     shapes = [x.shape for x in given]
@@ -97,48 +97,48 @@ def kind_of(func: Any, args: tuple[Any, ...], given: Sequence[Any], placed: bool
     return Kind(False, (axes.contracted, axes.free), tuple(lengths), place)
 
 
-def telling_apart(kinds: Sequence[Kind]) -> list[Kind]:
-    """Return the kinds of a module's products, with their place only where another one is alike."""
+def distinguishable(kinds: Sequence[Kind]) -> list[Kind]:
+    """Return the kinds of the products of a module; only kinds that occur twice keep their place."""
     return [
-        kind if sum(kind.alike(other) for other in kinds) > 1 else dataclasses.replace(kind, place=()) for kind in kinds
+        kind if sum(map(kind.equals_but_place, kinds)) > 1 else dataclasses.replace(kind, place=()) for kind in kinds
     ]
 
 
 def refuse_recomputed(what: str, grad: bool) -> None:
-    """Raise if the call that is running will be computed again during the backward pass.
+    """Refuse a call that will be computed again during the backward pass.
 
     Args:
-        what: is computed, for the message.
-        grad: whether there were gradients when the module's forward pass began.
+        what: what the call computes, for the message.
+        grad: whether gradients were enabled when the forward pass of the module began.
 
     Raises:
-        CompSRTError: it is called within gradient checkpointing, or a `torch.autograd.Function`.
+        CompSRTError: the call is within gradient checkpointing or a `torch.autograd.Function`.
     """
     if not grad or torch.compiler.is_compiling():
         return
     if any(frame.f_globals.get("__name__") in RECOMPUTING for frame in _frames()):
         raise CompSRTError(
-            f"{what} within gradient checkpointing, or a function with a backward pass of its own: "
+            f"{what} within gradient checkpointing or an autograd function: "
             "there it is computed again without its quantizers",
-            hint="checkpoint the whole module, checkpoint(self.attention, x), or switch that off",
+            hint="checkpoint the whole module, checkpoint(self.attention, x), or switch checkpointing off",
         )
 
 
 def wrong_number(module: nn.Module, found: str, expected: int) -> CompSRTError:
-    """Return the error for another number of products than at conversion."""
+    """Return the error for a number of products that differs from conversion."""
     return CompSRTError(f"{type(module).__name__} computes {found} than the {expected} products it had", hint=HINT)
 
 
 def wrong_kind(module: nn.Module, number: int, found: Kind, expected: Kind) -> CompSRTError:
-    """Return the error for a product, counted from 0, that is another than at conversion."""
-    where = " elsewhere in its code" if found.alike(expected) else ""
+    """Return the error for product `number`, counted from 0, that differs from conversion."""
+    where = " elsewhere in its code" if found.equals_but_place(expected) else ""
     return CompSRTError(
         f"product {number + 1} of {type(module).__name__} is {found}{where}; it was {expected} at conversion", hint=HINT
     )
 
 
 def _frames() -> Iterator[FrameType]:
-    """Yield the frames from here up to the forward pass of the module in whose own code a function is called."""
+    """Yield the frames from here up to the forward pass of the module whose own code makes the call."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")

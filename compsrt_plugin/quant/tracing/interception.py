@@ -1,9 +1,9 @@
-"""Quantization of products that no module class shows: `q @ k^T` and the like in foreign code.
+"""Interception: quantize products in the code of foreign modules, such as `q @ k^T`.
 
-A module whose own code multiplies activations becomes an `Intercepting` one: within its forward pass a
-`TorchFunctionMode` sees every product, counts it, and quantizes the operands of those that `discover` has found.
-The quantizers are children of the module, so that state dicts, overrides, files and counts find them by name:
-`….attn.q`, `….attn.k`, `….attn.map`, `….attn.v`. With all of them off the module's own code runs as it is.
+A module whose own code multiplies activations becomes an `Intercepting` one. Within its forward pass a
+`TorchFunctionMode` counts every product and quantizes the operands of those that `discover` has found. The quantizers
+are children of the module, so state dicts, overrides, files and counts find them by name: `….attn.q`, `….attn.k`,
+`….attn.map`, `….attn.v`. While all of them are off, the code of the module runs unchanged.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from compsrt_plugin.quant.matmul import any_on, product, share_domain, weighted_
 from compsrt_plugin.quant.precision import in_full_precision
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
-from compsrt_plugin.quant.surgery import Made, makes_classes
+from compsrt_plugin.quant.tracing.classes import Derivation, derives_classes
 from compsrt_plugin.quant.tracing.identity import (
     Kind,
+    distinguishable,
     kind_of,
     refuse_recomputed,
-    telling_apart,
     wrong_kind,
     wrong_number,
 )
@@ -35,19 +35,19 @@ from compsrt_plugin.quant.tracing.products import MATMULS, PRODUCTS, call_with, 
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 MOST_TRANSFORMED = 4096
-"""Longest axis that is transformed; the matrix of this order takes 64 MiB."""
+"""Length of the longest axis that is transformed; its matrix takes 64 MiB."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TracedOperand:
-    """One tensor that a product reads.
+    """One operand of a product in foreign code.
 
     Attributes:
-        name: of its quantizer, `q`, `k`, `map`, `v`, `left` or `right`, after the group's where there is one.
-        axis: along which it is transformed, negative.
-        contracted: whether that axis is the one summed over.
-        fixed: whether the axis has the same length for every picture; if not, it is not transformed.
-        sums_to_one: whether its rows along that axis do, as those of a softmax map.
+        name: name of its quantizer: `q`, `k`, `map`, `v`, `left` or `right`, after the name of a group if there is one.
+        axis: axis of the transform, negative.
+        contracted: whether the product sums over that axis.
+        fixed: whether the axis has the same length for every image; if not, the operand is not transformed.
+        sums_to_one: whether the rows along that axis sum to 1, as those of a softmax map do.
     """
 
     name: str
@@ -57,7 +57,7 @@ class TracedOperand:
     sums_to_one: bool = False
 
     def spec_for(self, chosen: QuantSpec) -> QuantSpec:
-        """Return what of the chosen spec this operand can have: a transform needs an axis that it fits."""
+        """Return the chosen spec without what this operand cannot have, such as a transform along a variable axis."""
         transform = chosen.transform
         if not self.fixed:
             transform = "none"
@@ -68,11 +68,11 @@ class TracedOperand:
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """One product in a module's own code.
+    """One product in the own code of a module.
 
     Attributes:
-        kind: what it is known by in a forward pass.
-        operands: two, of attention four (q, k, map, v); none where the product is left as it is.
+        kind: how it is recognized in a forward pass.
+        operands: two, or four for attention (q, k, map, v); none if the product stays in full precision.
     """
 
     kind: Kind
@@ -80,24 +80,24 @@ class Site:
 
 
 class Intercepting(nn.Module):
-    """Put before a module's own class: its forward pass with the products intercepted.
+    """Base to put before the class of a module: its forward pass with intercepted products.
 
     Attributes:
-        sites: the products that the module's own code computes, in order.
+        sites: the products in the own code of the module, in order.
     """
 
     sites: tuple[Site, ...]
 
-    @torch.compiler.disable  # it cannot follow a mode that counts, and would take the quantizers' products for its own
+    @torch.compiler.disable  # it cannot trace a mode that counts, and would count the products of the quantizers too
     def forward(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Run the module's own forward pass; `torch.compile` leaves it to eager PyTorch.
+        """Run the forward pass of the module; under `torch.compile` it runs in eager PyTorch.
 
         Raises:
-            CompSRTError: its code computes other products than at conversion, or computes them in a way that will
-                be repeated without their quantizers.
+            CompSRTError: the code computes other products than at conversion, or computes them where the backward pass
+                will repeat them without their quantizers.
         """
         idle = all(_is_off(quantizer) for site in self.sites for quantizer in quantizers_of(self, site))
-        # Idle within a module that watches for its own products, it must keep these from that one.
+        # Within an intercepting module, even an idle one must hide its products from the enclosing count.
         if idle and not isinstance(_get_current_function_mode(), _Interception):
             return super().forward(*args, **kwargs)
         with _Interception(self) as products:
@@ -108,14 +108,14 @@ class Intercepting(nn.Module):
 
 
 def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: NetworkSpec, like: Tensor | None) -> None:
-    """Give a module quantizers for the products in its own code; they are off.
+    """Add quantizers, switched off, for the products in the own code of a module.
 
     Args:
-        module: changed in place: its class gets `Intercepting` before it.
+        module: changed in place: `Intercepting` is put before its class.
         name: its dotted name.
-        sites: its products, as `discover` found them.
-        spec: of the network.
-        like: a tensor of the device and dtype that the module computes with; None: unknown.
+        sites: its products, from `discover`.
+        spec: spec of the network.
+        like: a tensor with the device and dtype of the module; None: unknown.
     """
     for site in sites:
         for operand in site.operands:
@@ -129,13 +129,13 @@ def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: Network
                 host = getattr(host, group)
             quantizer = None if chosen is None else Quantizer(operand.spec_for(chosen), like=like)
             setattr(host, f"{last}_quantizer", quantizer)
-    kinds = telling_apart([site.kind for site in sites])
+    kinds = distinguishable([site.kind for site in sites])
     module.__dict__["sites"] = tuple(dataclasses.replace(site, kind=kind) for site, kind in zip(sites, kinds))
     module.__class__ = _intercepting(type(module))
 
 
 def quantizers_of(module: nn.Module, site: Site) -> list[Quantizer | None]:
-    """Return the quantizers of a site's operands; None where one is kept in full precision."""
+    """Return the quantizers of the operands of a site; None for an operand in full precision."""
     found: list[Quantizer | None] = []
     for operand in site.operands:
         *groups, last = operand.name.split(".")
@@ -150,13 +150,13 @@ def _is_off(quantizer: Quantizer | None) -> bool:
     return quantizer is None or quantizer.mode is Mode.OFF
 
 
-@makes_classes
-def _intercepting(_module_class: type[nn.Module]) -> Made:
+@derives_classes
+def _intercepting(_module_class: type[nn.Module]) -> Derivation:
     return (Intercepting,), {}
 
 
 class _Interception(TorchFunctionMode):
-    """Sees the products of one forward pass of one module."""
+    """Intercept the products of one forward pass of one module."""
 
     def __init__(self, module: Intercepting) -> None:
         super().__init__()
@@ -172,13 +172,13 @@ class _Interception(TorchFunctionMode):
             raise wrong_number(self.module, "more", self.count)
         site = self.module.sites[self.count]
         self.count += 1
-        # Neither the product nor what quantizes it is any concern of a module around this one.
+        # Hide these operations from an enclosing interception.
         with torch._C.DisableTorchFunction():
             quantizers = quantizers_of(self.module, site)
             if all(_is_off(quantizer) for quantizer in quantizers):
                 return func(*args, **kwargs)
             kind = kind_of(func, args, operands(func, args, kwargs), placed=bool(site.kind.place))
-            if not site.kind.is_of(kind):
+            if not site.kind.matches(kind):
                 raise wrong_kind(self.module, self.count - 1, kind, site.kind)
             refuse_recomputed(f"{type(self.module).__name__} computes {kind}", self.grad)
             if site.kind.attention:
@@ -189,7 +189,7 @@ class _Interception(TorchFunctionMode):
 def _product(
     site: Site, quantizers: Sequence[Quantizer | None], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Tensor:
-    """Return a product of quantized operands; those of the common forms go the way of our own layers."""
+    """Return a product of quantized operands; common forms use the products of our own layers."""
     (first, second), (left, right), (of_left, of_right) = site.operands, operands(func, args, kwargs), quantizers
     if func in MATMULS and left.shape[:-2] == right.shape[:-2] and first.axis == -1 and first.contracted:
         if second.contracted:
@@ -223,7 +223,7 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Return `scaled_dot_product_attention` of quantized operands, q after scaling (as CompSRT has it)."""
+    """Return `scaled_dot_product_attention` of quantized operands; q is quantized after scaling, as in CompSRT."""
     if enable_gqa:
         key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
     of_q, of_k, of_map, of_v = quantizers

@@ -1,12 +1,11 @@
-"""Quantization of linear layers that no module computes: `F.linear(x, self.qkv.weight, …)` in foreign code.
+"""Linear layers in foreign code: quantize `F.linear(x, self.qkv.weight, …)`, where no module is called.
 
-A weight that code reads instead of calling its layer becomes that of a `FunctionalLinear`, a quantized layer like any
-other. The modules in whose code the call stands become `Reading` ones: within their forward pass a
-`TorchFunctionMode` hands every `F.linear` with such a weight to its layer. A weight is known by identity, so that it
-does not matter how often or in what order it is read.
+The weight moves to a `FunctionalLinear`, a quantized layer like any other. The modules whose code makes the call become
+`Reading` ones. Within their forward pass a `TorchFunctionMode` passes each `F.linear` with such a weight to its layer.
+Weights are compared by identity, so number and order of the calls do not matter.
 
-    self.qkv = nn.Linear(…)          F.linear(x, self.qkv.weight, b)    the layer stands in place of `qkv`
-    self.table = nn.Parameter(…)     F.linear(x, self.table)            it is a child, `table_linear`
+    self.qkv = nn.Linear(…)          F.linear(x, self.qkv.weight, b)    the layer replaces `qkv`
+    self.table = nn.Parameter(…)     F.linear(x, self.table)            the layer is a child, `table_linear`
 """
 
 from __future__ import annotations
@@ -24,19 +23,20 @@ from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec
-from compsrt_plugin.quant.surgery import Made, makes_classes, refuse_replicas
+from compsrt_plugin.quant.surgery import refuse_replicas
+from compsrt_plugin.quant.tracing.classes import Derivation, derives_classes
 from compsrt_plugin.quant.tracing.identity import refuse_recomputed
 from compsrt_plugin.quant.tracing.products import LINEAR, linear_arguments
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearSite:
-    """One weight that code reads for `F.linear`.
+    """One weight that code passes to `F.linear`.
 
     Attributes:
         parameter: its dotted name in the full-precision network.
-        layer: dotted name of the `FunctionalLinear` that shall hold it.
-        readers: of the modules whose own code reads it.
+        layer: dotted name of the `FunctionalLinear` that will hold it.
+        readers: dotted names of the modules whose own code reads it.
     """
 
     parameter: str
@@ -45,26 +45,26 @@ class LinearSite:
 
     @property
     def holder(self) -> str:
-        """Dotted name of the module whose parameter it is."""
+        """Dotted name of the module that owns the parameter."""
         return self.parameter.rpartition(".")[0]
 
     @property
     def in_place(self) -> bool:
-        """Whether the layer stands where an `nn.Linear` stood."""
+        """Whether the layer replaces an `nn.Linear`."""
         return self.parameter == f"{self.layer}.weight"
 
 
 class FunctionalLinear(QuantLinear):
-    """A linear layer whose weight is read by code around it, which computes it by `F.linear`.
+    """A linear layer that enclosing code computes with `F.linear` and the layer's weight.
 
-    Once frozen it has no weight, and `weight`, for code to read, is a stand-in of the same shape that takes no memory
-    and is all NaN, so that nothing goes on with it unnoticed.
+    A frozen layer has no weight. `weight` is then a placeholder of the same shape for the code to read. It takes no
+    memory and is all NaN, so that any other use of it shows.
 
     Args:
         weight: (out_features, in_features), shared, not copied.
-        bias: of the layer that stood here; what code around it adds is its own affair.
-        weight_spec, input_spec: how weight and input are quantized.
-        parameter: name that the weight has in the full-precision network; None if it is this layer's own.
+        bias: bias of the replaced layer; a bias added by the caller is not handled here.
+        weight_spec, input_spec: specs of weight and input.
+        parameter: name of the weight in the full-precision network; None if it is the weight of this layer.
     """
 
     def __init__(
@@ -81,34 +81,34 @@ class FunctionalLinear(QuantLinear):
         self.parameter = parameter
 
     def forward(self, x: Tensor, *bias: Tensor | None) -> Tensor:
-        """Map (..., in_features) to (..., out_features), with this bias (or None), else with the layer's own."""
+        """Map (..., in_features) to (..., out_features) with the given bias (or None), else with that of the layer."""
         with torch._C.DisableTorchFunction():
             return self._linear(x, bias[0] if bias else self.bias)
 
     def freeze(self) -> None:
         """See `QuantizedLayer.freeze`."""
         super().freeze()
-        self._stand_in()
+        self._set_placeholder()
 
     def prepare_frozen(self, has_offset: bool, has_mask: bool) -> None:
         """See `QuantizedLayer.prepare_frozen`."""
         super().prepare_frozen(has_offset, has_mask)
-        self._stand_in()
+        self._set_placeholder()
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> FunctionalLinear:
         super()._apply(fn, recurse)
         if self.frozen:
-            self._stand_in()  # on the device where the codes are now
+            self._set_placeholder()  # on the new device of the codes
         return self
 
-    def _stand_in(self) -> None:
+    def _set_placeholder(self) -> None:
         assert self.weight_codes is not None
-        # Not by torch's `__setattr__`, for which `weight` is a parameter that may be None but nothing else.
+        # Bypass torch's `__setattr__`, which accepts only a parameter or None as `weight`.
         self.__dict__["weight"] = self.weight_quantizer.lower.new_full((), math.nan).expand(self.weight_shape)
 
 
 class Reading(nn.Module):
-    """Put before a module's own class: its forward pass with the linear layers that it reads.
+    """Base to put before the class of a module: its forward pass with the linear layers whose weights it reads.
 
     Attributes:
         linears: the layers whose weights its own code reads; a tuple, since they are children of other modules.
@@ -120,13 +120,13 @@ class Reading(nn.Module):
         raise refuse_replicas(f"{type(self).__name__}, whose code reads weights of other modules")
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the module's own forward pass."""
+        """Run the forward pass of the module."""
         with _Linears(self.linears):
             return super().forward(*args, **kwargs)
 
 
 class _Linears(TorchFunctionMode):
-    """Hands `F.linear` with the weight of one of some layers to that layer."""
+    """Pass `F.linear` with the weight of one of the layers to that layer."""
 
     def __init__(self, layers: Sequence[FunctionalLinear]) -> None:
         super().__init__()
@@ -145,12 +145,12 @@ class _Linears(TorchFunctionMode):
 
 
 def functional_linear(holder: nn.Module, site: LinearSite, spec: NetworkSpec) -> FunctionalLinear | None:
-    """Return the layer for a site, None where an override keeps it; its quantizers are off.
+    """Return the layer for a site with quantizers off, or None if an override keeps it.
 
     Args:
-        holder: the module whose parameter the weight is.
-        site: as `discover` found it.
-        spec: of the network.
+        holder: the module that owns the weight.
+        site: the weight, from `discover`.
+        spec: spec of the network.
     """
     weight = spec.resolve("weight", site.layer, f"{site.layer}.weight")
     activation = spec.resolve("activation", site.layer, f"{site.layer}.input")
@@ -162,19 +162,19 @@ def functional_linear(holder: nn.Module, site: LinearSite, spec: NetworkSpec) ->
 
 
 def move_weight(holder: nn.Module, site: LinearSite, layer: FunctionalLinear) -> None:
-    """Make the layer a child of the module whose parameter its weight was; code finds the weight as before."""
+    """Make the layer a child of the module that owned its weight; code still finds the weight under its name."""
     del holder._parameters[_last(site.parameter)]
     holder.add_module(_last(site.layer), layer)
     bind_weight(holder, site)
 
 
 def bind_weight(holder: nn.Module, site: LinearSite) -> None:
-    """Let a module's code find under the weight's name what is now its child's."""
+    """Make the name of a moved weight return the weight of the child layer."""
     holder.__class__ = _showing(type(holder), _last(site.parameter), _last(site.layer))
 
 
 def bind_reader(reader: nn.Module, layers: Sequence[FunctionalLinear]) -> None:
-    """Let a module's own code compute these layers."""
+    """Make the own code of a module compute these layers."""
     reader.__dict__["linears"] = tuple(layers)
     reader.__class__ = _reading(type(reader))
 
@@ -183,13 +183,13 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-@makes_classes
-def _reading(_module_class: type[nn.Module]) -> Made:
+@derives_classes
+def _reading(_module_class: type[nn.Module]) -> Derivation:
     return (Reading,), {}
 
 
-@makes_classes
-def _showing(_module_class: type[nn.Module], parameter: str, child: str) -> Made:
+@derives_classes
+def _showing(_module_class: type[nn.Module], parameter: str, child: str) -> Derivation:
     def weight(module: nn.Module) -> Any:
         return module._modules[child].weight  # type: ignore[union-attr]
 

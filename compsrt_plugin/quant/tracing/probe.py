@@ -1,9 +1,9 @@
-"""`run`: what a network multiplies in a forward pass, seen by a `TorchFunctionMode`.
+"""`run`: record the products, layers and weights of one forward pass with a `TorchFunctionMode`.
 
-Every tensor of the probing pass carries marks: that it depends on the picture (`DATA`), that a layer has made it
-(`LAYER`), that it comes from a softmax (`MAP`), and the numbers of the products it comes from. Marks follow a tensor
-through additions, reshapes and the like; layers and products end all but the first two. Those of `interception_trunk`
-follow it through activation functions only.
+Each tensor of the pass carries marks: it depends on the image (`DATA`), a layer computed it (`LAYER`), it comes from
+a softmax (`MAP`), and the numbers of the products it comes from. Marks pass through additions, reshapes and similar
+functions. Layers and products remove all marks but the first two. The marks of `tracing.trunk` pass through activation
+functions only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from compsrt_plugin.quant.tracing.trunk import ACTIVATIONS, TrunkConvolutions, w
 DATA, LAYER, MAP = "data", "layer", "map"
 LAYERS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "bilinear")
 _MARKS = "_compsrt_marks"
-_ONE = 1e-3  # how far from 1 the rows of a softmax map may sum
+_ONE = 1e-3  # largest difference between 1 and the sum of a row of a softmax map
 
 
 @dataclass
@@ -45,16 +45,16 @@ class Call:
     """One product of one forward pass.
 
     Attributes:
-        module: dotted name of the module in whose code it stands.
+        module: dotted name of the module whose code computes it.
         index: its number among the products of that module.
-        func: what was called.
-        shapes: of its operands (of attention: q, k, v).
-        axes: where they meet; a text says why that cannot be used; None for attention.
-        macs: multiply-adds; 0 where unknown.
-        marks: of its operands.
-        kind: what it is known by.
+        func: the called function.
+        shapes: shapes of its operands (q, k, v for attention).
+        axes: its axes; a text if they are not supported; None for attention.
+        macs: number of multiply-adds; 0 if unknown.
+        marks: marks of its operands.
+        kind: how it is recognized.
         to_softmax: whether its result reaches a softmax.
-        sums_to_one: which operand's rows sum to 1 along the axis that is contracted, if one does.
+        sums_to_one: index of the operand whose rows sum to 1 along the contracted axis; None if there is none.
     """
 
     module: str
@@ -71,13 +71,13 @@ class Call:
 
 @dataclass
 class Use:
-    """What a layer was given in one forward pass.
+    """How a layer or weight was used in one forward pass.
 
     Attributes:
-        data: whether it depends on the picture.
-        vectors: how many input vectors one picture gave.
-        readers: modules in whose own code `F.linear` was called with its weight, in order.
-        otherwise: whether its weight was read for anything else, or belongs to several modules.
+        data: whether its input depends on the image.
+        vectors: number of input vectors per image.
+        readers: names of the modules whose own code called `F.linear` with the weight, in order.
+        otherwise: whether the weight was used for anything else, or belongs to several modules.
     """
 
     data: bool = False
@@ -85,22 +85,22 @@ class Use:
     readers: list[str] = field(default_factory=list)
     otherwise: bool = False
 
-    def add(self, x: Tensor, channels: int, pictures: int) -> None:
-        """Note an input with so many channels, of so many pictures."""
+    def add(self, x: Tensor, channels: int, images: int) -> None:
+        """Record an input with this number of channels, from a batch of this number of images."""
         self.data |= DATA in marks_of(x)
-        self.vectors += x.numel() // max(1, channels) // pictures
+        self.vectors += x.numel() // max(1, channels) // images
 
 
 @dataclass
 class Pass:
-    """What one forward pass showed.
+    """The record of one forward pass.
 
     Attributes:
         calls: products, in order.
-        layers: use of each linear layer and convolution that ran, by its name.
-        weights: use of each parameter that code reads outside a layer's own class, by its name.
+        layers: use of each linear layer and convolution that ran, by name.
+        weights: use of each parameter that code outside the class of its layer reads, by name.
         direct: name of each module whose own code calls `F.linear` -> multiply-adds.
-        computed: modules that call `F.linear` with a weight that is no parameter.
+        computed: names of modules that call `F.linear` with a weight that is not a parameter.
         trunk: 1x1 convolutions between two k x k ones.
         output: shape of the result.
     """
@@ -116,15 +116,15 @@ class Pass:
 
 @dataclass
 class _Frame:
-    """A module whose forward pass is running, and how many products its own code has computed so far."""
+    """A module whose forward pass is running, and the number of products in its own code so far."""
 
     name: str
     module: nn.Module
     products: int = 0
 
 
-def run(network: nn.Module, picture: Tensor) -> Pass:
-    """Run a network and return what it multiplied; it and its random state are as before."""
+def run(network: nn.Module, image: Tensor) -> Pass:
+    """Run a network and return the record of the pass; the network and the random state are unchanged."""
     found = Pass()
     frames: list[_Frame] = []
     handles: list[RemovableHandle] = []
@@ -134,7 +134,7 @@ def run(network: nn.Module, picture: Tensor) -> Pass:
             frames.append(_Frame(name, module))
             if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and inputs:
                 channels = inputs[0].shape[-1 if isinstance(module, nn.Linear) else 1]
-                found.layers[name].add(inputs[0], channels, len(picture))
+                found.layers[name].add(inputs[0], channels, len(image))
 
         def leave(*_: Any) -> None:
             frames.pop()
@@ -149,14 +149,14 @@ def run(network: nn.Module, picture: Tensor) -> Pass:
         stack.enter_context(torch.no_grad())
         for name, module in network.named_modules():
             watch(name, module)
-        _mark(picture := picture.clone(), frozenset([DATA]))
-        with _Marking(found, frames, _names(network, found), len(picture)):
-            found.output = tuple(network(picture).shape)
+        _mark(image := image.clone(), frozenset([DATA]))
+        with _Marking(found, frames, _names(network, found), len(image)):
+            found.output = tuple(network(image).shape)
     return found
 
 
 def _names(network: nn.Module, found: Pass) -> dict[int, str]:
-    """Return the names of the parameters by their id; those with several names are noted as used otherwise."""
+    """Return the names of the parameters by id; record parameters with several names as used otherwise."""
     names: dict[int, str] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
         if names.setdefault(id(parameter), name) != name:
@@ -165,17 +165,17 @@ def _names(network: nn.Module, found: Pass) -> dict[int, str]:
 
 
 class _Marking(TorchFunctionMode):
-    """Hands marks on from the tensors a function takes to those it returns, and notes the products."""
+    """Pass marks from the arguments of a function to its results, and record products."""
 
-    def __init__(self, found: Pass, frames: list[_Frame], names: dict[int, str], pictures: int) -> None:
+    def __init__(self, found: Pass, frames: list[_Frame], names: dict[int, str], images: int) -> None:
         super().__init__()
-        self.found, self.frames, self.names, self.pictures = found, frames, names, pictures
+        self.found, self.frames, self.names, self.images = found, frames, names, images
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         result = func(*args, **kwargs)
-        self._note_parameters(func, args, kwargs, result)
+        self._record_parameters(func, args, kwargs, result)
         marks = frozenset().union(*(marks_of(x) for x in _tensors((args, list(kwargs.values())))))
         if func in PRODUCTS:
             number = len(self.found.calls)
@@ -198,29 +198,29 @@ class _Marking(TorchFunctionMode):
             if name not in ACTIVATIONS:
                 for x in changed:
                     setattr(x, _MARKS, without_trunk(marks_of(x)))
-            # What is handed back as it came (`buffer.type_as(x)`) is no result.
+            # A returned argument (`buffer.type_as(x)`) is not a result.
             for x in [*changed, *(x for x in _tensors((result,)) if id(x) not in given)]:
                 _mark(x, marks)
         return result
 
-    def _note_parameters(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Note which parameters code reads for itself, and what for."""
+    def _record_parameters(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Record which parameters code reads directly, and for what."""
         if not self.frames or plain_type(self.frames[-1].module) is nn.Linear:
-            return  # such a layer reads its own
+            return  # such a layer reads its own weight
         frame = self.frames[-1]
         x, weight = linear_arguments(*args, **kwargs)[:2] if func is LINEAR else (None, None)
         if x is not None and weight is not None:
-            if not (isinstance(frame.module, nn.Linear) and weight is frame.module.weight):  # counted as that layer
+            if not (isinstance(frame.module, nn.Linear) and weight is frame.module.weight):  # counted for that layer
                 self.found.direct[frame.name] += result.numel() * x.shape[-1]
             if id(weight) in self.names:
                 use = self.found.weights[self.names[id(weight)]]
-                use.add(x, x.shape[-1], self.pictures)
+                use.add(x, x.shape[-1], self.images)
                 use.readers += [] if frame.name in use.readers else [frame.name]
             else:
                 self.found.computed.add(frame.name)
         made = [id(y) for y in _tensors((result,))]
         for parameter in _tensors((args, list(kwargs.values()))):
-            # A shape, or the parameter itself (`weight.to(x.dtype)`), says nothing of its values.
+            # A shape, or the parameter itself (`weight.to(x.dtype)`), does not use the values.
             if id(parameter) in self.names and parameter is not weight and made and made != [id(parameter)]:
                 self.found.weights[self.names[id(parameter)]].otherwise = True
 
@@ -247,12 +247,12 @@ class _Marking(TorchFunctionMode):
 
 
 def marks_of(x: Any) -> frozenset[str | int]:
-    """Return the marks of a tensor; none of anything else."""
+    """Return the marks of a tensor; an empty set for anything else."""
     return getattr(x, _MARKS, frozenset())
 
 
 def _mark(x: Tensor, marks: frozenset[str | int]) -> None:
-    if not x.is_floating_point():  # positions found in a map are no map
+    if not x.is_floating_point():  # positions in a map are not a map
         marks = marks & {DATA, LAYER}
     if not isinstance(x, nn.Parameter):
         setattr(x, _MARKS, marks_of(x) | marks)

@@ -1,9 +1,9 @@
-"""What counts as a product of two tensors in foreign code, and along which axes its operands meet.
+"""The functions that count as products of two tensors, and the axes along which they multiply.
 
-A product contracts one axis of each operand. The axis that an operand keeps to itself is free:
+A product contracts one axis of each operand. An axis that only one operand has is free:
 
     matmul, @, bmm, mm    left (..., n, k), right (..., k, m)        contracted -1 and -2, free -2 and -1
-    einsum                two operands, one letter in both of them that the result lacks
+    einsum                two operands with one common letter that the result lacks
     scaled_dot_product_attention      softmax(q k^T / sqrt(d) + mask) v
 """
 
@@ -30,12 +30,12 @@ LINEAR: Callable[..., Tensor] = F.linear
 
 @dataclass(frozen=True)
 class Axes:
-    """Where the two operands of a product meet.
+    """The axes along which two operands are multiplied.
 
     Attributes:
-        contracted: axis of the left and of the right operand that is summed over, negative.
-        free: an axis of either that is neither summed over nor shared, negative; None where there is none.
-        macs: multiply-adds.
+        contracted: summed axis of the left and of the right operand, negative.
+        free: an axis of each that is neither summed nor shared, negative; None if there is none.
+        macs: number of multiply-adds.
     """
 
     contracted: tuple[int, int]
@@ -44,12 +44,12 @@ class Axes:
 
 
 def linear_arguments(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return what a call of `LINEAR` was given, in this order, however it was written."""
+    """Return input, weight and bias of a call of `LINEAR`, positional or by keyword."""
     return input, weight, bias
 
 
 def operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """Return the tensors that a call of a product multiplies: two, of attention three (q, k, v)."""
+    """Return the tensors that a product multiplies: two, or three for attention (q, k, v)."""
     if func is EINSUM:
         given = args[1:]
         return tuple(given[0]) if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
@@ -58,12 +58,12 @@ def operands(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
 
 
 def call_with(func: Any, args: tuple[Any, ...], left: Tensor, right: Tensor) -> Tensor:
-    """Call a product of two operands with others in their place."""
+    """Call a product with other operands."""
     return EINSUM(args[0], left, right) if func is EINSUM else func(left, right)
 
 
 def axes_of(func: Any, args: tuple[Any, ...], left: Tensor, right: Tensor) -> Axes | str:
-    """Return where the operands of a product (not attention) meet, or why that cannot be used."""
+    """Return the axes of a product other than attention, or a text that says why it is not supported."""
     if func is EINSUM:
         return _einsum_axes(args[0], left, right)
     if left.dim() < 2 or right.dim() < 2:

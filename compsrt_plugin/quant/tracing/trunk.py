@@ -1,8 +1,8 @@
-"""1x1 convolutions that stand between two k x k ones, as in a trunk of convolutions (`resi_connection: 3conv`).
+"""1x1 convolutions between two k x k ones, as in a trunk of convolutions (`resi_connection: 3conv`).
 
-Within a transformer block a 1x1 convolution is a linear layer of tokens. Between two k x k convolutions it is part of
-a trunk: its input has long tails that few bits cannot hold. Of DAT-light at 4 bits the inputs of two such layers make
-nine tenths of the output's error, and cost 2.1 dB on Set5.
+In a transformer block, a 1x1 convolution is a linear layer on tokens. Between two k x k convolutions it is part of a
+trunk, and its input has long tails that few bits cannot represent. In DAT-light at 4 bits the inputs of two such layers
+cause nine tenths of the output error and cost 2.1 dB on Set5.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from torch import nn
 
 Marks = frozenset["str | int"]
 
-SPATIAL = "spatial"  # nothing but activation functions since a dense k x k convolution
-POINTWISE = "pointwise "  # + name: the same since the 1x1 convolution of that name, which reads a `SPATIAL` tensor
+SPATIAL = "spatial"  # only activation functions since a dense k x k convolution
+POINTWISE = "pointwise "  # + name: only activation functions since that 1x1 convolution, which reads a `SPATIAL` tensor
 ACTIVATIONS = frozenset(
     (
         "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "elu", "elu_", "selu", "celu", "gelu", "silu",
@@ -22,22 +22,22 @@ ACTIVATIONS = frozenset(
 
 
 class TrunkConvolutions:
-    """Follows tensors from convolution to convolution during one forward pass.
+    """Follow tensors from convolution to convolution during one forward pass.
 
     Attributes:
-        names: 1x1 convolutions found between two dense k x k ones.
+        names: names of the 1x1 convolutions found between two dense k x k ones.
     """
 
     def __init__(self) -> None:
         self.names: set[str] = set()
 
     def after_layer(self, name: str, layer: nn.Module, marks: Marks) -> Marks:
-        """Return the marks that a layer's result gets, given those of what it read.
+        """Return the marks of the result of a layer, given the marks of its input.
 
         Args:
-            name: of the layer.
-            layer: the module in whose own code a layer function was called.
-            marks: of its input.
+            name: name of the layer.
+            layer: the module whose own code called a layer function.
+            marks: marks of its input.
         """
         if not isinstance(layer, nn.Conv2d) or layer.groups != 1:
             return frozenset()
@@ -49,5 +49,5 @@ class TrunkConvolutions:
 
 
 def without_trunk(marks: Marks) -> Marks:
-    """Return the marks that outlive a function which is no activation function."""
+    """Return the marks that remain after a function other than an activation function."""
     return frozenset(mark for mark in marks if mark != SPATIAL and not str(mark).startswith(POINTWISE))

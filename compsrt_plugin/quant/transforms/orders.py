@@ -1,8 +1,8 @@
-"""Hadamard matrices of orders that are no powers of two: entries ±1, H Hᵀ = m I.
+"""Hadamard matrices: entries ±1, H Hᵀ = m I, for powers of two and for many other orders.
 
-Constructions of Paley (J. Math. Phys. 12, 1933) and Williamson (Duke Math. J. 11, 1944), doubled by Sylvester's as
-often as the order allows. What is built for an order is part of the packed file's format: a file names the transform,
-not the matrix. So no construction here may change, and an order that has one keeps it.
+The constructions are those of Paley (J. Math. Phys. 12, 1933) and Williamson (Duke Math. J. 11, 1944), doubled by
+Sylvester's as often as the order allows. The matrix of an order is part of the packed file format, since a file names
+the transform and not the matrix. So no construction may change, and an order that has a construction keeps it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from compsrt_plugin.quant.tensor_cache import cached_tensor
 
-# First rows of Williamson's four symmetric circulant matrices, entries 0 … (n − 1) / 2 of n; the others mirror them.
-# Found by search; the first of its kind, of order 92, is Baumert's, Golomb's and Hall's (1962).
+# First rows of Williamson's four symmetric circulant matrices: entries 0 … (n − 1) / 2 of n; the rest is their mirror
+# image. Found by search; Baumert, Golomb and Hall (1962) found the first matrix of order 92.
 WILLIAMSON: dict[int, tuple[str, str, str, str]] = {
     23: ("+++++-++---+", "+-+++--++-+-", "+-+--+++++--", "+--++-+-+---"),
 }
@@ -25,7 +25,7 @@ WILLIAMSON: dict[int, tuple[str, str, str, str]] = {
 
 @cache
 def construction(order: int) -> str | None:
-    """Return how a Hadamard matrix of `order` is built here, None if it is not.
+    """Return the name of the construction of a Hadamard matrix of `order`, None if this module has none.
 
     >>> [construction(order) for order in (2, 12, 48, 60, 36, 92)]
     ['S(2)', 'P1(11)', 'S(4) × P1(11)', 'P1(59)', 'P2(17)', 'W(23)']
@@ -40,7 +40,7 @@ def construction(order: int) -> str | None:
 
 
 def orders(most: int) -> list[int]:
-    """Return every order up to `most` for which there is a construction here.
+    """Return every order up to `most` that has a construction.
 
     >>> orders(28)
     [1, 2, 4, 8, 12, 16, 20, 24, 28]
@@ -53,11 +53,11 @@ def signs(order: int) -> Tensor:
     """Return the Hadamard matrix of `order`, (order, order) of ±1 in int8; rows and columns are not normalized.
 
     Raises:
-        ValueError: there is no construction of that order here.
+        ValueError: the order has no construction.
     """
     parts = _parts(order)
     if parts is None:
-        raise ValueError(f"no Hadamard matrix of order {order} is built here")
+        raise ValueError(f"no Hadamard matrix of order {order} is available")
     doubled, core = parts
     matrix = torch.ones(1, 1, dtype=torch.int8, device="cpu") if core is None else _core(order // doubled)
     pair = torch.tensor([[1, 1], [1, -1]], dtype=torch.int8, device="cpu")
@@ -67,7 +67,7 @@ def signs(order: int) -> Tensor:
 
 
 def _parts(order: int) -> tuple[int, str | None] | None:
-    """Return (power of two, name of what it doubles or None): the smallest core there is, so doubled most often."""
+    """Return (power of two, name of the core matrix or None), with the smallest core and so the most doublings."""
     if order < 1:
         return None
     doubled = order & -order
@@ -93,7 +93,7 @@ def _core_name(order: int) -> str | None:
 
 def _core(order: int) -> Tensor:
     name = _core_name(order)
-    assert name is not None, "asked of an order without a core"
+    assert name is not None, f"no construction for order {order}"
     build: Callable[[int], Tensor] = {"P1": paley_1, "P2": paley_2, "W": williamson}[name.split("(")[0]]
     return build(int(name.split("(")[1].rstrip(")")))
 
@@ -148,12 +148,12 @@ def jacobsthal(q: int) -> Tensor:
 def _squares(p: int, degree: int) -> Tensor:
     """Return χ of the elements of GF(p^degree), (q,) int8, an element's number being its digits in base p.
 
-    The powers of a primitive element are squares and others by turns. That element is x in GF(p)[x] modulo a
-    polynomial x^degree − (t_0 + t_1 x + …); the first t that makes its powers meet all elements but 0 is taken.
+    The powers of a primitive element alternate between squares and non-squares. The element is x in GF(p)[x] modulo a
+    polynomial x^degree − (t_0 + t_1 x + …), with the first t for which its powers reach all elements but 0.
     """
     q = p**degree
     for tail in itertools.product(range(p), repeat=degree):
-        found = [0] * q  # no tensor: under a `FakeTensorMode` it would hold no values
+        found = [0] * q  # not a tensor: under a `FakeTensorMode` it would have no values
         element, sign, met = (1,) + (0,) * (degree - 1), 1, 0
         while any(element) and not found[_number(element, p)]:
             found[_number(element, p)] = sign

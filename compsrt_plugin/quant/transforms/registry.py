@@ -20,7 +20,7 @@ from compsrt_plugin.quant.tensor_cache import cached_tensor
 
 @dataclass(frozen=True)
 class Transform:
-    """One transform along the last axis. Everything that the package knows about it stands here.
+    """One transform along the last axis. This object holds all that the package knows about it.
 
     Attributes:
         name: value of `transform` in specs and packed files.

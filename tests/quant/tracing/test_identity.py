@@ -53,7 +53,7 @@ class Switched(nn.Module):
 WRONG = {
     "a branch skipped": r"product 1 of Switched is .* elsewhere in its code|2 products, fewer than the 4",
     "eval alone": r"product 1 of Switched is .* elsewhere in its code|2 products, fewer than the 4",
-    "the last skipped": "Switched computes 2 products, fewer than the 4 products it had; its code took another way",
+    "the last skipped": "Switched computes 2 products, fewer than the 4 products it had; its code took another branch",
     "one more": "Switched computes more than the 4 products it had",
     "another kind": r"product 3 of Switched is attention over axes of 8, 9, 8; it was a product",
     "other axes": "product 1 of Switched is a product over axes of 9, 8, 9, 8; it was a product over axes of 8, any, 8",
@@ -163,7 +163,7 @@ def test_checkpointing_where_nobody_watches_the_second_time_is_refused_in_traini
     network, plain = recomputed(mode, what), recomputed(None, what)
     with torch.no_grad():
         assert torch.equal(network(X), plain(X))
-    with pytest.raises(CompSRTError, match=r"within gradient checkpointing, .*; checkpoint the whole module"):
+    with pytest.raises(CompSRTError, match=r"within gradient checkpointing or .*; checkpoint the whole module"):
         network(X)
 
 

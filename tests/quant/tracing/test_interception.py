@@ -239,8 +239,8 @@ def test_small_and_constant_layers_are_kept_by_default_and_quantized_on_demand()
     found = discover(plain, PICTURES)
     assert {name: why.split(",")[0].split(":")[0] for name, why in found.keep.items()} == {
         "depthwise": "depth-wise convolution",
-        "squeeze": "one vector a picture (channel attention)",
-        "bias": "its input is the same for every picture",
+        "squeeze": "one vector per image (channel attention)",
+        "bias": "its input is the same for every image",
         "unused": "not called",
     }
     student = convert(plain, NetworkSpec(overrides={"squeeze": {"bits": 8}}), found)
@@ -262,13 +262,13 @@ def test_code_that_depends_on_the_size_of_the_picture_is_refused_in_one_line():
                 x = x + (x @ x.mT).softmax(-1) @ x
             return x
 
-    with pytest.raises(CompSRTError, match="2 products for one size of picture and 4 for another"):
+    with pytest.raises(CompSRTError, match="2 products for one image size and 4 for another"):
         discover(Loop(), PICTURES)
 
 
 def test_pictures_that_are_no_tensors_are_refused_in_one_line():
     plain = Attention("matmul")
-    with pytest.raises(CompSRTError, match="a picture is of the kind list; allowed: tensors"):
+    with pytest.raises(CompSRTError, match="an image has the type list; allowed: tensors"):
         discover(plain, [[picture] for picture in PICTURES])
 
 

@@ -231,13 +231,13 @@ class Odd(nn.Module):
 def test_what_cannot_be_taken_over_is_kept_and_told():
     plain = Odd()
     found = discover(plain, PICTURES)
-    not_called = "not called: unused, or its weight is read by code around it"
+    not_called = "not called: unused, or its weight is read by enclosing code"
     assert found.keep == {
         "normed": not_called,
         "scaled": not_called,
         "tied": not_called,
-        "pooled_linear": "one vector a picture (channel attention)",
-        "places_linear": "its input is the same for every picture, as of a position bias",
+        "pooled_linear": "one vector per image (channel attention)",
+        "places_linear": "its input is the same for every image, as in a position bias",
     }
     assert found.left_alone == ["Odd: a linear layer whose weight is computed"]
     expected = output(plain)

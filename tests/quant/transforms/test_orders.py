@@ -38,7 +38,7 @@ def test_all_orders_up_to_256_are_hadamard_matrices_and_never_change():
 @pytest.mark.parametrize("order", [0, -4, 3, 6, 90, 116])
 def test_an_order_that_is_not_built_is_refused(order: int):
     assert construction(order) is None
-    with pytest.raises(ValueError, match=f"no Hadamard matrix of order {order} is built here"):
+    with pytest.raises(ValueError, match=f"no Hadamard matrix of order {order} is available"):
         signs(order)
 
 
