@@ -1,37 +1,23 @@
 """Install compsrt_plugin; `archs/` and `options/` are installed inside the package."""
 
 import os
+import platform
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from setuptools import Distribution, Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 PYTHONS = runpy.run_path("compsrt_plugin/pythons.py")  # not imported: the package needs what is not installed yet
 
-# Without a compiler the package installs all the same, and torch does what the compiled parts would do. Where they are
-# required, as in CI, a part that does not compile is an error.
+# Without a compiler the package installs all the same, and torch does what the compiled library would do. Where it is
+# required, as in CI, a library that does not compile is an error.
 OPTIONAL = os.environ.get("COMPSRT_COMPILED") != "required"
 
 # Under sanitizers AVX-512 code takes minutes to compile at -O3.
 SANITIZED = "-fsanitize" in os.environ.get("CXXFLAGS", "")
-
-KERNELS = Extension(
-    "compsrt_plugin.native._kernels",
-    sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.c*")),
-    depends=sorted(str(path) for path in Path("compsrt_plugin/native/src").glob("*.[hi]*")),
-    # no contraction: a multiply-add rounded once would give other codes than torch; -O3 compiles five times as long
-    extra_compile_args=[
-        "-std=c++17",
-        "-O1" if SANITIZED else "-O2",
-        "-g0",
-        "-ffp-contract=off",
-        "-fopenmp",
-        "-Wno-psabi",
-    ],
-    extra_link_args=["-fopenmp"],
-    optional=OPTIONAL,
-)
 
 ZOO = [
     "spandrel",  # weight files of other people's networks: network_g.base: {file: …}
@@ -47,23 +33,34 @@ PLOT = ["matplotlib>=3.6"]  # pictures of `analyze`
 
 FUZZING = "atheris; platform_system == 'Linux' and platform_machine == 'x86_64'"  # benchmarks/fuzz; no other wheels
 
-# the engine: one file per level of instructions, chosen at run time
-ENGINE = Extension(
-    "compsrt_plugin.engine._engine",
-    sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.cpp")),
-    depends=sorted(str(path) for path in Path("compsrt_plugin/engine/src").glob("*.[hi]*")),
-    extra_compile_args=[
-        "-std=c++17",
-        "-O1" if SANITIZED else "-O3",
-        "-g0",
-        "-fvisibility=hidden",
-        "-Wno-psabi",
-        "-pthread",
-    ],
-    extra_link_args=["-pthread"],
+CSRC = SimpleNamespace(**runpy.run_path("csrc/levels.py"))
+NATIVE = Extension(
+    "compsrt_plugin.native._native",
+    [os.path.relpath(path) for path in CSRC.sources()],
+    depends=[os.path.relpath(path) for path in (*CSRC.headers(), *CSRC.SOURCES.glob("kernels/*.cpp"))],
+    extra_compile_args=[*CSRC.COMMON, *CSRC.THREADS, "-O1" if SANITIZED else "-O3"],
+    extra_link_args=list(CSRC.THREADS),
     language="c++",
     optional=OPTIONAL,
 )
+
+
+class BuildLevels(build_ext):
+    """Compiles the kernels once for each level of instructions, each with its own flags."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile the kernels, then all else, and link both."""
+        for level, source, flags in CSRC.level_sources(platform.machine()):
+            if SANITIZED:
+                flags = tuple("-O1" if flag.startswith("-O") else flag for flag in flags)
+            ext.extra_objects += self.compiler.compile(
+                [os.path.relpath(source)],
+                output_dir=os.path.join(self.build_temp, level),
+                extra_postargs=[*CSRC.COMMON, *CSRC.THREADS, *flags],
+                depends=ext.depends,
+            )
+        super().build_extension(ext)
+
 
 STARTUP = "compsrt_plugin_startup"
 
@@ -124,7 +121,8 @@ setup(
         "compsrt_plugin.options.train": ["*.yml"],
         "compsrt_plugin.options.test": ["*.yml"],
     },
-    ext_modules=[KERNELS, ENGINE],
+    ext_modules=[NATIVE],
+    cmdclass={"build_ext": BuildLevels},
     install_requires=[
         "basicsr==1.4.2",  # the host: registries, datasets, metrics, pipelines, logger
         "torch>=2.6",  # networks and autograd; before 2.6 a weight file could run code (CVE-2025-32434)

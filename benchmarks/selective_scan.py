@@ -10,6 +10,7 @@ CPU milliseconds; the ways take turns.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -33,13 +34,15 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 def at_level(level: str, run: Callable[[], object]) -> Callable[[], object]:
     """Return `run` with the kernels limited to an instruction set."""
-    library = kernels.library()
-    assert library is not None
 
     def limited() -> None:
-        library.compsrt_level(native.LEVELS[level])
+        before = os.environ.get(native.LEVEL_VARIABLE)
+        os.environ[native.LEVEL_VARIABLE] = level
         run()
-        library.compsrt_level(max(native.LEVELS.values()))
+        if before is None:
+            del os.environ[native.LEVEL_VARIABLE]
+        else:
+            os.environ[native.LEVEL_VARIABLE] = before
 
     return limited
 
@@ -61,7 +64,7 @@ def main() -> None:
     given = u, delta, -torch.rand(CHANNELS, STATES), B, C, torch.randn(CHANNELS), torch.randn(CHANNELS)
     network, picture = MambaIRv2Light().eval(), torch.rand(1, 3, args.size, args.size)
     ways: dict[str, Callable[[], object]] = {}
-    for level in ("plain", "avx2") if kernels.library() is not None else ():
+    for level in (found.name for found in native.levels()):
         ways[f"scan, {level}, forward"] = at_level(level, lambda: kernels.selective_scan(*given))
         ways[f"scan, {level}, backward"] = at_level(level, lambda: kernels.selective_scan_backward(grad, *given))
     ways["scan, torch, forward"] = lambda: in_torch(*given)

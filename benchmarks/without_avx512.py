@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from compsrt_plugin.engine.library import LEVEL_VARIABLE, library
+from compsrt_plugin.native import LEVEL_VARIABLE, levels
 
 SOURCE = Path(__file__).with_suffix(".c")
 VARIABLES = {
@@ -54,9 +54,9 @@ def _compiled(folder: Path) -> Path | None:
 
 
 def hidden() -> bool:
-    """Return whether CPUID hides AVX-512 in this process, by the engine's own detection."""
-    loaded = library()
-    return loaded is not None and loaded.compsrt_level(b"") != b"avx512"
+    """Return whether CPUID hides AVX-512 in this process, by the compiled library's own detection."""
+    found = [level.name for level in levels()]
+    return bool(found) and "avx512" not in found
 
 
 def evidence() -> str:

@@ -51,8 +51,8 @@ def compiled(folder: str, name: str) -> Path | None:
     its functions is then what they expect.
 
     Args:
-        folder: of the package, `native` or `engine`.
-        name: without the ending, `_kernels`.
+        folder: of the package.
+        name: without the ending.
     """
     for place in itertools.chain([PACKAGE], _installed()):
         if place != PACKAGE and not _same_sources(PACKAGE / folder, place / folder):

@@ -38,7 +38,7 @@ def outcome(folder: Path, required: str, conftest: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-FOUND = "import compiled_parts\ncompiled_parts.missing = lambda: []"
+FOUND = "import compiled_parts\ncompiled_parts.is_there = lambda: True"
 
 
 def test_skipped_tests_of_compiled_parts_fail_where_they_are_required(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_skipped_tests_of_compiled_parts_fail_where_they_are_required(tmp_path: 
     assert code == 0 and "4 skipped, 1 xfailed" in said
 
 
-def test_nothing_runs_without_the_parts_that_are_required(tmp_path: Path) -> None:
-    gone = "import compiled_parts\ncompiled_parts.missing = lambda: ['engine']"
+def test_nothing_runs_without_the_library_where_it_is_required(tmp_path: Path) -> None:
+    gone = "import compiled_parts\ncompiled_parts.is_there = lambda: False"
     code, said = outcome(tmp_path, "required", gone)
     assert code == pytest.ExitCode.USAGE_ERROR
-    assert "these parts are not compiled: engine" in said
+    assert "the compiled library is missing" in said
     assert outcome(tmp_path, "", gone)[0] == 0

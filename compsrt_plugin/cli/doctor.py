@@ -85,7 +85,7 @@ def examine() -> Iterator[PartCheck]:
     """Check one part after the other."""
     yield _python()
     yield from _packages()
-    yield from _compiled_parts()
+    yield from _compiled_library()
     yield from _extras()
     yield _cache()
     yield from _option_files()
@@ -132,25 +132,19 @@ def _packages() -> Iterator[PartCheck]:
     yield PartCheck(OK, "device", f"CPU, {torch.get_num_threads()} threads")
 
 
-def _compiled_parts() -> Iterator[PartCheck]:
-    """Check the kernels and the engine: the instructions they use, or the cost of running without them."""
+def _compiled_library() -> Iterator[PartCheck]:
+    """Check the compiled library: the instructions it uses, or the cost of running without it."""
     try:
         from compsrt_plugin import native
-        from compsrt_plugin.engine import library as engine
     except ImportError:
         return  # torch is missing, which is already reported
-    kernels = native.level()
-    if kernels is None:
-        yield PartCheck(WARN, "kernels", f"not built: {native.COST}; {how_to_build()}")
-    else:
-        yield PartCheck(OK, "kernels", f"built, {kernels} instructions")
-    if engine.library() is None:
-        yield PartCheck(WARN, "engine", f"not built: {engine.COST}; {how_to_build()}")
+    if not native.levels():
+        yield PartCheck(WARN, "C++ library", f"not built: {native.COST}; {how_to_build()}")
         return
     try:
-        yield PartCheck(OK, "engine", f"built, {engine.level()} instructions")
+        yield PartCheck(OK, "C++ library", f"built, {native.level().name} instructions")
     except CompSRTError as error:
-        yield PartCheck(WARN, "engine", str(error))
+        yield PartCheck(WARN, "C++ library", str(error))
 
 
 def _extras() -> Iterator[PartCheck]:

@@ -1,4 +1,4 @@
-"""Packed networks in integers, compiled from C++. Knows torch, `quant` and `checkpoint`."""
+"""Packed networks in integers, run by the compiled library. Knows torch, `native` and `quant`."""
 
 from compsrt_plugin.engine.engine import Engine, engine_available, unsupported_reason
 

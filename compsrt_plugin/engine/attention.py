@@ -1,7 +1,7 @@
 """Window attention as the engine computes it: constants of the two integer products, bias in the order of lanes.
 
 The second product, with N = 1/√tokens under a transform along tokens and 1 without, and v̂ = a w + b, w the integers
-that `attention_codes.h` makes of v's codes (b is in every channel, or under v's transform in the first alone):
+that `attention_codes-inl.h` makes of v's codes (b is in every channel, or under v's transform in the first alone):
 
     out = N Σ_h (s_m r'[h] + Z_m') (a V[h] + b 1[h]) = N s_m a Σ r'V + N s_m b Σ r'1 + N Z_m' (a Σ V + b Σ 1)
 
@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from compsrt_plugin.engine import structures as c
 from compsrt_plugin.engine.fold import describe_quantizer, floats, integers, share_domain, unit_norm
 from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sums import dots_fit, map_fits
 from compsrt_plugin.engine.windows import WindowLanes
+from compsrt_plugin.native import Level
+from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Quantizer, padded_width
 
 LOG2E = float(np.log2(np.e))
 
 
-def describe_attention(attention: Any, lanes: WindowLanes, level: str) -> c.Attention:
+def describe_attention(attention: Any, lanes: WindowLanes, level: Level) -> c.Attention:
     """Describe a `QuantWindowAttention` whose windows have these lanes."""
     heads = attention.num_heads
     head_dim = attention.qkv.q.out_features // heads
@@ -61,14 +62,14 @@ def describe_attention(attention: Any, lanes: WindowLanes, level: str) -> c.Atte
     )
 
 
-def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: str) -> bool:
+def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: Level) -> bool:
     if q is None or k is None or not share_domain(q, k) or q.spec.transform == "hadamard_softmax":
         return False
     columns = head_dim if q.spec.transform == "none" else padded_width(head_dim)
     return dots_fit(level, Scale(q), Scale(k), columns)
 
 
-def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int, level: str) -> bool:
+def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int, level: Level) -> bool:
     if v is None or map_ is None or v.spec.transform == "hadamard_softmax":
         return False
     channels = padded_width(head_dim) if v.spec.transform != "none" else 1

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.engine import structures as c
 from compsrt_plugin.engine.attention import describe_attention
 from compsrt_plugin.engine.fold import check_quantizer, describe_linear, floats, signs_of
 from compsrt_plugin.engine.windows import LARGEST_WINDOW, WindowLanes, cell_lanes
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.native import Level
+from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Mode, QuantConv2d, named_quantizers, quantized_layers
 
 PARTS = ("conv_first", "patch_embed", "layers", "norm", "conv_after_body", "upsampler", "img_range", "mean", "ape")
@@ -65,7 +66,7 @@ def blocks_of(network: Any) -> list[Any]:
     return [block for layer in network.layers for block in layer.residual_group.blocks]
 
 
-def describe_network(network: Any, level: str) -> c.Network:
+def describe_network(network: Any, level: Level) -> c.Network:
     """Describe a network that `check_network` passed; the description owns copies of all it needs."""
     blocks = blocks_of(network)
     window = blocks[0].window_size
@@ -102,7 +103,7 @@ def describe_network(network: Any, level: str) -> c.Network:
     return described
 
 
-def _block(block: Any, window: int, split: int, level: str) -> c.Block:
+def _block(block: Any, window: int, split: int, level: Level) -> c.Block:
     attention, shifted = block.attn, block.shift_size > 0
     qkv = attention.qkv
     head_dim = qkv.q.out_features // attention.num_heads

@@ -1,4 +1,4 @@
-"""`Engine`: a packed network, run by the compiled part instead of PyTorch."""
+"""`Engine`: a packed network, run by the compiled library instead of PyTorch."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from torch.nn import functional as F
 
 from compsrt_plugin.devices import example
 from compsrt_plugin.engine.describe import IN_ONE, blocks_of, check_network, describe_network
-from compsrt_plugin.engine.library import STAGES, level, library, missing
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.native import level, loading
+from compsrt_plugin.native.loading import DONE
 from compsrt_plugin.threads import checked, cores, warn
+
+STAGES = ("transform", "quantize", "products", "scores", "softmax", "map_products", "norm", "gelu", "conv", "copies")
+"""In the order of `enum Stage` in `csrc/engine/network.h`."""
 
 
 def engine_available() -> bool:
-    """Whether the compiled part is there; it runs on every processor, on those with AVX2 fast. Never raises."""
-    return library() is not None
+    """Return whether the compiled library can be used. It runs on every processor, on those with AVX2 or NEON fast."""
+    return loading.library() is not None
 
 
 def unsupported_reason(network: Any = None) -> str | None:
     """Return why the engine cannot run, or cannot run this network, in one line; None if it can."""
     if not engine_available():
-        return missing()
+        return loading.missing()
     if network is not None:
         try:
             check_network(_module(network))
@@ -44,14 +48,15 @@ class Engine:
         packed_network: a `PackedNetwork`, or the network rebuilt from a packed file.
         threads: how many to compute with; None: one per core this process may use. The attribute of that name is
             how many there are: fewer, with a warning, where the system starts no more.
-        profile: whether `stage_times` shall know something.
+        profile: enable per-stage timing (`stage_times`).
 
     Raises:
-        CompSRTError: the compiled part is missing, the network cannot run in it, or there is not enough memory.
+        CompSRTError: the compiled library is missing, the network cannot run in it, or there is not enough memory.
     """
 
     def __init__(self, packed_network: Any, threads: int | None = None, profile: bool = False) -> None:
-        self.level = level()
+        in_use = level()
+        self.level = in_use.name
         network = _module(packed_network)
         check_network(network)
         self.threads = cores() if threads is None else checked("threads", threads)
@@ -60,29 +65,31 @@ class Engine:
         self.scale: int = network.upscale if network.upsampler else 1
         self._network = network  # for the upsamplers that PyTorch runs
         self._in_one = network.upsampler == IN_ONE
-        self._described = describe_network(network, self.level)
+        self._described = describe_network(network, in_use)
         self._lock = threading.Lock()
+        self._level = in_use.number
         self._handle: int | None = None
         self._process = 0
         self._times: dict[str, float] = {}
         self._start()
 
     def _start(self) -> None:
-        """Make the compiled part's engine; after a fork again, since threads are not inherited."""
-        loaded = library()
+        """Create the engine in the library; after a fork once more, since threads are not inherited."""
+        loaded, handle = loading.library(), ctypes.c_void_p()
         assert loaded is not None
-        self._handle = loaded.compsrt_create(ctypes.addressof(self._described), self.level.encode(), self.threads)
-        self._process = os.getpid()
-        if not self._handle:
+        description = ctypes.addressof(self._described)
+        status = loaded.compsrt_engine_create(self._level, description, self.threads, ctypes.byref(handle))
+        self._handle, self._process = handle.value, os.getpid()
+        if status != DONE:
             raise CompSRTError(f"the engine got no memory for {self.threads} threads", hint="use fewer threads")
-        started = loaded.compsrt_threads(self._handle)
+        started = loaded.compsrt_engine_threads(self._handle)
         if started < self.threads:
             warn(self.threads, started)
             self.threads = started
-        loaded.compsrt_profile(self._handle, int(self.profile))
+        loaded.compsrt_engine_profile(self._handle, int(self.profile))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Super-resolve pictures.
+        """Super-resolve images.
 
         Args:
             x: (b, c, h, w) in 0..1, h and w multiples of the window.
@@ -96,7 +103,7 @@ class Engine:
         channels, window = self._described.in_channels, self.window_size
         if x.ndim != 4 or x.shape[1] != channels or not x.numel() or x.shape[2] % window or x.shape[3] % window:
             raise CompSRTError(
-                f"the engine got a picture of shape {tuple(x.shape)}",
+                f"the engine got an image of shape {tuple(x.shape)}",
                 allowed=f"(b, {channels}, h, w), h and w multiples of {window}",
             )
         x = x.detach().to("cpu", torch.float32).contiguous()
@@ -106,20 +113,20 @@ class Engine:
         with self._lock:
             if self._process != os.getpid():
                 self._start()
-            loaded = library()
+            loaded = loading.library()
             assert loaded is not None
             for source, target in zip(x, out):
-                if loaded.compsrt_run(self._handle, source.data_ptr(), target.data_ptr(), h, w):
-                    raise CompSRTError(f"a picture of {h} × {w} needs more memory than there is", hint="use tiles")
+                if loaded.compsrt_engine_run(self._handle, source.data_ptr(), target.data_ptr(), h, w) != DONE:
+                    raise CompSRTError(f"an image of {h} × {w} needs more memory than there is", hint="use tiles")
             if self.profile:
                 self._take_times()
         return out if self._in_one else upsampled(self._network, x, out)
 
     def _take_times(self) -> None:
         seconds = (ctypes.c_double * len(STAGES))()
-        loaded = library()
+        loaded = loading.library()
         assert loaded is not None
-        loaded.compsrt_times(self._handle, seconds)
+        loaded.compsrt_engine_times(self._handle, seconds)
         self._times = {stage: value * 1e3 / self.threads for stage, value in zip(STAGES, seconds)}
 
     def stage_times(self) -> dict[str, float]:
@@ -127,9 +134,9 @@ class Engine:
         return dict(self._times)
 
     def __del__(self) -> None:
-        handle, loaded = getattr(self, "_handle", None), library()
+        handle, loaded = getattr(self, "_handle", None), loading.library()
         if handle and loaded is not None and self._process == os.getpid():
-            loaded.compsrt_destroy(handle)
+            loaded.compsrt_engine_destroy(handle)
 
 
 def _module(packed_network: Any) -> Any:
@@ -141,7 +148,7 @@ def _module(packed_network: Any) -> Any:
 
 
 def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:
-    """Turn features (b, d, h, w) into pictures with the upsamplers that are PyTorch's here, as SwinIR's forward does.
+    """Return the images of features (b, d, h, w): run the upsamplers that PyTorch runs here, as SwinIR's forward does.
 
     Args:
         network: the SwinIR.

@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.engine import structures as c
 from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sums import in_fours, sparse_weight, weight_fits
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.native import Level
+from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
 from compsrt_plugin.quant.quantizer import ZERO_POINT_STEPS
 from compsrt_plugin.quant.transforms import TRANSFORMS
@@ -85,7 +86,7 @@ def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
 
 
 def describe_linear(
-    layer: nn.Module, level: str, factor: float | np.ndarray = 1.0, given_signs: float | np.ndarray = 1.0
+    layer: nn.Module, level: Level, factor: float | np.ndarray = 1.0, given_signs: float | np.ndarray = 1.0
 ) -> c.Linear:
     """Describe a `QuantLinear` or `nn.Linear`.
 
@@ -120,7 +121,7 @@ def _bias(layer: nn.Linear | QuantLinear) -> np.ndarray:
 
 
 def _quantized(
-    layer: QuantLinear, level: str, factor: np.ndarray, own_signs: np.ndarray, signs: np.ndarray | None
+    layer: QuantLinear, level: Level, factor: np.ndarray, own_signs: np.ndarray, signs: np.ndarray | None
 ) -> c.Linear:
     with torch.no_grad():
         decoded = layer.quantized_matrix()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 PAIRS = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))
-"""Which two of four, in the order in which `src/sparse.h` lays them out."""
+"""Which two of four, in the order in which `csrc/kernels/sparse-inl.h` lays them out."""
 
 TWO_OF_FOUR = np.dtype([("at", np.int32), ("weights", np.int8, 4)])
-"""`TwoOfFour` in `src/network.h`: 6 · group + number of the pair, and its two weights twice."""
+"""`TwoOfFour` in `csrc/engine/network.h`: 6 · group + number of the pair, and its two weights twice."""
 
 
 def two_of_four(codes: np.ndarray) -> np.ndarray | None:

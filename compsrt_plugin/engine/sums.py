@@ -8,38 +8,46 @@ import numpy as np
 
 from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sparse import two_of_four
+from compsrt_plugin.native import Level
 
 INT16, INT32 = 2**15 - 1, 2**31 - 1
 SIGNED_BYTE = 127
 
 
-def dots_fit(level: str, q: Scale, k: Scale, columns: int) -> bool:
-    """Whether `level` sums products of codes of `q` and centred codes of `k` exactly.
+def dots_fit(level: Level, q: Scale, k: Scale, columns: int) -> bool:
+    """Return whether `level` sums products of codes of `q` and centred codes of `k` exactly.
 
-    AVX-512 VNNI sums in 32 bits; AVX2 sums two products of every four columns in one 16-bit lane, and begins one of
-    them with what centring the codes of `q` takes off.
+    Each sum may begin with the whole correction for the centre of the codes of `q`.
 
     Args:
         level: of instructions.
         q, k: of the two operands.
         columns: how many products a sum has.
     """
-    if level == "plain" or k.largest > SIGNED_BYTE:
+    if not _takes(level, q.top, k.largest):
         return False
-    in_one_sum, most = _sum_of(level, columns)
-    return (q.top * in_one_sum + int(q.centre) * columns) * k.largest <= most
+    return (q.top * _in_one_sum(level, columns) + int(q.centre) * columns) * k.largest <= _most(level)
 
 
-def _sum_of(level: str, columns: int) -> tuple[int, int]:
-    """Return how many of a row's products `level` adds up in one integer, and the largest that this integer holds."""
-    in_fours = -(-columns // 4) * 4
-    return (in_fours // 2, INT16) if level == "avx2" else (in_fours, INT32)
+def _takes(level: Level, largest_code: int, largest_weight: int) -> bool:
+    """Return whether both operands of a product of bytes fit."""
+    return level.sum_bits > 0 and largest_code <= level.largest_code and largest_weight <= SIGNED_BYTE
 
 
-def weight_fits(level: str, x: Scale, codes: np.ndarray) -> bool:
-    """Whether `level` sums the products of codes of `x` and a weight exactly: as `dots_fit`, knowing the weight.
+def _most(level: Level) -> int:
+    """Return the largest number that one of the level's sums holds."""
+    return 2 ** (level.sum_bits - 1) - 1
 
-    No sum, and no part of one, is further from its start than with the largest code where weights have one sign and 0
+
+def _in_one_sum(level: Level, columns: int) -> int:
+    """Return how many of a row's products are added up in one sum."""
+    return -(-columns // 4) * level.products_per_sum
+
+
+def weight_fits(level: Level, x: Scale, codes: np.ndarray) -> bool:
+    """Return whether `level` sums the products of codes of `x` and a weight exactly: as `dots_fit`, knowing the weight.
+
+    A sum, or a part of one, is farthest from its start with the largest code where weights have one sign and code 0
     elsewhere. The codes of `x` are summed by the same instructions.
 
     Args:
@@ -47,20 +55,21 @@ def weight_fits(level: str, x: Scale, codes: np.ndarray) -> bool:
         x: of the input.
         codes: of the weight, signed integers (rows, columns).
     """
-    if level == "plain" or np.abs(codes).max(initial=0) > SIGNED_BYTE:
+    if not _takes(level, x.top, np.abs(codes).max(initial=0)):
         return False
-    in_one_sum, most = _sum_of(level, codes.shape[1])
-    fours = in_fours(codes).astype(np.int64).reshape(codes.shape[0], -1, 2, 2)  # AVX2 sums pairs of neighbours apart
-    products = x.top * _farthest(fours, axis=(1, 3) if level == "avx2" else (1, 2, 3)) + _start(x, codes)
-    sums_of_codes = x.top * in_one_sum + int(x.centre) * codes.shape[1]
-    return max(products, sums_of_codes) <= most
+    sums_per_four = 4 // level.products_per_sum
+    fours = in_fours(codes).astype(np.int64).reshape(codes.shape[0], -1, sums_per_four, level.products_per_sum)
+    products = x.top * _farthest(fours, axis=(1, 3)) + _start(x, codes)
+    sums_of_codes = x.top * _in_one_sum(level, codes.shape[1]) + int(x.centre) * codes.shape[1]
+    return max(products, sums_of_codes) <= _most(level)
 
 
-def map_fits(level: str, v: Scale, map_: Scale, channels: int, tokens: int, transformed: bool) -> bool:
-    """Whether `level` sums the products of codes of the map and V exactly.
+def map_fits(level: Level, v: Scale, map_: Scale, channels: int, tokens: int, transformed: bool) -> bool:
+    """Return whether `level` sums the products of codes of the map and V exactly.
 
-    V = H w of `attention_codes.h` is held in 16 bits, Σ r'V in 32, beginning with what centring the map's codes takes
-    off. Without a transform along tokens V is w. With it, Σ |V| ≤ √tokens ‖V‖ = tokens ‖w‖ ≤ tokens^1.5 max |w|.
+    V = H w (`attention_codes-inl.h`) is held in 16 bits, Σ r'V in 32. The sum begins with the correction for the centre
+    of the map's codes. Without a transform along tokens V is w. With it,
+    Σ |V| ≤ √tokens ‖V‖ = tokens ‖w‖ ≤ tokens^1.5 max |w|.
 
     Args:
         level: of instructions.
@@ -69,7 +78,7 @@ def map_fits(level: str, v: Scale, map_: Scale, channels: int, tokens: int, tran
         tokens: of a window, the products in a sum.
         transformed: whether the map is, along tokens.
     """
-    if level == "plain":
+    if not level.sum_bits:
         return False
     largest = channels * v.largest
     in_values = largest * tokens if transformed else largest
@@ -87,10 +96,10 @@ def _start(x: Scale, codes: np.ndarray) -> int:
     return int(x.centre) * int(np.abs(codes.sum(1)).max(initial=0))
 
 
-def sparse_weight(level: str, x: Scale, codes: np.ndarray) -> np.ndarray | None:
+def sparse_weight(level: Level, x: Scale, codes: np.ndarray) -> np.ndarray | None:
     """Return a weight without the zeros of n:m pruning, where leaving them out is faster and sums still fit.
 
-    AVX-512 takes four products in one instruction, zeros or not; AVX2 then sums a row in one 16-bit lane.
+    VNNI takes four products in one instruction, zeros or not. AVX2 then sums a row in one 16-bit sum.
 
     Args:
         level, x, codes: as in `weight_fits`.
@@ -98,7 +107,7 @@ def sparse_weight(level: str, x: Scale, codes: np.ndarray) -> np.ndarray | None:
     Returns:
         `sparse.TWO_OF_FOUR` (rows, columns / 4, rounded up), or None.
     """
-    if level != "avx2" or x.top * _farthest(codes, axis=1) + _start(x, codes) > INT16:
+    if not level.sparse or x.top * _farthest(codes, axis=1) + _start(x, codes) > _most(level):
         return None
     return two_of_four(in_fours(codes))
 

@@ -1,6 +1,6 @@
 """Where the tokens of a window lie among the engine's lanes.
 
-A picture is cut at every multiple of the window and `split` pixels behind it, so that a window, shifted or not, is
+An image is cut at every multiple of the window and `split` pixels behind it, so that a window, shifted or not, is
 2 × 2 cells. The lanes of a window are its four cells one after the other, each row by row and filled up to a
 multiple of 16.
 """

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 
 import compsrt_plugin
-from compsrt_plugin import native
 from compsrt_plugin.cli import doctor
 from compsrt_plugin.cli.main import main
-from compsrt_plugin.engine import library
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.native import loading
 
 
 @pytest.fixture
@@ -53,23 +52,20 @@ def test_a_sound_installation_can_run_the_main_job(manifest: Path, capsys: pytes
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_it_says_how_the_compiled_parts_run(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_how_the_compiled_library_runs(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor"])
     report = capsys.readouterr().out
-    assert re.search(r"kernels +(built, (plain|avx2|avx512) instructions|not built: calibration takes )", report)
-    assert re.search(r"engine +(built, (plain|avx2|avx512) instructions|not built: the simulated )", report)
+    assert re.search(r"C\+\+ library +(built, [a-z0-9]+ instructions|not built: calibration takes )", report)
 
 
-def test_compiled_parts_that_are_missing_are_warned_of_with_their_cost_and_the_way_to_build_them(
+def test_a_library_that_is_missing_is_warned_of_with_its_cost_and_the_way_to_build_it(
     manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(native, "library", lambda: None)
-    monkeypatch.setattr(library, "library", lambda: None)
+    monkeypatch.setattr(loading, "library", lambda: None)
     assert main(["doctor"]) == 0
-    kernels, engine = lines(capsys)["warn"][:2]
-    assert "kernels" in kernels and "1.6 times as long" in kernels
-    assert "engine" in engine and "ten times as long" in engine
-    assert all("C++ compiler" in line for line in (kernels, engine))
+    line = lines(capsys)["warn"][0]
+    assert "C++ library" in line and "1.6 times as long" in line and "ten times as long" in line
+    assert "C++ compiler" in line
 
 
 def test_an_extra_that_is_missing_is_named_with_its_use(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from compsrt_plugin.engine.library import LEVEL_VARIABLE, LEVELS, library
+from compsrt_plugin import native
 
-
-def _found() -> list[str]:
-    loaded = library()
-    return [name for name in LEVELS if loaded is not None and loaded.compsrt_level(name.encode())]
-
-
-LEVELS_HERE = _found()
+LEVELS_HERE = [level.name for level in native.levels()]
 
 
 def forced(level: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let engines use this level until the test is over."""
-    monkeypatch.setenv(LEVEL_VARIABLE, level)
+    """Use this level until the test is over."""
+    monkeypatch.setenv(native.LEVEL_VARIABLE, level)
     return level
+
+
+def named(name: str) -> native.Level:
+    """Return one of the levels that this processor has."""
+    return next(level for level in native.levels() if level.name == name)

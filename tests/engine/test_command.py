@@ -9,7 +9,7 @@ import pytest
 from places import Place
 
 from compsrt_plugin.engine import engine_available
-from compsrt_plugin.engine import library as loading
+from compsrt_plugin.native import loading
 
 
 @pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
@@ -27,4 +27,4 @@ def test_without_the_extension_it_is_a_mistake(
 ) -> None:
     monkeypatch.setattr(loading, "library", lambda: None)
     assert place.run("test", "--engine") == 2
-    assert "extension is missing" in capsys.readouterr().err
+    assert "compiled library is missing" in capsys.readouterr().err

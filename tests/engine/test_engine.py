@@ -13,7 +13,7 @@ from compsrt_plugin.engine.fold import describe_linear
 from compsrt_plugin.packed.bundled import WEIGHTS
 from compsrt_plugin.packed.open import open_packed
 
-from .levels import LEVELS_HERE, forced
+from .levels import LEVELS_HERE, forced, named
 from .networks import assert_same_pixels, distance, in_double, network, picture, picture_for, turned
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
@@ -128,13 +128,13 @@ def test_a_mask_costs_no_second_sum(level: str, name: str) -> None:
     """With an aligned zero point the zeros of a mask are integers as all weights are."""
     made = network(recipe="plus", pruning=PRUNING[name])
     for layer in (made.layers[0].residual_group.blocks[0].mlp.fc1, made.layers[0].residual_group.blocks[1].attn.proj):
-        assert describe_linear(layer, level).integer == (level != "plain")
+        assert describe_linear(layer, named(level)).integer == (level != "plain")
 
 
 def test_a_mask_whose_zeros_lie_between_the_steps_is_taken_in_floats(level: str) -> None:
     free = {"transform": "hadamard_signed", "granularity": "per_channel", "aligned_zero_point": False}
     made = network(recipe="plus", pruning=PRUNING["unstructured"], weight=free)
-    assert not describe_linear(made.layers[0].residual_group.blocks[0].mlp.fc1, level).integer
+    assert not describe_linear(made.layers[0].residual_group.blocks[0].mlp.fc1, named(level)).integer
     check(made)
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from compsrt_plugin.engine import Engine, engine_available, sums
+from compsrt_plugin.engine import Engine, sums
 from compsrt_plugin.engine.fold import describe_linear
-from compsrt_plugin.engine.library import LEVEL_VARIABLE, library
 from compsrt_plugin.engine.sparse import PAIRS, two_of_four
 
+from .levels import LEVELS_HERE, forced, named
 from .networks import network, picture
 
 TWO_OF_FOUR = {"hook": "n_m", "ratio": None, "options": {"n": 2, "m": 4}}
@@ -47,10 +47,9 @@ def test_three_of_four_are_too_many() -> None:
 
 @pytest.fixture
 def avx2(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = library()
-    if not engine_available() or loaded is None or not loaded.compsrt_level(b"avx2"):
+    if "avx2" not in LEVELS_HERE:
         pytest.skip("this processor has no AVX2")
-    monkeypatch.setenv(LEVEL_VARIABLE, "avx2")
+    forced("avx2", monkeypatch)
 
 
 @pytest.mark.usefixtures("avx2")
@@ -63,9 +62,9 @@ def test_the_same_sums_as_with_the_zeros(arch: dict, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("hook", ["n_m", "magnitude"])
-@pytest.mark.parametrize("level", ["avx512", "avx2", "plain"])
+@pytest.mark.parametrize("level", LEVELS_HERE)
 def test_where_it_is_done(hook: str, level: str) -> None:
     pruning = TWO_OF_FOUR if hook == "n_m" else {"hook": "magnitude", "ratio": 0.5}
     made = network(recipe="plus", pruning=pruning)
-    described = describe_linear(made.layers[0].residual_group.blocks[0].mlp.fc1, level)
-    assert bool(described.sparse) == (hook == "n_m" and level == "avx2")
+    described = describe_linear(made.layers[0].residual_group.blocks[0].mlp.fc1, named(level))
+    assert bool(described.sparse) == (hook == "n_m" and named(level).sparse)

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 from compsrt_plugin.engine.sums import INT16, INT32, SIGNED_BYTE, dots_fit, map_fits, sparse_weight, weight_fits
+from compsrt_plugin.native import Level
+
+AVX2, VNNI = Level("avx2", 16, 2, 255, True), Level("avx512", 32, 4, 255, False)
+NEON, PLAIN = Level("neon", 32, 4, 127, False), Level("plain", 0, 0, 0, False)
 
 
 def scale(top: int, centre: int = 0, largest: int = 0) -> Any:
@@ -17,17 +21,17 @@ def scale(top: int, centre: int = 0, largest: int = 0) -> Any:
     return SimpleNamespace(top=top, centre=centre, largest=largest)
 
 
-def summed(level: str, codes: np.ndarray, weights: np.ndarray, start: int) -> int:
-    """Σ codes · weights + start as `dot` of `simd_avx2.h` and `simd_avx512.h` take it: (n,), n a multiple of 4."""
+def summed(level: Level, codes: np.ndarray, weights: np.ndarray, start: int) -> int:
+    """Σ codes · weights + start as `dot` of `csrc/simd` takes it: (n,), n a multiple of 4."""
     products = codes.astype(np.int64) * weights
-    if level == "avx512":  # vpdpbusd: 32 bits
+    if level.sum_bits == 32:  # vpdpbusd
         return int((products.sum() + start + 2**31) % 2**32 - 2**31)
     pairs = products.reshape(-1, 2, 2).sum(2).clip(-(2**15), INT16)  # vpmaddubsw saturates
     lanes = pairs.sum(0) + np.array([start, 0])
     return int(((lanes + 2**15) % 2**16 - 2**15).sum())  # vpaddw wraps, vpmaddwd adds both
 
 
-def is_exact(level: str, top: int, centre: int, weights: np.ndarray) -> bool:
+def is_exact(level: Level, top: int, centre: int, weights: np.ndarray) -> bool:
     """Whether the sums are right for the codes that lead furthest: all, none, those of one sign, those of one lane."""
     weights = np.pad(weights, (0, -len(weights) % 4))
     start = -centre * int(weights.sum())
@@ -43,28 +47,28 @@ def is_exact(level: str, top: int, centre: int, weights: np.ndarray) -> bool:
 @pytest.mark.parametrize("columns", [6, 16, 30, 64])
 @pytest.mark.parametrize(("top", "centre"), [(7, 3), (15, 0), (15, 15), (63, 32), (127, 0), (255, 128)])
 def test_scores_fit_avx2_up_to_an_edge(top: int, centre: int, columns: int) -> None:
-    fitting = [k for k in range(1, SIGNED_BYTE + 2) if dots_fit("avx2", scale(top, centre), scale(0, 0, k), columns)]
+    fitting = [k for k in range(1, SIGNED_BYTE + 2) if dots_fit(AVX2, scale(top, centre), scale(0, 0, k), columns)]
     assert fitting and fitting == list(range(1, len(fitting) + 1))
     signs = [np.ones(columns, np.int64), np.resize([1, 1, -1, -1], columns), np.resize([1, -1], columns)]
     edge = len(fitting)
-    assert all(is_exact("avx2", top, centre, sign * edge * one) for one in signs for sign in (1, -1))
+    assert all(is_exact(AVX2, top, centre, sign * edge * one) for one in signs for sign in (1, -1))
     # the next one: a byte holds no more, or, where nothing is centred, the sum is wrong
     if edge < SIGNED_BYTE and centre == 0:
-        assert not is_exact("avx2", top, centre, (edge + 1) * signs[0])
+        assert not is_exact(AVX2, top, centre, (edge + 1) * signs[0])
 
 
 @pytest.mark.parametrize("columns", [66_308, 66_312])
 def test_scores_fit_avx512_up_to_an_edge(columns: int) -> None:
     fits = columns * 255 * SIGNED_BYTE <= INT32
     assert fits == (columns == 66_308)
-    assert dots_fit("avx512", scale(255), scale(0, 0, SIGNED_BYTE), columns) == fits
-    assert is_exact("avx512", 255, 0, np.full(columns, SIGNED_BYTE)) == fits
-    assert not dots_fit("avx512", scale(255, 255), scale(0, 0, SIGNED_BYTE), 33_160)
+    assert dots_fit(VNNI, scale(255), scale(0, 0, SIGNED_BYTE), columns) == fits
+    assert is_exact(VNNI, 255, 0, np.full(columns, SIGNED_BYTE)) == fits
+    assert not dots_fit(VNNI, scale(255, 255), scale(0, 0, SIGNED_BYTE), 33_160)
 
 
-@pytest.mark.parametrize("level", ["avx512", "avx2", "plain"])
-def test_centred_codes_of_keys_fit_a_byte(level: str) -> None:
-    assert dots_fit(level, scale(3), scale(0, 0, SIGNED_BYTE), 4) == (level != "plain")
+@pytest.mark.parametrize("level", [VNNI, AVX2, NEON, PLAIN], ids=lambda level: level.name)
+def test_centred_codes_of_keys_fit_a_byte(level: Level) -> None:
+    assert dots_fit(level, scale(3), scale(0, 0, SIGNED_BYTE), 4) == (level != PLAIN)
     assert not dots_fit(level, scale(3), scale(0, 0, SIGNED_BYTE + 1), 4)
 
 
@@ -74,21 +78,21 @@ def test_sums_of_sparse_weights_must_fit_one_lane() -> None:
     codes[0, [0, 2]] = 120
     codes[0, 4::4], codes[0, 6::4] = 30, 30  # two sums of 990
     for top, fits, sparse_fits in ((15, True, True), (16, True, True), (17, True, False), (33, True, False)):
-        assert weight_fits("avx2", scale(top), codes) == fits
-        assert (sparse_weight("avx2", scale(top), codes) is not None) == sparse_fits
-    assert not weight_fits("avx2", scale(34), codes)
-    assert not weight_fits("avx2", scale(17, 9), codes)  # begins at 9 · 1980
-    assert sparse_weight("avx512", scale(15), codes) is None
+        assert weight_fits(AVX2, scale(top), codes) == fits
+        assert (sparse_weight(AVX2, scale(top), codes) is not None) == sparse_fits
+    assert not weight_fits(AVX2, scale(34), codes)
+    assert not weight_fits(AVX2, scale(17, 9), codes)  # begins at 9 · 1980
+    assert sparse_weight(VNNI, scale(15), codes) is None
 
 
 @pytest.mark.parametrize("edge", [INT16, INT16 + 1])
 def test_a_sparse_row_fits_up_to_an_edge(edge: int) -> None:
     codes = np.zeros((2, 8), np.int64)
     codes[1, [0, 5]] = 100, 27  # 127 · 258 = 32766
-    found = sparse_weight("avx2", scale(258), codes)
+    found = sparse_weight(AVX2, scale(258), codes)
     assert found is not None
     codes[1, 6] = 2 if edge > INT16 else 0
-    assert (sparse_weight("avx2", scale(258), codes) is not None) == (edge == INT16)
+    assert (sparse_weight(AVX2, scale(258), codes) is not None) == (edge == INT16)
 
 
 @pytest.mark.parametrize("top", [3, 15, 63])
@@ -102,16 +106,16 @@ def test_weights_fit_if_the_worst_codes_do(top: int, spread: int) -> None:
         for pair in (np.arange(62) % 4 < 2, np.arange(62) % 4 >= 2):
             for sign in (1, -1):
                 worst = max(worst, int((sign * codes * top * (sign * codes > 0))[:, pair].sum(1).max()))
-        assert weight_fits("avx2", scale(top), codes) == (worst <= INT16)
-        assert all(is_exact("avx2", top, 0, row) for row in codes) == (worst <= INT16)
+        assert weight_fits(AVX2, scale(top), codes) == (worst <= INT16)
+        assert all(is_exact(AVX2, top, 0, row) for row in codes) == (worst <= INT16)
 
 
-@pytest.mark.parametrize(("level", "columns", "most"), [("avx2", 64, INT16), ("avx512", 66_312, INT32)])
-def test_weights_fit_up_to_an_edge(level: str, columns: int, most: int) -> None:
+@pytest.mark.parametrize(("level", "columns", "most"), [(AVX2, 64, INT16), (VNNI, 66_312, INT32)])
+def test_weights_fit_up_to_an_edge(level: Level, columns: int, most: int) -> None:
     """The weights fill one sum: of AVX2 every other pair of columns, of AVX-512 all."""
-    top = 16 if level == "avx2" else 255
+    top = 16 if level == AVX2 else 255
     codes = np.zeros((1, columns), np.int64)
-    of_sum = np.flatnonzero(np.arange(columns) % 4 < 2) if level == "avx2" else np.arange(columns)
+    of_sum = np.flatnonzero(np.arange(columns) % 4 < 2) if level == AVX2 else np.arange(columns)
     left = most // top
     for column in of_sum:
         codes[0, column] = min(left, SIGNED_BYTE)
@@ -129,42 +133,49 @@ def test_weights_fit_up_to_an_edge(level: str, columns: int, most: int) -> None:
 
 def test_weights_fit_a_byte() -> None:
     codes = np.full((1, 4), SIGNED_BYTE)
-    assert weight_fits("avx2", scale(3), codes) and weight_fits("avx512", scale(3), -codes)
-    assert not weight_fits("plain", scale(3), codes)
+    assert weight_fits(AVX2, scale(3), codes) and weight_fits(VNNI, scale(3), -codes)
+    assert not weight_fits(PLAIN, scale(3), codes)
     for more in (codes + 1, -codes - 1):
-        assert not weight_fits("avx2", scale(3), more) and not weight_fits("avx512", scale(3), more)
+        assert not weight_fits(AVX2, scale(3), more) and not weight_fits(VNNI, scale(3), more)
+
+
+def test_codes_fit_what_a_product_takes() -> None:
+    codes = np.ones((1, 4), np.int64)
+    for top, fits in ((127, True), (128, False)):
+        assert weight_fits(NEON, scale(top), codes) == dots_fit(NEON, scale(top), scale(0, 0, 1), 4) == fits
+        assert weight_fits(VNNI, scale(top), codes) and dots_fit(VNNI, scale(top), scale(0, 0, 1), 4)
 
 
 def test_codes_alone_must_fit_too() -> None:
-    for columns, level, fits in ((256, "avx2", True), (260, "avx2", False), (260, "avx512", True)):
+    for columns, level, fits in ((256, AVX2, True), (260, AVX2, False), (260, VNNI, True)):
         assert weight_fits(level, scale(255), np.zeros((1, columns), np.int64)) == fits
     codes = np.zeros((1, 512), np.int64)
-    assert weight_fits("avx2", scale(63, 31), codes) and not weight_fits("avx2", scale(63, 60), codes)
+    assert weight_fits(AVX2, scale(63, 31), codes) and not weight_fits(AVX2, scale(63, 60), codes)
 
 
-LEVELS = pytest.mark.parametrize("level", ["avx512", "avx2"])
+LEVELS = pytest.mark.parametrize("level", [VNNI, AVX2, NEON], ids=lambda level: level.name)
 
 
 @LEVELS
 @pytest.mark.parametrize(("channels", "tokens"), [(1, 64), (16, 64), (64, 1024), (2, 1024)])
-def test_transformed_values_fit_16_bits_up_to_an_edge(level: str, channels: int, tokens: int) -> None:
+def test_transformed_values_fit_16_bits_up_to_an_edge(level: Level, channels: int, tokens: int) -> None:
     largest = INT16 // (channels * tokens)
     of_map = scale(255, 128)
     if largest:
         assert map_fits(level, scale(0, 0, largest), of_map, channels, tokens, True)
     assert not map_fits(level, scale(0, 0, largest + 1), of_map, channels, tokens, True)
-    assert not map_fits("plain", scale(0, 0, 1), scale(3), 1, 4, True)
+    assert not map_fits(PLAIN, scale(0, 0, 1), scale(3), 1, 4, True)
 
 
 @LEVELS
-def test_values_without_transform_fit_16_bits_up_to_an_edge(level: str) -> None:
+def test_values_without_transform_fit_16_bits_up_to_an_edge(level: Level) -> None:
     assert map_fits(level, scale(0, 0, 255), scale(7), 128, 64, False)  # 32640
     assert not map_fits(level, scale(0, 0, 256), scale(7), 128, 64, False)  # 32768
 
 
 @LEVELS
 @pytest.mark.parametrize(("top", "centre"), [(255, 0), (255, 255), (15, 7)])
-def test_sums_of_the_map_fit_32_bits_up_to_an_edge(level: str, top: int, centre: int) -> None:
+def test_sums_of_the_map_fit_32_bits_up_to_an_edge(level: Level, top: int, centre: int) -> None:
     """As with a window of 32 and 64 channels a head: 1024 products of 16 bits and 8."""
     tokens, channels = 1024, 128
     largest = INT32 // ((top + centre) * tokens * channels)

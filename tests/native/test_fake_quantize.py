@@ -24,14 +24,10 @@ PLACES = [  # width, transform, invert
 ]
 
 
-@pytest.fixture(params=list(native.LEVELS))
-def level(request):
-    library = native.library()
-    if library.compsrt_level(native.LEVELS[request.param]) != native.LEVELS[request.param]:
-        library.compsrt_level(max(native.LEVELS.values()))
-        pytest.skip(f"this processor has no {request.param}")
-    yield request.param
-    library.compsrt_level(max(native.LEVELS.values()))
+@pytest.fixture(params=[level.name for level in native.levels()])
+def level(request, monkeypatch):
+    monkeypatch.setenv(native.LEVEL_VARIABLE, request.param)
+    return request.param
 
 
 def quantizer_and_rows(width, transform, rows=131, seed=1, granularity="per_tensor"):
@@ -113,20 +109,29 @@ def test_one_scale_for_each_row():
         torch.testing.assert_close(got, wanted.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_levels_and_threads_agree_to_the_bit():
-    quantizer, x = quantizer_and_rows(60, "hadamard", rows=3000)
+@pytest.mark.parametrize(
+    ("transform", "invert", "per_token"),
+    [
+        ("none", True, False),
+        ("hadamard", False, False),
+        ("hadamard_signed", True, True),
+        ("hadamard_softmax", True, True),
+    ],
+)
+def test_levels_and_threads_agree_to_the_bit(monkeypatch, transform, invert, per_token):
+    quantizer, x = quantizer_and_rows(60, transform, rows=3000)
     scale, zero_point = (part.detach() for part in quantizer.scale_and_zero_point())
-    library, before = native.library(), torch.get_num_threads()
-    results = []
+    before, results = torch.get_num_threads(), []
+    how = (scale, zero_point, 7, transform, invert, per_token)
     try:
-        for name, threads in [("plain", 1), ("avx2", 1), ("avx512", 1), ("avx512", 2), ("avx512", 3)]:
-            library.compsrt_level(native.LEVELS[name])
-            torch.set_num_threads(threads)
-            y = native.fake_quantize(x, scale, zero_point, 7, "hadamard", False)
-            results.append((y, *native.fake_quantize_backward(y, x, scale, zero_point, 7, "hadamard", False)))
+        for level in native.levels():
+            monkeypatch.setenv(native.LEVEL_VARIABLE, level.name)
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                y = native.fake_quantize(x, *how)
+                results.append((y, *native.fake_quantize_backward(y, x, *how)))
     finally:
         torch.set_num_threads(before)
-        library.compsrt_level(max(native.LEVELS.values()))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other))
 

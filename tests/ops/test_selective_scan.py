@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -14,7 +12,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import scan as kernels
 from compsrt_plugin.ops import selective_scan as ops
 
-compiled = pytest.mark.skipif(kernels.library() is None, reason="no compiler when the package was installed")
+compiled = pytest.mark.skipif(native.library() is None, reason="no compiler when the package was installed")
 SHAPES = pytest.mark.parametrize(
     ("batch", "length", "channels", "states"), [(2, 131, 13, 8), (1, 64, 48, 16), (3, 1, 5, 8), (1, 33, 3, 16)]
 )
@@ -43,27 +41,14 @@ def recurrence(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Ten
     return torch.stack(outputs, 1)
 
 
-@pytest.fixture
-def levels() -> Iterator[None]:
-    yield
-    native.library().compsrt_level(max(native.LEVELS.values()))
-
-
-@pytest.fixture(params=["plain", "avx2", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Each instruction set that has code of its own, and torch."""
+@pytest.fixture(params=[*(level.name for level in native.levels()), "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each level of instructions, and torch."""
     if request.param == "torch":
         monkeypatch.setattr(kernels, "usable", lambda *_: False)
-        yield "torch"
-        return
-    if (library := kernels.library()) is None:
-        pytest.skip("no compiler when the package was installed")
-    found = library.compsrt_level(native.LEVELS[request.param])
-    if found == native.LEVELS[request.param]:
-        yield request.param
-    library.compsrt_level(max(native.LEVELS.values()))
-    if found != native.LEVELS[request.param]:
-        pytest.skip(f"this processor has no {request.param}")
+    else:
+        monkeypatch.setenv(native.LEVEL_VARIABLE, request.param)
+    return request.param
 
 
 @SHAPES
@@ -103,16 +88,16 @@ def test_a_value_that_is_no_number_stays_in_its_channel(way: str) -> None:
 
 
 @compiled
-def test_levels_and_threads_agree_to_the_bit(levels: None) -> None:
+def test_levels_and_threads_agree_to_the_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     given = inputs(2, 500, 44, 8)
-    library, before = kernels.library(), torch.get_num_threads()
-    results = []
+    before, results = torch.get_num_threads(), []
     try:
-        for name, threads in [("plain", 1), ("avx2", 1), ("avx512", 1), ("avx2", 2), ("avx2", 3)]:
-            library.compsrt_level(native.LEVELS[name])
-            torch.set_num_threads(threads)
-            y = kernels.selective_scan(*given)
-            results.append((y, *kernels.selective_scan_backward(y, *given)))
+        for level in native.levels():
+            monkeypatch.setenv(native.LEVEL_VARIABLE, level.name)
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                y = kernels.selective_scan(*given)
+                results.append((y, *kernels.selective_scan_backward(y, *given)))
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
@@ -225,12 +210,3 @@ def test_a_traced_graph_is_of_torch_alone() -> None:
     traced = torch.jit.trace(lambda *x: ops.selective_scan(*x), given, check_trace=False)
     assert not any(strange in str(traced.inlined_graph) for strange in ("compsrt::", "PythonOp"))
     torch.testing.assert_close(traced(*given), recurrence(*given), rtol=1e-5, atol=1e-5)
-
-
-def test_kernels_without_a_scan_are_told_and_not_used(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(native, "library", lambda: object())
-    assert kernels.library.__wrapped__() is None
-    (record,) = caplog.records
-    assert record.levelname == "WARNING" and "no selective scan" in record.message

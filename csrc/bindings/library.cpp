@@ -1,0 +1,58 @@
+// What the library says of itself: its levels, and where each field of its structures is.
+#include <string>
+
+#include "bindings/guard.h"
+#include "simd/levels.h"
+
+using namespace compsrt;
+
+// Fill in the levels, best first, and return how many there are; `levels` may be null.
+EXPORT int compsrt_levels(Level* levels) {
+    for (int i = 0; levels && i < level_count; i++)
+        levels[i] = {level_table[i].name, level_table[i].available(), level_table[i].inference->integers};
+    return level_count;
+}
+
+static void add(std::string& text, const char* name, size_t offset, size_t bytes) {
+    text += std::string(name) + " " + std::to_string(offset) + " " + std::to_string(bytes) + "\n";
+}
+
+// FIELDS(S, a, b, …) adds each field of S; the macros call themselves as often as EXPAND lets them, 81 times.
+#define PARENTHESES ()
+#define EXPAND(...) EXPAND_27(EXPAND_27(EXPAND_27(__VA_ARGS__)))
+#define EXPAND_27(...) EXPAND_9(EXPAND_9(EXPAND_9(__VA_ARGS__)))
+#define EXPAND_9(...) EXPAND_3(EXPAND_3(EXPAND_3(__VA_ARGS__)))
+#define EXPAND_3(...) __VA_ARGS__
+#define EACH(S, F, ...) add(text, #S "." #F, offsetof(S, F), sizeof(S::F)); __VA_OPT__(AGAIN PARENTHESES(S, __VA_ARGS__))
+#define AGAIN() EACH
+#define FIELDS(S, ...) add(text, #S, 0, sizeof(S)); EXPAND(EACH(S, __VA_ARGS__))
+
+static std::string layout() {
+    std::string text;
+    FIELDS(Integers, sum_bits, products_per_sum, largest_code, sparse)
+    FIELDS(Level, name, available, integers)
+    FIELDS(FakeQuantize, rows, width, vectors, transform, invert, signs, scale, zero_point, per_row, per_token, top, threads)
+    FIELDS(FakeQuantizeGradients, x, scale, zero_point, y)
+    FIELDS(Scan, u, delta, A, B, C, D, delta_bias, batch, length, channels, states, threads)
+    FIELDS(ScanGradients, u, delta, A, B, C, D, delta_bias)
+    FIELDS(Quantizer, scale, zero, top, transform, width, code_scale, code_offset, per_token, centre)
+    FIELDS(TwoOfFour, at, weights)
+    FIELDS(Linear, inputs, outputs, columns, rows, integer, inverse, input, signs, kept_columns, kept_rows, weight, codes,
+           sparse, start, alpha, beta, gamma, bias)
+    FIELDS(Attention, heads, head_dim, tokens, q, k, v, map, integer_scores, integer_map, lane_of_row, bias, alpha,
+           key_beta, query_beta, gamma, out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta)
+    FIELDS(Norm, weight, bias, epsilon)
+    FIELDS(Block, shifted, hidden, norm1, norm2, q, k, v, proj, fc1, fc2, attention)
+    FIELDS(Conv, inputs, outputs, slope, weight, bias)
+    FIELDS(Group, blocks, convs, block, conv)
+    FIELDS(Network, channels, in_channels, window, split, lanes, groups, tail_convs, scale, out_channels, group, first,
+           tail, upsample, patch_norm, last_norm, mean, range)
+    return text;
+}
+
+// Name, offset and bytes of each structure and each of its fields, one a line; native/structures.py compares them with
+// its own. Null if there is no memory.
+EXPORT const char* compsrt_layout() {
+    static std::string text;
+    return guarded([] { text = layout(); }) == kDone ? text.c_str() : nullptr;
+}

@@ -1,0 +1,106 @@
+// What Python hands over: the network as plain structures; every pointer stays Python's. Mirrored in compsrt_plugin/native/structures.py.
+#pragma once
+#include <stdint.h>
+
+#include "kernels/fake_quantize.h"
+
+namespace compsrt {
+
+// x̂ = s·r + Z, r = clamp(round((x̃ − Z) / s), 0, top), x̃ = x H / √width or x itself. top 0: not quantized.
+// `per_token`: s and Z are in units of the largest |x̃| of each token, and code_scale in units of the largest unnormalized
+// one; the engine keeps that unit, and the factors of products have its 1/√width in them.
+struct Quantizer {
+    float scale;
+    float zero;
+    int32_t top;
+    int32_t transform;
+    int32_t width;       // rows of the domain: the input's, or the next power of two
+    float code_scale;    // codes of the unnormalized butterfly: r = round(x̃·code_scale + code_offset)
+    float code_offset;
+    int32_t per_token;
+    int32_t centre;      // integer subtracted from codes in products, so that they lie around zero
+};
+
+// What n:m pruning leaves of a row's four neighbouring weights, see sparse-inl.h.
+struct TwoOfFour {
+    int32_t at;         // 6 · group + number of the pair
+    int8_t weights[4];  // both, twice
+};
+
+// A linear layer. `integer`: the input as codes r, the weight as signed w' = c − its centre, and
+//   y = unit (alpha Σ r'w' + beta Σ r' + gamma) + bias,  r' = r − centre, unit that of the token, or 1.
+// Otherwise y = Σ weight·x̂ + bias in floats.
+struct Linear {
+    int32_t inputs, outputs;
+    int32_t columns, rows;  // what pruning of whole columns and rows leaves
+    int32_t integer;
+    int32_t inverse;        // x̂ is transformed back before the product
+    Quantizer input;
+    const float* signs;           // [inputs] of ±1 that the input is multiplied by before all else, or null
+    const int32_t* kept_columns;  // [columns] or null: all
+    const int32_t* kept_rows;     // [rows] or null: all
+    const float* weight;          // [rows][columns]
+    const int8_t* codes;          // [rows][columns rounded up to 4]
+    const TwoOfFour* sparse;      // the same [rows][columns / 4, rounded up]; null: not two zeros in every four
+    const int32_t* start;         // [rows] −centre · Σ w'
+    const float *alpha, *beta, *gamma;  // [rows]
+    const float* bias;            // [outputs]
+};
+
+// softmax(q kᵀ + bias) v of one block. Rows of the map are keys, lanes are queries.
+struct Attention {
+    int32_t heads, head_dim, tokens;
+    Quantizer q, k, v, map;
+    int32_t integer_scores, integer_map;
+    const int32_t* lane_of_row;  // [tokens]: where the token of a map's row lies among the lanes
+    const float* bias;           // [heads][tokens][lanes], times log2(e)
+    // integer scores, in units of log2, with the units of the query and of the key as factors:
+    //   alpha Σ q'k' + key_beta Σ k' + query_beta Σ q' + gamma;  the last two are 0 where keys have no units of their own,
+    //   since what all keys share drops out of the softmax
+    float alpha, key_beta, query_beta, gamma;
+    // integer map·v, see attention_codes-inl.h
+    float out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta;
+};
+
+struct Norm {
+    const float *weight, *bias;
+    float epsilon;
+};
+
+struct Block {
+    int32_t shifted;
+    int32_t hidden;
+    Norm norm1, norm2;
+    Linear q, k, v, proj, fc1, fc2;
+    Attention attention;
+};
+
+struct Conv {
+    int32_t inputs, outputs;
+    float slope;          // of a leaky ReLU behind it; 1: none
+    const float* weight;  // [outputs][inputs][3][3]
+    const float* bias;    // [outputs] or null
+};
+
+struct Group {
+    int32_t blocks, convs;
+    const Block* block;
+    const Conv* conv;
+};
+
+// An image is cut into cells: rows of cells are `split` and `window − split` pixels high by turns, columns alike,
+// and every window, shifted or not, is 2 × 2 of them.
+struct Network {
+    int32_t channels, in_channels, window, split, lanes;  // lanes of a cell
+    int32_t groups, tail_convs, scale, out_channels;
+    const Group* group;
+    const Conv *first, *tail;  // tail: conv_after_body
+    const Conv* upsample;      // null: features are the output
+    Norm patch_norm, last_norm;  // patch_norm.weight null: there is none
+    const float* mean;           // [in_channels]
+    float range;
+};
+
+enum Stage { kTransform, kQuantize, kProducts, kScores, kSoftmaxStage, kMapProducts, kNorm, kGelu, kConv, kCopies, kStages };
+
+}  // namespace compsrt

@@ -1,0 +1,50 @@
+// What one thread needs to work on one window; laid out once for a network.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/network.h"
+
+namespace compsrt {
+
+struct Scratch {
+    int T = 0;                 // lanes of a window: 4 cells
+    float *qkv, *input, *rows, *hidden, *scores, *operands[3], *small[6], *code_sums[3], *units[3];
+    uint8_t *codes[3], *head_codes[2], *code_pairs;
+    int32_t* pairs;            // 16-bit codes of the map, two rows a lane
+    int16_t* values;           // what the map is multiplied with
+    int32_t* starts;
+    const float** from;        // per vector of a window: its first row in the image read …
+    float** to;                // … and in the image written
+    float *planes, *result, *line, *mixed, *sums;  // of convolutions
+    float* taken;
+    double* spent = nullptr;   // seconds per stage; null: not measured
+    int64_t since = 0;         // nanoseconds
+
+    // Return the bytes that the buffers take and, unless `memory` is null, point to them in it.
+    size_t lay_out(const Network& network, void* memory);
+
+    void begin() {
+        if (spent) add_time(kStages);
+    }
+    void end(Stage stage) {
+        if (spent) add_time(stage);
+    }
+
+   private:
+    void add_time(Stage stage);  // not inline: this file is compiled for every level, the clock's code for none
+};
+
+// One window of one block.
+struct Window {
+    const float* source[4];  // its cells
+    float* target[4];
+    bool masked;             // some keys are hidden from some queries:
+    float mask[4][4];        // by cell of the key and cell of the query, 0 or −100 log2(e)
+};
+
+constexpr int kStrip = 4;               // rows of pixels that a convolution computes at a time …
+constexpr int kDown = 6, kAcross = 4;  // … in tiles of 2 pixels, and what is mixed for one of them, see conv-inl.h
+inline int whole_strips(int height) { return (height + kStrip - 1) / kStrip * kStrip; }
+
+}  // namespace compsrt

@@ -1,0 +1,97 @@
+// A whole Swin block on one window. Windows of 8 have code of their own, with a Count of lanes: a twentieth of the time is
+// address arithmetic otherwise.
+
+template <class Lanes>
+static void attention(const Attention& a, const Window& w, float* out, Lanes T, Scratch& s) {
+    const int size = a.head_dim * T, part = a.heads * size;
+    for (int head = 0; head < a.heads; head++) {
+        float *q = s.qkv + (size_t)head * size, *k = q + part, *v = k + part;
+#if COMPSRT_INTEGER
+        if (a.integer_scores)
+            scores_of_codes(a, w, head, q, k, T, s);
+        else
+#endif
+            scores_in_floats(a, w, head, q, k, s);
+        s.end(kScores);
+#if COMPSRT_INTEGER
+        if (a.integer_scores && a.integer_map)
+            map_product_of_codes(a, v, out + (size_t)head * size, T, s);
+        else
+#endif
+            map_product_in_floats(a, v, out + (size_t)head * size, s);
+        s.end(kMapProducts);
+    }
+}
+
+template <class Lanes>
+static void run_block_of(const Network& n, const Block& b, const Window& w, Lanes T, Scratch& s) {
+    const int C = n.channels, L = T / 4;
+    for (int lane = 0; lane < T; lane += W) {
+        s.from[lane / W] = w.source[lane / L] + lane % L;
+        s.to[lane / W] = w.target[lane / L] + lane % L;
+    }
+    auto normed = [&](const Norm& norm, const float* const* x, float* out) INLINED {
+        for (int v = 0; v < T / W; v += 4)
+            normalize(norm, x + v, L, C, [&](int c, int i, F y) INLINED {
+                store(out + (size_t)c * T + (v + i) * W, y);
+            });
+    };
+    s.begin();
+    normed(b.norm1, s.from, s.rows);
+    s.end(kNorm);
+
+    const Linear* const linears[3] = {&b.q, &b.k, &b.v};
+    bool shared = false;
+#if COMPSRT_INTEGER
+    shared = take_shared_input(linears, s.rows, T, s);
+    s.end(kTransform);
+#endif
+    for (int i = 0; i < 3; i++) {
+        if (!shared) take_input(*linears[i], s.rows, false, i, T, s);
+        s.end(kTransform);
+        float* out = s.qkv + (size_t)i * C * T;
+        give_output(*linears[i], i, T, s, [=](int row, int lane, F y) INLINED {
+            store(out + (size_t)row * T + lane, y);
+        });
+        s.end(kProducts);
+    }
+
+    attention(b.attention, w, s.rows, T, s);
+
+    take_input(b.proj, s.rows, true, 0, T, s);
+    s.end(kTransform);
+    give_output(b.proj, 0, T, s, [&](int row, int lane, F y) INLINED {
+        store(s.to[lane / W] + (size_t)row * L, load(s.from[lane / W] + (size_t)row * L) + y);
+    });
+    s.end(kProducts);
+
+    normed(b.norm2, s.to, s.rows);
+    s.end(kNorm);
+    take_input(b.fc1, s.rows, true, 0, T, s);
+    s.end(kTransform);
+    give_output(b.fc1, 0, T, s, [&](int row, int lane, F y) INLINED {
+        store(s.hidden + (size_t)row * T + lane, y);
+    });
+    s.end(kProducts);
+    for (size_t i = 0; i < (size_t)b.hidden * T; i += 4 * W) {
+        F x[4];
+        UNROLL for (int v = 0; v < 4; v++) x[v] = load(s.hidden + i + v * W);
+        gelu(x);
+        UNROLL for (int v = 0; v < 4; v++) store(s.hidden + i + v * W, x[v]);
+    }
+    s.end(kGelu);
+    take_input(b.fc2, s.hidden, true, 0, T, s);
+    s.end(kTransform);
+    give_output(b.fc2, 0, T, s, [&](int row, int lane, F y) INLINED {
+        float* x = s.to[lane / W] + (size_t)row * L;
+        store(x, load(x) + y);
+    });
+    s.end(kProducts);
+}
+
+static void run_block(const Network& n, const Block& b, const Window& w, Scratch& s) {
+    if (s.T == 64)
+        run_block_of(n, b, w, Count<64>(), s);
+    else
+        run_block_of(n, b, w, s.T, s);
+}

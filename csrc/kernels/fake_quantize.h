@@ -1,0 +1,28 @@
+// What fake quantization is told; compsrt_plugin/native/fake_quantize.py calls it.
+#pragma once
+#include <stdint.h>
+
+namespace compsrt {
+
+enum Transform : int32_t { kNone = 0, kHadamard = 1, kSoftmax = 2 };  // kSoftmax: coefficient 0 is known, 1 / √m
+
+struct FakeQuantize {
+    int64_t rows;
+    int width;           // of a row in memory
+    int vectors;         // 16 m: a row is held as so many groups of 16 floats, zeros behind
+    Transform transform;
+    int invert;          // whether the output is transformed back
+    const float* signs;  // [16 · vectors] of ±1 that a row is multiplied by before its transform, or null
+    const float *scale, *zero_point;  // one, or one for each row
+    int per_row;
+    int per_token;       // scale and zero point are in units of the largest magnitude of each row, transformed
+    float top;           // the largest code
+    int threads;
+};
+
+struct FakeQuantizeGradients {
+    float *x, *scale, *zero_point;
+    float* y;  // what the forward pass gave, or null
+};
+
+}  // namespace compsrt

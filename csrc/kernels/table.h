@@ -1,0 +1,39 @@
+// What every level has: one function for each kernel.
+#pragma once
+#include "engine/network.h"
+#include "engine/scratch.h"
+#include "kernels/fake_quantize.h"
+#include "kernels/selective_scan.h"
+
+namespace compsrt {
+
+// They return 0 where there is no code for that width or number of states, or no memory; else 1.
+struct CalibrationKernels {
+    int (*fake_quantize)(const FakeQuantize&, const float* x, float* y);
+    int (*fake_quantize_backward)(const FakeQuantize&, const float* x, const float* grad, const FakeQuantizeGradients&);
+    int (*selective_scan)(const Scan&, float* y);
+    int (*selective_scan_backward)(const Scan&, const float* grad, const ScanGradients&);
+};
+
+// How a level sums products of bytes: which sums are exact depends on it (compsrt_plugin/engine/sums.py).
+struct Integers {
+    int32_t sum_bits;          // of one sum; 0: the level has no products of integers
+    int32_t products_per_sum;  // of every four neighbouring products of a row
+    int32_t largest_code;      // that a product takes
+    int32_t sparse;            // whether products that leave out zeros are faster
+};
+
+struct InferenceKernels {
+    Integers integers;
+    int conv_rows;  // output channels that a convolution computes at a time
+    void (*block)(const Network&, const Block&, const Window&, Scratch&);
+    // Normalize four cells: in, out [channels][lanes] each.
+    void (*norm)(const Norm&, const float* const* in, float* const* out, int channels, int lanes);
+    // out [blocks of conv_rows][height][pitch] from in [channels][height + 2][pitch], `height` whole strips, `width` pixels
+    // a row rounded up; worked in are line [kDown][pitch], mixed [kDown · kAcross][channels][pitch / 2] and
+    // sums [kDown · kAcross][blocks of conv_rows][pitch / 2].
+    void (*conv)(const float* packed, const float* bias, const float* in, float* out, int channels, int blocks, int height,
+                 int width, int pitch, float* line, float* mixed, float* sums);
+};
+
+}  // namespace compsrt
