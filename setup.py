@@ -130,6 +130,7 @@ setup(
         "numpy",  # pictures and fixtures
         "opencv-python",  # reading and writing pictures, as BasicSR does
         "pyyaml",  # option files
+        "msgspec>=0.19",  # the types of their blocks, checked, and the JSON schema of these
         "lmdb",  # BasicSR's LMDB datasets, and `prepare --lmdb`
         "safetensors",  # our files: nothing in them can be executed
         "scipy>=1.15",  # sparse matrices of the bicubic resize, statistical tests; BasicSR needs it too

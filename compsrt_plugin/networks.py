@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 import compsrt_plugin
-from compsrt_plugin.config.checks import optional, text
+from compsrt_plugin.config.typed import parse_value
+from compsrt_plugin.config.values import Text
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import check_matches, load_weights
 
@@ -35,7 +36,7 @@ def weights_entry(opt: Mapping[str, Any]) -> str | None:
         CompSRTError: the value is not text, or the two differ.
     """
     asked, base = opt["path"].get("param_key_g"), opt["network_g"].get("base")
-    optional(text())("path.param_key_g", asked)
+    parse_value(Text | None, "path.param_key_g", asked)
     own = base.get("param_key") if isinstance(base, Mapping) else None
     if None not in (own, asked) and own != asked:
         raise CompSRTError(

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from packed.damages import put_together
 
-from compsrt_plugin.config.layout import check_layout
+from compsrt_plugin.config.check import check_options
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import load_weights, read_packed, strict_json
@@ -75,7 +75,7 @@ def options(data: bytes) -> None:
     path = _file("case.yml", data[1:])
     with _expected():
         found: dict[str, Any] = read_option_file(path)
-        check_layout(found, command, path.name)
+        check_options(found, command, path.name)
 
 
 def engine(data: bytes) -> None:

@@ -16,9 +16,7 @@ from pathlib import Path
 from compsrt_plugin import pythons
 from compsrt_plugin.cli.run_folder import check_writable
 from compsrt_plugin.config.files import option_files
-from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.data.roots import BENCHMARKS
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import cache_root, folder_bytes
 from compsrt_plugin.packed.bundled import MANIFEST
@@ -164,11 +162,13 @@ def _cache() -> PartCheck:
 
 
 def _option_files() -> Iterator[PartCheck]:
+    from compsrt_plugin.config.check import check_options  # needs torch
+
     for command in ("test", "train"):
         files, wrong = option_files(command), []
         for path in files.values():
             try:
-                check_layout(read_option_file(path), command, path.name)
+                check_options(read_option_file(path), command, path.name)
             except CompSRTError as error:
                 wrong.append(str(error))
         for line in wrong:
@@ -219,6 +219,8 @@ def _results_folder() -> PartCheck:
 
 def _benchmarks(root: str | None) -> Iterator[PartCheck]:
     """Count the images of each benchmark below `root`, or report where they belong."""
+    from compsrt_plugin.data.roots import BENCHMARKS  # needs NumPy
+
     for name in BENCHMARKS:
         if root is None:
             yield PartCheck(WARN, name, f"not looked for: set COMPSRT_DATA to the folder that holds {name}/HR")

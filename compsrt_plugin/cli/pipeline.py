@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
-import copy
 import locale
 import os
 import shlex
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,7 @@ import yaml
 
 from compsrt_plugin.cli.run_folder import check_writable, keeps_earlier_results
 from compsrt_plugin.cli.run_lock import run_lock
-from compsrt_plugin.config.files import find_option_file
-from compsrt_plugin.config.force_yml import apply_force_yml
-from compsrt_plugin.config.layout import check_layout
-from compsrt_plugin.config.reader import read_option_file
+from compsrt_plugin.config.load import Preset, load_option_file
 from compsrt_plugin.errors import CompSRTError
 
 RUN_ROOTS = {"test": "results", "train": "experiments"}
@@ -53,10 +49,6 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser, debug: str) -> None:
     )
 
 
-Preset = Callable[[Mapping[str, Any]], list[str]]
-"""Returns the changes that a preset makes to options, as entries for `--force_yml`."""
-
-
 def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Preset] = ()) -> int:
     """Check the options, then run BasicSR's pipeline for `command` in the current folder.
 
@@ -75,13 +67,8 @@ def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Prese
             f"--launcher {args.launcher}, but {variable} is not set in the environment",
             hint=f"start with: torchrun --nproc_per_node=2 -m compsrt_plugin {command} … --launcher pytorch",
         )
-    source = find_option_file(args.opt, command)
-    options = read_option_file(source)
-    given = copy.deepcopy(options)
-    for preset in presets:
-        apply_force_yml(options, preset(options))
-    apply_force_yml(options, args.force_yml)
-    check_layout(options, command, source.name)
+    file = load_option_file(args.opt, command, args.force_yml, presets)
+    source, options = file.path, file.options
     if options.get("val") is None and (args.debug or "debug" in options["name"]):
         options.pop("val", None)  # with --debug, BasicSR changes val_freq and does not expect a block that is null
     if getattr(args, "strict_data", False):
@@ -106,7 +93,7 @@ def run_pipeline(args: argparse.Namespace, command: str, presets: Sequence[Prese
         options["manual_seed"] = 0
     with tempfile.TemporaryDirectory(prefix="basicsr_") as folder:
         resolved = Path(folder, source.name)
-        content = _option_text(source, options, changed=options != given)
+        content = _option_text(source, options, changed=options != file.given)
         resolved.write_text(content, encoding="utf-8")
         folders = _run_folders(root, options["name"], command, args)
         with _text_as_utf8(needed=not content.isascii()), _guarded(folders):

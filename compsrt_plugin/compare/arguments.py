@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from compsrt_plugin.compare import loading
 from compsrt_plugin.compare.loading import Loaded
+from compsrt_plugin.config.check import check_options
 from compsrt_plugin.config.files import find_option_file, option_files
-from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import is_packed, read_packed, weights_file
@@ -115,7 +115,7 @@ def _option_file(name: str | None, given: str) -> Source:
     options = read_option_file(file)
     if "train" in options:  # it means the network that it makes
         return _packed_file(name or options["name"], given, find_packed(given))
-    check_layout(options, "test", file.name)
+    check_options(options, "test", file.name)
     val = options.get("val") or {}
     return Source(
         name=name or options["name"],

@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from compsrt_plugin import register
+from compsrt_plugin.config.blocks import TileBlock
 from compsrt_plugin.config.recipes import resolve
-from compsrt_plugin.config.schema import TileBlock
 from compsrt_plugin.inference import Tile, check_tile
 from compsrt_plugin.packed import bundled, load_weights, weights_file
 from compsrt_plugin.packed.open import open_packed

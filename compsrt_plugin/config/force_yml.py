@@ -1,4 +1,4 @@
-"""`--force_yml a:b=c`: changes options from the command line; values are read as YAML, never evaluated."""
+"""Apply `--force_yml a:b=c`, which changes options from the command line. Values are read as YAML, never evaluated."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from compsrt_plugin.config.following import follow
+from compsrt_plugin.config.pipeline_blocks import FILES, OUR_BLOCKS
 from compsrt_plugin.config.reader import read_yaml
-from compsrt_plugin.config.tables import FILE, OUR_BLOCKS
+from compsrt_plugin.config.typed import fields_of
 from compsrt_plugin.errors import CompSRTError, nearest, unknown_name
 
 
@@ -30,7 +31,7 @@ def apply_force_yml(options: dict[str, Any], entries: Iterable[str]) -> None:
         keys = [key.strip() for key in path.split(":")]
         if not equals or not all(keys):
             raise CompSRTError(f"--force_yml {entry!r}", allowed="block:key=value, as in quant:bits=3")
-        known = {*options, *(name for table in FILE.values() for name in table)}
+        known = {*options, *(name for file in FILES.values() for name in fields_of(file))}
         if keys[0] not in known:
             raise unknown_name(f"key in --force_yml {entry!r}:", keys[0], known)
         ours = keys[0] in OUR_BLOCKS

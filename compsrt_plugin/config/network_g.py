@@ -1,105 +1,142 @@
-"""`network_g:`, what each argument of SwinIR may be: BasicSR's class ignores a misspelt one and takes any value.
+"""The arguments of networks in `network_g:`.
 
-Of the networks that `CompSRTNet` wraps, only the form of the block can be checked here.
+BasicSR's SwinIR ignores a misspelt argument and takes any value. Of the networks that `CompSRTNet` wraps, only the form
+of the block can be checked here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from compsrt_plugin.config.checks import Check, choice, flag, mapping, number, optional, text, whole
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from msgspec import UNSET, Meta, UnsetType, field
+
+from compsrt_plugin.config.typed import Block, parse_value
+from compsrt_plugin.config.values import Positive, Share, Text, names
+from compsrt_plugin.errors import CompSRTError
 
 WHERE = "network_g"
 UPSAMPLERS = ("pixelshuffle", "pixelshuffledirect", "nearest+conv", "")
-CONNECTIONS = ("1conv", "3conv")
 MOST_NUMBERS = 300_000_000
 """Weights of the linear layers and entries of the shift masks together: ten times those of the largest SwinIR."""
 
-
-def _one_per_group(inner: Check) -> Check:
-    def check(key: str, value: Any) -> None:
-        if not isinstance(value, Sequence) or isinstance(value, str) or not 1 <= len(value) <= 64:
-            raise CompSRTError(f"{key} is {value!r}", allowed="a list with one number per group, as in [6, 6, 6, 6]")
-        for part in value:
-            inner(key, part)
-
-    return check
+Upsampler = Annotated[str, names(lambda: UPSAMPLERS)]
+Window = Annotated[int, Meta(ge=1, le=64)]
+PerGroup = Annotated[
+    list[Window],
+    Meta(min_length=1, max_length=64, extra={"allowed": "a list with one number per group, as in [6, 6, 6, 6]"}),
+]
 
 
-_SHARE = number(0, below=1)
-ARGUMENTS: dict[str, Check] = {
-    "img_size": whole(1, 1024),
-    "patch_size": whole(1, 1),
-    "in_chans": whole(1, 16),
-    "embed_dim": whole(1, 2048),
-    "depths": _one_per_group(whole(1, 64)),
-    "num_heads": _one_per_group(whole(1, 64)),
-    "window_size": whole(1, 64),
-    "mlp_ratio": number(0, below=17, above=True),
-    "qkv_bias": flag(),
-    "qk_scale": optional(number(0, above=True)),
-    "drop_rate": _SHARE,
-    "attn_drop_rate": _SHARE,
-    "drop_path_rate": _SHARE,
-    "ape": flag(),
-    "patch_norm": flag(),
-    "use_checkpoint": flag(),
-    "upscale": whole(1, 8),
-    "img_range": number(0, above=True),
-    "upsampler": optional(choice(lambda: UPSAMPLERS)),
-    "resi_connection": choice(lambda: CONNECTIONS),
-}
+class SwinIRBlock(Block, frozen=True, kw_only=True):
+    """`network_g:` of type CompSRTSwinIR; the defaults are those of SwinIR-light.
+
+    Attributes:
+        upscale: scale factor, equal to `scale`.
+        in_chans: channels of images.
+        img_size: size of images for which shift masks are stored, in pixels.
+        patch_size: always 1.
+        window_size: height and width of attention windows.
+        img_range: images are multiplied by it.
+        depths: number of blocks in each group.
+        embed_dim: channels of features.
+        num_heads: attention heads in each group.
+        mlp_ratio: hidden channels divided by `embed_dim`.
+        qkv_bias: whether q, k and v have a bias.
+        qk_scale: factor of q; null means 1 / √(channels of a head).
+        drop_rate: share of features that are dropped in training.
+        attn_drop_rate: share of attention weights that are dropped in training.
+        drop_path_rate: share of residual branches that are dropped in training.
+        ape: add an absolute position embedding.
+        patch_norm: normalize after the patch embedding.
+        use_checkpoint: recompute features in the backward pass, which saves memory.
+        upsampler: `pixelshuffledirect`, `pixelshuffle`, `nearest+conv`, or null for none.
+        resi_connection: convolutions at the end of each group.
+    """
+
+    where = WHERE
+
+    upscale: Annotated[int, Meta(ge=1, le=8)] = 1
+    in_chans: Annotated[int, Meta(ge=1, le=16)] = 3
+    img_size: Annotated[int, Meta(ge=1, le=1024)] = 64
+    patch_size: Annotated[int, Meta(ge=1, le=1)] = 1
+    window_size: Window = 8
+    img_range: Positive = 1.0
+    depths: PerGroup = field(default_factory=lambda: [6, 6, 6, 6])
+    embed_dim: Annotated[int, Meta(ge=1, le=2048)] = 60
+    num_heads: PerGroup = field(default_factory=lambda: [6, 6, 6, 6])
+    mlp_ratio: Annotated[float, Meta(gt=0, lt=17)] = 2
+    qkv_bias: bool = True
+    qk_scale: Positive | None = None
+    drop_rate: Share = 0.0
+    attn_drop_rate: Share = 0.0
+    drop_path_rate: Share = 0.1
+    ape: bool = False
+    patch_norm: bool = True
+    use_checkpoint: bool = False
+    upsampler: Upsampler | None = "pixelshuffledirect"
+    resi_connection: Literal["1conv", "3conv"] = "1conv"
+
+    def __post_init__(self) -> None:
+        """Refuse values that contradict each other, or a network too large to be meant."""
+        super().__post_init__()
+        if len(self.depths) != len(self.num_heads):
+            found = f"{WHERE}.depths has {len(self.depths)} groups, {WHERE}.num_heads {len(self.num_heads)}"
+            raise CompSRTError(found, allowed="as many of each")
+        if any(self.embed_dim % heads for heads in self.num_heads):
+            found = f"{WHERE}.embed_dim is {self.embed_dim}, {WHERE}.num_heads {self.num_heads}"
+            raise CompSRTError(found, allowed="heads that divide embed_dim")
+        scales = {"nearest+conv": (4,), "pixelshuffle": (1, 2, 3, 4, 8)}.get(self.upsampler or "")
+        if scales and self.upscale not in scales:
+            found = f"{WHERE}.upscale is {self.upscale} with the upsampler {self.upsampler}"
+            raise CompSRTError(found, allowed=", ".join(map(str, scales)))
+        linear = self.embed_dim**2 * (4 + 2 * self.mlp_ratio)
+        numbers = sum(self.depths) * (linear + (self.img_size * self.window_size) ** 2 / 2)
+        if numbers > MOST_NUMBERS:
+            raise CompSRTError(
+                f"{WHERE} describes a network of {numbers:,.0f} numbers (embed_dim {self.embed_dim}, "
+                f"{sum(self.depths)} blocks, img_size {self.img_size}, window_size {self.window_size})",
+                allowed=f"up to {MOST_NUMBERS:,}",
+            )
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Check the arguments SwinIR is to be built with, before anything of their size is allocated.
+    """Check the arguments of SwinIR before anything of their size is allocated.
 
     Args:
-        arguments: `embed_dim`, `depths` and the others, all that SwinIR-light's defaults name among them.
+        arguments: `embed_dim`, `depths` and the others, among them all those of SwinIR-light.
 
     Raises:
         CompSRTError: an unknown argument (the nearest is offered), a value that is not allowed, values that
             contradict each other, or a network too large to be meant.
     """
-    for name, value in arguments.items():
-        if name not in ARGUMENTS:
-            raise unknown_name(f"key in {WHERE}:", name, ARGUMENTS)
-        ARGUMENTS[name](f"{WHERE}.{name}", value)
-    width, depths, heads = arguments["embed_dim"], arguments["depths"], arguments["num_heads"]
-    if len(depths) != len(heads):
-        raise CompSRTError(
-            f"{WHERE}.depths has {len(depths)} groups, {WHERE}.num_heads {len(heads)}", allowed="as many of each"
-        )
-    if any(width % head for head in heads):
-        raise CompSRTError(
-            f"{WHERE}.embed_dim is {width}, {WHERE}.num_heads {list(heads)}",
-            allowed="heads that divide embed_dim",
-        )
-    scale = arguments.get("upscale", 1)
-    if arguments["upsampler"] == "nearest+conv" and scale != 4:
-        raise CompSRTError(f"{WHERE}.upscale is {scale} with the upsampler nearest+conv", allowed="4")
-    if arguments["upsampler"] == "pixelshuffle" and scale not in (1, 2, 3, 4, 8):
-        raise CompSRTError(f"{WHERE}.upscale is {scale} with the upsampler pixelshuffle", allowed="1, 2, 3, 4, 8")
-    linear = width**2 * (4 + 2 * arguments["mlp_ratio"])
-    numbers = sum(depths) * (linear + (arguments["img_size"] * arguments["window_size"]) ** 2 / 2)
-    if numbers > MOST_NUMBERS:
-        raise CompSRTError(
-            f"{WHERE} describes a network of {numbers:,.0f} numbers (embed_dim {width}, {sum(depths)} blocks, "
-            f"img_size {arguments['img_size']}, window_size {arguments['window_size']})",
-            allowed=f"up to {MOST_NUMBERS:,}",
-        )
+    SwinIRBlock.from_dict(arguments)
 
 
-KINDS_OF_BASE: dict[str, dict[str, Check]] = {
-    "type": {"type": text()},
-    "file": {"file": text()},
-    "spandrel": {"spandrel": text(), "class": text(), "arguments": mapping()},
-}
-MAY_HAVE: dict[str, dict[str, Check]] = {
-    "file": {"param_key": text()}
-}  # the file's entry; `path.param_key_g` if left out
+class FileBase(Block, frozen=True, kw_only=True):
+    """`network_g.base: {file: …}`: a weight file that describes its network.
+
+    Attributes:
+        file: path or URL.
+        param_key: entry of the file; left out, `path.param_key_g`.
+    """
+
+    where = f"{WHERE}.base"
+
+    file: Text
+    param_key: Text | UnsetType = UNSET
+
+
+class SpandrelBase(Block, frozen=True, kw_only=True):
+    """`network_g.base` in a packed file: what spandrel made of a weight file."""
+
+    where = f"{WHERE}.base"
+
+    spandrel: Text
+    class_: Text = field(name="class")
+    arguments: dict[str, Any]
+
+
 LARGEST_ARGUMENT = 100_000  # a width or depth beyond is a damaged file, and would fill the memory
 LONGEST_ARGUMENT = 256
 
@@ -111,21 +148,18 @@ def check_base(base: Any) -> None:
         CompSRTError: none of the three, more than one, a missing or unknown key, or an argument too large to be meant.
     """
     where = f"{WHERE}.base"
-    kinds = [kind for kind in KINDS_OF_BASE if isinstance(base, Mapping) and kind in base]
+    kinds = [kind for kind in ("type", "file", "spandrel") if isinstance(base, Mapping) and kind in base]
     if len(kinds) != 1:
         found = f"{where} is {base!r}" if not kinds else f"{where} has the keys {', '.join(kinds)}"
         raise CompSRTError(found, allowed="{type: HAT, upscale: 4, …} or {file: weights.pth}")
-    checks = KINDS_OF_BASE[kinds[0]]
-    for key, check in checks.items():
-        if key not in base:
-            raise CompSRTError(f"{where} has no key {key!r}", allowed=", ".join(checks))
-        check(f"{where}.{key}", base[key])
-    further = MAY_HAVE.get(kinds[0], {})
+    if kinds[0] == "type":
+        parse_value(Text, f"{where}.type", base["type"])
+    else:
+        for key in ("class", "arguments") if kinds[0] == "spandrel" else ():
+            if key not in base:
+                raise CompSRTError(f"{where} has no key {key!r}", allowed="spandrel, class, arguments")
+        (FileBase if kinds[0] == "file" else SpandrelBase).from_dict(base)
     for key, value in base.items():
-        if key not in checks and kinds[0] != "type":
-            if key not in further:
-                raise unknown_name(f"key in {where}:", key, [*checks, *further])
-            further[key](f"{where}.{key}", value)
         _check_sizes(f"{where}.{key}", value)
 
 

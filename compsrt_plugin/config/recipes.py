@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compsrt_plugin.config.schema import AS_RECIPE, CalibrationBlock, DistillBlock, GuardBlock, QuantBlock
-from compsrt_plugin.errors import CompSRTError, unknown_name
+import msgspec
+
+from compsrt_plugin.config.blocks import CalibrationBlock, DistillBlock, GuardBlock, QuantBlock
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.spec import NetworkSpec
+
+AS_RECIPE = "recipe"  # the value of a key that leaves it to the recipe
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A documented set of values.
+    """Hold a documented set of values.
 
     Attributes:
         about: one line on what it is and where it comes from.
         values: fields of a `NetworkSpec`, all but the bits.
-        conditioning: `quant.conditioning`; None leaves the weights as they are.
+        conditioning: `quant.conditioning`; None leaves the weights unchanged.
         rounding: of linear weights, `nearest` or `gptq` (`quant.rounding`).
         equalization, bias_correction: see `quant.equalization` and `quant.bias_correction`.
         guard: see `quant.guard`; None gives no activation more bits.
@@ -64,7 +67,7 @@ RECIPES: dict[str, Recipe] = {
         _same_for_all(_tensor("none", "minmax", False), conv_bits=8),
     ),
     "percentile": Recipe(
-        "bounds only: percentiles, so that single outliers do not count; no transform",
+        "bounds only: percentiles, which ignore single outliers; no transform",
         _same_for_all(_tensor("none", "percentile", False), conv_bits=8),
     ),
     "dobi": Recipe(
@@ -73,12 +76,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "2dquant": Recipe(
         "2DQuant (arXiv 2406.06649): no transform; the search moves both ends, or the upper one only where "
-        "values are one-sided (softmax map, GELU output), as the paper describes; convolutions kept",
+        "values are one-sided (softmax map, GELU output), as in the paper; convolutions stay in full precision",
         TWO_D_QUANT,
     ),
     "condiquant": Recipe(
-        "our reading of CondiQuant (arXiv 2502.15478, no code public): weights are changed first, to lower condition "
-        "numbers with the same outputs on calibration patches, then as 2dquant",
+        "our reading of CondiQuant (arXiv 2502.15478, no public code): first lowers the condition numbers of weights "
+        "at nearly the same outputs on calibration patches; then as 2dquant",
         TWO_D_QUANT,
         conditioning=0.01,
     ),
@@ -88,11 +91,11 @@ RECIPES: dict[str, Recipe] = {
         _same_for_all(_tensor("hadamard", "dobi", True), conv_bits=8),
     ),
     "plus": Recipe(
-        "CompSRT and more, at honest bits: signs before the Hadamard transform, which spread the mean; a scale for "
-        "each output channel of a weight, and one for each token of an activation, from its largest magnitude; the "
-        "softmax map without the one Hadamard coefficient that is known; convolutions at 8 bits; inputs of linear "
-        "layers shifted and scaled by the norms before them; weights rounded so that errors make up for each other "
-        "(GPTQ); the mean of the output put right; distillation trains the weights too",
+        "CompSRT and more, at honest bits: random signs before the Hadamard transform, which spread the mean; one "
+        "scale per output channel of a weight; one scale per token of an activation, from its largest magnitude; the "
+        "softmax map without the one Hadamard coefficient that is known; convolutions at 8 bits; equalization by the "
+        "preceding norms; GPTQ rounding of weights; bias correction; more bits for activations that the guard finds; "
+        "distillation trains the weights too",
         {
             "weight": {**_tensor("hadamard_signed", "dobi", False), "granularity": "per_channel"},
             "activation": {**_tensor("hadamard_signed", "dobi", True), "granularity": "per_token"},
@@ -107,7 +110,7 @@ RECIPES: dict[str, Recipe] = {
         distill={"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
     ),
     "compsrt-paper": Recipe(
-        "CompSRT as published: codes are not limited to 2^bits; convolutions kept",
+        "CompSRT as published: codes are not limited to 2^bits; convolutions stay in full precision",
         _same_for_all(_tensor("hadamard", "dobi", True, codes="paper"), conv_bits=None),
     ),
 }
@@ -115,19 +118,15 @@ RECIPES: dict[str, Recipe] = {
 
 @dataclass(frozen=True)
 class QuantOptions:
-    """A `quant:` block with everything settled.
+    """Hold a `quant:` block with every value decided.
 
     Attributes:
         recipe: name of the recipe it came from.
         bits: nominal code width; layers may differ by override.
         spec: how each tensor is quantized.
-        calibration: the pictures on which bounds are searched.
-        conditioning: by how much a layer's outputs may move when its weight's condition number is lowered before;
-            None leaves the weights.
-        rounding: how codes of linear weights are picked once bounds are searched, `nearest` or `gptq`.
-        equalization: whether norms shift and scale the inputs of linear layers, see `quant.equalization`.
-        bias_correction: whether the last bias takes off the output's mean error.
-        guard: how much of the output's error one activation may make before it gets more bits; None: any part.
+        calibration: the patches on which bounds are searched.
+        conditioning, rounding, equalization, bias_correction: see `QuantBlock`.
+        guard: see `QuantBlock`; None gives no activation more bits.
     """
 
     recipe: str
@@ -146,34 +145,38 @@ class QuantOptions:
             "recipe": self.recipe,
             "bits": self.bits,
             "spec": self.spec.to_dict(),
-            "calibration": dataclasses.asdict(self.calibration),
+            "calibration": msgspec.structs.asdict(self.calibration),
             "conditioning": self.conditioning,
             "rounding": self.rounding,
             "equalization": self.equalization,
             "bias_correction": self.bias_correction,
-            "guard": None if self.guard is None else dataclasses.asdict(self.guard),
+            "guard": None if self.guard is None else msgspec.structs.asdict(self.guard),
         }
 
 
-def resolve_distill(recipe: str, distill_block: Mapping[str, Any] | None) -> DistillBlock:
-    """Merge a `distill:` block over what the recipe of that name says about distillation.
+def resolve_distill(recipe: str, given: Mapping[str, Any] | None) -> DistillBlock:
+    """Return the `distill:` block with the recipe's values for the keys that it lacks.
+
+    Args:
+        recipe: name of the recipe.
+        given: the block as the option file holds it; null means all of the recipe's values.
 
     Raises:
         CompSRTError: an unknown key or a wrong value; names the key.
 
-    >>> resolve_distill("plus", None).train_weights, resolve_distill("compsrt", None).train_weights
-    (True, False)
+    >>> block = resolve_distill("plus", {"lr_weights": 1e-4})
+    >>> block.lr_weights, block.train_weights
+    (0.0001, True)
     """
-    given = DistillBlock.from_dict(distill_block)  # on its own first, so that it is refused if it is no block
-    ours = {key: value for key, value in RECIPES[recipe].distill.items() if key not in (distill_block or {})}
-    return dataclasses.replace(given, **ours)
+    own = RECIPES[recipe].distill
+    return DistillBlock.from_dict({**own, **given} if isinstance(given, Mapping) else given or own)
 
 
-def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> QuantOptions:
-    """Merge a `quant:` block over its recipe.
+def resolve(given: QuantBlock | Mapping[str, Any] | None, pruned: bool = False) -> QuantOptions:
+    """Return a `quant:` block with the recipe's values for what it leaves to the recipe.
 
     Args:
-        quant_block: the block as the option file holds it; null means all defaults.
+        given: the block, typed or as the option file holds it; null means all defaults.
         pruned: whether there is a `prune:` block: strict weights then have aligned zero points by default.
 
     Raises:
@@ -183,14 +186,13 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
     >>> options.spec.weight.bits, options.spec.activation.bits, options.spec.weight.transform
     (3, 4, 'hadamard')
     """
-    block = QuantBlock.from_dict(quant_block)
-    if block.recipe not in RECIPES:
-        raise unknown_name("quant.recipe:", block.recipe, RECIPES)
-    values = RECIPES[block.recipe].values
+    block = given if isinstance(given, QuantBlock) else QuantBlock.from_dict(given)
+    recipe = RECIPES[block.recipe]
+    values = recipe.values
     overrides = {pattern: dict(fields) for pattern, fields in values["overrides"].items()}
-    for pattern, fields in block.overrides.items():
+    for pattern, override in block.overrides.items():
         # re-inserted, since of two patterns that match, the later one wins
-        overrides[pattern] = {**overrides.pop(pattern, {}), **(fields or {})}
+        overrides[pattern] = {**overrides.pop(pattern, {}), **(override.given() if override else {})}
     weight = {**values["weight"], "bits": block.bits, **block.weight.given()}
     weight.setdefault("aligned_zero_point", pruned and weight["codes"] == "strict")
     spec = NetworkSpec.from_dict(
@@ -203,9 +205,12 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
             "trunk_pointwise": "conv",
         }
     )
-    recipe = RECIPES[block.recipe]
-    conditioning = recipe.conditioning if isinstance(block.conditioning, str) else block.conditioning
-    rounding = recipe.rounding if block.rounding == AS_RECIPE else block.rounding
+
+    def settled(name: str) -> Any:
+        value = getattr(block, name)
+        return getattr(recipe, name) if value == AS_RECIPE else value
+
+    rounding = settled("rounding")
     if rounding == "gptq" and spec.weight.codes == "paper":
         if block.rounding != AS_RECIPE:
             raise CompSRTError("quant.rounding is gptq and codes of weights are paper", hint="take codes: strict")
@@ -215,15 +220,9 @@ def resolve(quant_block: Mapping[str, Any] | None, pruned: bool = False) -> Quan
         block.bits,
         spec,
         block.calibration,
-        conditioning,
-        rounding,
-        equalization=recipe.equalization if isinstance(block.equalization, str) else block.equalization,
-        bias_correction=recipe.bias_correction if isinstance(block.bias_correction, str) else block.bias_correction,
-        guard=_guard(recipe, block),
+        conditioning=settled("conditioning"),
+        rounding=rounding,
+        equalization=settled("equalization"),
+        bias_correction=settled("bias_correction"),
+        guard=settled("guard"),
     )
-
-
-def _guard(recipe: Recipe, block: QuantBlock) -> GuardBlock | None:
-    if isinstance(block.guard, str):
-        return recipe.guard
-    return None if block.guard is None else GuardBlock.from_dict(block.guard)

@@ -11,7 +11,8 @@ from typing import Any
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.registry import DATASET_REGISTRY
 
-from compsrt_plugin.config.checks import number
+from compsrt_plugin.config.typed import parse_value
+from compsrt_plugin.config.values import PositiveShare
 from compsrt_plugin.data.basicsr_sets import BACKENDS
 from compsrt_plugin.data.checks import check_files, check_pairs, crop_side, smallest_lr
 from compsrt_plugin.data.databases import check_databases
@@ -147,7 +148,7 @@ class CompSRTPairedDataset(PairedImageDataset):
             raise CompSRTError(f"{key} is {shares!r}", allowed="a list of numbers above 0 to below 1")
         paths, kept = list(self.paths), list(self.kept)
         for share in shares:
-            number(0, below=1, above=True)(key, share)
+            parse_value(PositiveShare, key, share)
             smaller = zip(paths, shrunk(kept, share, scale))
             fitting = [(pair, picture) for pair, picture in smaller if min(picture.lr.shape[:2]) >= least]
             if not fitting:

@@ -14,7 +14,7 @@ from compsrt_plugin.errors import CompSRTError
 
 VARIABLE = "COMPSRT_DATA"
 BENCHMARKS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
-"""The data sets of the installed test files, by which papers compare networks."""
+"""The data sets of the installed test files, on which papers compare networks."""
 
 
 class MissingDataError(CompSRTError):

@@ -11,8 +11,7 @@ from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 from torch import Tensor
 
-from compsrt_plugin.config.keys import block_of
-from compsrt_plugin.config.tables import METRICS
+from compsrt_plugin.config.pipeline_blocks import Metrics
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.report import (
     Method,
@@ -90,7 +89,7 @@ def check_metrics(metrics: Any) -> None:
     Raises:
         CompSRTError: psnr is missing, a metric is not reported, or its arguments are wrong.
     """
-    block_of(METRICS)("val.metrics", metrics)
+    Metrics.from_dict(metrics)
     black = np.zeros((32, 32, 3), np.uint8)
     for name, metric in metrics.items():
         try:

@@ -16,7 +16,7 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from compsrt_plugin.config.schema import TileBlock
+from compsrt_plugin.config.blocks import TileBlock
 from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import PADDINGS, Tile, UpscaleCall, check_tile, choose_tile, super_resolve

@@ -13,11 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from compsrt_plugin.config.files import find_option_file, option_files
-from compsrt_plugin.config.force_yml import apply_force_yml
-from compsrt_plugin.config.layout import check_layout
-from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.files import option_files
+from compsrt_plugin.config.load import load_option_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import bundled
 from compsrt_plugin.packed.format import Packed, read_packed
@@ -107,17 +104,15 @@ def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:
     known = name_or_path in option_files("test") or name_or_path.endswith((".yml", ".yaml"))
     if not known:
         return Path(name_or_path).expanduser()
-    source = find_option_file(name_or_path, "test")
-    options = read_option_file(source)
-    apply_force_yml(options, force_yml or [])
-    if "train" not in options:
-        check_layout(options, "test", source.name)
-        given = (options.get("path") or {}).get("pretrain_network_g")
-        if options.get("quant") is None and not given:
-            raise CompSRTError(f"{source.name} tests a full-precision network", allowed="a quant: block")
-        return Path(given) if given else bundled.checkpoint_path(options["scale"], resolve(options["quant"]).bits)
-    check_layout(options, "train", source.name)
-    name = options["name"]
+    file = load_option_file(name_or_path, force_yml=force_yml or [])
+    name = file.options["name"]
+    if file.command == "test":
+        given, quant = file.typed.path.pretrain_network_g, file.typed.quant
+        if given:
+            return Path(given)
+        if quant is None:
+            raise CompSRTError(f"{file.path.name} tests a full-precision network", allowed="a quant: block")
+        return bundled.checkpoint_path(file.options["scale"], quant.bits)
     path = Path("experiments", name, "models", f"{name}.safetensors")
     if not path.is_file():
         raise CompSRTError(f"no such file: {path}", hint=f"make it: basicsr train -opt {name_or_path}")

@@ -8,7 +8,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import nn
 
-from compsrt_plugin.config.schema import GuardBlock
+from compsrt_plugin.config.blocks import GuardBlock
 from compsrt_plugin.quant import QuantLinear, activation_quantizers, calibrate, named_quantizers, quantized_layers
 from compsrt_plugin.quant.passes.conditioning import condition
 from compsrt_plugin.quant.passes.equalization import equalize

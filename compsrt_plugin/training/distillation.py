@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
-from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.training.features import Features, feature_loss, feature_modules
 
 

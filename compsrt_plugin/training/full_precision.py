@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import safetensors.torch
 import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from compsrt_plugin.config.checks import choice, flag
-from compsrt_plugin.config.schema import DistillBlock
-from compsrt_plugin.config.tables import PRECISIONS
+from compsrt_plugin.config.blocks import DistillBlock
+from compsrt_plugin.config.train_blocks import TeacherTrain
+from compsrt_plugin.config.typed import fields_of, parse_value
 from compsrt_plugin.data.kept_images import with_targets
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
@@ -46,9 +46,8 @@ class FullPrecision(Task):
     def __init__(self, network: nn.Module, opt: dict[str, Any], stronger_file: str, device: torch.device) -> None:
         self.network, self.opt, self._stronger_file, self._device = network.eval(), opt, stronger_file, device
         train = opt["train"]
-        choice(lambda: PRECISIONS)("train.precision", train.setdefault("precision", "fp32"))
-        flag()("train.compile", train.setdefault("compile", False))
-        flag()("train.teacher_once", train.setdefault("teacher_once", False))
+        typed = TeacherTrain.from_dict({name: train[name] for name in fields_of(TeacherTrain) if name in train})
+        train.update(precision=typed.precision, compile=typed.compile, teacher_once=typed.teacher_once)
         take_from_first(list(network.parameters()))  # each process drew its own random weights
 
     @property
@@ -63,7 +62,7 @@ class FullPrecision(Task):
         """Return the trainer of all weights, at the learning rate `optim_g.lr`."""
         train, given = self.opt["train"], {"target_weight": 1.0, **(self.opt.get("distill") or {})}
         fixed = {"train_weights": True, "lr_weights": train["optim_g"]["lr"], "feature_weight": 0.0}
-        block = dataclasses.replace(DistillBlock.from_dict(given), **fixed)
+        block = msgspec.structs.replace(DistillBlock.from_dict(given), **fixed)
         stronger = None
         if self._stronger_file and not train["teacher_once"]:
             stronger = read_stronger(self._stronger_file, self.opt).network.to(self._device)
@@ -140,7 +139,7 @@ def enlarge_training_images(opt: Mapping[str, Any], dataset: Any) -> None:
         CompSRTError: there is no stronger network, or the images are not kept in memory.
     """
     once = opt["train"].get("teacher_once", False)
-    flag()("train.teacher_once", once)
+    parse_value(bool, "train.teacher_once", once)
     if not once:
         return
     source = opt["path"].get("pretrain_network_teacher")

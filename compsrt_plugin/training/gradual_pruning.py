@@ -9,7 +9,7 @@ from basicsr.utils import get_root_logger
 from torch import nn
 
 from compsrt_plugin import pruning
-from compsrt_plugin.config.schema import PruneBlock
+from compsrt_plugin.config.blocks import PruneBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.training.patches import CalibrationPatches
 

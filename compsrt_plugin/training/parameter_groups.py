@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.packed.network_state import round_unquantized
 from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection

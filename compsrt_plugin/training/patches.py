@@ -12,7 +12,7 @@ import torch
 from basicsr.data import build_dataset
 from torch import Tensor
 
-from compsrt_plugin.config.schema import CalibrationBlock
+from compsrt_plugin.config.blocks import CalibrationBlock
 from compsrt_plugin.terminal import progress
 
 

@@ -6,7 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from compsrt_plugin.config import tables
+from compsrt_plugin.config.train_blocks import CompSRTTrain
+from compsrt_plugin.config.typed import fields_of
 from compsrt_plugin.errors import CompSRTError
 
 
@@ -25,11 +26,9 @@ def checked_train_block(opt: Mapping[str, Any]) -> dict[str, Any]:
     train = copy.deepcopy(dict(opt["train"]))
     if not int(train["total_iter"]):
         return train
-    tables.OPTIMIZER("train.optim_g", train.get("optim_g"))
-    tables.scheduler("train.scheduler", train.get("scheduler"))
-    tables.EMA_DECAY("train.ema_decay", train.get("ema_decay"))
+    CompSRTTrain.from_dict({name: train[name] for name in fields_of(CompSRTTrain) if name in train})
     schedule = train["scheduler"]
-    if schedule["type"] == tables.COSINE:
+    if schedule["type"] == "CosineAnnealingRestartLR":
         schedule.setdefault("periods", [int(train["total_iter"])])
         if sum(schedule["periods"]) < int(train["total_iter"]) - 1:
             raise CompSRTError(

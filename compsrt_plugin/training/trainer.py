@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.processes import average
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
+import msgspec
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.config.checks import flag, whole
+from compsrt_plugin.config.typed import Block
 from compsrt_plugin.devices import example
-from compsrt_plugin.errors import CompSRTError, unknown_name
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.modes import evaluating
 
 MULTIPLES = (1, 8, 16, 2, 4, 32, 64, 3, 6, 7, 12, 24, 48)  # tried in this order: what attention windows are
@@ -20,8 +21,7 @@ TRIED = 50  # pixels, about: as many as a network with windows of 16 needs for m
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59)
 
 
-@dataclass(frozen=True)
-class SizeRule:
+class SizeRule(Block, frozen=True):
     """What height and width must be, in low-resolution pixels.
 
     Attributes:
@@ -30,23 +30,15 @@ class SizeRule:
         square: and equal.
     """
 
-    multiple_of: int = 1
-    minimum: int = 1
-    square: bool = False
+    where = "network_g.size"
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SizeRule:
-        """Build a rule from plain values; CompSRTError names the key that is wrong."""
-        checks = {"multiple_of": whole(1, 1024), "minimum": whole(1, 4096), "square": flag()}
-        for key, value in values.items():
-            if key not in checks:
-                raise unknown_name("key in network_g.size:", key, checks)
-            checks[key](f"network_g.size.{key}", value)
-        return cls(**values)
+    multiple_of: Annotated[int, Meta(ge=1, le=1024)] = 1
+    minimum: Annotated[int, Meta(ge=1, le=4096)] = 1
+    square: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        return msgspec.structs.asdict(self)
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
         """Return the smallest size that is allowed and holds a picture of this one."""

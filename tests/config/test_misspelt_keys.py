@@ -11,9 +11,9 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils.registry import DATASET_REGISTRY, MODEL_REGISTRY
 
 import compsrt_plugin
+from compsrt_plugin.config.check import check_options
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.force_yml import apply_force_yml
-from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
 
@@ -116,7 +116,7 @@ def of_basicsr(command: str, *entries: str) -> dict[str, Any]:
 )
 def test_a_key_that_nothing_reads_is_refused_with_the_nearest(command: str, entry: str, says: str) -> None:
     with pytest.raises(CompSRTError, match=says) as caught:
-        check_layout(options(command, entry), command, "a.yml")
+        check_options(options(command, entry), command, "a.yml")
     assert "\n" not in str(caught.value)
 
 
@@ -124,27 +124,27 @@ def test_a_key_of_the_whole_file_is_refused_too() -> None:
     found = options("train")
     found["manual_sed"] = 1
     with pytest.raises(CompSRTError, match=r"unknown key in the option file: 'manual_sed'.*did you mean 'manual_seed'"):
-        check_layout(found, "train", "a.yml")
+        check_options(found, "train", "a.yml")
 
 
 def test_the_teachers_model_reads_what_training_in_full_precision_needs() -> None:
     found = options("train", "train:precision=bf16", "train:compile=true", name="swinir_light_x4_teacher")
-    check_layout(found, "train", "a.yml")
+    check_options(found, "train", "a.yml")
     with pytest.raises(CompSRTError, match=r"unknown train\.precision: 'fp8'; allowed: bf16, fp32, tf32"):
-        check_layout({**found, "train": {**found["train"], "precision": "fp8"}}, "train", "a.yml")
+        check_options({**found, "train": {**found["train"], "precision": "fp8"}}, "train", "a.yml")
 
 
 @pytest.mark.parametrize("command", ["train", "test"])
 def test_options_of_basicsrs_own_classes_pass_without_a_word(
     command: str, basicsr_log: pytest.LogCaptureFixture
 ) -> None:
-    check_layout(of_basicsr(command), command, "a.yml")
+    check_options(of_basicsr(command), command, "a.yml")
     assert basicsr_log.messages == []
 
 
 @pytest.mark.parametrize("block", ["train:total_itr=5", "datasets:train:gt_sizes=64", "val:val_frq=5"])
 def test_in_basicsrs_own_classes_a_misspelt_key_is_a_warning(block: str, basicsr_log: pytest.LogCaptureFixture) -> None:
-    check_layout(of_basicsr("train", block), "train", "a.yml")
+    check_options(of_basicsr("train", block), "train", "a.yml")
     key = block.split("=")[0].split(":")[-1]
     assert [record.levelname for record in basicsr_log.records] == ["WARNING"]
     assert f"'{key}'" in basicsr_log.text and "did you mean" in basicsr_log.text
@@ -162,18 +162,18 @@ def test_in_basicsrs_own_classes_a_misspelt_key_is_a_warning(block: str, basicsr
 )
 def test_what_basicsr_calls_its_classes_with_must_fit_them(entry: str, says: str) -> None:
     with pytest.raises(CompSRTError, match=says):
-        check_layout(of_basicsr("train", entry), "train", "a.yml")
+        check_options(of_basicsr("train", entry), "train", "a.yml")
 
 
 @pytest.mark.usefixtures("own_classes")
 def test_a_class_derived_from_ours_may_read_keys_of_its_own(basicsr_log: pytest.LogCaptureFixture) -> None:
     entries = ["model_type=OwnModel", "datasets:train:type=OwnPairs", "train:patience=3", "datasets:train:cut_blur=0.5"]
-    check_layout(options("train", *entries), "train", "a.yml")
+    check_options(options("train", *entries), "train", "a.yml")
     assert basicsr_log.messages == []
-    check_layout(options("train", *entries, "train:patence=3"), "train", "a.yml")
+    check_options(options("train", *entries, "train:patence=3"), "train", "a.yml")
     assert "OwnModel" in basicsr_log.text and "'patence'" in basicsr_log.text
     with pytest.raises(CompSRTError, match=r"train\.total_iter is -1"):
-        check_layout(options("train", *entries, "train:total_iter=-1"), "train", "a.yml")
+        check_options(options("train", *entries, "train:total_iter=-1"), "train", "a.yml")
 
 
 @pytest.mark.parametrize(
@@ -183,13 +183,13 @@ def test_a_class_derived_from_ours_may_read_keys_of_its_own(basicsr_log: pytest.
 def test_our_blocks_are_refused_where_the_model_does_not_read_them(block: str, model: str) -> None:
     name = block.split("=")[0]
     with pytest.raises(CompSRTError, match=f"has the block {name}:, and model_type {model} does not read it; allowed"):
-        check_layout(of_basicsr("train", block, f"model_type={model}"), "train", "a.yml")
+        check_options(of_basicsr("train", block, f"model_type={model}"), "train", "a.yml")
 
 
 @pytest.mark.usefixtures("own_classes")
 def test_a_foreign_model_may_have_a_block_of_the_same_name(basicsr_log: pytest.LogCaptureFixture) -> None:
     entries = ["model_type=OtherModel", "tile={tile_pad: 8}", "train:patience=3"]
-    check_layout(of_basicsr("train", *entries), "train", "a.yml")
+    check_options(of_basicsr("train", *entries), "train", "a.yml")
     assert basicsr_log.messages == []
 
 
@@ -197,12 +197,12 @@ def test_two_judged_data_sets_of_one_name_are_refused() -> None:
     found = options("test")
     found["datasets"]["val_2"] = copy.deepcopy(found["datasets"]["test_2"])
     with pytest.raises(CompSRTError, match=r"datasets\.test_2 and datasets\.val_2 have the same name 'Set5'"):
-        check_layout(found, "test", "a.yml")
+        check_options(found, "test", "a.yml")
     found["datasets"]["val_2"]["name"] = "Set5, bounds only"
     with pytest.raises(CompSRTError, match="names that do not end in"):
-        check_layout(found, "test", "a.yml")
+        check_options(found, "test", "a.yml")
 
 
 def test_a_training_set_may_have_the_name_of_the_held_out_one() -> None:
     found = options("train", "datasets:val:name=Calibration")
-    check_layout(found, "train", "a.yml")
+    check_options(found, "train", "a.yml")

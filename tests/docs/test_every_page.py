@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from compsrt_plugin.cli.main import COMMANDS
+from compsrt_plugin.config.check import check_options
 from compsrt_plugin.config.files import find_option_file
 from compsrt_plugin.config.force_yml import apply_force_yml
-from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 
 ALL = ["README.md", "CONTRIBUTING.md", "SECURITY.md"]
@@ -65,7 +65,7 @@ def test_options_of_commands_are_accepted(name: str, parsers: dict[str, argparse
                 continue  # its names are known once that code has run: test_own_code.py, test_your_own_network.py
             options = read_option_file(find_option_file(given.opt, command))
             apply_force_yml(options, given.force_yml)
-            check_layout(options, command, given.opt)
+            check_options(options, command, given.opt)
 
 
 @pytest.mark.parametrize("name", ALL)

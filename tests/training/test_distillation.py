@@ -10,7 +10,7 @@ from models import tiny_run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.training.distillation import Distillation, first_not_finite
 from compsrt_plugin.training.features import Features, feature_loss, feature_modules, unit_energy

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.packed.network_state import round_unquantized
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 from compsrt_plugin.training.parameter_groups import ParameterGroups

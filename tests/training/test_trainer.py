@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from compsrt_plugin.config.schema import DistillBlock
+from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.training.trainer import Trainer
 

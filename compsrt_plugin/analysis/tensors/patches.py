@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compsrt_plugin.config.schema import CalibrationBlock
+from compsrt_plugin.config.blocks import CalibrationBlock
 from compsrt_plugin.data import embedded_pairs
 from compsrt_plugin.data.images import image_size, images_in, read_image
 from compsrt_plugin.inference import pad_to_windows

@@ -13,12 +13,11 @@ from torch import nn
 
 from compsrt_plugin import register
 from compsrt_plugin.compare.loading import from_weights
-from compsrt_plugin.config.files import find_option_file, option_files
-from compsrt_plugin.config.force_yml import apply_force_yml
-from compsrt_plugin.config.layout import check_layout
-from compsrt_plugin.config.reader import read_option_file, read_yaml
-from compsrt_plugin.config.recipes import QuantOptions, resolve
-from compsrt_plugin.config.schema import CalibrationBlock
+from compsrt_plugin.config.blocks import CalibrationBlock
+from compsrt_plugin.config.files import option_files
+from compsrt_plugin.config.load import load_option_file
+from compsrt_plugin.config.reader import read_yaml
+from compsrt_plugin.config.recipes import QuantOptions
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import bundled, is_packed, weights_file
 from compsrt_plugin.packed.container import EXPECTED as PACKED
@@ -86,16 +85,13 @@ def find_subject(source: str, force_yml: list[str] | None = None) -> Subject:
 
 
 def _of_options(source: str, force_yml: list[str]) -> Subject:
-    file = find_option_file(source, "test")
-    options = read_option_file(file)
-    apply_force_yml(options, force_yml)
-    check_layout(options, "train" if "train" in options else "test", file.name)
+    file = load_option_file(source, force_yml=force_yml)
+    options, quant = file.options, file.typed.quant
     from compsrt_plugin.models.input_files import find_files
     from compsrt_plugin.networks import weights_entry
 
     options, scale = copy.deepcopy(options), options["scale"]
     paths, trained = options["path"], "train" in options
-    quant = None if options.get("quant") is None else resolve(options["quant"], pruned=bool(options.get("prune")))
     tested = None
     if quant is not None and not trained:
         tested = _tested(paths.get("pretrain_network_g"), options, quant.bits)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from compsrt_plugin.config.check import check_options
 from compsrt_plugin.config.files import option_files
-from compsrt_plugin.config.layout import check_layout
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
 
@@ -21,7 +21,7 @@ def installed(command: str) -> dict[str, Any]:
 @pytest.mark.parametrize("command", ["test", "train"])
 def test_every_installed_file_passes(command: str) -> None:
     for path in option_files(command).values():
-        check_layout(read_option_file(path), command, path.name)
+        check_options(read_option_file(path), command, path.name)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_every_installed_file_passes(command: str) -> None:
     [
         ("test", "name", REMOVED, r"has no key 'name'"),
         ("test", "name", "", r"name is ''; allowed: text"),
-        ("test", "scale", "four", r"scale is 'four'; allowed: whole numbers from 1"),
+        ("test", "scale", "four", r"scale is 'four'; allowed: integers from 1"),
         ("test", "num_gpu", "all", r"num_gpu is 'all'"),
         ("test", "network_g", "SwinIR", r"network_g is 'SwinIR'; allowed: a block"),
         ("test", "network_g.type", REMOVED, r"no key 'network_g\.type'"),
@@ -56,10 +56,10 @@ def test_a_missing_or_wrong_key_is_named(command: str, key: str, value: object, 
     else:
         block[names[-1]] = value
     with pytest.raises(CompSRTError, match=says):
-        check_layout(options, command, "a.yml")
+        check_options(options, command, "a.yml")
 
 
 def test_training_needs_no_validation() -> None:
     options = installed("train")
     del options["val"]
-    check_layout(options, "train", "a.yml")
+    check_options(options, "train", "a.yml")

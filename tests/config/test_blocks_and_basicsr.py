@@ -1,4 +1,4 @@
-"""The table of keys against BasicSR's sources: a key that BasicSR reads is known, one that nothing reads is not."""
+"""The typed blocks against BasicSR's sources: a key that BasicSR reads is known, one that nothing reads is not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from basicsr.models import lr_scheduler
@@ -16,9 +17,10 @@ from basicsr.utils import file_client
 from basicsr.utils.registry import METRIC_REGISTRY
 
 import compsrt_plugin
-from compsrt_plugin.config import tables
-from compsrt_plugin.config.checks import anything
-from compsrt_plugin.config.keys import Key, Table
+from compsrt_plugin.config import data_set_blocks as sets
+from compsrt_plugin.config import pipeline_blocks as blocks
+from compsrt_plugin.config import train_blocks
+from compsrt_plugin.config.typed import Block, fields_of
 from compsrt_plugin.training import option_text
 
 PIPELINE = (
@@ -39,7 +41,6 @@ BLOCKS: dict[str, tuple[str, ...]] = {
     "path_opt": ("path",),
 }
 ADDED = option_text.ADDED_BY_BASICSR | option_text.ADDED_TO_PATHS | option_text.ADDED_TO_DATASETS | {"results_root"}
-ANY = Key(anything())
 # known by the source of the class that the option file names, see `readers`
 OF_ITS_MODELS = {"pixel_opt", "perceptual_opt", "optim_g", "scheduler", "find_unused_parameters"}
 
@@ -69,22 +70,26 @@ def paths_in(module: str) -> Iterator[tuple[str, ...]]:
             yield path
 
 
+def keys(*kinds: type[Block]) -> set[str]:
+    return {name for kind in kinds for name in fields_of(kind)}
+
+
 def knows(path: tuple[str, ...]) -> bool:
     block, key = path[:-1], path[-1]
-    by_block: dict[tuple[str, ...], list[Table]] = {
-        (): list(tables.FOREIGN_FILE.values()),
-        ("datasets",): [{"train": ANY}],
-        ("datasets", "train"): [tables.FOREIGN_SET[tables.TRAINING_SET]],
-        ("path",): list(tables.FOREIGN_PATH.values()),
-        ("train",): [tables.FOREIGN_TRAIN],
-        ("val",): list(tables.FOREIGN_VAL.values()),
-        ("logger",): [tables.LOGGER],
-        ("logger", "wandb"): [tables.WANDB],
-        ("train", "optim_g"): [tables.ADAM, {"type": ANY}],
-        ("train", "scheduler"): [{"type": ANY}],
+    by_block: dict[tuple[str, ...], set[str]] = {
+        (): keys(*blocks.FOREIGN_FILES.values()),
+        ("datasets",): {"train"},
+        ("datasets", "train"): keys(sets.FOREIGN_SET[sets.TRAINING_SET]),
+        ("path",): keys(*blocks.FOREIGN_PATHS.values()),
+        ("train",): keys(train_blocks.ForeignTrain),
+        ("val",): keys(*blocks.FOREIGN_VALS.values()),
+        ("logger",): keys(blocks.Logger),
+        ("logger", "wandb"): keys(blocks.Wandb),
+        ("train", "optim_g"): keys(train_blocks.Adam) | {"type"},
+        ("train", "scheduler"): {"type"},
     }
     assert block in by_block, f"BasicSR has a block {block}"
-    return any(key in table for table in by_block[block])
+    return key in by_block[block]
 
 
 @pytest.mark.parametrize("module", PIPELINE)
@@ -111,38 +116,44 @@ def keys_of_data_set(name: str) -> set[str]:
     ("module", "kind"),
     [("paired_image_dataset", "PairedImageDataset"), ("single_image_dataset", "SingleImageDataset")],
 )
-def test_the_keys_of_basicsrs_data_sets_are_those_of_the_table(module: str, kind: str) -> None:
-    known = {key for table in tables.DATA_SETS[kind].values() for key in table}
-    assert known - set(tables.LOADING_TO_TRAIN) - set(tables.NAMES) == keys_of_data_set(module)
+def test_the_keys_of_basicsrs_data_sets_are_those_of_the_blocks(module: str, kind: str) -> None:
+    of_any_set = keys(sets.FOREIGN_SET[sets.TRAINING_SET]) - {"io_backend"}
+    assert keys(*sets.DATA_SETS[kind].values()) - of_any_set == keys_of_data_set(module)
 
 
 @pytest.mark.parametrize(
-    ("table", "called", "filled_in"),
+    ("block", "called", "filled_in"),
     [
-        (tables.BY_SCHEDULER["MultiStepLR"], lr_scheduler.MultiStepRestartLR, {"optimizer", "last_epoch"}),
-        (tables.BY_SCHEDULER[tables.COSINE], lr_scheduler.CosineAnnealingRestartLR, {"optimizer", "last_epoch"}),
-        (tables.IO["disk"], file_client.HardDiskBackend, {"args", "kwargs"}),
-        (tables.IO["lmdb"], file_client.LmdbBackend, {"db_paths", "client_keys", "_"}),
-        (tables.IO["memcached"], file_client.MemcachedBackend, set()),
+        (train_blocks.MultiStep, lr_scheduler.MultiStepRestartLR, {"optimizer", "last_epoch"}),
+        (train_blocks.Cosine, lr_scheduler.CosineAnnealingRestartLR, {"optimizer", "last_epoch"}),
+        (sets.DiskBackend, file_client.HardDiskBackend, {"args", "kwargs"}),
+        (sets.LmdbBackend, file_client.LmdbBackend, {"db_paths", "client_keys", "_"}),
+        (sets.MemcachedBackend, file_client.MemcachedBackend, set()),
     ],
     ids=["steps", "cosine", "disk", "lmdb", "memcached"],
 )
-def test_what_basicsr_is_called_with_is_what_it_takes(table: Table, called: Any, filled_in: set[str]) -> None:
-    assert set(table) == set(inspect.signature(called).parameters) - filled_in
+def test_what_basicsr_is_called_with_is_what_it_takes(block: type[Block], called: Any, filled_in: set[str]) -> None:
+    parameters = inspect.signature(called).parameters
+    assert keys(block) == set(parameters) - filled_in
+    for name, entry in fields_of(block).items():
+        default = entry.default if entry.default_factory is msgspec.NODEFAULT else entry.default_factory()
+        given = parameters[name].default
+        if default not in (msgspec.NODEFAULT, None) and given is not inspect.Parameter.empty:
+            assert default == (list(given) if isinstance(given, tuple) else given), name
 
 
-def test_adam_takes_what_the_table_has() -> None:
-    assert set(tables.ADAM) <= set(inspect.signature(torch.optim.Adam).parameters)
+def test_adam_takes_what_the_block_has() -> None:
+    assert keys(train_blocks.Adam) <= set(inspect.signature(torch.optim.Adam).parameters)
 
 
-@pytest.mark.parametrize("name", tables.REPORTED)
-def test_metrics_take_what_the_table_has(name: str) -> None:
+@pytest.mark.parametrize("name", fields_of(blocks.Metrics))
+def test_metrics_take_what_the_block_has(name: str) -> None:
     taken = set(inspect.signature(METRIC_REGISTRY.get(f"calculate_{name}")).parameters)
-    assert set(tables.METRIC) - {"type", "better"} <= taken
+    assert keys(blocks.Metric) - {"type", "better"} <= taken
     assert "better" in inspect.getsource(importlib.import_module("basicsr.models.base_model"))
 
 
-def test_no_key_of_our_tables_is_read_by_nothing() -> None:
+def test_no_key_of_our_blocks_is_read_by_nothing() -> None:
     """Each stands as a text, or as a field of a typed block, in the sources of this package or of BasicSR."""
     places = [Path(compsrt_plugin.__file__).parent, Path(inspect.getfile(importlib.import_module("basicsr"))).parent]
     sources = [path for place in places for path in place.rglob("*.py") if path.parent.name != "config"]
@@ -152,6 +163,5 @@ def test_no_key_of_our_tables_is_read_by_nothing() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    ours = [tables.FILE, tables.PATH, tables.TRAIN, tables.VAL, *tables.DATA_SETS.values()]
-    known = {key for block in ours for table in block.values() for key in table}
-    assert known - texts == set()
+    ours = [blocks.FILES, blocks.PATHS, blocks.TRAINS, blocks.VALS, *sets.DATA_SETS.values()]
+    assert {key for variants in ours for key in keys(*variants.values())} - texts == set()
