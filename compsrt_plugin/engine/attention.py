@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from compsrt_plugin.engine.fold import describe_quantizer, floats, integers, share_domain, unit_norm
+from compsrt_plugin.engine.fold import describe_quantizer, floats, integers, unit_norm
 from compsrt_plugin.engine.scale import Scale
 from compsrt_plugin.engine.sums import dots_fit, map_fits
 from compsrt_plugin.engine.windows import WindowLanes
 from compsrt_plugin.native import Level
 from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Quantizer, padded_width
+from compsrt_plugin.quant.matmul import share_domain
 
 LOG2E = float(np.log2(np.e))
 

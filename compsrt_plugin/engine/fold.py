@@ -25,6 +25,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import Level
 from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Quantizer, QuantLinear, padded_width
+from compsrt_plugin.quant.matmul import share_domain
 from compsrt_plugin.quant.quantizer import ZERO_POINT_STEPS
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
@@ -78,11 +79,6 @@ def signs_of(quantizer: Quantizer | None, width: int) -> np.ndarray:
     if quantizer is None or quantizer.domain.signs is None:
         return np.ones(width)
     return quantizer.domain.signs(width).double().numpy()
-
-
-def share_domain(a: Quantizer | None, b: Quantizer | None) -> bool:
-    """Whether the simulated network takes the product of the two where they are quantized (`quant.quantizer`)."""
-    return a is not None and b is not None and a.spec.transform == b.spec.transform
 
 
 def describe_linear(

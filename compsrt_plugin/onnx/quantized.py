@@ -76,7 +76,7 @@ def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:
     return inverse(graph, kind, quantize(graph, quantizer, transform(graph, kind, x, width)), width)
 
 
-def product(
+def matmul(
     graph: Graph, left: str, right: str, quantizers: tuple[Quantizer | None, Quantizer | None], width: int
 ) -> str:
     """Return left @ right^T of (..., n, width) and (..., m, width), five axes each; see `quant.matmul.product`."""

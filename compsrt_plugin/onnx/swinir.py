@@ -9,8 +9,8 @@ from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.onnx.graph import Graph
-from compsrt_plugin.onnx.quantized import apply, convolution, linear, product
-from compsrt_plugin.onnx.windows import Size, crop, pad_to_windows, windows
+from compsrt_plugin.onnx.quantized import apply, convolution, linear, matmul
+from compsrt_plugin.onnx.windows import Size, crop, reflect_to_windows, windows
 from compsrt_plugin.quant import QuantConv2d
 
 INPUT, OUTPUT = "lq", "sr"
@@ -41,7 +41,7 @@ def swinir_model(network: Any, about: dict[str, str]) -> Any:
     first: Any = network.conv_first
     channels = first.weight_shape[1] if isinstance(first, QuantConv2d) else first.in_channels
     graph = Graph()
-    image, before, size = pad_to_windows(graph, INPUT, network.window_size)
+    image, before, size = reflect_to_windows(graph, INPUT, network.window_size)
     graph.shaped(image, BATCH, channels, *PADDED)
     x = graph.op("Sub", image, graph.constant(network.mean))
     x = graph.op("Mul", x, graph.constant(network.img_range))
@@ -157,7 +157,7 @@ class _Body:
             for part in (linear(graph, getattr(attention.qkv, p), x, f"{name}.qkv.{p}") for p in "qkv")
         )
         q = graph.op("Mul", q, graph.constant(attention.scale))
-        y = product(graph, q, k, (attention.q_quantizer, attention.k_quantizer), head)
+        y = matmul(graph, q, k, (attention.q_quantizer, attention.k_quantizer), head)
         y = graph.op("Add", y, self.position_bias(attention, name))
         if place.mask is not None:
             y = graph.shaped(graph.op("Add", y, place.mask), BATCH, "windows", heads, n, n)

@@ -25,7 +25,7 @@ class Size:
     width: str
 
 
-def pad_to_windows(graph: Graph, image: str, window: int) -> tuple[str, Size, Size]:
+def reflect_to_windows(graph: Graph, image: str, window: int) -> tuple[str, Size, Size]:
     """Pad the image (b, c, h, w), h, w >= 1, at the bottom and right to whole windows by reflection.
 
     Returns:

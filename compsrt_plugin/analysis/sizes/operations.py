@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from compsrt_plugin.devices import example
 from compsrt_plugin.quant import FunctionalLinear, QuantConv2d, QuantizedLayer, QuantLinear, padded_width
 from compsrt_plugin.quant.tracing.interception import Intercepting, quantizers_of
-from compsrt_plugin.quant.tracing.probe import Call, Pass, run
+from compsrt_plugin.quant.tracing.probe import Call, Pass, record_pass
 from compsrt_plugin.report.results import FLOAT_BITS
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
@@ -93,11 +93,11 @@ def count_products(
 
 def _run(network: nn.Module, image: Tensor, found: list[Product]) -> Pass:
     try:
-        return run(copy.deepcopy(network).to("meta"), image)
+        return record_pass(copy.deepcopy(network).to("meta"), image)
     except Exception:  # foreign code may raise anything where tensors hold no values
         found.clear()
         where = example(network)
-        return run(network, torch.zeros_like(image, device="cpu" if where is None else where.device))
+        return record_pass(network, torch.zeros_like(image, device="cpu" if where is None else where.device))
 
 
 def _is_attention(module: nn.Module) -> bool:

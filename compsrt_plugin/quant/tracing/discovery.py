@@ -24,7 +24,7 @@ from compsrt_plugin.quant.surgery import refuse_converted
 from compsrt_plugin.quant.tracing.identity import Kind
 from compsrt_plugin.quant.tracing.interception import MOST_TRANSFORMED, Site, TracedOperand
 from compsrt_plugin.quant.tracing.linears import LinearSite
-from compsrt_plugin.quant.tracing.probe import DATA, LAYER, MAP, Call, Pass, Use, run
+from compsrt_plugin.quant.tracing.probe import DATA, LAYER, MAP, Call, Pass, Use, record_pass
 from compsrt_plugin.quant.tracing.products import SDPA, Axes
 
 
@@ -66,8 +66,8 @@ def discover(network: nn.Module, images: Sequence[Tensor]) -> Discovery:
                 allowed="tensors, for a network whose input is one tensor",
                 hint="wrap other networks in a module whose forward takes one tensor",
             )
-    first = run(network, images[0])
-    second = run(network, images[1]) if first.calls else first  # the second pass is about products only
+    first = record_pass(network, images[0])
+    second = record_pass(network, images[1]) if first.calls else first  # the second pass is about products only
     same = [(call.module, call.index) for call in first.calls] == [(call.module, call.index) for call in second.calls]
     if not same:
         raise CompSRTError(

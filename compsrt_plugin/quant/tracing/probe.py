@@ -1,4 +1,4 @@
-"""`run`: record the products, layers and weights of one forward pass with a `TorchFunctionMode`.
+"""`record_pass`: record the products, layers and weights of one forward pass with a `TorchFunctionMode`.
 
 Each tensor of the pass carries marks: it depends on the image (`DATA`), a layer computed it (`LAYER`), it comes from
 a softmax (`MAP`), and the numbers of the products it comes from. Marks pass through additions, reshapes and similar
@@ -35,7 +35,7 @@ from compsrt_plugin.quant.tracing.products import (
 from compsrt_plugin.quant.tracing.trunk import ACTIVATIONS, TrunkConvolutions, without_trunk
 
 DATA, LAYER, MAP = "data", "layer", "map"
-LAYERS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "bilinear")
+LAYER_FUNCTIONS = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "bilinear")
 _MARKS = "_compsrt_marks"
 _ONE = 1e-3  # largest difference between 1 and the sum of a row of a softmax map
 
@@ -123,7 +123,7 @@ class _Frame:
     products: int = 0
 
 
-def run(network: nn.Module, image: Tensor) -> Pass:
+def record_pass(network: nn.Module, image: Tensor) -> Pass:
     """Run a network and return the record of the pass; the network and the random state are unchanged."""
     found = Pass()
     frames: list[_Frame] = []
@@ -186,7 +186,7 @@ class _Marking(TorchFunctionMode):
                 if isinstance(number, int):
                     self.found.calls[number].to_softmax = True
             marks = (marks & {DATA, LAYER}) | {MAP}
-        elif name in LAYERS:
+        elif name in LAYER_FUNCTIONS:
             frame = self.frames[-1]
             marks = (marks & {DATA}) | {LAYER} | self.found.trunk.after_layer(frame.name, frame.module, marks)
         elif name not in ACTIVATIONS:
