@@ -46,7 +46,7 @@ def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
     """Describe an activation quantizer of `rows` rows; None is one that does nothing."""
     if quantizer is None:
         return c.Quantizer(width=rows)
-    transform = quantizer.domain.engine or 0  # `check_quantizer` has refused other transforms
+    transform = quantizer.domain.compiled or 0  # `check_quantizer` has refused other transforms
     width = padded_width(rows) if transform else rows
     norm = np.sqrt(width if transform and not quantizer.per_token else 1)
     found = Scale(quantizer)
@@ -69,7 +69,7 @@ def unit_norm(quantizer: Quantizer, rows: int) -> float:
 
     The engine takes the largest magnitude after butterflies without their 1 / √width; 1 where scales have no units.
     """
-    if not quantizer.per_token or not quantizer.domain.engine:
+    if not quantizer.per_token or not quantizer.domain.compiled:
         return 1.0
     return 1 / float(np.sqrt(padded_width(rows)))
 
@@ -206,6 +206,6 @@ def check_quantizer(name: str, quantizer: Quantizer) -> None:
     if spec.codes != "strict":
         found = f"{name} has codes: {spec.codes}, which are not limited to {spec.bits} bits"
         raise CompSRTError(found, allowed="codes: strict in the engine", hint=hint)
-    if quantizer.domain.engine is None:
-        known = ", ".join(name for name, transform in TRANSFORMS.items() if transform.engine is not None)
+    if quantizer.domain.compiled is None:
+        known = ", ".join(name for name, transform in TRANSFORMS.items() if transform.compiled is not None)
         raise CompSRTError(f"{name} has transform: {spec.transform}", allowed=f"{known} in the engine", hint=hint)

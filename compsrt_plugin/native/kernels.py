@@ -156,7 +156,7 @@ def _number(transform: str) -> int | None:
     """Return the number by which C++ knows a transform; None where it does not know it."""
     from compsrt_plugin.quant.transforms import TRANSFORMS  # `quant` imports the operators, which import this
 
-    return TRANSFORMS[transform].engine if transform in TRANSFORMS else None
+    return TRANSFORMS[transform].compiled if transform in TRANSFORMS else None
 
 
 @cache

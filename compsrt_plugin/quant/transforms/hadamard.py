@@ -35,7 +35,7 @@ def normalized(order: int) -> Tensor:
 
 
 HADAMARD = register_transform(
-    Transform("hadamard", lambda width: normalized(padded_width(width))[:width], padded_width, kernel=1, engine=1)
+    Transform("hadamard", lambda width: normalized(padded_width(width))[:width], padded_width, compiled=1)
 )
 
 

@@ -28,9 +28,9 @@ class Transform:
         width: takes d and returns m.
         offset: takes d and returns what `inverse` adds to each value.
         unit_rows: whether the input's rows must sum to 1, as those of a softmax map do.
-        signs: takes d and returns the sign vector D if M is D times a Hadamard matrix that the engine knows.
-        kernel: id in the compiled fake-quantization kernels; None if they do not have it.
-        engine: id in the engine, for M without its sign vector; None if the engine does not have it.
+        signs: takes d and returns the sign vector D, (d,) of ±1, if M is D times a matrix without signs; else None.
+        compiled: id in the C++ library of M without its sign vector; None if the library does not have it. The
+            transform then runs in PyTorch, and the engine refuses the network.
     """
 
     name: str
@@ -39,8 +39,7 @@ class Transform:
     offset: Callable[[int], float] | None = None
     unit_rows: bool = False
     signs: Callable[[int], Tensor] | None = None
-    kernel: int | None = None
-    engine: int | None = None
+    compiled: int | None = None
 
     def matrix(self, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Return M, (width, m), from a cache; its entries are computed in float64 and rounded once."""
@@ -96,4 +95,4 @@ def _multiply(x: Tensor, matrix: Tensor) -> Tensor:
         return x @ matrix
 
 
-NONE = register_transform(Transform("none", None, lambda width: width, kernel=0, engine=0))
+NONE = register_transform(Transform("none", None, lambda width: width, compiled=0))

@@ -37,7 +37,6 @@ HADAMARD_SIGNED = register_transform(
         lambda width: with_signs(normalized(padded_width(width))[:width]),
         padded_width,
         signs=rudin_shapiro,
-        kernel=3,
-        engine=1,
+        compiled=1,
     )
 )

@@ -16,7 +16,6 @@ HADAMARD_SOFTMAX = register_transform(
         lambda width: padded_width(width) - 1,
         offset=lambda width: 1 / padded_width(width),
         unit_rows=True,
-        kernel=2,
-        engine=2,
+        compiled=2,
     )
 )
