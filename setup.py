@@ -140,7 +140,19 @@ setup(
         "tqdm",  # progress bars
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "pyright", BROWSER, FUZZING, *ONNX, *PLOT, *ZOO],
+        "dev": [
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "jsonschema",
+            "ruff",
+            "pyright",
+            BROWSER,
+            FUZZING,
+            *ONNX,
+            *PLOT,
+            *ZOO,
+        ],
         "onnx": ONNX,
         "plot": PLOT,
         "zoo": ZOO,

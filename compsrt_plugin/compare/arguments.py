@@ -12,9 +12,8 @@ from typing import Any, Literal
 
 from compsrt_plugin.compare import loading
 from compsrt_plugin.compare.loading import Loaded
-from compsrt_plugin.config.check import check_options
-from compsrt_plugin.config.files import find_option_file, option_files
-from compsrt_plugin.config.reader import read_option_file
+from compsrt_plugin.config.files import option_files
+from compsrt_plugin.config.load import load_option_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import is_packed, read_packed, weights_file
 from compsrt_plugin.packed.header import Header
@@ -111,21 +110,19 @@ def _is_option_file(given: str) -> bool:
 
 
 def _option_file(name: str | None, given: str) -> Source:
-    file = find_option_file(given, "test")
-    options = read_option_file(file)
-    if "train" in options:  # it means the network that it makes
+    file = load_option_file(given)
+    options = file.options
+    if file.command == "train":  # it means the network that it makes
         return _packed_file(name or options["name"], given, find_packed(given))
-    check_options(options, "test", file.name)
-    val = options.get("val") or {}
     return Source(
         name=name or options["name"],
         given=given,
         kind="option file",
         scale=options["scale"],
-        padding=val.get("padding", "reflect"),
-        metrics=val.get("metrics"),
+        padding=getattr(file.typed.val, "padding", "reflect"),
+        metrics=options["val"].get("metrics"),
         data_sets=options["datasets"],
-        load=partial(loading.from_options, options),
+        load=partial(loading.from_options, file),
     )
 
 

@@ -13,8 +13,7 @@ from typing import Any
 from torch import nn
 
 from compsrt_plugin import register
-from compsrt_plugin.config.blocks import TileBlock
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.load import OptionFile
 from compsrt_plugin.inference import Tile, check_tile
 from compsrt_plugin.packed import bundled, load_weights, weights_file
 from compsrt_plugin.packed.open import open_packed
@@ -59,11 +58,11 @@ class Loaded:
         return int(getattr(self.network, "window_size", 1))
 
 
-def from_options(options: Mapping[str, Any]) -> Loaded:
+def from_options(file: OptionFile) -> Loaded:
     """Build the network that an option file of `basicsr test` tests.
 
     Args:
-        options: the whole file, checked for its layout.
+        file: of a test.
 
     Raises:
         CompSRTError: weights that are not there, damaged, or of another network.
@@ -72,23 +71,22 @@ def from_options(options: Mapping[str, Any]) -> Loaded:
     from compsrt_plugin.models import input_files
     from compsrt_plugin.networks import check_network, load_full_precision, weights_entry
 
-    options = copy.deepcopy(dict(options))
-    paths, scale = options["path"], options["scale"]
-    bits = None if options.get("quant") is None else resolve(options["quant"]).bits
+    options, quant = copy.deepcopy(file.options), file.typed.quant
+    paths, scale, bits = options["path"], options["scale"], None if quant is None else quant.bits
     paths["param_key_g"] = weights_entry(options)
     input_files.find_files(paths, scale, bits, options["network_g"])
-    file = Path(paths["pretrain_network_g"])
+    weights = Path(paths["pretrain_network_g"])
     if bits is not None:
-        input_files.read_packed_for_test(str(file), scale, bits)  # checks that the file is what the options say
-        loaded = from_packed(file)
+        input_files.read_packed_for_test(str(weights), scale, bits)  # checks that the file is what the options say
+        loaded = from_packed(weights)
     else:
         arch = check_network(options["network_g"], scale, param_key=paths["param_key_g"])
         network = _build(arch)
-        load_full_precision(network, str(file), paths["param_key_g"])
-        loaded = Loaded(network.eval(), scale, file)
-    if options.get("tile") is None:
+        load_full_precision(network, str(weights), paths["param_key_g"])
+        loaded = Loaded(network.eval(), scale, weights)
+    block = getattr(file.typed.file, "tile", None)
+    if block is None:
         return loaded
-    block = TileBlock.from_dict(options["tile"])
     tile = Tile(block.size, block.overlap)
     check_tile(tile, loaded.window)
     return replace(loaded, tile=tile)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from compsrt_plugin.config.network_g import check_arguments
+from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
+from compsrt_plugin.config.network_g import SwinIRBlock, check_arguments
 from compsrt_plugin.errors import CompSRTError
 
 LIGHT: dict[str, Any] = {
@@ -20,6 +21,13 @@ LIGHT: dict[str, Any] = {
     "upscale": 4,
     "upsampler": "pixelshuffledirect",
 }
+
+
+def test_the_defaults_are_those_of_swinir_light() -> None:
+    block = SwinIRBlock()
+    assert {name: getattr(block, name) for name in CompSRTSwinIR.LIGHT} == {
+        name: list(value) if isinstance(value, tuple) else value for name, value in CompSRTSwinIR.LIGHT.items()
+    }
 
 
 @pytest.mark.parametrize(
