@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,27 +16,40 @@ from compsrt_plugin.quant.spec import NetworkSpec
 AS_RECIPE = "recipe"  # the value of a key that leaves it to the recipe
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Hold a documented set of values.
+@dataclass(frozen=True, kw_only=True)
+class Switches:
+    """Hold the steps of calibration that a recipe sets and `quant:` may change; the defaults switch each step off.
 
     Attributes:
-        about: one line on what it is and where it comes from.
-        values: fields of a `NetworkSpec`, all but the bits.
-        conditioning: `quant.conditioning`; None leaves the weights unchanged.
-        rounding: of linear weights, `nearest` or `gptq` (`quant.rounding`).
-        equalization, bias_correction: see `quant.equalization` and `quant.bias_correction`.
-        guard: see `quant.guard`; None gives no activation more bits.
-        distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
+        conditioning: largest change of the outputs when weights are conditioned; None leaves the weights unchanged.
+        rounding: rounding of linear weights, `nearest` or `gptq`.
+        equalization: whether norms shift and scale the inputs of linear layers.
+        bias_correction: whether the bias of the last layer is corrected.
+        guard: gives sensitive activations more bits; None does not.
     """
 
-    about: str
-    values: Mapping[str, Any]
     conditioning: float | None = None
     rounding: str = "nearest"
     equalization: bool = False
     bias_correction: bool = False
     guard: GuardBlock | None = None
+
+
+SWITCHES = tuple(switch.name for switch in dataclasses.fields(Switches))
+
+
+@dataclass(frozen=True)
+class Recipe(Switches):
+    """Hold a documented set of values.
+
+    Attributes:
+        about: one line on what it is and where it comes from.
+        values: fields of a `NetworkSpec`, all but the bits.
+        distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
+    """
+
+    about: str
+    values: Mapping[str, Any]
     distill: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -117,7 +131,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 @dataclass(frozen=True)
-class QuantOptions:
+class QuantOptions(Switches):
     """Hold a `quant:` block with every value decided.
 
     Attributes:
@@ -125,19 +139,12 @@ class QuantOptions:
         bits: nominal code width; layers may differ by override.
         spec: how each tensor is quantized.
         calibration: the patches on which bounds are searched.
-        conditioning, rounding, equalization, bias_correction: see `QuantBlock`.
-        guard: see `QuantBlock`; None gives no activation more bits.
     """
 
     recipe: str
     bits: int
     spec: NetworkSpec
     calibration: CalibrationBlock
-    conditioning: float | None = None
-    rounding: str = "nearest"
-    equalization: bool = False
-    bias_correction: bool = False
-    guard: GuardBlock | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, for the log and the checkpoint's header."""
@@ -146,11 +153,7 @@ class QuantOptions:
             "bits": self.bits,
             "spec": self.spec.to_dict(),
             "calibration": msgspec.structs.asdict(self.calibration),
-            "conditioning": self.conditioning,
-            "rounding": self.rounding,
-            "equalization": self.equalization,
-            "bias_correction": self.bias_correction,
-            "guard": None if self.guard is None else msgspec.structs.asdict(self.guard),
+            **{name: msgspec.to_builtins(getattr(self, name)) for name in SWITCHES},
         }
 
 
@@ -210,19 +213,9 @@ def resolve(given: QuantBlock | Mapping[str, Any] | None, pruned: bool = False) 
         value = getattr(block, name)
         return getattr(recipe, name) if value == AS_RECIPE else value
 
-    rounding = settled("rounding")
-    if rounding == "gptq" and spec.weight.codes == "paper":
+    switches = {name: settled(name) for name in SWITCHES}
+    if switches["rounding"] == "gptq" and spec.weight.codes == "paper":
         if block.rounding != AS_RECIPE:
             raise CompSRTError("quant.rounding is gptq and codes of weights are paper", hint="take codes: strict")
-        rounding = "nearest"
-    return QuantOptions(
-        block.recipe,
-        block.bits,
-        spec,
-        block.calibration,
-        conditioning=settled("conditioning"),
-        rounding=rounding,
-        equalization=settled("equalization"),
-        bias_correction=settled("bias_correction"),
-        guard=settled("guard"),
-    )
+        switches["rounding"] = "nearest"
+    return QuantOptions(block.recipe, block.bits, spec, block.calibration, **switches)
