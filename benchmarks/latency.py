@@ -31,9 +31,9 @@ from engine_ways import full_precision_ways, quantized_ways  # noqa: E402
 from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, not_installed  # noqa: E402
 from compsrt_plugin.cli.report import parse_size  # noqa: E402
 from compsrt_plugin.files import write_whole  # noqa: E402
-from compsrt_plugin.networks import versions  # noqa: E402
 from compsrt_plugin.packed.open import open_packed  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
+from compsrt_plugin.report.versions import versions  # noqa: E402
 
 
 def measure(file: Path, size: tuple[int, int], rounds: int) -> dict[str, Any]:

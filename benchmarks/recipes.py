@@ -59,7 +59,8 @@ from basicsr.metrics import calculate_metric  # noqa: E402
 from compsrt_plugin.models.compsrt_model import COUNTED_PATCH  # noqa: E402
 from compsrt_plugin.models.data_set_evaluation import COMPARED_SET as EMBEDDED  # noqa: E402
 from compsrt_plugin.models.evaluation import to_image  # noqa: E402
-from compsrt_plugin.networks import float_bytes, load_full_precision, versions  # noqa: E402
+from compsrt_plugin.packed.network_weights import float_bytes, load_full_precision  # noqa: E402
+from compsrt_plugin.report.versions import versions  # noqa: E402
 
 PADDING = "reflect"
 PICTURES_A_TASK = 5

@@ -115,7 +115,8 @@ def _run(
 
 
 def _results(source: Source, loaded: Loaded, settings: Settings) -> Results:
-    from compsrt_plugin.networks import float_bytes, versions
+    from compsrt_plugin.packed.network_weights import float_bytes
+    from compsrt_plugin.report.versions import versions
 
     record = FileRecord.of(loaded.file)
     floats = float_bytes(loaded.network) if loaded.bits == FLOAT_BITS else 0

@@ -68,8 +68,9 @@ def from_options(file: OptionFile) -> Loaded:
         CompSRTError: weights that are not there, damaged, or of another network.
     """
     register()
+    from compsrt_plugin.config.networks import check_network, weights_entry
     from compsrt_plugin.models import input_files
-    from compsrt_plugin.networks import check_network, load_full_precision, weights_entry
+    from compsrt_plugin.packed.network_weights import load_full_precision
 
     options, quant = copy.deepcopy(file.options), file.typed.quant
     paths, scale, bits = options["path"], options["scale"], None if quant is None else quant.bits
@@ -127,7 +128,7 @@ def from_weights(given: str) -> Loaded:
         CompSRTError: no weights, damaged, or of a network that no one knows.
     """
     register()
-    from compsrt_plugin.networks import load_full_precision
+    from compsrt_plugin.packed.network_weights import load_full_precision
 
     file = weights_file(given)
     weights = load_weights(given)

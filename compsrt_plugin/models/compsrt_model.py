@@ -9,20 +9,22 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
+from compsrt_plugin.config.networks import check_network
 from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference import UpscaleCall, pad_to_windows
+from compsrt_plugin.inference import pad_to_windows
 from compsrt_plugin.models.evaluation import Upscale
 from compsrt_plugin.models.input_files import differences, find_files, read_packed_for_test
 from compsrt_plugin.models.pipeline_model import PipelineModel
-from compsrt_plugin.networks import check_network, float_bytes, load_full_precision, versions
 from compsrt_plugin.packed import Packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network_state import load_packed_state
+from compsrt_plugin.packed.network_weights import float_bytes, load_full_precision
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.registries import register_once
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Method, Results
+from compsrt_plugin.report.versions import versions
 from compsrt_plugin.training.quantization import Quantization
 
 COUNTED_PATCH = 64  # codes are counted on the centre of each data set's first image: 384 quantizers take a second
@@ -54,7 +56,6 @@ class CompSRTModel(PipelineModel):
         self.header: Header | None = None
         self.teacher_file = ""  # "" if there is none
         self._teacher: nn.Module | None = None
-        self._engine: Engine | None = None
         super().__init__(opt)
 
     def settle_files(self, opt: dict[str, Any]) -> None:
@@ -103,18 +104,14 @@ class CompSRTModel(PipelineModel):
         return self._teacher
 
     def other_methods(self) -> dict[Method, Upscale]:
-        """Return the teacher, and the engine if a test asks for it (`val.engine`)."""
-        methods: dict[Method, Upscale] = {}
+        """Return bicubic interpolation, the teacher, and the engine if a test asks for it (`val.engine`)."""
+        methods = super().other_methods()
         if self.quant is not None and self.teacher_file:
             methods["teacher"] = lambda lq: self.run_network(self.teacher, lq)
         if self.opt["val"].get("engine") and not self.is_train:
-            self._engine = engine = Engine(self.net_g)
-            methods["engine"] = lambda lq: self.run_network(engine, lq)
+            engine = Engine(self.net_g)  # it needs less memory, but must be compared on the same tiles
+            methods["engine"] = lambda lq: self.images.run(engine, lq, measured=self.net_g)
         return methods
-
-    def tiled_for(self, network: UpscaleCall) -> UpscaleCall:
-        """Return the simulated network for the engine, which needs less memory but must have the same tiles."""
-        return self.net_g if network is self._engine else network
 
     def before_data_set(self, lq: Tensor, results: Results) -> None:
         """Count the codes that each quantizer uses on the centre of the image."""
@@ -122,7 +119,7 @@ class CompSRTModel(PipelineModel):
             return
         top, left = (max(0, (size - COUNTED_PATCH) // 2) for size in lq.shape[2:])
         patch = lq[:, :, top : top + COUNTED_PATCH, left : left + COUNTED_PATCH]
-        counts = distinct_codes(self.net_g, [pad_to_windows(patch, self.window, self.padding)])
+        counts = distinct_codes(self.net_g, [pad_to_windows(patch, self.images.window, self.images.padding)])
         seen = results.distinct_codes
         seen.update({name: max(count, seen.get(name, 0)) for name, count in counts.items()})
 
@@ -146,7 +143,7 @@ class CompSRTModel(PipelineModel):
             bits=bits,
             bytes=files["checkpoint"].bytes if "checkpoint" in files else 0,
             float_bytes=float_bytes(self.teacher if quant else self.net_g),
-            padding=self.padding,
+            padding=self.images.padding,
             metrics=self.opt["val"]["metrics"],
             codes=spec.activation.codes if spec else "strict",
             recipe=header.recipe if header else quant.recipe if quant else "none",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from basicsr.utils import get_root_logger
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -24,6 +25,7 @@ def evaluate_data_set(
     evaluator: Evaluator,
     loader: Any,
     device: torch.device,
+    occasion: str,
     images: tuple[Path, str] | None,
     before_image: Callable[[int, Tensor], None],
 ) -> None:
@@ -33,6 +35,7 @@ def evaluate_data_set(
         evaluator: scores the images.
         loader: BasicSR's loader; an empty data set adds no scores.
         device: of the networks.
+        occasion: why the data set is evaluated, for the log.
         images: folder and suffix of the output images; None writes none.
         before_image: called with the index of each image and its low-resolution pixels (1, 3, h, w).
 
@@ -40,7 +43,9 @@ def evaluate_data_set(
         CompSRTError: an image cannot be read or written.
     """
     rank, _ = processes()
-    dataset, names = loader.dataset.opt["name"], ImageNames(loader.dataset)
+    dataset, names, count = loader.dataset.opt["name"], ImageNames(loader.dataset), len(loader)
+    if rank == 0 and count:
+        get_root_logger().info(f"Evaluating {dataset}, {count} image{'s' * (count > 1)}, {occasion}")
     if images is not None:
         names.check_written(images[1])
     for index, data in enumerate(progress(_share(loader), shown=rank == 0, desc=dataset, unit="images", leave=False)):
@@ -55,6 +60,17 @@ def evaluate_data_set(
             comparison = folder / names.written(path, "comparison")
             evaluator.save_comparison(comparison, dataset, names.of(path), outputs, gt)
     _gather_scores(evaluator.results, dataset)
+
+
+def log_scores(results: Results, dataset: str, current_iter: Any, tb_logger: Any) -> None:
+    """Log the mean scores of a data set, and add their PSNR to TensorBoard if `tb_logger` is not None."""
+    if dataset not in results.datasets:
+        return
+    for method, score in results.datasets[dataset].mean.by_method().items():
+        name = "full precision" if method == "quantized" and results.full_precision else method
+        get_root_logger().info(f"{dataset}, {name}: {score.to_dict()}")
+        if tb_logger:
+            tb_logger.add_scalar(f"metrics/{dataset}/{name}/psnr", score.psnr, current_iter)
 
 
 def _share(loader: DataLoader) -> DataLoader:

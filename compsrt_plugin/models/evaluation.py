@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 from torch import Tensor
 
 from compsrt_plugin.config.pipeline_blocks import Metrics
+from compsrt_plugin.data.resize import upscale
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.report import (
     Method,
@@ -54,7 +56,7 @@ class Evaluator:
         Returns:
             Method -> output image (H, W, 3), uint8, BGR.
         """
-        outputs: dict[Method, np.ndarray] = {method: to_image(upscale(lq)) for method, upscale in self.methods.items()}
+        outputs: dict[Method, np.ndarray] = {method: to_image(run(lq)) for method, run in self.methods.items()}
         original = to_image(gt)
         scores = {method: self._score(output, original) for method, output in outputs.items()}
         self.results.add_image(dataset, image, **scores)
@@ -96,6 +98,12 @@ def check_metrics(metrics: Any) -> None:
             calculate_metric({"img": black, "img2": black}, dict(metric))
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise CompSRTError(f"val.metrics.{name}: {error}", hint="see the installed option files") from error
+
+
+def bicubic(lq: Tensor, scale: int) -> Tensor:
+    """Upscale by MATLAB's bicubic interpolation: (1, 3, h, w) in 0..1 -> (1, 3, h * scale, w * scale)."""
+    image = upscale(to_image(lq), scale)[..., ::-1].transpose(2, 0, 1)
+    return torch.from_numpy(image.copy()).unsqueeze(0).float() / 255
 
 
 def to_image(tensor: Tensor) -> np.ndarray:

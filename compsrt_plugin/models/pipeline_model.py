@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from compsrt_plugin.config.blocks import TileBlock
-from compsrt_plugin.data.resize import upscale
+from compsrt_plugin.config.networks import weights_entry
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference import PADDINGS, Tile, UpscaleCall, check_tile, choose_tile, super_resolve
-from compsrt_plugin.models.data_set_evaluation import evaluate_data_set
-from compsrt_plugin.models.evaluation import Evaluator, Upscale, check_metrics, to_image
-from compsrt_plugin.networks import weights_entry
+from compsrt_plugin.inference import UpscaleCall
+from compsrt_plugin.models.data_set_evaluation import evaluate_data_set, log_scores
+from compsrt_plugin.models.evaluation import Evaluator, Upscale, bicubic, check_metrics
+from compsrt_plugin.models.image_runner import ImageRunner
 from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.report import DatasetScores, Method, Results
-from compsrt_plugin.terminal import progress
 from compsrt_plugin.training.data import fingerprints, numbered_draws
 from compsrt_plugin.training.run import TrainingRun, schedule_counters
 from compsrt_plugin.training.selection import named_as_test_sets
 from compsrt_plugin.training.task import Task
 from compsrt_plugin.training.train_block import checked_train_block
-
-BAR_AFTER = 2.0  # seconds after which the tiles of one image get a progress bar
 
 
 class PipelineModel(SRModel):
@@ -46,7 +40,7 @@ class PipelineModel(SRModel):
 
     Attributes:
         run: the training run; None in a test.
-        padding: how images are padded to whole windows (`val.padding`).
+        images: runs networks on images of any size.
 
     Raises:
         CompSRTError: for options or files that cannot be used.
@@ -56,21 +50,16 @@ class PipelineModel(SRModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         opt = copy.deepcopy(opt)
-        self.padding = (opt.get("val") or {}).get("padding", "reflect")
-        if self.padding not in PADDINGS:
-            raise CompSRTError(f"val.padding is {self.padding!r}", allowed=", ".join(PADDINGS))
+        self.images = ImageRunner(opt)
         if opt.get("val"):
             check_metrics(opt["val"].get("metrics"))
-        block = None if opt.get("tile") is None else TileBlock.from_dict(opt["tile"])
-        self.tile = None if block is None else Tile(block.size, block.overlap)  # None: only if memory is short
-        self._tiled: Tile | None = None  # the tile of the last image that was cut
         # BasicSR passes `params` if no entry is given; with None `packed.entries` chooses, in all files alike
         opt["path"]["param_key_g"] = weights_entry(opt)
         self.settle_files(opt)
         super().__init__(opt)
-        if self.tile is not None:
-            check_tile(self.tile, self.window)
-        self._report: Evaluator | None = None if self.is_train else self._new_evaluator()
+        network: Any = self.net_g
+        self.images.set_window(network.window_size)
+        self._report: Evaluator | None = None if self.is_train else self._new_evaluator(self.other_methods())
         self._sets_evaluated = 0
 
     @abstractmethod
@@ -90,8 +79,8 @@ class PipelineModel(SRModel):
         """Return results without scores that describe the network."""
 
     def other_methods(self) -> dict[Method, Upscale]:
-        """Return the methods that the report compares with the network, beside bicubic interpolation."""
-        return {}
+        """Return the methods with which the report compares the network: by default bicubic interpolation."""
+        return {"bicubic": lambda lq: bicubic(lq, self.opt["scale"])}
 
     @classmethod
     def train_loader(cls, opt: dict[str, Any], loader: Any, val_loaders: Any, iterations: int) -> tuple[Any, Any]:
@@ -103,12 +92,6 @@ class PipelineModel(SRModel):
     @classmethod
     def prepare_images(cls, opt: dict[str, Any], dataset: Any) -> None:
         """Change the training images before patches are cut from them; by default nothing."""
-
-    @property
-    def window(self) -> int:
-        """Height and width of the network's input are multiples of it."""
-        network: Any = self.net_g
-        return network.window_size
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """Move the network to this process's device; `Trainer` averages gradients, so no wrapper is needed."""
@@ -193,26 +176,8 @@ class PipelineModel(SRModel):
     # Evaluation
 
     def run_network(self, network: UpscaleCall, lq: Tensor) -> Tensor:
-        """Super-resolve an image of any size, in tiles if `tile:` says so or memory would not suffice.
-
-        Args:
-            network: the network to run, in eval mode.
-            lq: (b, c, h, w) in 0..1.
-
-        Returns:
-            (b, c, h * scale, w * scale).
-        """
-        scale, window, size = self.opt["scale"], self.window, lq.shape[2:]
-        tile = self.tile or choose_tile(self.tiled_for(network), size, scale=scale, window=window, device=lq.device)
-        if max(size) > tile.size:
-            self._tiled = tile
-        first = self.opt["rank"] == 0
-        bar = partial(progress, shown=first, desc="tiles", unit="tiles", leave=False, delay=BAR_AFTER)
-        return super_resolve(network, lq, scale=scale, window=window, padding=self.padding, tile=tile, progress=bar)
-
-    def tiled_for(self, network: UpscaleCall) -> UpscaleCall:
-        """Return the network whose memory decides about the tiles of `network`: by default itself."""
-        return network
+        """Super-resolve an image of any size, (b, c, h, w) in 0..1, with a network in eval mode."""
+        return self.images.run(network, lq)
 
     def test(self) -> None:
         """Super-resolve `self.lq` with the network."""
@@ -234,11 +199,11 @@ class PipelineModel(SRModel):
             self.run.validate(dataloader, current_iter, tb_logger, save_img)
             return
         if self._report is None:
-            self._report = self._new_evaluator()
-        results = self._report.results
+            self._report = self._new_evaluator(self.other_methods())
+        results, first = self._report.results, self.opt["rank"] == 0
 
         def before_image(index: int, lq: Tensor) -> None:
-            if index == 0 and self.opt["rank"] == 0:
+            if index == 0 and first:
                 self.before_data_set(lq, results)
 
         self._evaluate(self._report, dataloader, "for the report", current_iter if save_img else None, before_image)
@@ -248,64 +213,46 @@ class PipelineModel(SRModel):
             return
         if not results.datasets and self.run is None:
             raise CompSRTError("none of the data sets was found, nothing was tested", hint="see the warnings above")
-        if results.datasets and self.opt["rank"] == 0:
+        if results.datasets and first:
             self._write_report(self._report)
 
     def before_data_set(self, lq: Tensor, results: Results) -> None:
         """Inspect the first image of a data set, (1, 3, h, w), before the report's evaluation; by default nothing."""
 
-    def _new_evaluator(self) -> Evaluator:
-        """Return the evaluator of the report, with all methods."""
-        methods: dict[Method, Upscale] = {"bicubic": self._bicubic, **self.other_methods()}
-        methods["quantized"] = lambda lq: self.run_network(self.net_g, lq)
+    def _new_evaluator(self, others: Mapping[Method, Upscale]) -> Evaluator:
+        """Return an evaluator of the network and other methods."""
+        methods: dict[Method, Upscale] = {**others, "quantized": lambda lq: self.run_network(self.net_g, lq)}
         return Evaluator(self.new_results(), methods, self.opt["val"]["metrics"])
 
     def _score_held_out(self, loader: Any, iteration: int, tb_logger: Any, save_img: bool) -> DatasetScores | None:
         """Score the network alone on a held-out data set; see `TrainingRun`."""
-        methods: dict[Method, Upscale] = {"quantized": lambda lq: self.run_network(self.net_g, lq)}
-        evaluator = Evaluator(self.new_results(), methods, self.opt["val"]["metrics"])
+        evaluator, check_stop = self._new_evaluator({}), self._running().check_stop
         occasion = f"after iteration {iteration}" if iteration else "before the first iteration"
-        check_stop = self._running().check_stop
         self._evaluate(evaluator, loader, occasion, iteration if save_img else None, lambda *_: check_stop())
         name = loader.dataset.opt["name"]
-        self._log_scores(evaluator.results, name, iteration, tb_logger)
+        log_scores(evaluator.results, name, iteration, tb_logger)
         return evaluator.results.datasets.get(name)
 
     def _evaluate(
         self, evaluator: Evaluator, loader: Any, occasion: str, suffix: Any, before_image: Callable[[int, Tensor], None]
     ) -> None:
-        name, count = loader.dataset.opt["name"], len(loader)
-        if self.opt["rank"] == 0 and count:
-            get_root_logger().info(f"Evaluating {name}, {count} image{'s' * (count > 1)}, {occasion}")
+        """Evaluate a data set; write its output images if `suffix`, the end of their names, is not None."""
         images = None
         if suffix is not None:
-            folder = Path(self.opt["path"]["visualization"]) / name
+            folder = Path(self.opt["path"]["visualization"]) / loader.dataset.opt["name"]
             images = folder, str(self.opt["val"].get("suffix") or suffix)
         self.net_g.eval()
-        evaluate_data_set(evaluator, loader, self.device, images, before_image)
+        evaluate_data_set(evaluator, loader, self.device, occasion, images, before_image)
 
     def _write_report(self, evaluator: Evaluator) -> None:
         results, run, paths = evaluator.results, self.run, self.opt["path"]
         folder = Path(paths["experiments_root"] if run is not None else paths["results_root"])
         if run is not None and run.task.start_label is not None:
             run.held_out.add_start(results, run.task.start_label)
-        if self._tiled is not None:
-            results.extra["tile"] = {**asdict(self._tiled), "automatic": self.tile is None}
+        if self.images.used_tile is not None:
+            results.extra["tile"] = {**asdict(self.images.used_tile), "automatic": self.images.tile is None}
         table = evaluator.write(folder)
         for name in results.datasets:
-            self._log_scores(results, name, self.opt["name"], None)
+            log_scores(results, name, self.opt["name"], None)
         get_root_logger().info(f"Written: {folder / 'results.json'}, {folder / 'results.md'}")
         tqdm.write(table)
-
-    def _log_scores(self, results: Results, dataset: str, current_iter: Any, tb_logger: Any) -> None:
-        if dataset not in results.datasets:
-            return
-        for method, score in results.datasets[dataset].mean.by_method().items():
-            name = "full precision" if method == "quantized" and results.full_precision else method
-            get_root_logger().info(f"{dataset}, {name}: {score.to_dict()}")
-            if tb_logger:
-                tb_logger.add_scalar(f"metrics/{dataset}/{name}/psnr", score.psnr, current_iter)
-
-    def _bicubic(self, lq: Tensor) -> Tensor:
-        image = upscale(to_image(lq), self.opt["scale"])[..., ::-1].transpose(2, 0, 1)
-        return torch.from_numpy(image.copy()).unsqueeze(0).float() / 255

@@ -9,12 +9,14 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
 from compsrt_plugin.config.files import command_line
+from compsrt_plugin.config.networks import check_network
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.pipeline_model import PipelineModel
-from compsrt_plugin.networks import check_network, float_bytes, versions
 from compsrt_plugin.packed import load_weights, weights_file
+from compsrt_plugin.packed.network_weights import float_bytes
 from compsrt_plugin.registries import register_once
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Results
+from compsrt_plugin.report.versions import versions
 from compsrt_plugin.training.full_precision import FullPrecision, enlarge_training_images
 
 
@@ -97,7 +99,7 @@ class CompSRTTeacherModel(PipelineModel):
             bits=FLOAT_BITS,
             bytes=files["checkpoint"].bytes if files else 0,
             float_bytes=float_bytes(self.net_g),
-            padding=self.padding,
+            padding=self.images.padding,
             metrics=self.opt["val"]["metrics"],
             codes="strict",
             recipe="none",

@@ -1,6 +1,6 @@
 """Read and write packed files, and read full-precision weight files.
 
-`open` rebuilds the network of a packed file and knows `config`, `archs` and `models`. All other modules know torch,
+`open` rebuilds the network of a packed file and knows `config` and `archs`. All other modules know torch,
 safetensors and `quant` only, and this package imports none of the former.
 """
 

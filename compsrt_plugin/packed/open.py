@@ -70,7 +70,7 @@ def build(header: Header, source: str | Path) -> nn.Module:
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     from basicsr.utils.registry import ARCH_REGISTRY
 
-    from compsrt_plugin.networks import check_network
+    from compsrt_plugin.config.networks import check_network
 
     check_network(header.arch, header.scale, source)
     arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}

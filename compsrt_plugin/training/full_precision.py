@@ -20,10 +20,10 @@ from compsrt_plugin.config.typed import fields_of, parse_value
 from compsrt_plugin.data.kept_images import with_targets
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
-from compsrt_plugin.networks import versions
 from compsrt_plugin.packed import weights_file
 from compsrt_plugin.packed.download import file_sha256
 from compsrt_plugin.processes import take_from_first
+from compsrt_plugin.report.versions import versions
 from compsrt_plugin.training.stronger_network import enlarge_images, read_stronger
 from compsrt_plugin.training.task import Outcome, Task
 from compsrt_plugin.training.trainer import Trainer

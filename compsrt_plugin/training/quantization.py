@@ -11,12 +11,12 @@ from basicsr.utils import get_root_logger
 from torch import nn
 
 from compsrt_plugin.config.recipes import QuantOptions, resolve_distill
-from compsrt_plugin.networks import versions
 from compsrt_plugin.packed.download import file_sha256
 from compsrt_plugin.packed.header import pack_options
 from compsrt_plugin.packed.network_state import save_network
 from compsrt_plugin.quant import Mode, freeze, quantized_layers, set_mode
 from compsrt_plugin.quant.sensitivity import give_bits
+from compsrt_plugin.report.versions import versions
 from compsrt_plugin.training.calibrator import Calibrator
 from compsrt_plugin.training.option_text import option_text
 from compsrt_plugin.training.patches import CalibrationPatches

@@ -69,7 +69,7 @@ def test_without_spandrel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
 
 def test_weights_of_another_network_are_refused(tmp_path: Path):
     from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
-    from compsrt_plugin.networks import load_full_precision
+    from compsrt_plugin.packed.network_weights import load_full_precision
 
     network = CompSRTNet(base=EDSR)
     torch.save({"params": {"conv_first.weight": torch.rand(4, 3, 3, 3)}}, tmp_path / "w.pth")

@@ -53,7 +53,7 @@ def analyze(
         CompSRTError: a file is missing or damaged, or the network cannot be analyzed.
     """
     subject = find_subject(source, force_yml)
-    from compsrt_plugin.networks import versions  # after BasicSR's repairs, which `find_subject` asks for
+    from compsrt_plugin.report.versions import versions  # after BasicSR's repairs, which `find_subject` asks for
 
     chosen = _patches(subject, images, most)
     followed = None if walk_image is None else _walk(subject, walk_image, chosen)
