@@ -8,6 +8,7 @@ from typing import Any
 
 from compsrt_plugin.config.typed import parse_value
 from compsrt_plugin.config.values import Text
+from compsrt_plugin.errors import CompSRTError
 
 
 def check_network(

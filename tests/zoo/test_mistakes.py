@@ -28,7 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "missing argument": ({"base": {"type": "EDSR"}}, r"EDSR: missing a required argument: 'num_in_ch'; allowed"),
     "wrong argument": ({"base": {**EDSR, "upscale": 5}}, r"EDSR cannot be built with these arguments \(scale 5 is"),
     "huge argument": ({"base": {**EDSR, "num_feat": 10**9}}, r"base\.num_feat is 1000000000; allowed: up to 100,000"),
-    "another scale": ({"base": {**EDSR, "upscale": 2}}, r"network_g\.upscale is 2, scale is 4; allowed: twice"),
+    "another scale": ({"base": {**EDSR, "upscale": 2}}, r"network_g\.upscale is 2, scale is 4; allowed: equal values"),
     "unknown key": ({"base": EDSR, "bits": 4}, r"unknown key in network_g: 'bits'"),
     "wrong size": ({"base": EDSR, "size": {"multiple": 8}}, r"unknown key in network_g\.size: 'multiple'"),
     "no weights": ({"base": EDSR}, r"path\.pretrain_network_g is empty; allowed: the full-precision weights"),
