@@ -31,8 +31,8 @@ runtime = pytest.importorskip("onnxruntime")
 SIZES = [(1, 1, 1), (1, 8, 8), (2, 13, 21), (1, 33, 9), (1, 24, 40)]
 
 
-def pictures(count: int, height: int, width: int) -> torch.Tensor:
-    """Return smooth pictures of 8-bit values, (count, 3, height, width)."""
+def images(count: int, height: int, width: int) -> torch.Tensor:
+    """Return smooth images of 8-bit values, (count, 3, height, width)."""
     coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(height))
     smooth = nn.functional.interpolate(coarse, (height, width), mode="bicubic")
     return smooth.clamp(0, 1).mul(255).round().div(255)
@@ -43,8 +43,8 @@ def simulated(network: nn.Module, lq: torch.Tensor, scale: int) -> torch.Tensor:
         return network(pad_to_windows(lq, 8, "reflect"))[..., : scale * lq.shape[2], : scale * lq.shape[3]]
 
 
-def grey_levels(picture: torch.Tensor | np.ndarray) -> np.ndarray:
-    return np.round(np.clip(np.asarray(picture), 0, 1) * 255)
+def grey_levels(image: torch.Tensor | np.ndarray) -> np.ndarray:
+    return np.round(np.clip(np.asarray(image), 0, 1) * 255)
 
 
 def session(path: Path):
@@ -62,13 +62,13 @@ def exported(source: PackedNetwork, folder: Path):
 def network(
     recipe: str = "compsrt", bits: int = 3, pruning: dict | None = None, quant: dict | None = None, **arch: Any
 ) -> CompSRTSwinIR:
-    """Return a calibrated network of two Swin blocks whose output depends on the picture."""
+    """Return a calibrated network of two Swin blocks whose output depends on the image."""
     torch.manual_seed(0)
     spec = resolve({"recipe": recipe, "bits": bits, **(quant or {})}).spec
     built = CompSRTSwinIR(**{**ARCH, **arch}, quant=spec).eval()
     with torch.no_grad():
         built.conv_first.weight.mul_(3)
-    batch = pictures(1, 16, 16)[:, : arch.get("in_chans", 3)]
+    batch = images(1, 16, 16)[:, : arch.get("in_chans", 3)]
     if pruning:
         prune(built, batches=[batch], **pruning)
     calibrate(built, [batch])
@@ -91,11 +91,11 @@ def assert_equal_to_one_grey_level(built: CompSRTSwinIR, folder: Path, sizes=SIZ
     source = packed(built, folder, **arch)
     run = exported(source, folder)
     for count, height, width in sizes:
-        lq = pictures(count, height, width)[:, : arch.get("in_chans", 3)]
+        lq = images(count, height, width)[:, : arch.get("in_chans", 3)]
         ours = grey_levels(simulated(source.network, lq, arch.get("upscale", 4) if built.upsampler else 1))
         theirs = grey_levels(run.run(None, {"lq": lq.numpy()})[0])
         assert theirs.shape == ours.shape
-        assert np.ptp(ours) > 5 or height == 1, "the picture says something"
+        assert np.ptp(ours) > 5 or height == 1, "the image says something"
         assert np.abs(theirs - ours).max() <= 1
 
 
@@ -134,7 +134,7 @@ def test_every_kind_of_quantizer_is_the_same(tmp_path, quant):
 
 def test_inputs_of_convolutions_are_quantized_there_too(tmp_path):
     """At 3 bits every pixel shows it."""
-    lq = pictures(2, 24, 24)
+    lq = images(2, 24, 24)
     sources = [packed(network(quant={"conv_input_bits": bits}), tmp_path) for bits in (3, None)]
     ours, plain = (grey_levels(simulated(source.network, lq, 4)) for source in sources)
     theirs = grey_levels(exported(sources[0], tmp_path).run(None, {"lq": lq.numpy()})[0])
@@ -174,23 +174,23 @@ def test_openvino_reads_every_file_and_its_pixels_are_near(tmp_path, quant):
     built = network("plus", 2, PRUNINGS["magnitude"]) if quant not in QUANTS else network(quant=QUANTS[quant])
     source = packed(built, tmp_path)
     export_onnx(tmp_path / "net.onnx", source.network, source.header)
-    lq = pictures(1, 13, 21)
+    lq = images(1, 13, 21)
     run = openvino.Core().compile_model(str(tmp_path / "net.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     error = grey_levels(simulated(source.network, lq, 4)) - grey_levels(run(lq.numpy())[0])
     assert np.sqrt((error**2).mean()) < 1
 
 
 def test_the_bundled_network_differs_no_more_than_rounding_makes_it_differ(tmp_path):
-    """Its roundings are many and amplify each other: a picture beside another one in a batch differs as much."""
+    """Its roundings are many and amplify each other: an image beside another one in a batch differs as much."""
     source = open_packed(checkpoint_path(4, 3))
-    lq = pictures(1, 16, 24)
+    lq = images(1, 16, 24)
     theirs = exported(source, tmp_path).run(None, {"lq": lq.numpy()})[0]
     error = grey_levels(simulated(source.network, lq, 4)) - grey_levels(theirs)
     assert np.sqrt((error**2).mean()) < 1
 
 
 @pytest.mark.parametrize("arch", [{"ape": True}, {"img_size": 4}], ids=str)
-def test_a_network_of_one_picture_size_is_refused(tmp_path, arch):
+def test_a_network_of_one_image_size_is_refused(tmp_path, arch):
     source = packed(network(**{"img_size": 16, **arch}), tmp_path, **arch)
     with pytest.raises(CompSRTError, match="one image size only"):
         export_onnx(tmp_path / "net.onnx", source.network, source.header)

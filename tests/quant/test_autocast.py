@@ -93,15 +93,15 @@ def test_products_of_activations_and_convolutions_are_the_same_to_the_bit_under_
         quantizer.mode = Mode.ON
     torch.manual_seed(0)
     conv = convert(nn.Sequential(nn.Conv2d(3, 8, 3)), NetworkSpec(conv_bits=8, conv_input_bits=8))
-    picture = torch.rand(1, 3, 12, 12)
-    calibrate(conv, [picture])
+    image = torch.rand(1, 3, 12, 12)
+    calibrate(conv, [image])
 
     def computed() -> list[Tensor]:
-        return [product(q, k, *on), weighted_sum(q @ k.transpose(-2, -1), v, None, on[0]), conv(picture)]
+        return [product(q, k, *on), weighted_sum(q @ k.transpose(-2, -1), v, None, on[0]), conv(image)]
 
     wanted = computed()
     with torch.autocast("cpu", torch.bfloat16):
-        found = [product(q, k, *on), conv(picture)]
+        found = [product(q, k, *on), conv(image)]
     assert torch.equal(found[0], wanted[0]) and torch.equal(found[1], wanted[2])
 
 

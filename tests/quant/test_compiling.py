@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from compsrt_plugin import native
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, discover, freeze
 
-PICTURES = [torch.rand(1, 3, 8, side, generator=torch.Generator().manual_seed(side)) for side in (8, 16)]
+IMAGES = [torch.rand(1, 3, 8, side, generator=torch.Generator().manual_seed(side)) for side in (8, 16)]
 
 
 class Attention(nn.Module):
@@ -42,9 +42,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_it_gives_the_same_bits_for_every_size(way: str, frozen: bool) -> None:
     network = Attention().eval()
     spec = NetworkSpec(weight=QuantSpec(3), activation=QuantSpec(3))
-    convert(network, spec, discover(network, PICTURES))
-    calibrate(network, PICTURES)
+    convert(network, spec, discover(network, IMAGES))
+    calibrate(network, IMAGES)
     compiled = torch.compile(freeze(network) if frozen else network, backend="eager")
     with torch.no_grad():
-        for picture in PICTURES:
-            assert torch.equal(compiled(picture), network(picture))
+        for image in IMAGES:
+            assert torch.equal(compiled(image), network(image))

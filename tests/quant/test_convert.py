@@ -38,7 +38,7 @@ def spec(bits: int = 3, **fields) -> NetworkSpec:
     return NetworkSpec(QuantSpec(bits, **fields), QuantSpec(bits, **{**fields, "granularity": "per_tensor"}))
 
 
-PICTURES = [torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+IMAGES = [torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in range(3)]
 
 
 def test_the_ten_lines_in_the_docstring_run():
@@ -59,7 +59,7 @@ def test_linears_and_convolutions_are_swapped_and_nothing_else():
 
 def test_with_quantizers_off_the_network_is_the_old_one_to_the_bit():
     network, old = convert(small_network(), spec()), small_network()
-    assert torch.equal(network(PICTURES[0]), old(PICTURES[0]))
+    assert torch.equal(network(IMAGES[0]), old(IMAGES[0]))
 
 
 @pytest.mark.parametrize("transform", ["none", "hadamard"])
@@ -69,35 +69,35 @@ def test_with_quantizers_off_the_network_is_the_old_one_to_the_bit():
 )
 def test_freezing_to_codes_changes_no_output_bit(bits: int, transform: str, granularity: str, codes: str):
     network = convert(small_network(), spec(bits, transform=transform, granularity=granularity, codes=codes))
-    calibrate(network, PICTURES)
+    calibrate(network, IMAGES)
     if codes == "paper":
         for _, quantizer in named_quantizers(network):  # as trained alphas do: more codes than bits hold
             if quantizer.alpha is not None:
                 span = (quantizer.upper - quantizer.lower).detach().min()
                 nn.init.constant_(quantizer.alpha, -0.3 * float(span) / 2**bits)
-    before = network(PICTURES[0]).detach()
+    before = network(IMAGES[0]).detach()
     freeze(network)
-    assert torch.equal(network(PICTURES[0]), before)
+    assert torch.equal(network(IMAGES[0]), before)
     assert all(layer.weight is None for layer in network if isinstance(layer, (QuantLinear, QuantConv2d)))
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_no_quantizer_of_a_calibrated_network_uses_more_codes_than_its_bits_hold(bits: int):
     network = convert(small_network(), spec(bits))
-    calibrate(network, PICTURES)
-    counts = distinct_codes(network, PICTURES)
+    calibrate(network, IMAGES)
+    counts = distinct_codes(network, IMAGES)
     widths = {name: q.spec.bits for name, q in named_quantizers(network)}
     assert counts.keys() == widths.keys()
     assert all(1 < counts[name] <= 2 ** widths[name] for name in counts)
 
 
 def test_more_bits_come_nearer_to_full_precision():
-    full = small_network()(PICTURES[0])
+    full = small_network()(IMAGES[0])
     errors = []
     for bits in (2, 3, 4, 8):
         network = convert(small_network(), spec(bits))
-        calibrate(network, PICTURES)
-        errors.append(float((network(PICTURES[0]) - full).detach().norm()))
+        calibrate(network, IMAGES)
+        errors.append(float((network(IMAGES[0]) - full).detach().norm()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.05 * float(full.norm())
 
@@ -155,7 +155,7 @@ def test_calibration_names_the_layer_whose_values_are_not_finite():
         calibrate(network, [torch.full((1, 3, 8, 8), float("nan"))])
 
 
-def test_calibration_without_pictures_is_refused():
+def test_calibration_without_images_is_refused():
     with pytest.raises(CompSRTError, match="batch"):
         calibrate(convert(small_network(), spec()), [])
 

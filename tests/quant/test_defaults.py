@@ -85,8 +85,8 @@ def test_the_same_bits_under_another_default(other_default: str, transform: str,
 def test_bounds_have_the_dtype_of_the_weight(dtype: torch.dtype):
     spec = QuantSpec(4)
     network = Attention().to(dtype)
-    pictures = [torch.rand(1, 3, side, side, dtype=dtype) for side in (8, 12)]
-    network = convert(network, NetworkSpec(spec, spec, conv_bits=8, conv_input_bits=8), discover(network, pictures))
+    images = [torch.rand(1, 3, side, side, dtype=dtype) for side in (8, 12)]
+    network = convert(network, NetworkSpec(spec, spec, conv_bits=8, conv_input_bits=8), discover(network, images))
     found = dict(named_quantizers(network))
     assert {"inner.q", "inner.v", "first.weight", "qkv.input"} <= set(found)
     assert {parameter.dtype for quantizer in found.values() for parameter in quantizer.parameters()} == {dtype}
@@ -95,7 +95,7 @@ def test_bounds_have_the_dtype_of_the_weight(dtype: torch.dtype):
 def test_a_network_on_meta_keeps_all_its_tensors_there():
     spec = QuantSpec(4)
     network = Attention().to("meta")
-    pictures = [torch.rand(1, 3, side, side, device="meta") for side in (8, 12)]
-    network = convert(network, NetworkSpec(spec, spec, conv_bits=8, conv_input_bits=8), discover(network, pictures))
+    images = [torch.rand(1, 3, side, side, device="meta") for side in (8, 12)]
+    network = convert(network, NetworkSpec(spec, spec, conv_bits=8, conv_input_bits=8), discover(network, images))
     assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
     assert {buffer.device.type for buffer in network.buffers() if buffer is not None} <= {"meta"}

@@ -63,10 +63,10 @@ def test_an_encoder_with_a_padding_mask_is_quantized():
 
 def test_an_encoder_within_a_probed_network_is_quantized_in_eval_mode():
     spec = QuantSpec(2)
-    pictures = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (8, 16)]
+    images = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (8, 16)]
     network = Upscaler()
-    network = convert(network, NetworkSpec(spec, spec), discover(network, pictures)).eval()
-    calibrate(network, pictures)
+    network = convert(network, NetworkSpec(spec, spec), discover(network, images)).eval()
+    calibrate(network, images)
     with torch.no_grad():
-        found = network(pictures[0])
-    assert near(found, network.train()(pictures[0]))
+        found = network(images[0])
+    assert near(found, network.train()(images[0]))

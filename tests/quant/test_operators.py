@@ -62,11 +62,11 @@ def quantized(kind: str = "layers", bits: int = 4, **fields) -> tuple[nn.Module,
         network = convert(Residual(), NetworkSpec(spec, spec))
         calibrate(network, [X])
         return network, X
-    pictures = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (8, 16)]
+    images = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (8, 16)]
     network = Attention()
-    network = convert(network, NetworkSpec(spec, spec, conv_bits=8), discover(network, pictures))
-    calibrate(network, pictures[:1])
-    return network, pictures[0]
+    network = convert(network, NetworkSpec(spec, spec, conv_bits=8), discover(network, images))
+    calibrate(network, images[:1])
+    return network, images[0]
 
 
 KINDS = pytest.mark.parametrize("kind", ["layers", "attention"])
@@ -195,8 +195,8 @@ def test_an_onnx_file_has_the_input_and_its_values(kind: str, frozen: bool):
         torch.onnx.export(network, (x,), content, dynamo=False)
     session = onnxruntime.InferenceSession(content.getvalue())
     (given,) = session.get_inputs()
-    for picture, value in ((x, wanted), (-x, network(-x).detach())):
-        found = torch.from_numpy(session.run(None, {given.name: picture.numpy()})[0])
+    for image, value in ((x, wanted), (-x, network(-x).detach())):
+        found = torch.from_numpy(session.run(None, {given.name: image.numpy()})[0])
         assert (found - value).abs().max() < 0.02 * value.abs().max()
 
 

@@ -49,7 +49,7 @@ class Net(nn.Module):
         return self.last(t.transpose(1, 2).reshape(b, c, h, w))
 
 
-def pictures(count: int) -> list[Tensor]:
+def images(count: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
     return [torch.rand(1, 3, 12, 12, generator=generator) for _ in range(count)]
 
@@ -59,7 +59,7 @@ def network() -> nn.Module:
     made = Net().eval()
     spec = NetworkSpec(weight=QuantSpec(6), activation=QuantSpec(6), overrides={"fc1.input": {"bits": 3}})
     convert(made, spec, discover(made, [torch.rand(1, 3, 8, 8), torch.rand(1, 3, 12, 12)]))
-    calibrate(made, pictures(4))
+    calibrate(made, images(4))
     return made
 
 
@@ -80,7 +80,7 @@ def errors_one_at_a_time(network: nn.Module, inputs: list[Tensor]) -> dict[str, 
 
 
 def test_estimates_are_the_errors_of_activations_quantized_alone(network: nn.Module) -> None:
-    inputs = pictures(8)
+    inputs = images(8)
     wanted, found = errors_one_at_a_time(network, inputs), output_errors(network, inputs, projections=16)
     assert set(found) == set(wanted) >= {"attention.q", "attention.k", "attention.map", "attention.v", "fc1.input"}
     for name in wanted:
@@ -91,9 +91,9 @@ def test_estimates_are_the_errors_of_activations_quantized_alone(network: nn.Mod
 def test_the_network_is_as_it_was_afterwards(network: nn.Module) -> None:
     network.fc1.train()  # pyright: ignore[reportCallIssue]
     training = [module.training for module in network.modules()]
-    x = pictures(1)[0]
+    x = images(1)[0]
     before = network(x)
-    output_errors(network, pictures(1))
+    output_errors(network, images(1))
     assert torch.equal(network(x), before)
     assert [module.training for module in network.modules()] == training
     assert all(q.mode is Mode.ON and not q._forward_hooks for _, q in named_quantizers(network))
@@ -108,8 +108,8 @@ def test_an_error_on_the_way_leaves_the_network_as_it_was(network: nn.Module) ->
 
 
 def test_the_same_seed_gives_the_same_estimates(network: nn.Module) -> None:
-    assert output_errors(network, pictures(2), seed=3) == output_errors(network, pictures(2), seed=3)
-    assert output_errors(network, pictures(2), seed=3) != output_errors(network, pictures(2), seed=4)
+    assert output_errors(network, images(2), seed=3) == output_errors(network, images(2), seed=3)
+    assert output_errors(network, images(2), seed=3) != output_errors(network, images(2), seed=4)
 
 
 def test_bits_are_raised_until_nothing_stands_out() -> None:

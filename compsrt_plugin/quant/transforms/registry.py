@@ -18,7 +18,7 @@ from compsrt_plugin.quant.precision import without_autocast
 from compsrt_plugin.quant.tensor_cache import cached_tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transform:
     """One transform along the last axis. This object holds all that the package knows about it.
 

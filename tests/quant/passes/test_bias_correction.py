@@ -1,4 +1,4 @@
-"""The last bias takes off what quantization adds to every picture alike."""
+"""The last bias takes off what quantization adds to every image alike."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_mean_of_the_output_is_the_teachers():
     assert correction.apply() > 1e-3
     assert mean_error(student, teacher, patches()).abs().max() <= HALF_PRECISION
     assert correction.apply() <= HALF_PRECISION, "nothing is left to do"
-    assert mean_error(student, teacher, patches(9)).abs().max() < 1e-3, "other pictures have the same cast"
+    assert mean_error(student, teacher, patches(9)).abs().max() < 1e-3, "other images have the same cast"
 
 
 def test_the_bias_is_one_that_a_file_holds_in_sixteen_bits():

@@ -72,32 +72,32 @@ class Block(nn.Module):
 def block(kind: str = "plain") -> nn.Module:
     torch.manual_seed(0)
     network = uneven(Block(kind))
-    return convert(network, SPEC, discover(network, [picture(8), picture(12)]))
+    return convert(network, SPEC, discover(network, [image(8), image(12)]))
 
 
-def picture(side: int = 16, seed: int = 0) -> Tensor:
+def image(side: int = 16, seed: int = 0) -> Tensor:
     return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
 def names(kind: str) -> list[str]:
     network = block(kind)
     with torch.no_grad():
-        return [one.name for one in find_norm_groups(network, [picture(16), picture(14)])]
+        return [one.name for one in find_norm_groups(network, [image(16), image(14)])]
 
 
 def test_norms_are_found_with_all_that_reads_them():
     network = block()
     with torch.no_grad():
-        found = {one.name: one for one in find_norm_groups(network, [picture()])}
+        found = {one.name: one for one in find_norm_groups(network, [image()])}
     assert list(found) == ["norm", "channels"]
     assert set(found["norm"].layers) == {network.one, network.two}
     assert found["norm"].shifts and found["channels"].layers == (network.pointwise,)
 
 
-def test_channels_are_found_in_a_picture_as_wide_as_they_are_many():
+def test_channels_are_found_in_an_image_as_wide_as_they_are_many():
     network = block()
     with torch.no_grad():
-        assert [one.name for one in find_norm_groups(network, [picture(WIDTH)])] == ["norm", "channels"]
+        assert [one.name for one in find_norm_groups(network, [image(WIDTH)])] == ["norm", "channels"]
 
 
 def test_a_norm_that_something_else_reads_is_left_alone():
@@ -112,20 +112,20 @@ def test_a_norm_that_is_padded_at_another_size_is_left_alone():
 def test_the_function_stays(kind: str):
     network = block(kind)
     with torch.no_grad():
-        before = network(picture(20, seed=3))
-        changed = equalize(network, [picture(16, seed) for seed in range(3)], [picture()])
-        after = network(picture(20, seed=3))
+        before = network(image(20, seed=3))
+        changed = equalize(network, [image(16, seed) for seed in range(3)], [image()])
+        after = network(image(20, seed=3))
     assert changed == (["channels"] if kind == "residual" else ["norm", "channels"])
     assert (after - before).abs().max() <= 1e-5 * before.abs().max()
 
 
 def test_inputs_are_centred_and_weigh_the_same():
     network = block()
-    equalize(network, [picture()], [picture()])
+    equalize(network, [image()], [image()])
     seen = []
     network.one.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
     with torch.no_grad():
-        network(picture())
+        network(image())
     x = seen[0].flatten(0, -2).double()
     assert x.mean(0).abs().max() < 1e-5
     columns = torch.cat([network.one.weight, network.two.weight]).detach().double().norm(dim=0)
@@ -137,7 +137,7 @@ def test_without_a_bias_inputs_are_scaled_only():
     network = block("no bias")
     with torch.no_grad():
         ratio = network.norm.bias / network.norm.weight
-    equalize(network, [picture()], [picture()])
+    equalize(network, [image()], [image()])
     assert torch.allclose(network.norm.bias / network.norm.weight, ratio, rtol=1e-4)
 
 
@@ -161,14 +161,14 @@ def test_a_quantized_product_comes_nearer_to_the_true_one(bits: int):
 def test_all_norms_of_swin_blocks_are_found():
     network = CompSRTSwinIR(depths=[2], num_heads=[6], img_size=16, upscale=4, quant=SPEC)
     blocks = "layers.0.residual_group.blocks"
-    found = equalize(network, [picture()], [picture()])
+    found = equalize(network, [image()], [image()])
     assert found == [f"{blocks}.{i}.norm{j}" for i in (0, 1) for j in (1, 2)]
 
 
 def test_modes_are_as_they_were():
     network = block()
-    calibrate(network, [picture()])
-    equalize(network, [picture()], [picture()])
+    calibrate(network, [image()])
+    equalize(network, [image()], [image()])
     assert network.one.input_quantizer.mode is Mode.ON
 
 
@@ -181,7 +181,7 @@ def test_a_norm_without_a_bias_is_left_alone():
 def test_scales_are_those_that_balance_inputs_and_weights_within_limits():
     network = block()
     with torch.no_grad():
-        norm = find_norm_groups(network, [picture()])[0]
+        norm = find_norm_groups(network, [image()])[0]
         mean = torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
         variance = torch.logspace(-1, 1, WIDTH, dtype=torch.float64)
         shift, scale = best(norm, mean, variance + mean.square())

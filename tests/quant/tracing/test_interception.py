@@ -67,7 +67,7 @@ class Network(nn.Module):
 
 
 FORMS = ["matmul", "bmm", "einsum", "sdpa", "reversed"]
-PICTURES = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (16, 24)]
+IMAGES = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (16, 24)]
 SOFTMAX = {"*.map": {"transform": "hadamard_softmax"}}
 
 
@@ -83,7 +83,7 @@ def quantized(form: str, granularity: str = "per_tensor", **overrides) -> nn.Mod
     plain = network(form)
     activation = QuantSpec(4, granularity=granularity)
     spec = NetworkSpec(QuantSpec(4), activation, overrides={**SOFTMAX, **overrides})
-    return convert(plain, spec, discover(plain, PICTURES))
+    return convert(plain, spec, discover(plain, IMAGES))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -98,7 +98,7 @@ def test_however_attention_is_written_its_four_operands_are_found_by_name(form: 
 @pytest.mark.parametrize("form", FORMS)
 def test_with_quantizers_off_nothing_changes_by_a_bit(form: str):
     with torch.no_grad():
-        assert torch.equal(quantized(form)(PICTURES[0]), network(form)(PICTURES[0]))
+        assert torch.equal(quantized(form)(IMAGES[0]), network(form)(IMAGES[0]))
 
 
 @GRANULARITIES
@@ -106,9 +106,9 @@ def test_all_ways_to_write_attention_give_the_same_quantized_result(granularity:
     results = []
     for form in FORMS:
         student = quantized(form, granularity)
-        calibrate(student, PICTURES)
+        calibrate(student, IMAGES)
         with torch.no_grad():
-            results.append(student(PICTURES[0]))
+            results.append(student(IMAGES[0]))
     for other in results[1:]:
         # codes on an edge may fall either way where sums are ordered differently
         assert float((other - results[0]).abs().mean()) < 0.01 * float(results[0].std())
@@ -124,15 +124,15 @@ def test_operands_summed_over_their_tokens_have_one_scale():
 @pytest.mark.parametrize("form", FORMS)
 def test_codes_keep_to_their_bits_and_freezing_changes_no_bit(form: str, granularity: str):
     student = quantized(form, granularity)
-    calibrate(student, PICTURES)
-    counts = distinct_codes(student, PICTURES)
+    calibrate(student, IMAGES)
+    counts = distinct_codes(student, IMAGES)
     widths = {name: quantizer.spec.bits for name, quantizer in named_quantizers(student)}
     assert counts.keys() == widths.keys()
     assert all(1 < counts[name] <= 2 ** widths[name] for name in counts)
     with torch.no_grad():
-        before = student(PICTURES[0])
-        assert not torch.equal(before, network(form)(PICTURES[0]))
-        assert torch.equal(freeze(student)(PICTURES[0]), before)
+        before = student(IMAGES[0])
+        assert not torch.equal(before, network(form)(IMAGES[0]))
+        assert torch.equal(freeze(student)(IMAGES[0]), before)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -140,20 +140,20 @@ def test_every_operand_can_be_kept(form: str):
     kept = quantized(form, **{"attn.v": {"keep": True}, "attn.q": {"bits": 8}})
     found = {name: quantizer.spec.bits for name, quantizer in named_quantizers(kept)}
     assert "attn.v" not in found and found["attn.q"] == 8
-    calibrate(kept, PICTURES)
-    assert kept(PICTURES[0]).shape == (1, 3, 16, 16)
+    calibrate(kept, IMAGES)
+    assert kept(IMAGES[0]).shape == (1, 3, 16, 16)
 
 
 def test_the_quantizers_get_gradients():
     student = quantized("sdpa")
-    calibrate(student, PICTURES)
-    student(PICTURES[0]).square().sum().backward()
+    calibrate(student, IMAGES)
+    student(IMAGES[0]).square().sum().backward()
     for name, quantizer in named_quantizers(student):
         assert quantizer.lower.grad is not None and quantizer.lower.grad.isfinite().all(), name
 
 
 def test_a_product_with_a_learned_matrix_is_left_and_told():
-    found = discover(network("matmul"), PICTURES)
+    found = discover(network("matmul"), IMAGES)
     assert found.left_alone == ["Network: a product with a learned matrix"]
     assert [len(site.operands) for site in found.sites[""]] == [0]
 
@@ -161,12 +161,12 @@ def test_a_product_with_a_learned_matrix_is_left_and_told():
 def test_a_converted_network_can_be_copied_and_saved():
     student = quantized("matmul")
     twin = copy.deepcopy(student)
-    calibrate(student, PICTURES)
+    calibrate(student, IMAGES)
     assert all(quantizer.mode is Mode.OFF for _, quantizer in named_quantizers(twin))
     twin.load_state_dict(student.state_dict())
     set_mode(twin, Mode.ON)
     with torch.no_grad():
-        assert torch.equal(twin(PICTURES[0]), student(PICTURES[0]))
+        assert torch.equal(twin(IMAGES[0]), student(IMAGES[0]))
 
 
 class Channels(nn.Module):
@@ -181,14 +181,14 @@ class Channels(nn.Module):
         return ((q @ k.mT).softmax(-1) @ v).view_as(x)
 
 
-def test_an_axis_that_grows_with_the_picture_is_not_transformed():
+def test_an_axis_that_grows_with_the_image_is_not_transformed():
     plain = nn.Sequential(nn.Conv2d(3, 8, 3), Channels())
-    found = discover(plain, PICTURES)
+    found = discover(plain, IMAGES)
     q, k = found.sites["1"][0].operands
     assert (q.axis, q.contracted, k.axis, k.contracted) == (-2, False, -1, False)  # the channels, not the pixels
     student = convert(plain, NetworkSpec(), found)
     assert isinstance(student.get_submodule("1.qkv"), QuantPointwise)
-    calibrate(student, PICTURES)
+    calibrate(student, IMAGES)
     assert student(torch.rand(1, 3, 37, 21)).shape == (1, 8, 35, 19)
 
 
@@ -236,7 +236,7 @@ class Kept(nn.Module):
 
 def test_small_and_constant_layers_are_kept_by_default_and_quantized_on_demand():
     plain = Kept()
-    found = discover(plain, PICTURES)
+    found = discover(plain, IMAGES)
     assert {name: why.split(",")[0].split(":")[0] for name, why in found.keep.items()} == {
         "depthwise": "depth-wise convolution",
         "squeeze": "one vector per image (channel attention)",
@@ -244,13 +244,13 @@ def test_small_and_constant_layers_are_kept_by_default_and_quantized_on_demand()
         "unused": "not called",
     }
     student = convert(plain, NetworkSpec(overrides={"squeeze": {"bits": 8}}), found)
-    assert isinstance(student.get_submodule("first"), QuantConv2d)  # it reads the picture: its weights only
+    assert isinstance(student.get_submodule("first"), QuantConv2d)  # it reads the image: its weights only
     assert isinstance(student.get_submodule("last"), QuantPointwise)
     assert isinstance(student.get_submodule("squeeze"), QuantPointwise)
     assert type(student.get_submodule("depthwise")) is nn.Conv2d
 
 
-def test_code_that_depends_on_the_size_of_the_picture_is_refused_in_one_line():
+def test_code_that_depends_on_the_size_of_the_image_is_refused_in_one_line():
     class Loop(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -263,13 +263,13 @@ def test_code_that_depends_on_the_size_of_the_picture_is_refused_in_one_line():
             return x
 
     with pytest.raises(CompSRTError, match="2 products for one image size and 4 for another"):
-        discover(Loop(), PICTURES)
+        discover(Loop(), IMAGES)
 
 
-def test_pictures_that_are_no_tensors_are_refused_in_one_line():
+def test_images_that_are_no_tensors_are_refused_in_one_line():
     plain = Attention("matmul")
     with pytest.raises(CompSRTError, match="an image has the type list; allowed: tensors"):
-        discover(plain, [[picture] for picture in PICTURES])
+        discover(plain, [[image] for image in IMAGES])
 
 
 def test_inner_modules_keep_their_products_to_themselves():

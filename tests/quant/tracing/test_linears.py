@@ -80,7 +80,7 @@ class Network(nn.Module):
         return self.last(self.body(self.first(x).movedim(1, -1), self.table).movedim(-1, 1))
 
 
-PICTURES = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (16, 24)]
+IMAGES = [torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(side)) for side in (16, 24)]
 
 
 def network(form: str) -> nn.Module:
@@ -101,18 +101,18 @@ def network(form: str) -> nn.Module:
 def quantized(form: str, overrides: Mapping[str, Any] | None = None) -> nn.Module:
     plain = network(form)
     spec = NetworkSpec(QuantSpec(4), QuantSpec(4), overrides=overrides or {})
-    return convert(plain, spec, discover(plain, PICTURES))
+    return convert(plain, spec, discover(plain, IMAGES))
 
 
 def calibrated(form: str) -> nn.Module:
     student = quantized(form)
-    calibrate(student, PICTURES)
+    calibrate(student, IMAGES)
     return student
 
 
 def output(of: nn.Module) -> Tensor:
     with torch.no_grad():
-        return of(PICTURES[0])
+        return of(IMAGES[0])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -136,7 +136,7 @@ def test_it_is_quantized_as_a_layer_that_is_called(form: str):
 @pytest.mark.parametrize("form", FORMS)
 def test_freezing_and_reading_again_change_no_bit(form: str):
     student = calibrated(form)
-    counts = distinct_codes(student, PICTURES)
+    counts = distinct_codes(student, IMAGES)
     assert all(1 < counts[f"{FORMS[form]}.{operand}"] <= 16 for operand in ("weight", "input"))
     before = output(student)
     state = freeze(copy.deepcopy(student)).state_dict()
@@ -168,7 +168,7 @@ def test_every_product_is_counted_once(form: str):
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_trained(form: str):
     student = calibrated(form)
-    student(PICTURES[0]).square().sum().backward()
+    student(IMAGES[0]).square().sum().backward()
     layer = dict(quantized_layers(student))[FORMS[form]]
     assert layer.weight is not None and layer.weight.grad is not None and bool(layer.weight.grad.abs().sum() > 0)
     for _, quantizer in named_quantizers(student):
@@ -230,7 +230,7 @@ class Odd(nn.Module):
 
 def test_what_cannot_be_taken_over_is_kept_and_told():
     plain = Odd()
-    found = discover(plain, PICTURES)
+    found = discover(plain, IMAGES)
     not_called = "not called: unused, or its weight is read by enclosing code"
     assert found.keep == {
         "normed": not_called,

@@ -115,9 +115,9 @@ def test_a_packed_file_brings_the_transform_back(transform: str, tmp_path):
     arch = {key: value for key, value in packed.header["arch"].items() if key != "type"}
     again = CompSRTSwinIR(**arch, quant=packed.header["spec"]).eval()
     load_packed_state(again, packed, str(path))
-    picture = torch.rand(1, 3, 16, 16)
+    image = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
-        assert torch.equal(again(picture), network(picture))
+        assert torch.equal(again(image), network(image))
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
