@@ -57,11 +57,8 @@ def register_adapter(module_class: type[nn.Module]) -> Callable[[Adapter], Adapt
 def quantize_linear(module: nn.Module, name: str, spec: NetworkSpec) -> QuantLinear | None:
     """Return the quantized linear layer (weight and input), or None if an override keeps either."""
     assert isinstance(module, nn.Linear)
-    weight = spec.resolve("weight", name, f"{name}.weight")
-    activation = spec.resolve("activation", name, f"{name}.input")
-    if weight is None or activation is None or has_computed_weight(module, name):
-        return None
-    return QuantLinear(module, weight, activation)
+    specs = spec.resolve_linear(name)
+    return None if specs is None or has_computed_weight(module, name) else QuantLinear(module, *specs)
 
 
 @register_adapter(nn.Conv2d)
@@ -76,11 +73,8 @@ def quantize_conv(module: nn.Module, name: str, spec: NetworkSpec) -> QuantConv2
 
 def quantize_pointwise(module: nn.Conv2d, name: str, spec: NetworkSpec) -> QuantPointwise | None:
     """Return a 1x1 convolution of a foreign network as a quantized linear layer, or None if an override keeps it."""
-    weight = spec.resolve("weight", name, f"{name}.weight")
-    activation = spec.resolve("activation", name, f"{name}.input")
-    if weight is None or activation is None or has_computed_weight(module, name):
-        return None
-    return QuantPointwise(module, weight, activation)
+    specs = spec.resolve_linear(name)
+    return None if specs is None or has_computed_weight(module, name) else QuantPointwise(module, *specs)
 
 
 def convert(

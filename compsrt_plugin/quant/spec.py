@@ -201,6 +201,12 @@ class NetworkSpec:
             patterns = " and ".join(dict.fromkeys(repr(pattern) for _, pattern in chosen.values()))
             raise CompSRTError(f"override {patterns}, at {place or layer}: {error}") from error
 
+    def resolve_linear(self, layer: str) -> tuple[QuantSpec, QuantSpec] | None:
+        """Return the specs of weight and input of a linear layer, or None if an override keeps either."""
+        weight = self.resolve("weight", layer, f"{layer}.weight")
+        activation = self.resolve("activation", layer, f"{layer}.input")
+        return None if weight is None or activation is None else (weight, activation)
+
     def matching(self, layer: str, place: str | None = None) -> list[tuple[str, Mapping[str, Any]]]:
         """Return the overrides that match the name of a layer or of a quantizer (`place`); later ones win."""
         names = [name for name in (layer, place) if name is not None]

@@ -152,13 +152,12 @@ def functional_linear(holder: nn.Module, site: LinearSite, spec: NetworkSpec) ->
         site: the weight, from `discover`.
         spec: spec of the network.
     """
-    weight = spec.resolve("weight", site.layer, f"{site.layer}.weight")
-    activation = spec.resolve("activation", site.layer, f"{site.layer}.input")
-    if weight is None or activation is None:
+    specs = spec.resolve_linear(site.layer)
+    if specs is None:
         return None
     bias = holder.bias if isinstance(holder, nn.Linear) and site.in_place else None
     parameter = None if site.in_place else site.parameter
-    return FunctionalLinear(getattr(holder, _last(site.parameter)), bias, weight, activation, parameter)
+    return FunctionalLinear(getattr(holder, _last(site.parameter)), bias, *specs, parameter)
 
 
 def move_weight(holder: nn.Module, site: LinearSite, layer: FunctionalLinear) -> None:

@@ -4,22 +4,8 @@ To add one, write its file and import it here, or call `register_transform` from
 """
 
 # isort: off
-from compsrt_plugin.quant.transforms.registry import NONE, TRANSFORMS, Transform, register_transform
-from compsrt_plugin.quant.transforms.hadamard import HADAMARD
-from compsrt_plugin.quant.transforms.softmax import HADAMARD_SOFTMAX
-from compsrt_plugin.quant.transforms.signed import HADAMARD_SIGNED
-from compsrt_plugin.quant.transforms.exact import HADAMARD_EXACT
-from compsrt_plugin.quant.transforms.block import HADAMARD_BLOCK
+from compsrt_plugin.quant.transforms.registry import TRANSFORMS, Transform, register_transform
+from compsrt_plugin.quant.transforms import hadamard, softmax, signed, exact, block
 # isort: on
 
-__all__ = [
-    "HADAMARD",
-    "HADAMARD_BLOCK",
-    "HADAMARD_EXACT",
-    "HADAMARD_SIGNED",
-    "HADAMARD_SOFTMAX",
-    "NONE",
-    "TRANSFORMS",
-    "Transform",
-    "register_transform",
-]
+__all__ = ["TRANSFORMS", "Transform", "block", "exact", "hadamard", "register_transform", "signed", "softmax"]

@@ -26,4 +26,4 @@ def _build(width: int) -> Tensor:
     return with_signs(torch.block_diag(*[normalized(order) for order in powers_of_two(width)]))
 
 
-HADAMARD_BLOCK = register_transform(Transform("hadamard_block", _build, lambda width: width))
+register_transform(Transform("hadamard_block", _build, lambda width: width))

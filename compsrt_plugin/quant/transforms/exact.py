@@ -35,4 +35,4 @@ def log_padding(width: int, order: int) -> None:
     )
 
 
-HADAMARD_EXACT = register_transform(Transform("hadamard_exact", _build, _order))
+register_transform(Transform("hadamard_exact", _build, _order))

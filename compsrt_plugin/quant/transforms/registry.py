@@ -95,4 +95,4 @@ def _multiply(x: Tensor, matrix: Tensor) -> Tensor:
         return x @ matrix
 
 
-NONE = register_transform(Transform("none", None, lambda width: width, compiled=0))
+register_transform(Transform("none", None, lambda width: width, compiled=0))

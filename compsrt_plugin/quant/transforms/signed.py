@@ -31,7 +31,7 @@ def with_signs(matrix: Tensor) -> Tensor:
     return rudin_shapiro(len(matrix))[:, None] * matrix
 
 
-HADAMARD_SIGNED = register_transform(
+register_transform(
     Transform(
         "hadamard_signed",
         lambda width: with_signs(normalized(padded_width(width))[:width]),

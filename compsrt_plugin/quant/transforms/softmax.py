@@ -9,7 +9,7 @@ from __future__ import annotations
 from compsrt_plugin.quant.transforms.hadamard import normalized, padded_width
 from compsrt_plugin.quant.transforms.registry import Transform, register_transform
 
-HADAMARD_SOFTMAX = register_transform(
+register_transform(
     Transform(
         "hadamard_softmax",
         lambda width: normalized(padded_width(width))[:width, 1:],

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from compsrt_plugin.quant.transforms import TRANSFORMS
 from compsrt_plugin.quant.transforms.hadamard import (
     hadamard_matrix,
     hadamard_transform,
     inverse_hadamard_transform,
     padded_width,
 )
-from compsrt_plugin.quant.transforms.softmax import HADAMARD_SOFTMAX
 
 WIDTHS = [1, 2, 10, 48, 60, 64, 90, 120, 180]
 
@@ -48,7 +48,7 @@ def test_the_transform_keeps_lengths_and_inner_products():
 @pytest.mark.parametrize("width", [10, 16, 60, 64])
 def test_rows_that_sum_to_one_need_no_first_coefficient(width: int):
     rows = torch.randn(5, 3, width, dtype=torch.float64).softmax(-1)
-    coefficients = HADAMARD_SOFTMAX.forward(rows)
+    coefficients = TRANSFORMS["hadamard_softmax"].forward(rows)
     assert coefficients.shape == (5, 3, padded_width(width) - 1)
     assert torch.allclose(coefficients, hadamard_transform(rows)[..., 1:], atol=1e-12)
-    assert torch.allclose(HADAMARD_SOFTMAX.inverse(coefficients, width), rows, atol=1e-12)
+    assert torch.allclose(TRANSFORMS["hadamard_softmax"].inverse(coefficients, width), rows, atol=1e-12)
