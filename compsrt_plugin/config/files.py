@@ -1,4 +1,4 @@
-"""Where option files lie: a path, or the name of one that is installed with the package."""
+"""Find option files: by path, or by the name of one that is installed with the package."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def command_line(command: str, scale: int, bits: int, *forced: str) -> str:
 
     Args:
         command: `train` or `test`.
-        scale, bits: of the network; where no installed option file has both, one is changed, or a file of the user's
-            own is meant.
-        forced: further changes, as `--force_yml` takes them.
+        scale, bits: of the network. If no installed option file has both, the command changes one that is installed, or
+            names a file of the user's.
+        forced: further changes, in the form of `--force_yml`.
     """
     name, near = f"compsrt_x{scale}_{bits}bit", f"compsrt_x{scale}_4bit"
     installed = option_files(command)
@@ -42,12 +42,12 @@ def command_line(command: str, scale: int, bits: int, *forced: str) -> str:
 
 
 def find_option_file(name_or_path: str, command: str) -> Path:
-    """Return the option file meant by the value of `-opt`.
+    """Return the option file that the value of `-opt` names.
 
-    A file at that path comes first, then the installed files of `command`; `.yml` may be left out of a name.
+    A file at that path comes first, then the installed files of `command`. A name may lack `.yml`.
 
     Raises:
-        CompSRTError: there is none; lists the nearest names.
+        CompSRTError: there is no such file; lists the nearest names.
     """
     path = Path(name_or_path).expanduser()
     if path.is_file():

@@ -1,8 +1,8 @@
-"""What follows from `scale` and `quant.bits` where the command line changes them.
+"""Adapt the options that depend on `scale` and `quant.bits` when the command line changes either.
 
-An option file says its scale and bits in several places: in its name and so in the folder of the results, in
-`network_g.upscale`, in the border that metrics leave out, in the names of LR pictures, in `gt_size`. A run that had
-them changed in one place alone would be judged by another's border and lie in another's folder.
+An option file states its scale and bits in several places: in its name (and so in the folder of the results), in
+`network_g.upscale`, in the border that metrics leave out, in the names of low-resolution images, in `gt_size`. If one
+place alone changed, a run would use the wrong border and write into the wrong folder.
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from compsrt_plugin.config.blocks import QuantBlock
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.reader import read_option_file
 
-DEFAULT_BITS = 4  # of a `quant:` block without bits
 Path = tuple[str, ...]
 
 
 def follow(options: dict[str, Any], original: Mapping[str, Any], forced: Sequence[Path]) -> list[str]:
-    """Change in place what follows from another scale or other bits, and return each change in words.
+    """Adapt the dependent options in place, and return a description of each change.
 
-    Changed are values that say what the file said, and none that the command line gave. If the file has an installed
-    file's name, all follows in which the installed file for the new scale and bits differs, its learning rate too.
+    A value changes only if it is still the file's, not one from the command line. If the file has the name of an
+    installed file, every value changes in which the installed file for the new scale and bits differs, such as the
+    learning rate.
 
     Args:
-        options: with the changes of the command line.
-        original: as the file has them.
-        forced: paths of the keys that the command line gave.
+        options: the options after `--force_yml`.
+        original: the options in the file.
+        forced: paths of the keys that `--force_yml` set.
     """
     before, after = _scale_and_bits(original), _scale_and_bits(options)
     if before == after:
@@ -42,15 +43,15 @@ def follow(options: dict[str, Any], original: Mapping[str, Any], forced: Sequenc
 
 
 def _scale_and_bits(options: Mapping[str, Any]) -> tuple[int, int]:
-    """Return both as the options have them; 0 for one that is not there, or no whole number."""
+    """Return the scale and the bits; 0 for one that is missing or not an integer."""
     quant = options.get("quant")
-    bits = quant.get("bits", DEFAULT_BITS) if isinstance(quant, Mapping) else 0
+    bits = quant.get("bits", QuantBlock().bits) if isinstance(quant, Mapping) else 0
     scale, bits = (value if type(value) is int and value > 0 else 0 for value in (options.get("scale"), bits))
     return scale, bits
 
 
 def _renamed(name: str, before: tuple[int, int], after: tuple[int, int]) -> str:
-    """Return a name with another scale and other bits in it.
+    """Replace the scale and the bits in a name.
 
     >>> _renamed("compsrt_x4_3bit", (4, 3), (2, 4)), _renamed("mine", (4, 3), (2, 4))
     ('compsrt_x2_4bit', 'mine')
@@ -65,7 +66,7 @@ def _renamed(name: str, before: tuple[int, int], after: tuple[int, int]) -> str:
 def _by_rule(
     original: Mapping[str, Any], before: tuple[int, int], after: tuple[int, int]
 ) -> Iterator[tuple[Path, Any]]:
-    """Yield path and new value of whatever says the scale or the bits."""
+    """Yield path and new value of each option that states the scale or the bits."""
     (scale, _), (new_scale, _) = before, after
     if isinstance(original.get("name"), str):
         yield ("name",), _renamed(original["name"], before, after)
@@ -89,14 +90,14 @@ def _by_rule(
 def _by_installed_files(
     original: Mapping[str, Any], before: tuple[int, int], after: tuple[int, int]
 ) -> Iterator[tuple[Path, Any]]:
-    """Yield path and new value of what two installed files differ in, where the options are those of the first."""
+    """Yield path and new value of each option in which two installed files differ, if it has the first file's value."""
     name, files = str(original.get("name")), option_files("train" if "train" in original else "test")
     new_name = _renamed(name, before, after)
     if name == new_name or name not in files or new_name not in files:
         return
     old, new = read_option_file(files[name]), read_option_file(files[new_name])
     for path in _leaves(new):
-        # which weights a run starts from is the user's to say
+        # the user chooses the weights that a run starts from
         if path[0] != "path" and _value(old, path) != _value(new, path) and _value(original, path) == _value(old, path):
             yield path, _value(new, path)
 

@@ -17,13 +17,13 @@ from compsrt_plugin.errors import CompSRTError, nearest, unknown_name
 def apply_force_yml(options: dict[str, Any], entries: Iterable[str]) -> None:
     """Change `options` in place by entries such as `quant:bits=2` or `val:save_img=false`.
 
-    A new key may be set in any block that is there, and at any depth in ours, which a file may leave out. As in
-    BasicSR, `none` means nothing (null), except in our blocks, where it is a name (`transform: none`). What follows
-    from another scale or other bits follows, and is told in one line: see `following`.
+    An entry may set a new key in any existing block, and at any depth in our blocks, which a file may lack. As in
+    BasicSR, `none` means null, except in our blocks, where it is a name (`transform: none`). If an entry changes the
+    scale or the bits, the options that depend on them change too, and one line reports it: see `following`.
 
     Raises:
-        CompSRTError: an entry without `=`, a value that is not YAML, or a block that does not exist; names
-            the entry and the nearest block.
+        CompSRTError: an entry has no `=`, its value is not YAML, or its block does not exist; names the entry and the
+            nearest block.
     """
     original, forced = copy.deepcopy(options), []
     for entry in entries:
@@ -42,14 +42,14 @@ def apply_force_yml(options: dict[str, Any], entries: Iterable[str]) -> None:
         forced.append(tuple(keys))
     changes = follow(options, original, forced)
     if changes:
-        # before BasicSR's logger is set up; what it says goes to standard error
+        # BasicSR's logger is not set up yet, so the line goes to standard error
         logging.getLogger("basicsr").warning(
-            "--force_yml changes scale or bits, and with them these: %s", ", ".join(changes)
+            "--force_yml changes the scale or the bits, and therefore: %s", ", ".join(changes)
         )
 
 
 def _block(options: dict[str, Any], keys: list[str], entry: str, create: bool) -> dict[str, Any]:
-    """Walk down to the dict that an entry writes into."""
+    """Return the dict that an entry writes into."""
     block: Any = options
     walked: list[str] = []
     for key in keys:

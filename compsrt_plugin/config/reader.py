@@ -1,4 +1,4 @@
-"""Reads YAML as data: nothing in it can run code, no key can be hidden by a second one."""
+"""Read YAML as data: no code can run, and no key can hide another of the same name."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import yaml
 
 from compsrt_plugin.errors import CompSRTError
 
-MOST_VALUES = 100_000  # in one document, each alias counted as what it stands for
+MOST_VALUES = 100_000  # in one document, with aliases expanded
 
 
 class OptionLoader(yaml.SafeLoader):
-    """A safe loader that refuses duplicate keys and keys that are no text, and reads `1e-4` as a number."""
+    """A safe loader that refuses duplicate keys and keys that are not text, and reads `1e-4` as a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a dict in the order of the file; raise a ConstructorError at a bad or repeated key."""
@@ -26,17 +26,17 @@ class OptionLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is no text: quote it", key_node.start_mark
+                    None, None, f"the key {key!r} is not text: quote it", key_node.start_mark
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice in one block", key_node.start_mark
+                    None, None, f"the key {key!r} occurs twice in one block", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1, which PyYAML reads, takes 1e-4 for text; whoever writes it means the number
+# PyYAML reads YAML 1.1, in which 1e-4 is text; a user means the number
 OptionLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
 )
@@ -47,11 +47,11 @@ def read_yaml(text: str, where: str) -> Any:
 
     Args:
         text: the document.
-        where: what to call it in an error (a file, a flag).
+        where: its name in errors (a file, a flag).
 
     Raises:
-        CompSRTError: broken YAML, a tag that is not a plain value's, a key that is there twice; with line and
-            column where known.
+        CompSRTError: broken YAML, a tag other than those of plain values, or a duplicate key; gives line and column
+            if they are known.
     """
     try:
         value = yaml.load(text, Loader=OptionLoader)  # a SafeLoader
@@ -62,7 +62,7 @@ def read_yaml(text: str, where: str) -> Any:
         tag = re.search(r"constructor for the tag '(?:tag:yaml.org,2002:)?([^']*)'", problem)
         if tag:
             raise CompSRTError(
-                f"{place}: the tag {tag[1]!r} is refused, it could run code",
+                f"{place}: the tag {tag[1]!r} is not allowed, since it could run code",
                 allowed="plain values (numbers, text, true/false, lists, mappings)",
             ) from error
         raise CompSRTError(f"{place}: {problem}", hint="correct the YAML there") from error
@@ -73,13 +73,13 @@ def read_yaml(text: str, where: str) -> Any:
 
 
 def _refuse_explosion(value: Any, where: str) -> None:
-    """Refuse aliases of aliases of aliases: a few lines that would fill the memory once they are written out."""
+    """Refuse nested aliases: a few lines that would fill the memory once expanded."""
     seen, waiting = 0, [value]
     while waiting:
         part = waiting.pop()
         seen += 1
         if seen > MOST_VALUES:
-            raise CompSRTError(f"{where}: its aliases multiply to too many values", allowed=f"up to {MOST_VALUES:,}")
+            raise CompSRTError(f"{where}: its aliases expand to too many values", allowed=f"up to {MOST_VALUES:,}")
         if isinstance(part, dict):
             waiting.extend(part.values())
         elif isinstance(part, list):
@@ -90,7 +90,7 @@ def read_option_file(path: Path) -> dict[str, Any]:
     """Read an option file into plain nested dicts, in the order of the file.
 
     Raises:
-        CompSRTError: unreadable, empty, not YAML, or not a mapping; one line that names the place.
+        CompSRTError: the file is unreadable, empty, not YAML, or not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Who reads a block of an option file: one of our classes, one derived from ours, or somebody else's.
+"""Find the class that reads a block of an option file: one of ours, one derived from ours, or another.
 
-Of our own classes the table knows every key, so that what it does not have is a mistake. Other classes may read keys
-of their own: those that stand as text in their source are theirs, and of any other a warning is given.
+The typed blocks have every key that our own classes read, so any other key is a mistake. Other classes may read further
+keys: a string constant in their source counts as a key, and any other key causes a warning.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from compsrt_plugin.config.pipeline_blocks import TRAINS
 from compsrt_plugin.errors import CompSRTError, unknown_class
 
-OUR_MODELS = ("CompSRTTeacherModel", "CompSRTModel")  # the more special one first
+OUR_MODELS = tuple(TRAINS)
 OUR_DATA_SETS = ("CompSRTPairedDataset",)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """The class that an option file names.
+    """Hold what is known of a class that an option file names.
 
     Attributes:
         name: of the class.
-        ours: which of our classes it is or derives from; None: it is somebody else's.
-        reads: the texts in its source, names of keys among them; None for our own classes, which the table knows.
-        from_basicsr: whether it is one of BasicSR's own.
+        ours: our class that it is or derives from; None for another class.
+        reads: string constants in its source, which include its keys; None for our own classes.
+        from_basicsr: whether BasicSR defines it.
     """
 
     name: str
@@ -37,13 +38,11 @@ class Reader:
     from_basicsr: bool = False
 
     def on_unknown(self, name: str, error: CompSRTError) -> None:
-        """Refuse a key that our own class does not read; warn where another class seems not to."""
+        """Raise the error if the class is ours; log a warning if another class does not seem to read the key."""
         if self.reads is None:
             raise error
         if name not in self.reads:
-            logging.getLogger("basicsr").warning(
-                "%s, as far as its source tells, does not read this: %s", self.name, error
-            )
+            logging.getLogger("basicsr").warning("%s does not seem to read this key: %s", self.name, error)
 
 
 def model_reader(name: str) -> Reader:
@@ -57,10 +56,10 @@ def data_set_reader(key: str, name: str) -> Reader:
 
 
 def registered(key: str, name: Any, registry: str) -> Any:
-    """Return what `name` stands for in one of BasicSR's registries.
+    """Return the entry `name` of one of BasicSR's registries.
 
     Raises:
-        CompSRTError: nothing; names the key and the nearest name. BasicSR's own complaint offers no way out.
+        CompSRTError: there is none; names the key and the nearest name. BasicSR's own error offers no way out.
     """
     from compsrt_plugin import register
 
@@ -80,7 +79,7 @@ def _reader(key: str, name: str, ours: Iterable[str], registry: str) -> Reader:
     found = registered(key, name, registry)
     lineage = inspect.getmro(found) if isinstance(found, type) else (found,)
     own = next((parent for parent in lineage if parent.__name__ in ours and _package(parent) == "compsrt_plugin"), None)
-    taken = inspect.getmro(own) if own is not None else ()  # what those read, the table says
+    taken = inspect.getmro(own) if own is not None else ()  # the typed blocks have the keys of these
     modules = {parent.__module__ for parent in lineage if parent not in taken}
     reads = frozenset(text for module in modules for text in _texts(module))
     return Reader(name, own and own.__name__, reads, _package(found) == "basicsr")
@@ -91,7 +90,7 @@ def _package(entry: Any) -> str:
 
 
 def _texts(module: str) -> Iterable[str]:
-    """Return every text constant in a module's source; none where there is no source to be had."""
+    """Return every string constant in a module's source; none if there is no source."""
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (KeyError, OSError, TypeError, SyntaxError):

@@ -1,4 +1,4 @@
-"""Named sets of quantization values: `quant: {recipe: compsrt, bits: 3}`; every value can be overridden."""
+"""Define the recipes: named sets of quantization values, each of which an option file can override."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Recipe(Switches):
     """Hold a documented set of values.
 
     Attributes:
-        about: one line on what it is and where it comes from.
-        values: fields of a `NetworkSpec`, all but the bits.
-        distill: fields of the `distill:` block that differ from its defaults, which are the published method's.
+        about: what it is, and its source.
+        values: fields of a `NetworkSpec` other than the bits.
+        distill: fields of the `distill:` block that differ from its defaults, which are those of the papers.
     """
 
     about: str
@@ -120,7 +120,7 @@ RECIPES: dict[str, Recipe] = {
         equalization=True,
         bias_correction=True,
         guard=GuardBlock(),
-        # Bounds move in units of their range: one learning rate then fits tensors of any size.
+        # Learning rates in units of the range: one rate then fits tensors of any size.
         distill={"train_weights": True, "lr_weights": 2e-4, "relative_lr": True},
     ),
     "compsrt-paper": Recipe(

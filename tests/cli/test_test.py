@@ -93,7 +93,10 @@ BAD = {
         r"no option file 'compsrt_x5_3bit.yml'.*nearest names: compsrt_x",
     ),
     "broken YAML": ("name: [a\n", r"bad\.yml, line 2, column 1"),
-    "a tag that runs code": ("a: !!python/object/apply:os.mkdir [sprung]", r"line 1, column 4: the tag .* is refused"),
+    "a tag that runs code": (
+        "a: !!python/object/apply:os.mkdir [sprung]",
+        r"line 1, column 4: the tag .* not allowed",
+    ),
     "unknown key": (["quant:bit=3"], r"unknown key in quant: 'bit'.*did you mean 'bits'"),
     "unknown key deeper": (["quant:weight:bit=3"], r"unknown key in quant\.weight: 'bit'"),
     "1 bit": (["quant:bits=1"], r"quant\.bits is 1; allowed: 2 to 8"),

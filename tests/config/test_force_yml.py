@@ -57,7 +57,7 @@ def test_values_are_never_evaluated() -> None:
         ("val:metric:psnr:crop_border=2", r"no block 'metric' in val; did you mean 'metrics'"),
         ("name:first=b", r"name is 'a', not a block"),
         ("quant:bits=[3", r"--force_yml quant:bits=\[3, line 1"),
-        ("quant:bits=!!python/object/apply:os.getcwd []", r"tag .* is refused"),
+        ("quant:bits=!!python/object/apply:os.getcwd []", r"tag .* is not allowed"),
     ],
 )
 def test_a_wrong_entry_is_named_with_what_is_allowed(entry: str, says: str) -> None:
