@@ -24,15 +24,16 @@ struct Scratch {
     // Return the bytes that the buffers take and, unless `memory` is null, point to them in it.
     size_t lay_out(const Network& network, void* memory);
 
-    void begin() {
+    // Always inline: the linker would keep one level's copy for all.
+    __attribute__((always_inline)) void begin() {
         if (spent) add_time(kStages);
     }
-    void end(Stage stage) {
+    __attribute__((always_inline)) void end(Stage stage) {
         if (spent) add_time(stage);
     }
 
    private:
-    void add_time(Stage stage);  // not inline: this file is compiled for every level, the clock's code for none
+    void add_time(Stage stage);
 };
 
 // One window of one block.

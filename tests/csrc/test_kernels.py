@@ -1,0 +1,90 @@
+"""Every kernel at every level against the plain one: on this processor, and for 64-bit Arm under an emulator."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from compsrt_plugin import native
+from compsrt_plugin.engine.describe import describe_network
+from compsrt_plugin.native import Level
+from tests.engine.networks import assert_same_pixels, network
+
+from .building import CSRC, Target, build
+from .dumps import dump
+
+HOST = Target(platform.machine(), "g++")
+ARM = Target("aarch64", "aarch64-linux-gnu-g++", ("qemu-aarch64", "-cpu", "max"), "-O1")
+NEON, PLAIN = Level("neon", 32, 4, 127, False), Level("plain", 0, 0, 0, False)
+
+Built = tuple[Target, Path, dict[str, list[Path]]]
+
+
+@pytest.fixture(scope="module", params=[HOST, ARM], ids=["host", "arm"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    target: Target = request.param
+    if missing := target.missing():
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    folder = tmp_path_factory.mktemp(target.machine)
+    return target, folder, build(target, folder)
+
+
+def test_every_kernel_agrees_with_the_plain_level(built: Built) -> None:
+    target, folder, _ = built
+    printed = target.run(folder / "kernels")
+    levels = [level.name for level in native.levels()] if target is HOST else list(CSRC.LEVELS[target.machine])
+    assert printed.split() == [word for name in levels for word in ("checked", name)]
+
+
+def test_no_function_that_files_share_is_compiled_for_a_level(built: Built) -> None:
+    """The linker keeps one copy of an inline function; one with AVX-512 in it would stop other processors."""
+    _, _, of_level = built
+    if shutil.which("nm") is None:
+        pytest.skip("not installed: nm")
+    for level, objects in of_level.items():
+        listed = subprocess.run(["nm", *objects], capture_output=True, text=True, check=True).stdout
+        shared = [line for line in listed.splitlines() if line[17:19] in ("W ", "u ")]
+        assert not shared, (level, shared)
+
+
+@pytest.mark.parametrize(
+    ("level", "options"),
+    [
+        (NEON, {"bits": 3}),
+        (NEON, {"bits": 4, "recipe": "plus"}),
+        (NEON, {"bits": 4, "activation": {"granularity": "per_token"}}),
+        (NEON, {"bits": 8}),  # codes that the dot product does not take
+        (PLAIN, {"bits": 3}),
+    ],
+    ids=["3 bits", "plus", "per token", "8 bits", "plain"],
+)
+def test_a_network_on_arm_has_the_pixels_of_the_simulated_one(
+    built: Built, level: Level, options: dict[str, Any], tmp_path: Path
+) -> None:
+    target, folder, _ = built
+    if target is HOST:
+        pytest.skip("this processor has no NEON; its engine is tested in tests/engine")
+    made = network(**options)
+    described = describe_network(made, level)
+    if level is NEON and options["bits"] < 8:
+        block = native.structures.Block.from_address(native.structures.Group.from_address(described.group).block)
+        assert block.fc1.integer and block.attention.integer_scores and block.attention.integer_map
+    (tmp_path / "network").write_bytes(dump(described))
+
+    def run(x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        x.contiguous().numpy().tofile(tmp_path / "image")
+        target.run(folder / "kernels", level.name, tmp_path / "network", tmp_path / "image", tmp_path / "out", h, w)
+        scale = described.scale
+        values = np.fromfile(tmp_path / "out", np.float32)
+        return torch.from_numpy(values).view(1, described.out_channels, h * scale, w * scale)
+
+    assert_same_pixels(run, made)
