@@ -18,7 +18,8 @@ __version__ = "0.1.0"
 __all__ = ["Upscaler", "load", "register"]
 
 
-CLASS_MODULES = (
+MODULES = (
+    "compsrt_plugin.data.basicsr_repairs",
     "compsrt_plugin.archs.compsrt_net_arch",
     "compsrt_plugin.archs.compsrt_swinir_arch",
     "compsrt_plugin.archs.mambairv2_light_arch",
@@ -30,13 +31,13 @@ CLASS_MODULES = (
 
 
 def register() -> None:
-    """Register the plugin's classes in BasicSR's registries, by importing the modules that define them.
+    """Repair BasicSR and register the plugin's classes, by importing the modules that do so.
 
     Raises:
         CompSRTError: if the `basicsr` found is not the toolbox, or too different from 1.4.2.
     """
     basicsr_compat.apply()
-    for module in CLASS_MODULES:
+    for module in MODULES:
         importlib.import_module(module)
 
 

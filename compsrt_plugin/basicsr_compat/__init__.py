@@ -7,10 +7,10 @@ nothing.
 
 from __future__ import annotations
 
-from compsrt_plugin.basicsr_compat import archs, data, logs, resume, training
+from compsrt_plugin.basicsr_compat import archs, logs, resume, training
 from compsrt_plugin.basicsr_compat.importing import check_basicsr, on_basicsr_import, prepare_import, run_waiting
 
-__all__ = ["apply", "check_basicsr", "on_basicsr_import", "repairs_in_force"]
+__all__ = ["apply", "check_basicsr", "on_basicsr_import", "record", "repairs_in_force"]
 
 _in_force: dict[str, str] = {}  # repair -> one line for `basicsr doctor`
 
@@ -23,13 +23,18 @@ def apply() -> None:
     """
     prepare_import()
     check_basicsr()
-    for repairs in (logs, resume, training, data, archs):
-        _in_force.update(repairs.apply())
+    for repairs in (logs, resume, training, archs):
+        record(repairs.apply())
     run_waiting()
 
 
+def record(repairs: dict[str, str]) -> None:
+    """Record repairs (name -> one line) for `repairs_in_force`."""
+    _in_force.update(repairs)
+
+
 def repairs_in_force() -> list[str]:
-    """Return one line for each repair that `apply()` found necessary in this process."""
+    """Return one line for each repair that was necessary in this process."""
     import compsrt_plugin_startup
 
     return [*compsrt_plugin_startup.in_force.values(), *_in_force.values()]

@@ -1,4 +1,7 @@
-"""Repairs of BasicSR 1.4.2's data sets: fixed order of images, LMDBs opened once, one line for an unusable image."""
+"""Repairs of BasicSR 1.4.2's data sets: fixed order of images, LMDBs opened once, one line for an unusable image.
+
+They take effect when this module is imported, and use our readers of images and databases.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compsrt_plugin import basicsr_compat
 from compsrt_plugin.basicsr_compat.rebind import is_repaired, rebind
+from compsrt_plugin.data.databases import open_database
+from compsrt_plugin.data.images import read_image
 from compsrt_plugin.errors import CompSRTError
 
 
-def apply() -> dict[str, str]:
+def _apply() -> dict[str, str]:
     """Repair BasicSR's data sets, once.
 
     Returns:
@@ -62,8 +68,6 @@ def _next_or_error(self: Any) -> Any:
 
 def _open_once(self: Any, db_paths: Any, client_keys: Any = "default", **_: Any) -> None:
     """Replace `LmdbBackend.__init__`: share open databases. BasicSR's other arguments have lmdb's defaults."""
-    from compsrt_plugin.data.databases import open_database
-
     keys = [client_keys] if isinstance(client_keys, str) else client_keys
     self.db_paths = [str(path) for path in ([db_paths] if isinstance(db_paths, str) else db_paths)]
     self._client = {key: open_database(Path(path)) for key, path in zip(keys, self.db_paths)}
@@ -110,8 +114,6 @@ def _reading(original: Any) -> Any:
 
 def _unusable(dataset: Any, index: int, error: Exception) -> CompSRTError:
     """Return the error for a data set entry on which BasicSR failed."""
-    from compsrt_plugin.data.images import read_image
-
     entry = dataset.paths[index] if hasattr(dataset, "paths") else f"entry {index}"
     files = [str(part) for part in (entry.values() if isinstance(entry, Mapping) else [entry])]
     in_database = "db_paths" in (getattr(dataset, "io_backend_opt", None) or {})
@@ -128,3 +130,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"it has no key {error}"
     return str(error) or type(error).__name__
+
+
+basicsr_compat.record(_apply())
