@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -81,7 +82,7 @@ def settings(opt: dict[str, Any]) -> dict[str, Any]:
     train = opt["train"]
     return {
         "quant": quant.to_dict(),
-        "distill": dataclasses.asdict(resolve_distill(quant.recipe, opt.get("distill"))),
+        "distill": msgspec.structs.asdict(resolve_distill(quant.recipe, opt.get("distill"))),
         "train": {
             "lr": train["optim_g"]["lr"],
             "warmup_iter": train.get("warmup_iter", -1),
