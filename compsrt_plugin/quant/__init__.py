@@ -9,6 +9,7 @@
     quantized_layer  `QuantizedLayer`: a weight that is trained, then frozen to codes
     layers           linear layer, 1x1 convolution, convolution
     convert          replace the layers of a network
+    network          its quantizers and quantized layers, their mode, `freeze`
     tracing/         products and weights in the code of foreign networks
     calibrate        search the bounds of a converted network
     sensitivity      the activations that need more bits
@@ -20,19 +21,18 @@ in place), `precision` (dtypes, autocast), `tensor_cache`.
 
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES, register_bound_search
-from compsrt_plugin.quant.calibrate import activation_quantizers, calibrate, distinct_codes
-from compsrt_plugin.quant.convert import (
-    convert,
-    freeze,
-    named_quantizers,
-    quantize_linear,
-    quantized_layers,
-    register_adapter,
-    set_mode,
-)
+from compsrt_plugin.quant.calibrate import calibrate, distinct_codes
+from compsrt_plugin.quant.convert import convert, quantize_linear, register_adapter
 from compsrt_plugin.quant.fake import CODES, CodeMode, register_code_mode
 from compsrt_plugin.quant.layers import QuantConv2d, QuantLinear, QuantPointwise
 from compsrt_plugin.quant.matmul import apply_quantizer, product, weighted_sum
+from compsrt_plugin.quant.network import (
+    activation_quantizers,
+    freeze,
+    named_quantizers,
+    quantized_layers,
+    set_mode,
+)
 from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 from compsrt_plugin.quant.spec import NetworkSpec, QuantSpec

@@ -14,8 +14,8 @@ from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.bounds.rows import search_rows
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
-from compsrt_plugin.quant.convert import named_quantizers, quantized_layers, set_mode
 from compsrt_plugin.quant.modes import evaluating
+from compsrt_plugin.quant.network import activation_quantizers, named_quantizers, quantized_layers, set_mode
 from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.quantizer import Mode, Quantizer, distinct_values
 from compsrt_plugin.threads import executor
@@ -197,9 +197,3 @@ def _distinct_weight_codes(layer: QuantizedLayer) -> int:
     if quantizer.spec.granularity == "per_channel":
         return max(len(distinct_values(row)) for row in codes)
     return len(distinct_values(codes))
-
-
-def activation_quantizers(network: nn.Module) -> dict[str, Quantizer]:
-    """Return every activation quantizer by name, in module order."""
-    weights = {layer.weight_quantizer for _, layer in quantized_layers(network)}
-    return {name: q for name, q in named_quantizers(network) if q not in weights}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from torch import Tensor, nn
 
@@ -18,8 +18,7 @@ from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.quant.computed_weights import fold_computed, has_computed_weight, plain_type
 from compsrt_plugin.quant.layers import QuantConv2d, QuantLinear, QuantPointwise
-from compsrt_plugin.quant.quantized_layer import QuantizedLayer
-from compsrt_plugin.quant.quantizer import Mode, Quantizer
+from compsrt_plugin.quant.network import named_quantizers
 from compsrt_plugin.quant.spec import NetworkSpec
 from compsrt_plugin.quant.surgery import (
     disable_fast_path,
@@ -35,7 +34,6 @@ from compsrt_plugin.quant.tracing.linears import FunctionalLinear, bind_reader, 
 Adapter = Callable[[nn.Module, str, NetworkSpec], "nn.Module | None"]
 ADAPTERS: dict[type[nn.Module], Adapter] = {}
 
-_SUFFIX = "_quantizer"
 NARROW = 8  # a 1x1 convolution with fewer input channels reads images, not features
 
 
@@ -249,34 +247,3 @@ def _convert_weights(
 def _is_pointwise(conv: nn.Conv2d) -> bool:
     plain = conv.stride == (1, 1) and conv.padding in ((0, 0), 0, "valid", "same") and conv.groups == 1
     return plain and plain_type(conv) is nn.Conv2d and conv.kernel_size == (1, 1) and conv.in_channels >= NARROW
-
-
-def named_quantizers(network: nn.Module) -> Iterator[tuple[str, Quantizer]]:
-    """Yield (name, quantizer) in module order; names as in overrides: `….fc2.input`, `….attn.map`."""
-    for name, module in network.named_modules():
-        if isinstance(module, Quantizer):
-            yield name[: -len(_SUFFIX)] if name.endswith(_SUFFIX) else name, module
-
-
-def quantized_layers(network: nn.Module) -> Iterator[tuple[str, QuantizedLayer]]:
-    """Yield (name, layer) of every layer with a quantized weight, in module order."""
-    for name, module in network.named_modules():
-        if isinstance(module, QuantizedLayer):
-            yield name, module
-
-
-def set_mode(network: nn.Module, mode: Mode) -> None:
-    """Set the mode of every quantizer of the network."""
-    for _, quantizer in named_quantizers(network):
-        quantizer.mode = mode
-
-
-def freeze(network: nn.Module) -> nn.Module:
-    """Replace every quantized weight by its integer codes, in place; outputs stay equal to the bit.
-
-    Raises:
-        CompSRTError: published codes of a layer span more than the 256 values of a byte.
-    """
-    for _, layer in quantized_layers(network):
-        layer.freeze()
-    return network

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from compsrt_plugin.quant.network import named_quantizers, set_mode
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 
 
@@ -30,9 +31,8 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 @contextmanager
 def switched_off(network: nn.Module) -> Iterator[None]:
     """Switch all quantizers off for the body, then restore the mode of each."""
-    with _restored([module for module in network.modules() if isinstance(module, Quantizer)]) as quantizers:
-        for quantizer in quantizers:
-            quantizer.mode = Mode.OFF
+    with _restored(quantizer for _, quantizer in named_quantizers(network)):
+        set_mode(network, Mode.OFF)
         yield
 
 
@@ -63,10 +63,10 @@ def removed(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 
 @contextmanager
-def _restored(quantizers: Iterable[Quantizer]) -> Iterator[Iterable[Quantizer]]:
+def _restored(quantizers: Iterable[Quantizer]) -> Iterator[None]:
     modes = [(quantizer, quantizer.mode) for quantizer in quantizers]
     try:
-        yield [quantizer for quantizer, _ in modes]
+        yield
     finally:
         for quantizer, mode in modes:
             quantizer.mode = mode

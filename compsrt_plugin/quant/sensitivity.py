@@ -21,9 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.errors import unknown_name
-from compsrt_plugin.quant.calibrate import activation_quantizers
-from compsrt_plugin.quant.convert import named_quantizers
 from compsrt_plugin.quant.modes import evaluating, watched
+from compsrt_plugin.quant.network import activation_quantizers, named_quantizers
 from compsrt_plugin.quant.quantizer import Quantizer
 
 PROJECTIONS = 8

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from compsrt_plugin.config.network_g import check_base
@@ -73,6 +72,8 @@ def channels_of(network: nn.Module) -> int:
 
 def _registered(block: Mapping[str, Any]) -> nn.Module:
     """Build a class of ARCH_REGISTRY."""
+    from basicsr.utils.registry import ARCH_REGISTRY  # registers our archs, which import this folder
+
     arguments = {key: value for key, value in block.items() if key != "type"}
     known = {name.removesuffix("_basicsr"): arch for name, arch in ARCH_REGISTRY if not hasattr(arch, "quantize")}
     if block["type"] not in known:

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.devices import forward
-from compsrt_plugin.quant.convert import quantized_layers
 from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.modes import evaluating, removed, switched_off
+from compsrt_plugin.quant.network import quantized_layers
 from compsrt_plugin.quant.tracing.linears import FunctionalLinear
 
 TRIAL = 8.0  # largest factor by which a trial scales channels up or down

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant.convert import quantized_layers
 from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.modes import evaluating, removed, switched_off
+from compsrt_plugin.quant.network import quantized_layers
 
 
 @dataclass(frozen=True)
