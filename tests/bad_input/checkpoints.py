@@ -58,7 +58,7 @@ def checkpoint_that_is_a_pickle_with_code(at: Place) -> None:
     at.test["path"]["pretrain_network_g"] = "file.pth"
 
 
-@bad(r"has scale 4, the option file says 2; take the option file that fits")
+@bad(r"has scale 4, the option file says 2; use the option file for this checkpoint")
 def checkpoint_of_another_scale(at: Place) -> None:
     at.lr.unlink()
     at.save(Path("LR/px2.png"), downscale(cv2.imread(str(at.hr)), 2))
@@ -66,7 +66,7 @@ def checkpoint_of_another_scale(at: Place) -> None:
     at.test["scale"] = at.test["network_g"]["upscale"] = 2
 
 
-@bad(r"has bits 3, the option file says 4; take the option file that fits")
+@bad(r"has bits 3, the option file says 4; use the option file for this checkpoint")
 def checkpoint_of_other_bits(at: Place) -> None:
     at.test["quant"]["bits"] = 4
 
@@ -134,7 +134,7 @@ def weights_that_are_a_pickle_with_code(at: Place) -> None:
     at.train["path"]["pretrain_network_g"] = "file.pth"
 
 
-@bad(r"resume_state: 1\.state holds more than tensors and plain values, and is not run", "train")
+@bad(r"resume_state: 1\.state holds more than tensors and plain values, and is not loaded", "train")
 def resume_state_with_code(at: Place) -> None:
     torch.save({"iter": Trap()}, "1.state")
     at.train["path"]["resume_state"] = "1.state"

@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) -> Path:
     """The current folder, with the teacher and the images of the small run."""
-    from models import tiny_run
+    from training import tiny_run
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))

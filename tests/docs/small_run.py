@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from models import tiny_run
+from training import tiny_run
 
 
 def small(arguments: list[str], *entries: str) -> list[str]:

@@ -35,7 +35,7 @@ def folder(place: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     network = runpy.run_path("my_net.py")["MyNet"]()
     torch.save(network.state_dict(), "my_net.pth")
-    from models.tiny_run import write_inputs
+    from training.tiny_run import write_inputs
 
     write_inputs(here)
     return here

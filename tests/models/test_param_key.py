@@ -17,7 +17,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.network_weights import load_full_precision
 from compsrt_plugin.training.stronger_network import read_stronger
 
-from .test_teacher import write_stronger
+from .test_teacher_model import write_stronger
 
 KEYS = ("params", "params_ema")
 

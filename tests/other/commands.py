@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from models import tiny_run
-from models.running import train
 from other.device import NAME
 from places import Place
+from training import tiny_run
+from training.running import train
 
 import compsrt_plugin
 from compsrt_plugin.analysis.profile import profiling

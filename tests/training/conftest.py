@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import tiny_run
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
 from compsrt_plugin.quant import NetworkSpec, calibrate
+from training import tiny_run
 
 
 @pytest.fixture

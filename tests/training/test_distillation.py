@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from models import tiny_run
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.training.distillation import Distillation, first_not_finite
 from compsrt_plugin.training.features import Features, feature_loss, feature_modules, unit_energy
+from training import tiny_run
 
 
 class TwoLayers(nn.Module):

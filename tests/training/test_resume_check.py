@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models import tiny_run
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.training.resume_check import changes, settings
+from training import tiny_run
 
 STEPS = {"type": "MultiStepLR", "milestones": [4, 8], "gamma": 0.5}
 

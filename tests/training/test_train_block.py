@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from models import tiny_run
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.training.train_block import checked_train_block
+from training import tiny_run
 
 
 def checked(**changes: Any) -> dict[str, Any]:

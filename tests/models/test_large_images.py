@@ -80,7 +80,7 @@ def test_pictures_are_cut_by_themselves_where_memory_would_not_suffice(
     ("entries", "says"),
     [
         (["tile:size=64", "tile:overlap=32"], "tile.overlap is 32; allowed: 0 to below half of tile.size 64"),
-        (["tile:size=large"], "tile.size is 'large'; allowed: whole numbers from 1"),
+        (["tile:size=large"], "tile.size is 'large'; allowed: integers from 1"),
         (["tile:overlab=8"], "unknown key in tile: 'overlab'; allowed: overlap, size; did you mean 'overlap'?"),
         (["tile=256"], "tile is 256; allowed: a block of keys"),
     ],

@@ -1,6 +1,6 @@
 """Runs of `basicsr train` in processes of their own, forked from one that has imported everything already.
 
-`python -m models.forked FOLDER ALONE.yml … SHARED.yml` runs the last in two processes and the others in one each.
+`python -m training.forked FOLDER ALONE.yml … SHARED.yml` runs the last in two processes and the others in one each.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main(folder: str, *alone: str, shared: str) -> None:
     """Run option files in one process each, then another in two."""
     import torch
 
-    from models import tiny_run  # noqa: F401  (imports all that the runs need)
+    from training import tiny_run  # noqa: F401  (imports all that the runs need)
 
     torch.set_num_threads(1)  # a fork of a process with threads would not get them
     os.chdir(folder)

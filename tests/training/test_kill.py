@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def test_three_kills_do_not_change_a_bit_of_the_result(tmp_path: Path):
-    command = [sys.executable, "-m", "models.killing", str(tmp_path), "3", "1"]
+    command = [sys.executable, "-m", "training.killing", str(tmp_path), "3", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COMPSRT_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
         command, cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, check=False

@@ -14,13 +14,13 @@ import pytest
 import torch
 from basicsr.archs.swinir_arch import SwinIR
 from safetensors import safe_open
+from training import tiny_run
 
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.packed import load_weights
 from compsrt_plugin.training.trainer import Trainer
 
-from . import tiny_run
-from .test_calibrating import folder, one_thread  # noqa: F401  (fixtures)
+from .test_compsrt_model import folder, one_thread  # noqa: F401  (fixtures)
 
 TEACHER = {
     "model_type": "CompSRTTeacherModel",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from models.test_compsrt_model import folder, one_thread  # noqa: F401  (fixtures)
 
 from compsrt_plugin.basicsr_compat.resume import read_state
 from compsrt_plugin.data import kept_images
@@ -21,7 +22,6 @@ from compsrt_plugin.training import patches, quantization
 
 from . import tiny_run
 from .running import disturbed, packed, sha256, states, train
-from .test_calibrating import folder, one_thread  # noqa: F401  (fixtures)
 
 # no iteration of this run takes half a second
 SHORT = {

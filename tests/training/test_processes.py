@@ -37,7 +37,7 @@ def moved(one: dict[str, Tensor], other: dict[str, Tensor]) -> tuple[int, float]
 def test_two_processes_end_where_one_does(tmp_path: Path):
     tiny_run.write_inputs(tmp_path)
     written = [options(tmp_path, "start", iterations=0), options(tmp_path, "one"), options(tmp_path, "two", 2)]
-    command = [sys.executable, "-m", "models.forked", str(tmp_path), *map(str, written)]
+    command = [sys.executable, "-m", "training.forked", str(tmp_path), *map(str, written)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COMPSRT_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from training import tiny_run
+from training.running import disturbed, packed, sha256, states, train
 
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 from compsrt_plugin.training.trainer import Trainer
-
-from . import tiny_run
-from .running import disturbed, packed, sha256, states, train
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,6 @@
 """Kill a training run again and again, resume it, and compare its result with that of a run left in peace.
 
-Run as a script in a process of its own: `python -m models.killing FOLDER KILLS SEED` prints one JSON object.
+Run as a script in a process of its own: `python -m training.killing FOLDER KILLS SEED` prints one JSON object.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from models import forked, tiny_run
+from training import forked, tiny_run
 
 QUICK = {
     "quant__recipe": "plus",
