@@ -214,8 +214,9 @@ def resolve(given: QuantBlock | Mapping[str, Any] | None, pruned: bool = False) 
         return getattr(recipe, name) if value == AS_RECIPE else value
 
     switches = {name: settled(name) for name in SWITCHES}
-    if switches["rounding"] == "gptq" and spec.weight.codes == "paper":
+    if switches["rounding"] == "gptq" and spec.weight.codes != "strict":
         if block.rounding != AS_RECIPE:
-            raise CompSRTError("quant.rounding is gptq and codes of weights are paper", hint="take codes: strict")
+            found = f"quant.rounding is gptq and codes of weights are {spec.weight.codes}"
+            raise CompSRTError(found, hint="take codes: strict")
         switches["rounding"] = "nearest"
     return QuantOptions(block.recipe, block.bits, spec, block.calibration, **switches)

@@ -104,7 +104,7 @@ def analysis_spec(own: NetworkSpec | None = None) -> NetworkSpec:
 def transforms_of(quantizer: Quantizer) -> tuple[str, ...]:
     """Return the transforms that a place can have, `none` first."""
     own = quantizer.spec.transform
-    return tuple(name for name in TRANSFORMS if own != "none" and (name != "hadamard_softmax" or name == own)) or (
+    return tuple(name for name in TRANSFORMS if own != "none" and (not TRANSFORMS[name].unit_rows or name == own)) or (
         BEFORE,
     )
 
