@@ -10,7 +10,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from compsrt_plugin.config.networks import check_network
-from compsrt_plugin.config.recipes import QuantOptions, resolve
+from compsrt_plugin.config.recipes import QuantOptions
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import pad_to_windows
@@ -47,16 +47,18 @@ class CompSRTModel(PipelineModel):
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        self.quant: QuantOptions | None = None
-        if opt.get("quant") is not None:
-            self.quant = resolve(opt["quant"], pruned=opt.get("prune") is not None)
-        elif opt["is_train"]:
+        if opt.get("quant") is None and opt["is_train"]:
             raise CompSRTError("the option file has no quant: block", hint="add quant: {recipe: compsrt, bits: 3}")
         self.packed: Packed | None = None
         self.header: Header | None = None
         self.teacher_file = ""  # "" if there is none
         self._teacher: nn.Module | None = None
         super().__init__(opt)
+
+    @property
+    def quant(self) -> QuantOptions | None:
+        """How the network is quantized; None in a test of a full-precision network."""
+        return self.options.quant
 
     def settle_files(self, opt: dict[str, Any]) -> None:
         """Find the files; read the packed file of a test, whose header then describes the network."""
@@ -74,8 +76,7 @@ class CompSRTModel(PipelineModel):
 
     def new_task(self) -> Quantization:
         """Return the task of quantizing the network."""
-        assert self.quant is not None
-        return Quantization(self.net_g, self.quant, self.opt, lambda: self.teacher, self.teacher_file, self.device)
+        return Quantization(self.net_g, self.options, self.opt, lambda: self.teacher, self.teacher_file, self.device)
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = None) -> None:
         """Load the packed file (test) or full-precision weights (train, or a test without `quant:`).

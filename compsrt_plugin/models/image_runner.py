@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
-from compsrt_plugin.config.blocks import TileBlock
-from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference import PADDINGS, Tile, UpscaleCall, check_tile, choose_tile, super_resolve
+from compsrt_plugin.config.run_options import RunOptions
+from compsrt_plugin.inference import Tile, UpscaleCall, check_tile, choose_tile, super_resolve
 from compsrt_plugin.terminal import progress
 
 BAR_AFTER = 2.0  # seconds after which the tiles of one image get a progress bar
@@ -20,24 +17,19 @@ class ImageRunner:
     """Run a network on images of any size.
 
     Args:
-        opt: BasicSR's parsed options.
+        options: with the padding and the tiles.
+        scale: scale factor.
+        shown: whether the tiles of a large image get a progress bar.
 
     Attributes:
         padding: how images are padded to multiples of the window.
         tile: how images are cut; None: only where memory would not suffice.
         used_tile: the tile of the last image that was cut; None before.
-
-    Raises:
-        CompSRTError: `tile:` or `val.padding` is wrong.
     """
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
-        self.scale, self._first = opt["scale"], opt["rank"] == 0
-        self.padding = (opt.get("val") or {}).get("padding", "reflect")
-        if self.padding not in PADDINGS:
-            raise CompSRTError(f"val.padding is {self.padding!r}", allowed=", ".join(PADDINGS))
-        block = None if opt.get("tile") is None else TileBlock.from_dict(opt["tile"])
-        self.tile = None if block is None else Tile(block.size, block.overlap)
+    def __init__(self, options: RunOptions, scale: int, shown: bool) -> None:
+        self.scale, self._shown, self.padding = scale, shown, options.padding
+        self.tile = None if options.tile is None else Tile(options.tile.size, options.tile.overlap)
         self.used_tile: Tile | None = None
         self.window = 1
 
@@ -66,5 +58,5 @@ class ImageRunner:
         tile = self.tile or choose_tile(measured or network, size, scale=scale, window=window, device=lq.device)
         if max(size) > tile.size:
             self.used_tile = tile
-        bar = partial(progress, shown=self._first, desc="tiles", unit="tiles", leave=False, delay=BAR_AFTER)
+        bar = partial(progress, shown=self._shown, desc="tiles", unit="tiles", leave=False, delay=BAR_AFTER)
         return super_resolve(network, lq, scale=scale, window=window, padding=self.padding, tile=tile, progress=bar)

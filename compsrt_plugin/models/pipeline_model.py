@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from compsrt_plugin.config.networks import weights_entry
+from compsrt_plugin.config.run_options import RunOptions
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import UpscaleCall
 from compsrt_plugin.models.data_set_evaluation import evaluate_data_set, log_scores
@@ -40,6 +41,7 @@ class PipelineModel(SRModel):
 
     Attributes:
         run: the training run; None in a test.
+        options: our blocks of the options, typed.
         images: runs networks on images of any size.
 
     Raises:
@@ -50,7 +52,8 @@ class PipelineModel(SRModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         opt = copy.deepcopy(opt)
-        self.images = ImageRunner(opt)
+        self.options = RunOptions.of(opt)
+        self.images = ImageRunner(self.options, opt["scale"], shown=opt["rank"] == 0)
         if opt.get("val"):
             check_metrics(opt["val"].get("metrics"))
         # BasicSR passes `params` if no entry is given; with None `packed.entries` chooses, in all files alike

@@ -66,7 +66,7 @@ class CompSRTTeacherModel(PipelineModel):
 
     def new_task(self) -> FullPrecision:
         """Return the task of training the network."""
-        return FullPrecision(self.net_g, self.opt, self._stronger_file, self.device)
+        return FullPrecision(self.net_g, self.opt, self.options.distill, self._stronger_file, self.device)
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = None) -> None:
         """Load all weights that fit, and log which start at random.

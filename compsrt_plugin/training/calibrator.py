@@ -10,6 +10,7 @@ from typing import Any
 from basicsr.utils import get_root_logger
 from torch import nn
 
+from compsrt_plugin.config.blocks import PruneBlock
 from compsrt_plugin.config.recipes import QuantOptions
 from compsrt_plugin.packed.network_state import round_unquantized
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
@@ -30,7 +31,7 @@ class Calibrator:
     Args:
         network: full precision, with the methods of our arch classes; converted in place.
         quant: the settled `quant:` block.
-        prune: the option file's `prune:`, or None.
+        prune: what is pruned; None prunes nothing.
         patches: calibration patches.
         teacher: returns the full-precision network; called only if the output's bias is corrected.
 
@@ -45,7 +46,7 @@ class Calibrator:
         self,
         network: Any,
         quant: QuantOptions,
-        prune: Mapping[str, Any] | None,
+        prune: PruneBlock | None,
         patches: CalibrationPatches,
         teacher: Callable[[], nn.Module],
     ) -> None:

@@ -36,6 +36,7 @@ class FullPrecision(Task):
         network: with its initial weights.
         opt: BasicSR's parsed options; `path.pretrain_network_g` is a file or None. Defaults of `train.precision`,
             `train.compile` and `train.teacher_once` are filled in.
+        distill: the loss.
         stronger_file: weights of the stronger network; "" without one.
         device: where the network is.
 
@@ -43,8 +44,11 @@ class FullPrecision(Task):
         CompSRTError: options that cannot be used.
     """
 
-    def __init__(self, network: nn.Module, opt: dict[str, Any], stronger_file: str, device: torch.device) -> None:
-        self.network, self.opt, self._stronger_file, self._device = network.eval(), opt, stronger_file, device
+    def __init__(
+        self, network: nn.Module, opt: dict[str, Any], distill: DistillBlock, stronger_file: str, device: torch.device
+    ) -> None:
+        self.network, self.opt, self._distill = network.eval(), opt, distill
+        self._stronger_file, self._device = stronger_file, device
         train = opt["train"]
         typed = TeacherTrain.from_dict({name: train[name] for name in fields_of(TeacherTrain) if name in train})
         train.update(precision=typed.precision, compile=typed.compile, teacher_once=typed.teacher_once)
@@ -60,9 +64,9 @@ class FullPrecision(Task):
 
     def trainer(self, ema_decay: float) -> Trainer:
         """Return the trainer of all weights, at the learning rate `optim_g.lr`."""
-        train, given = self.opt["train"], {"target_weight": 1.0, **(self.opt.get("distill") or {})}
+        train = self.opt["train"]
         fixed = {"train_weights": True, "lr_weights": train["optim_g"]["lr"], "feature_weight": 0.0}
-        block = msgspec.structs.replace(DistillBlock.from_dict(given), **fixed)
+        block = msgspec.structs.replace(self._distill, **fixed)
         stronger = None
         if self._stronger_file and not train["teacher_once"]:
             stronger = read_stronger(self._stronger_file, self.opt).network.to(self._device)

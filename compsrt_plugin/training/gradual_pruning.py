@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from basicsr.utils import get_root_logger
 from torch import nn
 
@@ -19,7 +16,7 @@ class GradualPruning:
 
     Args:
         network: the quantized network.
-        options: the option file's `prune:`, or None to prune nothing.
+        block: what is pruned; None prunes nothing.
         patches: for hooks that look at a layer's inputs.
 
     Attributes:
@@ -29,10 +26,9 @@ class GradualPruning:
         CompSRTError: a gradual schedule without a ratio.
     """
 
-    def __init__(self, network: nn.Module, options: Mapping[str, Any] | None, patches: CalibrationPatches) -> None:
-        self.network, self.patches = network, patches
-        self.block = None if options is None else PruneBlock.from_dict(options)
-        block = self.block or PruneBlock()
+    def __init__(self, network: nn.Module, block: PruneBlock | None, patches: CalibrationPatches) -> None:
+        self.network, self.block, self.patches = network, block, patches
+        block = block or PruneBlock()
         self.schedule = pruning.Schedule(block.start, block.end, block.every, block.curve)
         self.end = block.end
         if block.end and block.ratio is None:

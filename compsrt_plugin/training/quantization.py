@@ -10,7 +10,7 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import nn
 
-from compsrt_plugin.config.recipes import QuantOptions, resolve_distill
+from compsrt_plugin.config.run_options import RunOptions
 from compsrt_plugin.packed.download import file_sha256
 from compsrt_plugin.packed.header import pack_options
 from compsrt_plugin.packed.network_state import save_network
@@ -29,7 +29,7 @@ class Quantization(Task):
 
     Args:
         network: full precision, with its weights loaded; converted in place.
-        quant: the settled `quant:` block.
+        options: our blocks of the options, `quant` among them.
         opt: BasicSR's parsed options.
         teacher: returns the full-precision network, in eval mode, without gradients.
         teacher_file: file of its weights.
@@ -44,18 +44,19 @@ class Quantization(Task):
     def __init__(
         self,
         network: nn.Module,
-        quant: QuantOptions,
+        options: RunOptions,
         opt: Mapping[str, Any],
         teacher: Callable[[], nn.Module],
         teacher_file: str,
         device: torch.device,
     ) -> None:
-        self.network, self.quant, self.opt = network, quant, opt
+        assert options.quant is not None
+        self.network, self.quant, self.opt = network, options.quant, opt
         self._teacher, self._teacher_file = teacher, teacher_file
-        patches = CalibrationPatches(opt, quant.calibration, device)
-        self.calibrator = Calibrator(network, quant, opt.get("prune"), patches, teacher)
+        patches = CalibrationPatches(opt, self.quant.calibration, device)
+        self.calibrator = Calibrator(network, self.quant, options.prune, patches, teacher)
         self.final_from = self.calibrator.pruning.end
-        self.distill = resolve_distill(quant.recipe, opt.get("distill"))
+        self.distill = options.distill
 
     def prepare(self, iterations: int) -> None:
         """Run all steps of calibration."""
