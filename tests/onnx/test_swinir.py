@@ -1,4 +1,4 @@
-"""An exported network computes in ONNX Runtime what the simulated one computes here, at any size."""
+"""An exported network computes in ONNX Runtime what the simulated network computes, at any size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pruned layer goes the way of one that is not: through the compiled pass, with the same values and gradients."""
+"""A pruned layer uses the compiled pass like any other, with the same values and gradients."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the published code does when it prunes, in a few lines of our own, beside what we do."""
+"""The pruning of the published code, restated in a few lines, compared with ours."""
 
 from __future__ import annotations
 

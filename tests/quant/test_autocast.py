@@ -1,4 +1,4 @@
-"""Autocast and half precision: what is quantized is computed in float32, and no kernel gets anything else."""
+"""Under autocast and in half precision, quantizers compute in float32, and kernels get float32 only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is given to `calibrate` and its like in place of tensors."""
+"""Inputs of `calibrate` and similar functions that are not tensors are refused in one line."""
 
 from __future__ import annotations
 

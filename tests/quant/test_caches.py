@@ -1,4 +1,4 @@
-"""What is kept between calls is an ordinary tensor, whatever the first call ran under."""
+"""Cached tensors are plain tensors, whatever mode the first call ran in."""
 
 from __future__ import annotations
 

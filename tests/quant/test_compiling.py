@@ -1,4 +1,4 @@
-"""`torch.compile` of a network whose own code multiplies: its products run in eager PyTorch, the same to the bit."""
+"""`torch.compile` of a network with products in its own code: they run in eager PyTorch, equal to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that are computed from others are folded into parameters, or such a layer is left alone and told of."""
+"""Computed weights are folded into parameters; a layer with unknown code stays as it is, with a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `convert` and `calibrate` make belongs to the network: torch's default device and dtype have no part in it."""
+"""`convert` and `calibrate` follow the network and ignore the default device and dtype of torch."""
 
 from __future__ import annotations
 

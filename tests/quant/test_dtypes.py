@@ -1,4 +1,4 @@
-"""Every dtype that a network may have, on every device at hand: the same codes, and values of that dtype."""
+"""All dtypes on all available devices: the same codes, and results of that dtype."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders of torch's own, which have a way around their layers in eval mode."""
+"""Torch's transformer encoders are quantized in eval mode too, where they have a fast path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A transform and a code mode that code of one's own registers are known everywhere: one file, no other table."""
+"""A transform and a code mode registered from outside work everywhere: one file, no other table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic against the published quantizer's numbers, and against autograd."""
+"""Fake quantization equals the published quantizer's numbers and autograd's gradients."""
 
 from __future__ import annotations
 

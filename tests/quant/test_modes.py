@@ -1,4 +1,4 @@
-"""What looks at a network leaves it in the modes in which it was, whatever happens."""
+"""Functions that run a network restore the modes of its modules and quantizers, after errors too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registered operators, and what records, exports, compiles or differentiates a network that runs through them."""
+"""The registered operators under tracing, export, compilation and differentiation of a network."""
 
 from __future__ import annotations
 

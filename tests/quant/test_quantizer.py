@@ -1,4 +1,4 @@
-"""Quantizers with aligned zero points, and with scales of tokens."""
+"""Quantizers with aligned zero points and with per-token scales."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_scales_of_tokens_follow_the_token(transform: str):
         assert torch.equal(made(x)[3:4], made(x[3:4]))  # whatever else there is
 
 
-def test_codes_of_tokens_are_no_more_than_the_bits_hold():
+def test_per_token_codes_are_limited_to_their_bits():
     made = token_quantizer(bits=2)
     x = torch.randn(50, 16) * torch.logspace(-4, 4, 50)[:, None]
     assert set(made.codes(made.transform(x)).unique().tolist()) == {0, 1, 2, 3}

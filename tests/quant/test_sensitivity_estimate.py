@@ -1,4 +1,4 @@
-"""What gradients of random projections say of each activation's error is what quantizing it alone does."""
+"""The estimated sensitivity of each activation agrees with the error if it alone is quantized."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_estimates(network: nn.Module) -> None:
     assert output_errors(network, images(2), seed=3) != output_errors(network, images(2), seed=4)
 
 
-def test_bits_are_raised_until_nothing_stands_out() -> None:
+def test_bits_are_raised_until_no_error_exceeds_the_limit() -> None:
     errors = {"bad": 10.0, "worst": 200.0, **{f"usual{i}": 1.0 for i in range(30)}}  # 7.5 in the mean
     bits = dict.fromkeys(errors, 3)
     raised = raised_bits(errors, bits, times_mean=1, most=8)
@@ -126,7 +126,7 @@ def test_no_activation_gets_more_than_the_most_bits() -> None:
         assert raised_bits(errors, dict.fromkeys(errors, 4), 1, most) == ({"a": most} if most > 4 else {})
 
 
-def test_where_nothing_stands_out_nothing_is_raised() -> None:
+def test_equal_errors_raise_no_bits() -> None:
     errors = {str(i): 1.0 for i in range(30)}
     assert raised_bits(errors, dict.fromkeys(errors, 4), times_mean=1.5, most=8) == {}
     assert raised_bits({}, {}, times_mean=2, most=8) == {}

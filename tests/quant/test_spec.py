@@ -126,7 +126,7 @@ def test_a_wrong_override_is_named_by_its_pattern(overrides, says):
     assert says in str(error.value)
 
 
-def test_raised_bits_are_those_of_one_quantizer_whatever_else_says_of_it() -> None:
+def test_raised_bits_are_those_of_one_quantizer_whatever_the_overrides_say() -> None:
     spec = NetworkSpec(activation=QuantSpec(3), overrides={"attn.*": {"bits": 4}}).with_bits({"attn.q": 6})
     bits = {
         place: getattr(spec.resolve(role, layer, place), "bits", None)

@@ -1,4 +1,4 @@
-"""A state dict brings all that a network computes by: values, layout and whether quantizers are on."""
+"""A state dict restores values, frozen layouts, and whether quantizers are on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion changes a network at every place of a layer, or not at all."""
+"""Conversion replaces a layer at all its places, or changes nothing."""
 
 from __future__ import annotations
 

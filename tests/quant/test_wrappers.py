@@ -1,4 +1,4 @@
-"""A converted network within what PyTorch wraps around networks."""
+"""A converted network inside the wrappers of PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All rows of a weight at once give the bounds that each row would get by itself."""
+"""The search of all rows at once returns the bounds that each row gets alone."""
 
 from __future__ import annotations
 

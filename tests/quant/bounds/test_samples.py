@@ -1,4 +1,4 @@
-"""What `Samples` promises: bounded memory, exact ends, and a result that no order of the batches changes."""
+"""`Samples`: bounded memory, exact minimum and maximum, and a result independent of the order of batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bound searches promise: DOBI's choice without DOBI's loop, and bounds that a quantizer can use."""
+"""Bound searches: DOBI's choice without DOBI's loop, and bounds that are valid for a quantizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last bias takes off what quantization adds to every image alike."""
+"""The last bias removes the error that quantization adds to all images alike."""
 
 from __future__ import annotations
 

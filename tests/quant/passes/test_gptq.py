@@ -1,4 +1,4 @@
-"""GPTQ: errors that make up for each other, and the shift that makes a weight round to the codes."""
+"""GPTQ: errors compensate each other, and the shift makes a weight round to its codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A product whose place another one has taken is refused, never quantized as that one."""
+"""A product at the place of another one is refused and never quantized."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def recomputed(mode: str | None, what: str) -> nn.Module:
 
 @pytest.mark.parametrize("what", ["products", "weights"])
 @pytest.mark.parametrize("mode", ["reentrant", "not reentrant", "function"])
-def test_checkpointing_where_nobody_watches_the_second_time_is_refused_in_training_alone(mode: str, what: str):
+def test_checkpointing_inside_an_intercepted_module_is_refused_in_training_alone(mode: str, what: str):
     network, plain = recomputed(mode, what), recomputed(None, what)
     with torch.no_grad():
         assert torch.equal(network(X), plain(X))

@@ -1,4 +1,4 @@
-"""Every matrix that is built is a Hadamard matrix, and stays the one it is: packed files depend on it."""
+"""All matrices are Hadamard matrices and never change, since packed files depend on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transforms at any width: orthonormal, undone by the transpose, the same product in and out of the domain."""
+"""Transforms at all widths: orthonormal, inverted by the transpose, equal products in and out of the domain."""
 
 from __future__ import annotations
 
