@@ -151,7 +151,7 @@ class _Rows:
         )
 
 
-@cache
+@torch.compiler.assume_constant_result
 def _number(transform: str) -> int | None:
     """Return the number by which C++ knows a transform; None where it does not know it."""
     from compsrt_plugin.quant.transforms import TRANSFORMS  # `quant` imports the operators, which import this

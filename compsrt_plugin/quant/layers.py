@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.quant import fused
+from compsrt_plugin.ops import quantized_product
 from compsrt_plugin.quant.matmul import share_domain
 from compsrt_plugin.quant.precision import in_full_precision
 from compsrt_plugin.quant.quantized_layer import QuantizedLayer
@@ -57,7 +57,7 @@ class QuantLinear(QuantizedLayer):
             if self.kept() == (None, None) and input_quantizer.can_fuse(x, invert=False):
                 rows = x.reshape(-1, self.in_features)
                 operand = input_quantizer.operand(rows, invert=False)
-                output = fused.product(operand, fused.Operand(weight), True, bias)
+                output = quantized_product.product(operand, quantized_product.Operand(weight), True, bias)
                 return output.view(*x.shape[:-1], self.out_features)
             return self._product(input_quantizer.transform(x), weight, bias)
         return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), bias)

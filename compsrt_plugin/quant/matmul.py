@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from compsrt_plugin.quant import fused
+from compsrt_plugin.ops import quantized_product
 from compsrt_plugin.quant.precision import in_full_precision
 from compsrt_plugin.quant.quantizer import Mode, Quantizer
 
@@ -43,7 +43,9 @@ def product(left: Tensor, right: Tensor, left_quantizer: Quantizer | None, right
         if share_domain(left_quantizer, right_quantizer):
             assert left_quantizer is not None and right_quantizer is not None
             if left_quantizer.can_fuse(left, False) and right_quantizer.can_fuse(right, False):
-                return fused.product(left_quantizer.operand(left, False), right_quantizer.operand(right, False), True)
+                return quantized_product.product(
+                    left_quantizer.operand(left, False), right_quantizer.operand(right, False), True
+                )
             left = left_quantizer.quantize(left_quantizer.transform(left))
             right = right_quantizer.quantize(right_quantizer.transform(right))
             return left @ right.transpose(-2, -1)
@@ -73,7 +75,7 @@ def weighted_sum(
             on = weight_quantizer.mode is value_quantizer.mode is Mode.ON
             if on and weight_quantizer.can_fuse(weights, True) and value_quantizer.can_fuse(values, True):
                 operands = weight_quantizer.operand(weights, True), value_quantizer.operand(values, True)
-                return fused.product(*operands, False)
+                return quantized_product.product(*operands, False)
         return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)
 
     return in_full_precision(compute, weights, values)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.quant import fused, operators
+from compsrt_plugin.ops import fake_quantize as operators
+from compsrt_plugin.ops.quantized_product import Operand, quantized
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.fake import CODES, MIN_SCALE, CodeMode, Grid, dequantize, magnitude, scale_of_bounds
 from compsrt_plugin.quant.precision import widened
@@ -139,8 +140,8 @@ class Quantizer(nn.Module):
             self.codes_seen |= distinct_values(self.codes(x.detach()))
         if self.code_mode.compiled and operators.fit(x, "none"):
             scale, zero_point = self.scale_and_zero_point()
-            operand = fused.Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token)
-            return fused.fake_quantize(operand)
+            operand = Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token)
+            return quantized(operand)
         return self.code_mode.fake_quantize(x, self.grid(x))
 
     def codes(self, x: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ class Quantizer(nn.Module):
             return x
         wide = widened(x)
         if self.can_fuse(wide, invert=True):
-            return fused.fake_quantize(self.operand(wide, invert=True)).to(x.dtype)
+            return quantized(self.operand(wide, invert=True)).to(x.dtype)
         return self.inverse(self.quantize(self.transform(wide)), x.shape[-1]).to(x.dtype)
 
     def can_fuse(self, x: Tensor, invert: bool) -> bool:
@@ -201,10 +202,10 @@ class Quantizer(nn.Module):
         compiled = self.code_mode.compiled and (invert or not self.domain.unit_rows)
         return compiled and self.codes_seen is None and operators.fit(x, self.spec.transform)
 
-    def operand(self, x: Tensor, invert: bool) -> fused.Operand:
-        """Return x (..., d) as an operand for `fused`, in the domain or, with `invert`, taken back from it."""
+    def operand(self, x: Tensor, invert: bool) -> Operand:
+        """Return x (..., d) as an operand of a product, in the domain or, with `invert`, taken back from it."""
         grid = (*self.scale_and_zero_point(), self.spec.levels - 1)
-        return fused.Operand(x, *grid, self.spec.transform, invert, self.per_token)
+        return Operand(x, *grid, self.spec.transform, invert, self.per_token)
 
 
 def holds_values(x: Tensor) -> bool:

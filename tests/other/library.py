@@ -11,9 +11,9 @@ from other.device import NAME
 from torch import Tensor, nn
 
 from compsrt_plugin.engine import Engine, engine_available
+from compsrt_plugin.ops.fake_quantize import fake_quantize
 from compsrt_plugin.pruning import prune
 from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, calibrate, convert, discover, distinct_codes, freeze
-from compsrt_plugin.quant.operators import fake_quantize
 from compsrt_plugin.quant.transforms.registry import inverse_matrix, transform_matrix
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from compsrt_plugin import native
-from compsrt_plugin.quant import Mode, QuantLinear, QuantSpec, fused
+from compsrt_plugin.ops import quantized_product
+from compsrt_plugin.quant import Mode, QuantLinear, QuantSpec
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiler when the package was installed")
 
@@ -13,8 +14,8 @@ pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiler wh
 def outputs(monkeypatch, compiled: bool, whole_column: bool = False):
     """Output, gradients of input and weight, and how many products the compiled pass took."""
     taken = []
-    product = fused.product
-    monkeypatch.setattr(fused, "product", lambda *args: taken.append(1) or product(*args))
+    product = quantized_product.product
+    monkeypatch.setattr(quantized_product, "product", lambda *args: taken.append(1) or product(*args))
     if not compiled:
         monkeypatch.setattr(native, "usable", lambda x, transform: False)
     torch.manual_seed(0)

@@ -1,10 +1,10 @@
-"""Fake quantization between two transforms as operators of torch's: `torch.ops.compsrt.fake_quantize`.
+"""Fake quantization between two transforms, as operators of torch.
 
-Torch then knows of the compiled kernels what it must: shapes for tracers and fake tensors, gradients, which device and
-dtype they are for. On CPUs in float32 they run; anything else takes the same arithmetic in torch.
+    torch.ops.compsrt.fake_quantize            xhat of x, transformed before and, with `invert`, back after
+    torch.ops.compsrt.fake_quantize_backward   its gradients, which recompute everything from x; only in the kernels
 
-    fake_quantize            xhat of x, taken to a transform's domain before, and back after it if asked
-    fake_quantize_backward   its gradients, which make everything again from x; only where the kernels can run
+This module alone decides between the compiled kernels (float32 on a CPU) and the same arithmetic in torch. The
+registration tells torch the shapes for tracers and fake tensors, and the gradients.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _TAGS = (torch.Tag.pt2_compliant_tag,)
 
 
 def fit(x: Tensor, transform: str) -> bool:
-    """Tell whether x shall go through the operators; torch's own operations are what other devices are good at.
+    """Return whether the operators are the faster way to quantize x; on other devices torch's own operations are.
 
-    Where a graph of torch's operations is recorded, for ONNX or TorchScript, an operator of ours would be a stranger.
+    Also return False while a graph for ONNX or TorchScript is recorded, which cannot hold an operator of ours.
     """
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     return not (tracing or torch.onnx.is_in_onnx_export()) and native.usable(x, transform)
@@ -35,7 +35,7 @@ def fit(x: Tensor, transform: str) -> bool:
 def in_torch(
     x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
 ) -> Tensor:
-    """Return what `fake_quantize` returns, in torch's own operations; arguments as of `native.fake_quantize`."""
+    """Return what `fake_quantize` returns, in torch's own operations; arguments as in `native.fake_quantize`."""
     domain = TRANSFORMS[transform]
     values = domain.forward(x)
     if per_token:
@@ -88,13 +88,13 @@ def gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Return the gradients of `fake_quantize` by x, scale and zero point; called from a backward pass.
 
-    They can be differentiated in their turn where torch asks for it (`create_graph=True`): they then come from torch's
-    own operations, as everywhere where the kernels do not fit.
+    With `create_graph=True` they are differentiable: they then come from torch's own operations, as they do wherever
+    there is no kernel.
 
     Args:
         grad: of the output, and of its shape.
         x, scale, zero_point, *how: what `fake_quantize` was given.
-        again: whether the output is wanted too.
+        again: whether to return the output too.
 
     Returns:
         Gradients of the shapes of x, scale and zero point, and the output or None.
@@ -113,9 +113,9 @@ def _gradients_in_torch(
     forward, inverse = TRANSFORMS[transform].forward, TRANSFORMS[transform].inverse
     values = forward(x)
     unit = magnitude(values) if per_token else 1.0
-    grad = forward(grad) if invert else grad  # each of the two matrices is the other's transpose
+    grad = forward(grad) if invert else grad  # each matrix is the transpose of the other
     of_values, of_scale, of_zero = strict_gradients(grad, values, scale * unit, zero_point * unit, top)
-    constant = inverse(torch.zeros_like(values), x.shape[-1])  # what an inverse adds has no part in a gradient
+    constant = inverse(torch.zeros_like(values), x.shape[-1])  # the offset of an inverse has no gradient
     return (
         inverse(of_values, x.shape[-1]) - constant,
         (of_scale * unit).sum_to_size(scale.shape),
@@ -124,13 +124,13 @@ def _gradients_in_torch(
 
 
 def keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    """Keep for `differentiate` what `fake_quantize` was given."""
+    """Save the arguments of `fake_quantize` for `differentiate`."""
     x, scale, zero_point, *ctx.how = inputs
     ctx.save_for_backward(x, scale, zero_point)
 
 
 def differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """Return the gradients of `fake_quantize` by each of its arguments."""
+    """Return the gradients of `fake_quantize` with respect to each of its arguments."""
     return (*gradients(grad, *ctx.saved_tensors, *ctx.how)[:3], None, None, None, None)
 
 

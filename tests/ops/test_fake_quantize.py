@@ -13,7 +13,9 @@ from torch.func import functional_call, grad, jacrev, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from compsrt_plugin import native
-from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, discover, freeze, operators
+from compsrt_plugin.ops import fake_quantize as operators
+from compsrt_plugin.ops.quantized_product import Operand, quantized_product
+from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, discover, freeze
 
 X = torch.randn(64, 60, generator=torch.Generator("cpu").manual_seed(0))
 TRANSFORMS = ("none", "hadamard", "hadamard_softmax", "hadamard_signed", "hadamard_block", "hadamard_exact")
@@ -92,6 +94,25 @@ def test_the_operators_keep_what_they_promise_torch(transform: str, per_token: b
         torch.library.opcheck(operators.fake_quantize_backward, (*tensors, *how, True))
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_the_product_keeps_what_it_promises_torch(transform: str, transposed: bool):
+    scale, zero_point = (torch.tensor(value, requires_grad=True) for value in (0.1, -0.3))
+    whole = transform == "hadamard_softmax" or not transposed
+    left = Operand(torch.rand(2, 5, 60, requires_grad=True), scale, zero_point, 7, transform, whole)
+    right = Operand(torch.rand(2, *((9, 60) if transposed else (60, 9)), requires_grad=True))
+    if transposed:
+        right = right._replace(scale=scale, zero_point=zero_point, top=7, transform=transform, invert=whole)
+    torch.library.opcheck(quantized_product, (*left, *right, None, transposed))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_product_takes_a_bias(transposed: bool):
+    left = Operand(torch.rand(5, 60), torch.tensor(0.1), torch.tensor(-0.3), 7, "hadamard", True)
+    right = Operand(torch.rand(*((9, 60) if transposed else (60, 9)), requires_grad=True))
+    torch.library.opcheck(quantized_product, (*left, *right, torch.rand(9, requires_grad=True), transposed))
+
+
 @compiled
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64], ids=str)
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -114,7 +135,7 @@ def test_an_exported_network_gives_the_same_bits(way: str, kind: str, frozen: bo
     assert torch.equal(exported.module()(x), wanted)
     assert torch.equal(network(x), wanted)  # and the network itself is as it was
     if way == "kernels" and transform == "hadamard":
-        assert "compsrt.fake_quantize" in exported.graph_module.code
+        assert "torch.ops.compsrt." in exported.graph_module.code
 
 
 def test_an_exported_network_takes_another_batch(way: str):
