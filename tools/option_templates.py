@@ -39,8 +39,8 @@ network_g:
 """
 
 QUANT = """\
-# how it is quantized: a named set of values, and anything that differs from it, for example
-#   activation: {bits: 4}                      # or transform, search, codes: see the recipes in the docs
+# how it is quantized: a recipe (a named set of values), and what differs from it, for example
+#   activation: {bits: 4}                      # or transform, search, codes: see docs/options.md
 #   conv_bits: ~                               # convolutions in full precision
 #   overrides: {'layers.0.*.fc2': {bits: 4}}   # by layer name
 quant:
@@ -66,7 +66,7 @@ datasets:
     io_backend:
       type: disk
 
-  # A benchmark is tested if its folders are found, else one line says where they belong. Either set
+  # A benchmark is tested if its folders are found; otherwise one line says where they belong. Either set
   # COMPSRT_DATA to the common root of Set5/HR, Set5/LR_bicubic/X$scale and so on, or give both folders here.
 $benchmarks
 $network
@@ -75,14 +75,14 @@ path:
   pretrain_network_teacher: ~  # full-precision weights, for comparison; ~: $weights_if_empty
   strict_load_g: true
 
-# tile: {size: 256, overlap: 16}  # how large pictures are cut; without it only where memory would not suffice
+# tile: {size: 256, overlap: 16}  # how large images are cut; without it only where memory would not suffice
 
 val:
   save_img: true
-  suffix: ~  # added to the names of saved pictures; ~: the name above
-  padding: reflect  # to a multiple of the window, as BasicSR does; flip: as SwinIR's own test does
+  suffix: ~  # added to the names of saved images; ~: the name above
+  padding: reflect  # to a multiple of the window as in BasicSR; flip: as in SwinIR's own test
 
-  metrics:  # on the Y channel, without a border of $scale pixels, as papers do
+  metrics:  # on the Y channel, without a border of $scale pixels, as in papers
     psnr:
       type: calculate_psnr
       crop_border: $scale
@@ -123,9 +123,9 @@ num_gpu: auto  # auto: as many as there are; 0: CPU
 manual_seed: 0
 
 datasets:
-  # Photographs that come with scikit-image, none of them among the tested ones. For your own, give in both
-  # blocks dataroot_gt: a tenth of the pictures is held out, and low-resolution ones are made once, unless
-  # dataroot_lq and filename_tmpl ('{}x$scale') say where they are.
+  # Photographs that come with scikit-image; none of them is tested. For your own images, set dataroot_gt in both
+  # blocks: one in ten is held out. Low-resolution images are made once, unless dataroot_lq and filename_tmpl
+  # ('{}x$scale') say where they are.
   train:
     name: Calibration
     type: CompSRTPairedDataset
@@ -142,7 +142,7 @@ datasets:
     # data loader
     num_worker_per_gpu: 0
     batch_size_per_gpu: 2
-    dataset_enlarge_ratio: 100  # only the length of what BasicSR calls an epoch
+    dataset_enlarge_ratio: 100  # only sets the length of an epoch in BasicSR
     prefetch_mode: ~
 
 $holdout
@@ -157,7 +157,7 @@ path:
   resume_state: ~
 
 train:
-  total_iter: 300  # 0: bounds are searched, nothing is distilled
+  total_iter: 300  # 0: search bounds only
   warmup_iter: 20
 
   # of the bounds; in units of each quantizer's range with the recipe plus (as published: 1e-2, absolute)
@@ -173,20 +173,20 @@ train:
     restart_weights: [1]
     eta_min: !!float 1e-6
 
-# what the loss compares and what is trained; what is not here is as the recipe has it (plus trains the weights too)
+# the loss, and what is trained; other keys are as in the recipe (plus trains the weights too)
 distill: $distill
 
 $validation"""
 
 HOLDOUT = """\
-  # held out from training: what a choice between iterations is made by, never a test set
+  # held out from training, to select the best iteration; never a test set
   val:
     name: Holdout
     type: CompSRTPairedDataset
     embedded: calibration
     # dataroot_gt: datasets/DF2K/HR
     subset: holdout
-    centre_patch: 96  # judged is the middle of each picture, low-resolution pixels; ~: whole pictures
+    centre_patch: 96  # judge the middle of each image, in low-resolution pixels; ~: whole images
     io_backend:
       type: disk
 """
@@ -222,7 +222,7 @@ dist_params:
 
 TEACHER = """\
 # Train SwinIR-light x$scale in full precision, a teacher for quantization:   basicsr train -opt $name.yml
-# Result: experiments/$name/models/$name.safetensors; how other commands take it:
+# Result: experiments/$name/models/$name.safetensors; to quantize it:
 #   basicsr train -opt compsrt_x${scale}_3bit.yml --force_yml path:pretrain_network_g=FILE
 # The settings are for a CPU; docs/teachers.md has those for a GPU.
 
@@ -234,16 +234,16 @@ num_gpu: auto  # auto: as many as there are; 0: CPU
 manual_seed: 0
 
 datasets:
-  # Photographs that come with scikit-image, enough to see it run. For a teacher worth its name give in both blocks
-  # dataroot_gt: a tenth of the pictures is held out, and low-resolution ones are made once.
+  # Photographs that come with scikit-image, enough to see it run. For a good teacher set dataroot_gt in both blocks:
+  # one in ten images is held out, and low-resolution images are made once.
   train:
     name: Training
     type: CompSRTPairedDataset
     embedded: calibration
     # dataroot_gt: datasets/DF2K/HR
     subset: train
-    keep_in_memory: true  # pictures are decoded once; 3 bytes a pixel
-    # shrunk: [0.8]  # trains on the pictures at these shares of their size too
+    keep_in_memory: true  # images are decoded once; 3 bytes a pixel
+    # shrunk: [0.8]  # also train on the images at these shares of their size
     io_backend:
       type: disk
 
@@ -254,15 +254,15 @@ datasets:
     # data loader
     num_worker_per_gpu: 0  # GPU: 8
     batch_size_per_gpu: 4  # GPU: 32
-    dataset_enlarge_ratio: 100  # only the length of what BasicSR calls an epoch
+    dataset_enlarge_ratio: 100  # only sets the length of an epoch in BasicSR
     prefetch_mode: ~  # GPU: cuda, with pin_memory: true
 
 $holdout
 $network
 path:
-  # Weights to start from; of another scale all but the upsampler is taken. ~: random weights
+  # Weights to start from; those of another scale give all but the upsampler. ~: random weights
   pretrain_network_g: $start
-  # a stronger network to learn from beside the originals: any weight file that spandrel reads
+  # a stronger network to learn from, besides the originals: any weight file that spandrel reads
   pretrain_network_teacher: ~
   strict_load_g: true
   resume_state: ~
@@ -270,10 +270,10 @@ path:
 train:
   total_iter: 4000
   warmup_iter: 100
-  ema_decay: 0.999  # the moving average is what is judged and kept
+  ema_decay: 0.999  # the moving average is judged and written
   precision: fp32  # GPU: tf32, or bf16
   compile: false  # GPU: true, if torch can compile there
-  teacher_once: false  # true: the stronger network runs once over each whole picture, not over every patch
+  teacher_once: false  # true: the stronger network runs once over each whole image, not over every patch
 
   optim_g:
     type: Adam
@@ -286,6 +286,6 @@ train:
     eta_min: !!float 1e-6
 
 distill:
-  target_weight: 1  # of L1 to the original; L1 to the stronger network's picture has 1
+  target_weight: 1  # weight of L1 to the original; L1 to the stronger network's output has weight 1
 
 $validation"""
