@@ -1,4 +1,4 @@
-"""Paired statistics: does one treatment give larger values than another, pair by pair?
+"""Compute paired statistics: whether one treatment gives larger values than another, pair by pair.
 
 The tests are those of the CompSRT paper (arXiv 2601.21069): the one-sided Wilcoxon signed-rank test, the exact sign
 test, Cohen's d_z, and Holm's correction for a family of tests.
@@ -16,28 +16,28 @@ from scipy import stats
 
 from compsrt_plugin.errors import CompSRTError
 
-FEWEST = 2  # pairs: one difference has no spread
+FEWEST = 2  # pairs; a single difference has no spread
 CONFIDENCE = 0.95
 RESAMPLES = 9999
-_ENUMERATED = 13  # differences up to which scipy, too, goes through all signs where ranks are tied
-_DRAWN = 1 << 20  # values drawn at once, which bounds memory
+_ENUMERATED = 13  # number of differences up to which scipy also enumerates all signs for tied ranks
+_DRAWN = 1 << 20  # values drawn at a time, which bounds memory
 
 
 @dataclass(frozen=True)
 class Paired:
-    """The evidence that paired differences tend to be positive.
+    """Statistics of paired differences, tested for being positive.
 
     Attributes:
         pairs: number of differences.
-        positive: how many of them are above zero.
-        negative: how many of them are below zero.
-        mean: of the differences, in their unit.
-        median: of the differences, in their unit.
+        positive: number of differences above zero.
+        negative: number of differences below zero.
+        mean: mean difference.
+        median: median difference.
         interval: 95 % percentile bootstrap interval of the mean.
-        d_z: Cohen's d_z, mean over sample standard deviation; None where all differences are equal.
-        wilcoxon_p: of the one-sided Wilcoxon signed-rank test; zero differences are dropped (`zero_method="wilcox"`).
-        sign_p: of the one-sided exact sign test; zero differences are dropped.
-        smallest_p: the smallest p that either test can give with the differences that are not zero.
+        d_z: Cohen's d_z, mean divided by sample standard deviation; None if all differences are equal.
+        wilcoxon_p: p of the one-sided Wilcoxon signed-rank test without zero differences (`zero_method="wilcox"`).
+        sign_p: p of the one-sided exact sign test without zero differences.
+        smallest_p: the smallest p that either test can give for this number of nonzero differences.
     """
 
     pairs: int
@@ -53,20 +53,20 @@ class Paired:
 
 
 def paired(differences: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES) -> Paired:
-    """Test whether paired differences tend to be positive.
+    """Return statistics and tests of whether paired differences tend to be positive.
 
     Orient the differences so that a positive one supports the claim: for "B's error is smaller" pass A − B.
 
     Args:
-        differences: (n,) one value for each pair, n ≥ 2.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        differences: (n,), one value per pair, n ≥ 2.
+        seed: seed of the bootstrap.
+        resamples: number of bootstrap resamples.
 
     Returns:
-        The statistics. Where all differences are zero both p are 1.
+        The statistics. If all differences are zero, both p are 1.
 
     Raises:
-        CompSRTError: fewer than two values, or values that are not finite.
+        CompSRTError: there are fewer than two values, or values that are not finite.
     """
     values = _checked(differences)
     equal = bool(values.min() == values.max())
@@ -86,10 +86,10 @@ def paired(differences: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES)
 
 
 def one_sided(differences: ArrayLike) -> tuple[float, float]:
-    """Return p of the one-sided Wilcoxon signed-rank test and of the one-sided exact sign test, as `paired` does.
+    """Return p of the one-sided Wilcoxon signed-rank test and of the one-sided exact sign test. See `paired`.
 
     Args:
-        differences: (n,) one value for each pair; positive ones support the claim.
+        differences: (n,), one value per pair; positive values support the claim.
     """
     values = _checked(differences)
     values = values[values != 0]  # what `zero_method="wilcox"` drops
@@ -100,10 +100,10 @@ def one_sided(differences: ArrayLike) -> tuple[float, float]:
 
 
 def _wilcoxon(values: np.ndarray) -> float:
-    """Return p of the signed-rank test of values without zeros."""
+    """Return p of the signed-rank test. `values` have no zeros."""
     ranks = stats.rankdata(np.abs(values))
     if values.size <= _ENUMERATED and np.unique(ranks).size < values.size:
-        # the exact p with ties, over all signs that the ranks can have: scipy's own loop takes seconds for it
+        # Exact p with ties, over all signs of the ranks. scipy's loop takes seconds for it.
         signs = np.arange(1 << values.size)[:, None] >> np.arange(values.size) & 1
         return float((signs @ ranks >= ranks[values > 0].sum()).mean())
     tested: Any = stats.wilcoxon(values, zero_method="wilcox", alternative="greater")  # scipy's type is generated
@@ -114,7 +114,7 @@ def _checked(differences: ArrayLike) -> np.ndarray:
     values = np.asarray(differences, dtype=np.float64)
     if values.ndim != 1 or values.size < FEWEST:
         raise CompSRTError(
-            f"paired statistics were asked of {values.size} difference{'s' * (values.size != 1)}",
+            f"paired statistics need more than {values.size} difference{'s' * (values.size != 1)}",
             allowed=f"a one-dimensional array of {FEWEST} or more",
             hint="compare more pairs",
         )
@@ -125,11 +125,11 @@ def _checked(differences: ArrayLike) -> np.ndarray:
 
 
 def smallest_p(pairs: int, family: int = 1) -> float:
-    """Return the smallest p that either test can give: all signs agree, 2⁻ⁿ.
+    """Return the smallest p that either test can give: 2⁻ⁿ, if all signs agree.
 
     Args:
-        pairs: n, the number of differences that are not zero.
-        family: number of tests that Holm's correction covers; it multiplies the smallest p of the family by that.
+        pairs: n, the number of nonzero differences.
+        family: number of tests in Holm's correction, which multiplies the smallest p of the family by this.
 
     >>> smallest_p(5), smallest_p(5, family=4)
     (0.03125, 0.125)
@@ -138,9 +138,9 @@ def smallest_p(pairs: int, family: int = 1) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p of a family of tests as adjusted by Holm's step-down method, in the order given.
+    """Return the p values of a family of tests, adjusted by Holm's step-down method, in the given order.
 
-    Comparing these with a level α keeps the chance of any false finding in the family at or below α (Holm 1979).
+    Comparing them with a level α keeps the probability of any false positive in the family at or below α (Holm 1979).
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
@@ -160,7 +160,7 @@ def _interval(values: np.ndarray, seed: int, resamples: int) -> tuple[float, flo
         n_resamples=resamples,
         batch=max(1, _DRAWN // values.size),
         confidence_level=CONFIDENCE,
-        method="percentile",  # BCa is undefined where all values are equal
+        method="percentile",  # BCa is undefined if all values are equal
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), float(found.high)

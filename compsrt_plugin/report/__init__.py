@@ -1,6 +1,7 @@
-"""What a run tells a person: the results file, the table, Markdown and comparison images.
+"""Present the results of a run: results.json, tables, Markdown and comparison images.
 
-Everything shown is made from `Results`, whose JSON form is `results.json`.
+All of it is made from `Results`, whose JSON form is `results.json`. `columns` writes tables and `drawing` draws, for
+the whole package.
 """
 
 from compsrt_plugin.report.comparison_image import CaptionedImage, draw_comparison, save_comparison

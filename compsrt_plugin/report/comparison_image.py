@@ -1,4 +1,4 @@
-"""One image that shows a person what quantization cost: the whole image, and one detail by every method."""
+"""Draw a comparison: the whole image, and one detail as every method makes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compsrt_plugin.report.crop import Crop, Pixels, choose_crop
 from compsrt_plugin.report.drawing import FAINT, INK, PAPER, draw_line, from_bgr, line_height, png_bytes
 
 MAX_WIDTH = 1800
-"""No comparison image is wider, in pixels."""
+"""Largest width of a comparison, in pixels."""
 
 _PANEL = 320
 _MARGIN, _GAP, _ROW_GAP = 40, 20, 28
@@ -25,12 +25,12 @@ _MARK = "#FFD60A"
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """One method's image and what its caption says.
+    """The image of one method, and its caption.
 
     Attributes:
         name: first line of the caption.
-        image: H×W×3, uint8, blue-green-red as OpenCV has it.
-        detail: second line of the caption, smaller: PSNR, file size.
+        image: H×W×3, uint8, blue-green-red like OpenCV.
+        detail: second, smaller line of the caption: PSNR, file size.
     """
 
     name: str
@@ -39,23 +39,23 @@ class CaptionedImage:
 
 
 def draw_comparison(panels: Sequence[CaptionedImage], crop: Crop | None = None, title: str = "") -> Image.Image:
-    """Draw the comparison of two to six panels.
+    """Return the drawn comparison of two to six images.
 
-    At the left stands the last panel (by convention the original), whole, with the crop marked; at the right
-    stand all panels' crops, enlarged to about 320 pixels and captioned: up to three in one row, more in two.
-    Crops grow by a whole factor without smoothing where they can, so that one sees the pixels as they are.
+    The last image (by convention the original) is shown whole at the left, with the crop marked. The crops of all
+    images are shown at the right with captions, enlarged to about 320 pixels: up to three in one row, more in two rows.
+    A small crop is enlarged by an integer factor without smoothing, which shows the pixels as they are.
 
     Args:
         panels: images of one size, in reading order, the original last.
-        crop: the region to enlarge; None for `choose_crop` between the last panel and the first.
+        crop: the region to enlarge. None uses `choose_crop` between the last image and the first.
         title: the heading; none if empty.
 
     Returns:
         An RGB image, at most `MAX_WIDTH` wide.
 
     Raises:
-        ValueError: too few or too many panels, images that are not uint8 H×W×3 of one size, or a crop that
-            reaches out of them.
+        ValueError: the number of images is not 2 to 6, they are not uint8 H×W×3 of one size, or the crop reaches beyond
+            them.
     """
     _check(panels, crop)
     whole = panels[-1].image
@@ -118,11 +118,11 @@ def _check(panels: Sequence[CaptionedImage], crop: Crop | None) -> None:
     if crop and not (
         0 <= crop.left < crop.left + crop.width <= width and 0 <= crop.top < crop.top + crop.height <= height
     ):
-        raise ValueError(f"{crop} reaches out of an image {width} wide and {height} high")
+        raise ValueError(f"{crop} reaches beyond an image {width} wide and {height} high")
 
 
 def _zoom(picture: Pixels) -> Image.Image:
-    """Enlarge a crop so that its longer side is about `_PANEL`."""
+    """Return a crop enlarged so that its longer side is about `_PANEL`."""
     height, width = picture.shape[:2]
     longest = max(height, width)
     if longest > _PANEL:
@@ -132,14 +132,14 @@ def _zoom(picture: Pixels) -> Image.Image:
 
 
 def _fit(picture: Pixels, width: int, height: int) -> tuple[Image.Image, float]:
-    """Scale a whole image into a rectangle, keeping its proportions; also return the factor."""
+    """Return an image scaled into a rectangle, with its proportions kept, and the factor."""
     factor = min(width / picture.shape[1], height / picture.shape[0])
     size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
     return from_bgr(picture).resize(size, Image.Resampling.LANCZOS), factor
 
 
 def _mark(draw: ImageDraw.ImageDraw, crop: Crop, factor: float, origin: tuple[int, int]) -> None:
-    """Frame the crop in the overview, just outside its pixels: bright between dark, seen on any ground."""
+    """Frame the crop in the overview, just outside its pixels: bright between dark, visible on any background."""
     left, top = origin[0] + crop.left * factor, origin[1] + crop.top * factor
     right, bottom = left + crop.width * factor, top + crop.height * factor
     for outset, width, colour in ((6, 6, INK), (5, 4, _MARK)):

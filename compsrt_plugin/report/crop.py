@@ -1,4 +1,4 @@
-"""Where to look: the small region in which an image shows best what upscaling lost."""
+"""Choose the small region of an image that shows best what upscaling lost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-"""An image as OpenCV holds it: uint8, height × width × 3, blue-green-red."""
+"""An image in OpenCV's form: uint8, height × width × 3, blue-green-red."""
 
 
 class Crop(NamedTuple):
-    """A rectangle of whole pixels; `left` and `top` count from the upper left corner."""
+    """A rectangle in pixels; `left` and `top` count from the upper left corner."""
 
     left: int
     top: int
@@ -26,19 +26,18 @@ class Crop(NamedTuple):
 
 
 def choose_crop(original: Pixels, degraded: Pixels, size: int = 80) -> Crop:
-    """Return the `size`×`size` region most worth zooming into.
+    """Return the `size`×`size` region that is most worth zooming into.
 
-    Wanted is detail that upscaling loses *and* structure that explains it: an eye, a letter, an edge of fur.
-    A region scores by the product of the two: how much `degraded` (best: the bicubic image) differs from
-    `original`, and how much contrast `degraded` still has, the middle of the box weighing most. Noise and
-    film grain fail the second, since they vanish altogether; a sky fails both. The best box is then moved so
-    that the contrast stands in its middle. The outer sixteenth of the image is avoided. The same images
-    always give the same box.
+    The region should have detail that upscaling loses and structure that explains it: an eye, a letter, an edge of fur.
+    Its score is the product of two measures: how much `degraded` (best: the bicubic image) differs from `original`, and
+    how much contrast `degraded` still has, weighted towards the middle. Noise and film grain vanish in `degraded` and
+    fail the second; a sky fails both. The best region is then moved so that the contrast is in its middle. The outer
+    sixteenth of the image is avoided. The result is deterministic.
 
     Args:
         original: H×W×3, uint8.
         degraded: of the same shape.
-        size: side of the box in pixels; where the image is smaller, the box is as large as the image.
+        size: side of the region in pixels. In a smaller image the region is as large as the image.
 
     Raises:
         ValueError: shapes differ, or `size` is not positive.
@@ -52,10 +51,10 @@ def choose_crop(original: Pixels, degraded: Pixels, size: int = 80) -> Crop:
     before, after = _luma(original), _luma(degraded)
     lost = _box_sums(np.abs(before - after), box_height, box_width)
     contrast = _contrast(after)
-    # Squared, so that a few clear contours (an eye) outweigh a lot of faint ones (the fur around it).
+    # Squared, so that a few clear contours (an eye) outweigh many faint ones (the fur around it).
     kept = _centred_sums(contrast**2, box_height, box_width)
     score = lost * kept
-    # Row y of `score` is the box that starts at y; where the image has little room left, so has the margin.
+    # Row y of `score` is the region that starts at y. The margin shrinks where the image has little room.
     margin_y = min(height // 16, (score.shape[0] - 1) // 2)
     margin_x = min(width // 16, (score.shape[1] - 1) // 2)
     inside = score[margin_y : score.shape[0] - margin_y, margin_x : score.shape[1] - margin_x]
@@ -72,11 +71,11 @@ def choose_crop(original: Pixels, degraded: Pixels, size: int = 80) -> Crop:
 def differing_crop(images: Sequence[Pixels], size: int = 80) -> Crop:
     """Return the `size`×`size` region in which images differ most.
 
-    The measure is the squared range of their luma, summed over the region; of equal sums the first counts, row by row.
+    The measure is the squared range of their luma, summed over the region. Of equal sums the first in row order counts.
 
     Args:
         images: two or more, H×W×3, uint8, of one shape.
-        size: side of the box in pixels; where the image is smaller, the box is as large as the image.
+        size: side of the region in pixels. In a smaller image the region is as large as the image.
 
     Raises:
         ValueError: shapes differ, fewer than two images, or `size` is not positive.
@@ -98,11 +97,11 @@ def luma_range(images: Sequence[Pixels]) -> NDArray[np.float64]:
     return np.maximum.reduce(lumas) - np.minimum.reduce(lumas)
 
 
-_CENTRING_STEPS = 4  # most boxes stand still after two or three
+_CENTRING_STEPS = 4  # most regions stop moving after two or three
 
 
 def _centred(box: Crop, contrast: NDArray[np.float64]) -> tuple[int, int]:
-    """Return the (top, left) that puts the centre of mass of the contrast inside `box` into its middle."""
+    """Return the (top, left) that centres the region on the centre of mass of the contrast inside `box`."""
     mass = contrast[box.top : box.top + box.height, box.left : box.left + box.width]
     if not mass.any():
         return box.top, box.left
@@ -119,8 +118,8 @@ def _luma(image: Pixels) -> NDArray[np.float64]:
 def _contrast(luma: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return |∂y| + |∂x| per pixel.
 
-    Their sum, not the gradient's length: round and slanted shapes (a badge) then outweigh straight borders (the
-    strap beside it).
+    The sum, unlike the length of the gradient, makes round and slanted shapes (a badge) outweigh straight borders (the
+    strap next to it).
     """
     down = np.abs(np.diff(luma, axis=0, append=luma[-1:]))
     right = np.abs(np.diff(luma, axis=1, append=luma[:, -1:]))
@@ -128,16 +127,16 @@ def _contrast(luma: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _box_sums(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """Sum `values` over every box of the given size; entry (y, x) is the box that starts there."""
+    """Return the sums of `values` over every box of the given size. Entry (y, x) is the box that starts there."""
     total = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     rows = total[height:] - total[:-height]
     return rows[:, width:] - rows[:, :-width]
 
 
 def _centred_sums(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
-    """As `_box_sums`, with weights that fall off from the middle of the box to its edges.
+    """Return sums like `_box_sums`, with weights that fall off from the middle of the box to its edges.
 
-    What stands out is then framed whole rather than cut. Summing over half the box, twice, gives such weights.
+    Salient shapes are then framed whole instead of cut. Summing over half the box twice gives such weights.
     """
     half_height, half_width = (height + 1) // 2, (width + 1) // 2
     halves = _box_sums(values, half_height, half_width)

@@ -1,4 +1,4 @@
-"""The comparison's panels, captioned from the results."""
+"""Caption the images of a comparison from the results."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from compsrt_plugin.report.results_table import format_bytes, format_psnr
 
 
 def panels_for(
-    results: Results, dataset: str, image: str, pictures: Mapping[Method, Pixels], original: Pixels
+    results: Results, dataset: str, image: str, images: Mapping[Method, Pixels], original: Pixels
 ) -> list[CaptionedImage]:
-    """Return the panels of one judged image: its methods in the order of `METHODS`, then the original.
+    """Return the captioned images of one scored image: its methods in the order of `METHODS`, then the original.
 
-    Captions hold the image's PSNR, for the networks also the size of their file; the quantized one is named by
-    what may be said of its width (`Results.bit_label`).
+    Captions have the PSNR, for networks also the file size. `Results.bit_label` labels the quantized network.
 
     Args:
-        results: a run in which `image` of `dataset` was judged.
+        results: a run in which `image` of `dataset` was scored.
         dataset: name of the data set.
         image: name of the image.
-        images: the image each method made, H×W×3, uint8, blue-green-red; no image, no panel.
-        original: what they were judged against.
+        images: method -> its image, H×W×3, uint8, blue-green-red. Methods without an image are left out.
+        original: the image that they are compared with.
 
     Raises:
-        KeyError: the image, or a method that has an image, was not judged.
-        ValueError: an image of an unknown method.
+        KeyError: the image, or a method that has an image, was not scored.
+        ValueError: a method is unknown.
     """
-    if unknown := sorted(pictures.keys() - set(METHODS)):
+    if unknown := sorted(images.keys() - set(METHODS)):
         raise ValueError(f"no such methods: {unknown}")
     scores = results.datasets[dataset].per_image[image].by_method()
     names = {"bicubic": "Bicubic", "teacher": "Teacher, 32-bit", "quantized": results.short_label, "engine": "Engine"}
     sizes = {"teacher": results.float_bytes, "quantized": results.bytes, "engine": results.bytes}
     panels = []
     for method in METHODS:
-        if method in pictures:
+        if method in images:
             detail = f"{format_psnr(scores[method].psnr)} dB"
             if method in sizes:
                 detail += f", {format_bytes(sizes[method])}"
-            panels.append(CaptionedImage(names[method], pictures[method], detail))
+            panels.append(CaptionedImage(names[method], images[method], detail))
     return [*panels, CaptionedImage("Original", original)]

@@ -1,7 +1,7 @@
-"""What one test run measured: per image, per data set, and about the network that was judged.
+"""Define `Results`: the scores of a test run per image and data set, and facts about the network.
 
-`Results` is the single source of everything the report shows. JSON has no infinity, so the PSNR of two identical
-images is written as the string `"inf"`; every other number is kept in full and rounded only for display.
+`Results` is the single source of all reports. JSON has no infinity, so the PSNR of two identical images is written as
+the string `"inf"`. All other numbers are kept in full and rounded only for display.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from typing import Any, Literal, get_args
 Method = Literal["bicubic", "teacher", "quantized", "engine"]
 FLOAT_BITS = 32
 METHODS: tuple[Method, ...] = get_args(Method)
-"""Who is judged, in the order of every table and image; only `quantized` is always there."""
+"""The methods that are scored, in the order of every table and image. Only `quantized` is always present."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How near one image is to its original, or many are on average.
+    """PSNR and SSIM of an image, or their means over images.
 
     Attributes:
         psnr: in dB; `math.inf` for identical images.
-        ssim: at most 1; None where the option file leaves SSIM out.
+        ssim: at most 1; None if the option file does not have SSIM.
 
     Raises:
-        ValueError: a value that is no measurement (NaN, −∞, an infinite SSIM).
+        ValueError: a value is not a measurement (NaN, −∞, an infinite SSIM).
     """
 
     psnr: float
     ssim: float | None = None
 
     def __post_init__(self) -> None:
-        # Metrics return numpy scalars of several widths; JSON wants Python's own float.
+        # Metrics return numpy scalars of several widths; JSON needs Python's float.
         object.__setattr__(self, "psnr", float(self.psnr))
         if math.isnan(self.psnr) or self.psnr == -math.inf:
             raise ValueError(f"PSNR is {self.psnr}")
@@ -57,10 +57,10 @@ class Score:
 
 
 def mean_score(scores: Iterable[Score]) -> Score:
-    """Return the mean of per-image values, as BasicSR means it; one infinite PSNR makes the mean infinite.
+    """Return the mean of per-image values, like BasicSR. One infinite PSNR makes the mean infinite.
 
     Raises:
-        ValueError: no scores, or SSIM on some and not on others.
+        ValueError: there are no scores, or only some have SSIM.
     """
     scores = list(scores)
     if not scores:
@@ -73,7 +73,7 @@ def mean_score(scores: Iterable[Score]) -> Score:
 
 
 def count_of(count: int, noun: str) -> str:
-    """Return a number with its noun.
+    """Return a count with its noun.
 
     >>> count_of(1, "quantizer"), count_of(384, "quantizer")
     ('1 quantizer', '384 quantizers')
@@ -83,7 +83,7 @@ def count_of(count: int, noun: str) -> str:
 
 @dataclass(frozen=True)
 class ImageScores:
-    """One image's scores by method, a data set's means likewise; None for a method that was not run."""
+    """The scores of one image by method, or the means of a data set. None for a method that was not run."""
 
     quantized: Score
     bicubic: Score | None = None
@@ -91,18 +91,18 @@ class ImageScores:
     engine: Score | None = None
 
     def by_method(self) -> dict[Method, Score]:
-        """Return the scores that are there, in the order of `METHODS`."""
+        """Return the existing scores in the order of `METHODS`."""
         scores: dict[Method, Score | None] = {method: getattr(self, method) for method in METHODS}
         return {method: score for method, score in scores.items() if score is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: one key per method that was run."""
+        """Return the JSON form, with one key per method that was run."""
         return {method: score.to_dict() for method, score in self.by_method().items()}
 
 
 @dataclass
 class DatasetScores:
-    """One data set's images, by name, in the order they were judged."""
+    """The scores of one data set: image name -> scores, in the order of scoring."""
 
     per_image: dict[str, ImageScores] = field(default_factory=dict)
 
@@ -110,8 +110,8 @@ class DatasetScores:
         """Add one image.
 
         Raises:
-            ValueError: the image is there already, or its methods or metrics are not those of the others
-                (the means would then be over different images).
+            ValueError: the image is already present, or its methods or metrics differ from the others (the means would
+                be over different images).
         """
         if image in self.per_image:
             raise ValueError(f"image {image!r} was judged twice")
@@ -122,7 +122,7 @@ class DatasetScores:
 
     @property
     def mean(self) -> ImageScores:
-        """The mean over the images, per method. ValueError if there are none."""
+        """The mean over the images per method. ValueError if there are none."""
         columns = {
             method: mean_score(scores.by_method()[method] for scores in self.per_image.values())
             for method in METHODS
@@ -131,7 +131,7 @@ class DatasetScores:
         return ImageScores(**columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: the number of images, the means, then each image."""
+        """Return the JSON form: number of images, means, then each image."""
         return {
             "images": len(self.per_image),
             **self.mean.to_dict(),
@@ -145,12 +145,12 @@ def _measured(scores: ImageScores) -> dict[Method, bool]:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """Which file it was, so that a result can be traced to it.
+    """The identity of a file, so that a result can be traced to it.
 
     Attributes:
         path: as given by the user or the option file.
-        sha256: of the whole file, in lower-case hexadecimal.
-        bytes: its size on disk.
+        sha256: SHA-256 of the file, in lower-case hexadecimal.
+        bytes: size on disk.
     """
 
     path: str
@@ -159,7 +159,7 @@ class FileRecord:
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> FileRecord:
-        """Read the file and record it. OSError if it cannot be read."""
+        """Return the record of a file. OSError if it cannot be read."""
         digest, size = hashlib.sha256(), 0
         with Path(path).open("rb") as stream:
             while block := stream.read(1 << 20):
@@ -174,25 +174,25 @@ class FileRecord:
 
 @dataclass
 class Results:
-    """One test run.
+    """The results of one test run.
 
     Attributes:
-        name: the run's name, for example `compsrt_x4_3bit`.
+        name: name of the run, for example `compsrt_x4_3bit`.
         scale: upscaling factor.
-        bits: the nominal width of the quantizers; `FLOAT_BITS` of a network without any.
-        bytes: size on disk of the packed checkpoint.
+        bits: nominal code width; `FLOAT_BITS` for a network without quantizers.
+        bytes: size on disk of the packed file.
         float_bytes: size on disk of the same network in full precision.
-        padding: how the LR image is padded to whole windows (`reflect`, `flip`, …).
-        metrics: the option file's `val.metrics` block; it decides what the numbers mean.
-        codes: `strict` (never more than 2^bits codes) or `paper` (as published: unlimited).
+        padding: padding of the LR image to whole windows (`reflect`, `flip`, …).
+        metrics: the `val.metrics` block of the option file, which defines the scores.
+        codes: `strict` (at most 2^bits codes) or `paper` (as published: unlimited).
         recipe: name of the quantization recipe.
-        weights_trained: whether the teacher's weights were trained further, or kept as they were.
-        distinct_codes: quantizer name → number of different codes it really produced.
-        other_bits: quantizer name → width, for those meant to be wider or narrower than `bits`.
+        weights_trained: whether the weights of the teacher were trained further.
+        distinct_codes: quantizer name → number of different codes that it produced.
+        other_bits: quantizer name → width, for quantizers whose width is not `bits`.
         versions: library → version.
         files: role (`checkpoint`, `teacher`) → file.
         datasets: data set name → scores.
-        extra: anything else worth keeping, written at the top level of the JSON.
+        extra: further values, written at the top level of the JSON.
     """
 
     name: str
@@ -222,33 +222,33 @@ class Results:
         teacher: Score | None = None,
         engine: Score | None = None,
     ) -> None:
-        """Add one image's scores to a data set, which comes into being with its first image.
+        """Add the scores of one image to a data set. The first image creates the data set.
 
         Raises:
-            ValueError: as `DatasetScores.add`.
+            ValueError: see `DatasetScores.add`.
         """
         scores = ImageScores(quantized, bicubic, teacher, engine)
         self.datasets.setdefault(dataset, DatasetScores()).add(image, scores)
 
     @property
     def max_distinct_codes(self) -> int | None:
-        """The most codes any quantizer of the nominal width produced; None if they were not counted."""
+        """Largest number of codes of a quantizer of the nominal width; None if codes were not counted."""
         counts = [n for name, n in self.distinct_codes.items() if name not in self.other_bits]
         return max(counts, default=None)
 
     @property
     def over_limit(self) -> list[str]:
-        """Names of the quantizers that produced more codes than their width can hold."""
+        """Names of the quantizers that produced more codes than their width allows."""
         return [name for name, n in self.distinct_codes.items() if n > 2 ** self.other_bits.get(name, self.bits)]
 
     @property
     def full_precision(self) -> bool:
-        """Whether the network that was judged has no quantizers."""
+        """Whether the network has no quantizers."""
         return self.bits == FLOAT_BITS
 
     @property
     def bit_label(self) -> str:
-        """What may be said of the width: a plain "3-bit" only where no quantizer can or did use more codes.
+        """Label of the code width: a plain "3-bit" only if no quantizer can use or did use more codes.
 
         >>> Results("run", 4, 3, 1, 6, "reflect", {}, "strict", "compsrt", False).bit_label
         '3-bit'
@@ -266,7 +266,7 @@ class Results:
 
     @property
     def short_label(self) -> str:
-        """`bit_label` without the quantizers that are meant to be wider, for a caption."""
+        """`bit_label` without the quantizers of another width, for a caption."""
         if self.full_precision:
             return "Full precision"
         return f"{self.bits}-bit" if self.codes == "strict" and not self.over_limit else self.bit_label
@@ -275,7 +275,7 @@ class Results:
         """Return the JSON form.
 
         Raises:
-            ValueError: `extra` holds a name of the results' own.
+            ValueError: `extra` has a key that `Results` defines.
         """
         own = {
             "name": self.name,

@@ -1,4 +1,4 @@
-"""`results.json`: written whole or not at all, and read with distrust."""
+"""Write results.json atomically, and read it with full validation."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.report.results import METHODS, DatasetScores, FileRecord, ImageScores, Results, Score
 
-_HINT = "run `basicsr test` to write it anew"
+_HINT = "run `basicsr test` to write it again"
 
 
 def write_results(results: Results, path: str | os.PathLike[str], indent: int | None = 2) -> None:
     """Write `results` as JSON.
 
     Args:
-        results: what is written.
-        path: of the file.
-        indent: spaces a level; None writes one line, which takes half the bytes.
+        results: the results.
+        path: the file.
+        indent: spaces per level. None writes one line, which takes half the bytes.
 
     Raises:
         CompSRTError: the file cannot be written.
-        TypeError, ValueError: `metrics` or `extra` hold what JSON cannot (an object, NaN).
+        TypeError, ValueError: `metrics` or `extra` hold a value that JSON has not (an object, NaN).
     """
-    # Strict JSON for every reader: Python's own NaN and Infinity are not part of it.
+    # Strict JSON: NaN and Infinity, which Python would write, are not part of it.
     text = json.dumps(results.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
     write_whole(path, text.encode() + b"\n")
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
-    """Read what `write_results` wrote.
+    """Return the results of a file that `write_results` wrote.
 
-    Keys that are not the results' own are kept in `extra`. Counts and means are computed anew from the images; a
-    file whose own counts and means say otherwise is refused, since one of the two must be wrong.
+    Unknown keys are kept in `extra`. Counts and means are computed from the images. A file with other counts or means
+    is refused, because one of the two must be wrong.
 
     Raises:
-        CompSRTError: the file is missing, is no JSON, lacks a key, or holds a wrong or contradictory value.
+        CompSRTError: the file is missing, not JSON, lacks a key, or has a wrong or contradictory value.
     """
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
 
 
 class _Node:
-    """A JSON value that knows where it stands, so that an error can name the place."""
+    """A JSON value with its place in the file, which errors name."""
 
     def __init__(self, value: Any, file: str, key: str = "") -> None:
         self.value, self.file, self.key = value, file, key
@@ -80,13 +80,13 @@ class _Node:
 
     def text(self) -> str:
         if not isinstance(self.value, str):
-            raise self.wrong("a text")
+            raise self.wrong("text")
         return self.value
 
     def whole(self, least: int) -> int:
-        # In Python True is an int; in JSON it is not a number.
+        # True is an int in Python, but not a number in JSON.
         if type(self.value) is not int or self.value < least:
-            raise self.wrong(f"an integer, {least} or more")
+            raise self.wrong(f"an integer of {least} or more")
         return self.value
 
     def flag(self) -> bool:
@@ -141,7 +141,7 @@ def _dataset(node: _Node) -> DatasetScores:
     mean = dataset.mean.to_dict()
     for method in METHODS:
         if (method in node) != (method in mean):
-            raise CompSRTError(f"{node.file}: {node.key} has {method} either as mean or per image, not both")
+            raise CompSRTError(f"{node.file}: {node.key} has {method} as mean or per image, but not both")
         for metric, value in mean.get(method, {}).items():
             _must_equal(node[method][metric], value, "the mean over per_image")
     return dataset
@@ -160,7 +160,7 @@ def _score(node: _Node) -> Score:
 
 
 def _must_equal(node: _Node, expected: float | str | None, meaning: str) -> None:
-    """Refuse a stored number that contradicts the data it was computed from."""
+    """Raise CompSRTError for a stored number that contradicts the data it is computed from."""
     if isinstance(expected, (int, float)) and type(node.value) in (int, float):
         same = math.isclose(node.value, expected, rel_tol=1e-9)
     else:

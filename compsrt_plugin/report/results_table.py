@@ -1,4 +1,4 @@
-"""The table a run ends with: plain text for the terminal and Markdown, from the same cells."""
+"""Write the results as a table: text for the terminal and Markdown, from the same cells."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from compsrt_plugin.report.columns import align, markdown
 from compsrt_plugin.report.results import ImageScores, Results, Score, count_of
 
 TERMINAL_WIDTH = 100
-"""No line of the text table is wider, in characters."""
+"""Largest width of a line of the text table, in characters."""
 
 _HEADINGS = ("data set", "images", "bicubic", "teacher", "quantized", "difference")
-_FULL_PRECISION = ("data set", "images", "bicubic", "full precision")  # there is no teacher to compare with
-_ENGINE = "engine"  # one more column where it was run
+_FULL_PRECISION = ("data set", "images", "bicubic", "full precision")  # without a teacher
+_ENGINE = "engine"  # one more column if the engine was run
 
 
 def results_text(results: Results) -> str:
-    """Return the results as aligned plain columns, at most `TERMINAL_WIDTH` wide, without a final newline.
+    """Return the results as aligned columns, at most `TERMINAL_WIDTH` wide, without a final newline.
 
-    One row per data set: PSNR in dB / SSIM of bicubic, teacher and quantized, then quantized less teacher.
-    Of a network without quantizers, bicubic and the network.
-    A test with `--engine` has its figures in one more column: the same network, run in integers.
-    Below, what one must know to read the numbers: width, codes, size, recipe, padding, metrics.
-    Data set names that would not fit are cut; the Markdown has them whole.
+    The table has one row per data set: PSNR in dB / SSIM of bicubic, teacher and quantized, then quantized minus
+    teacher. For a network without quantizers, it has bicubic and the network. With `--engine`, one more column has the
+    scores of the integer engine. The lines below state the conditions: code width, codes, size, recipe, padding,
+    metrics. Long data set names are cut; the Markdown has them in full.
     """
     rows = [_headings(results), *_rows(results)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -111,7 +110,7 @@ def _score_cell(score: Score | None) -> str:
 def _difference_cell(score: Score, reference: Score | None) -> str:
     if reference is None:
         return "-"
-    # Two perfect images differ by nothing, though inf - inf is not a number.
+    # Two perfect images have the difference 0, although inf - inf is NaN.
     psnr = 0.0 if score.psnr == reference.psnr else score.psnr - reference.psnr
     cell = _signed(psnr, 2)
     if score.ssim is not None and reference.ssim is not None:
@@ -120,7 +119,7 @@ def _difference_cell(score: Score, reference: Score | None) -> str:
 
 
 def _signed(value: float, decimals: int) -> str:
-    # Adding 0.0 turns the -0.0 that rounding may leave into 0.0: no one lost "-0.00" dB.
+    # Adding 0.0 turns the -0.0 that rounding may leave into 0.0.
     return f"{round(value, decimals) + 0.0:+.{decimals}f}" if math.isfinite(value) else f"{value:+}"
 
 
@@ -157,14 +156,14 @@ def _codes_fact(results: Results) -> str:
 
 
 def weights_fact(results: Results) -> str:
-    """Say what quantization did to the weights: `trained`, `frozen` or `changed (conditioned)`."""
+    """Return what quantization did to the weights: `trained`, `frozen` or `changed (conditioned)`."""
     if "conditioning" in results.extra:
         return "changed (conditioned)"
     return "trained" if results.weights_trained else "frozen"
 
 
 def metrics_fact(metrics: Mapping[str, Any]) -> str:
-    """Say on what the metrics were computed; settings that several share are said once."""
+    """Return the conditions of the metrics as text. Conditions that several metrics share are stated once."""
     names: dict[str, list[str]] = {}
     for name, options in metrics.items():
         options = options if isinstance(options, dict) else {}

@@ -85,7 +85,7 @@ def test_the_table_says_what_is_missing_and_what_things_cost(files, alone, capsy
 
 def test_a_network_that_is_not_pruned_has_no_mask_to_pay_for(files, alone, capsys: pytest.CaptureFixture[str]):
     assert main(["profile", str(files["whole"]), *QUICK]) == 0
-    assert "no mask to pay for" in capsys.readouterr().out
+    assert "is not pruned and has no mask" in capsys.readouterr().out
 
 
 def test_without_the_engine_the_rest_is_measured(files, alone, monkeypatch, capsys: pytest.CaptureFixture[str]):

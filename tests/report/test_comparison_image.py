@@ -127,8 +127,8 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):
         ([flat("red") / 255.0] * 2, None, "float64"),
         ([flat("red")[..., 0]] * 2, None, r"not uint8 \(height, width, 3\)"),
         ([flat("red")[:0]] * 2, None, "not uint8"),
-        ([flat("red")] * 2, Crop(100, 0, 80, 80), "reaches out"),
-        ([flat("red")] * 2, Crop(0, 0, 0, 80), "reaches out"),
+        ([flat("red")] * 2, Crop(100, 0, 80, 80), "reaches beyond"),
+        ([flat("red")] * 2, Crop(0, 0, 0, 80), "reaches beyond"),
     ],
 )
 def test_panels_that_cannot_be_compared_are_refused(images, crop, message):

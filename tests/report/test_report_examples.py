@@ -4,10 +4,10 @@ import doctest
 
 import pytest
 
-from compsrt_plugin.report import results, results_table
+from compsrt_plugin.report import columns, results, results_table
 
 
-@pytest.mark.parametrize("module", [results, results_table], ids=["results", "table"])
+@pytest.mark.parametrize("module", [columns, results, results_table], ids=["columns", "results", "table"])
 def test_the_examples_in_the_docstrings_are_true(module):
     outcome = doctest.testmod(module)
 

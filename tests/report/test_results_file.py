@@ -116,7 +116,7 @@ def test_a_json_file_that_is_no_object_is_refused(tmp_path):
     ("change", "message"),
     [
         (lambda d: d.pop("bits"), "bits is missing"),
-        (lambda d: d.update(bits="3"), 'bits is "3"; allowed: an integer, 1 or more'),
+        (lambda d: d.update(bits="3"), 'bits is "3"; allowed: an integer of 1 or more'),
         (lambda d: d.update(bits=True), "bits is true"),
         (lambda d: d.update(bytes=0), "bytes is 0"),
         (lambda d: d.update(name=7), "name is 7; allowed: a text"),
@@ -143,7 +143,7 @@ def test_a_wrong_value_is_named_with_its_place(written, change, message):
     [
         (lambda d: d["datasets"]["Set5"].update(images=5), "datasets.Set5.images is 5; allowed: 2"),
         (lambda d: d["datasets"]["Set5"]["quantized"].update(psnr=40.0), "quantized.psnr is 40.0; allowed: 31.75"),
-        (lambda d: d["datasets"]["Set5"].pop("teacher"), "teacher either as mean or per image"),
+        (lambda d: d["datasets"]["Set5"].pop("teacher"), "teacher as mean or per image, but not both"),
         (lambda d: d.update(max_distinct_codes=24), "max_distinct_codes is 24; allowed: 8"),
         (lambda d: d.update(max_distinct_codes=None), "max_distinct_codes is null"),
     ],

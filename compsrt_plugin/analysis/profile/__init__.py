@@ -1,1 +1,1 @@
-"""Where the time and the memory of a network go: the same network by several ways, measured in turns."""
+"""Measure where the time and the memory of a network go, by several runtimes in turns."""

@@ -1,4 +1,4 @@
-"""Peak memory of one way, measured in a process of its own: what it takes above what it held before the first call.
+"""Measure the peak memory of one way in a separate process, above what it holds before the first call.
 
 `python -m compsrt_plugin.analysis.profile.peak_memory WAY FILE BxHxW THREADS` is that process.
 """
@@ -17,22 +17,22 @@ from compsrt_plugin.errors import CompSRTError
 if TYPE_CHECKING:
     from compsrt_plugin.analysis.profile.ways import Way
 
-SECONDS = 600  # after which the process is ended
-_SHARE = 0.9  # of the memory that is free, which it may take at most
+SECONDS = 600  # time limit of the process
+_SHARE = 0.9  # largest share of the free memory that the process may take
 KIB = 1024
 
 
 def peak_bytes(way: str, file: Path, shape: tuple[int, int, int], threads: int) -> int:
-    """Return the bytes that two calls take at most, preparations included.
+    """Return the peak bytes of two calls, including preparations, measured in a separate process.
 
     Args:
         way: name of the way.
-        file: the packed file, or for ONNX Runtime and OpenVINO the exported one.
+        file: the packed file; for ONNX Runtime and OpenVINO the exported file.
         shape: (b, h, w) of the input.
-        threads: that the way may use.
+        threads: number of threads.
 
     Raises:
-        CompSRTError: more than the machine has, or something else went wrong in there.
+        CompSRTError: there is not enough memory, or the process failed.
     """
     module = [sys.executable, "-m", "compsrt_plugin.analysis.profile.peak_memory"]
     command = [*module, way, str(file), "x".join(map(str, shape)), str(threads)]
@@ -48,7 +48,7 @@ def peak_bytes(way: str, file: Path, shape: tuple[int, int, int], threads: int) 
 
 
 def measure_peak(way: str, file: Path, shape: tuple[int, int, int], threads: int) -> int:
-    """Return the bytes that two calls take at most in this process, above what it holds before them."""
+    """Return the peak bytes of two calls in this process, above what it holds before."""
     import torch
 
     torch.set_num_threads(threads)
@@ -64,7 +64,7 @@ def measure_peak(way: str, file: Path, shape: tuple[int, int, int], threads: int
 
 
 def most_above(work: Callable[[], object]) -> int:
-    """Return the bytes that `work` takes at most in this process, above what it holds before."""
+    """Return the peak bytes of `work` in this process, above what it holds before."""
     _limit_memory()
     _reset_peak()
     before = _status("VmRSS")
@@ -73,7 +73,7 @@ def most_above(work: Callable[[], object]) -> int:
 
 
 def peak() -> int:
-    """Return the most bytes that this process held, since `most_above` began where the system can tell."""
+    """Return the peak bytes of this process, since `most_above` began if the system supports it."""
     return _status("VmHWM")
 
 
@@ -92,7 +92,7 @@ def _way(name: str, file: Path) -> Way:
 
 
 def _limit_memory() -> None:
-    """Fail here rather than push other processes out of memory."""
+    """Limit the memory of this process, so that it fails instead of others."""
     import resource
 
     import torch
@@ -106,7 +106,7 @@ def _limit_memory() -> None:
 
 
 def _reset_peak() -> None:
-    """Let the peak start from here; only Linux can."""
+    """Reset the peak of this process (Linux only)."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -114,9 +114,9 @@ def _reset_peak() -> None:
 
 
 def _status(entry: str) -> int:
-    """Return VmSize, VmRSS (now) or VmHWM (the most so far) in bytes.
+    """Return VmSize, VmRSS (now) or VmHWM (peak) in bytes.
 
-    Not `getrusage`, where Linux tells: its maximum begins with that of the process that started this one.
+    On Linux this does not use `getrusage`, whose maximum starts with that of the parent process.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -131,7 +131,7 @@ def _status(entry: str) -> int:
 
 
 def _main(argv: list[str]) -> int:
-    """Measure, and print the bytes as JSON."""
+    """Measure and print the bytes as JSON."""
     way, file, shape, threads = argv
     batch, height, width = (int(side) for side in shape.split("x"))
     found = measure_peak(way, Path(file), (batch, height, width), int(threads))

@@ -1,4 +1,4 @@
-"""The profile as text, in sentences, and as plain values for JSON."""
+"""Write a profile as text tables, as sentences, and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compsrt_plugin.report.columns import ruled
 
 
 def profile_text(profile: Profile) -> str:
-    """Return latency, throughput, stages and what transform and mask cost, without a final newline."""
+    """Return latency, throughput, stages and the cost of transform and mask as text, without a final newline."""
     batch, threads = profile.main
     height, width = profile.size
     blocks = [
@@ -43,7 +43,7 @@ def profile_text(profile: Profile) -> str:
 
 
 def sentences(profile: Profile) -> list[str]:
-    """Say what the transform and the mask cost, end to end."""
+    """Return sentences about the end-to-end cost of the transform and the mask."""
     found = []
     values = profile_to_dict(profile)
     for way, cost in values["transform"].items():
@@ -58,7 +58,7 @@ def sentences(profile: Profile) -> list[str]:
             )
         found.append(f"{line}.")
     if not profile.pruned_share:
-        return [*found, "Mask: this network is not pruned, there is no mask to pay for."]
+        return [*found, "Mask: this network is not pruned and has no mask."]
     for way, cost in values["mask"].items():
         found.append(
             f"Mask, {way}: {profile.pruned_share:.1%} of the weights in its pruned layers are zero; it takes "
@@ -69,7 +69,7 @@ def sentences(profile: Profile) -> list[str]:
 
 
 def warnings(profile: Profile) -> list[str]:
-    """Say where the times are no measure of the network, since something else used the machine."""
+    """Return warnings about a busy machine, which makes the times unreliable."""
     found = []
     if profile.load > profile.cores / 2:
         found.append(f"Warning: {profile.load:.1f} processes ran before the start, on {profile.cores} cores.")
@@ -78,7 +78,9 @@ def warnings(profile: Profile) -> list[str]:
         ways = ", ".join(f"{profile.labels[name]} {_range(profile.main_timing(name))} ms" for name in apart)
         found.append(f"Warning: the rounds scatter ({ways}).")
     if found:
-        found.append("Speed-ups do not hold then: a busy machine slows some ways more than others. Measure it at rest.")
+        found.append(
+            "The speed-ups are not reliable: a busy machine slows some ways more than others. Measure on an idle machine."
+        )
     return found
 
 
@@ -87,7 +89,7 @@ def _range(timing: Timing) -> str:
 
 
 def profile_to_dict(profile: Profile) -> dict[str, Any]:
-    """Return plain values, fit for JSON; docs/profile.md says what each is."""
+    """Return plain values for JSON, as docs/profile.md describes."""
     batch, threads = profile.main
     ways = [name for name in OURS if name in profile.labels]
     return {
@@ -126,7 +128,7 @@ def profile_to_dict(profile: Profile) -> dict[str, Any]:
 
 
 def _transform_cost(profile: Profile, way: str) -> dict[str, float | None]:
-    # the twin without transform is not pruned either
+    # The twin without transform is not pruned either.
     whole = profile.twins.get((way, NO_MASK), profile.main_timing(way))
     return {"stage_ms": profile.stages[way]["transform"], **_cost(whole, profile.twins.get((way, NO_TRANSFORM)))}
 
@@ -154,7 +156,7 @@ def _per_second(profile: Profile, name: str, setting: tuple[int, int]) -> float:
 
 
 def _megapixels(profile: Profile) -> float:
-    """Megapixels of one result."""
+    """Return the megapixels of one result."""
     return profile.size[0] * profile.size[1] * profile.scale**2 / 1e6
 
 

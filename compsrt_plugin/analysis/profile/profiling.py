@@ -1,4 +1,4 @@
-"""The profile of a packed network: every way timed in turns, taken apart into stages, its memory measured."""
+"""Profile a packed network: time every way of running it in turns, split the time into stages, measure memory."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from compsrt_plugin.packed.open import PackedNetwork, open_packed
 
 Setting = tuple[int, int]
 """Batch and threads."""
-OURS = ("simulated", "engine")  # the ways that know masks and transforms
+OURS = ("simulated", "engine")  # the ways with masks and transforms
 NO_MASK, NO_TRANSFORM = "without mask", "without transform"
 
 
 @dataclass
 class Profile:
-    """What was measured.
+    """The measurements of a network.
 
     Attributes:
         path, scale, bits: of the packed file.
         size: height and width of the input, in whole windows.
-        runs: rounds.
-        main: the setting that stages, memory and twins belong to: smallest batch, most threads.
-        labels: way -> name for people, in order.
+        runs: number of rounds.
+        main: the setting of stages, memory and twins: smallest batch, most threads.
+        labels: way -> display name, in order.
         timings: (way, setting) -> times.
-        stages: way -> milliseconds per stage; they add up to the median.
-        peaks: way -> bytes above what the process held before the first call.
-        twins: (way, `NO_MASK` or `NO_TRANSFORM`) -> times, in the same rounds as those of `main`.
-        pruned_share: of the codes in the layers that have a mask.
-        missing: way or part of the work -> why it is missing.
-        load: processes that ran before the start, mean of a minute; 0 where the system does not say.
-        cores: of the machine.
+        stages: way -> milliseconds per stage, which add up to the median.
+        peaks: way -> peak bytes above what the process held before the first call.
+        twins: (way, `NO_MASK` or `NO_TRANSFORM`) -> times, in the same rounds as `main`.
+        pruned_share: share of pruned codes in the layers that have a mask.
+        missing: way or part -> why it is missing.
+        load: load average of the last minute before the start; 0 if the system does not report it.
+        cores: number of cores of the machine.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Profile:
     cores: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     def main_timing(self, way: str) -> Timing:
-        """Return a way's times in the main setting."""
+        """Return the times of a way in the main setting."""
         return self.timings[way, self.main]
 
     @property
@@ -81,14 +81,14 @@ def profile_network(
     runs: int,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Profile:
-    """Measure everything.
+    """Return all measurements of a packed network.
 
     Args:
         path: a packed file.
-        size: height and width of the low-resolution input; both grow to whole windows.
-        batches, threads: every pair of them is timed.
-        runs: rounds of each.
-        tell: is told what is done next.
+        size: height and width of the low-resolution input. Both are rounded up to whole windows.
+        batches, threads: every combination is timed.
+        runs: rounds per setting.
+        tell: called with a description of each step.
 
     Raises:
         CompSRTError: the file cannot be read.
@@ -152,20 +152,20 @@ def _threads_kept() -> Iterator[None]:
 def _add_runtime(
     ways: dict[str, Way], name: str, models: Callable[[torch.Tensor], bytes], x: torch.Tensor
 ) -> str | None:
-    """Add a runtime's way, or return why it does not work here."""
+    """Add the way of a runtime. Return why it does not work here, or None."""
     way = runtime_way(name, models)
     try:
         way.ready(x, 1)()
     except CompSRTError as error:
         return str(error)
-    except Exception as error:  # whatever a foreign library raises
+    except Exception as error:  # a third-party library may raise anything
         return f"does not run this network ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     ways[name] = way
     return None
 
 
 def _twin_ways(source: PackedNetwork, folder: Path, missing: dict[str, str]) -> dict[tuple[str, str], Way]:
-    """Return the twins, by the ways that can run them."""
+    """Return the twins with the ways that can run them."""
     twins: dict[tuple[str, str], Way] = {}
     made = {
         NO_MASK: without_mask(source, folder / "mask.safetensors"),
@@ -192,7 +192,7 @@ def _look_closer(
     models: Callable[[torch.Tensor], bytes],
     tell: Callable[[str], object],
 ) -> None:
-    """Take the main setting apart into stages, and measure memory."""
+    """Split the time of the main setting into stages, and measure memory."""
     batch, threads = found.main
     torch.set_num_threads(threads)
     exported = folder / "network.onnx"

@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO on the full-precision network, exported at one size; both are optional."""
+"""Run the full-precision network by ONNX Runtime and OpenVINO (both optional), exported for one input size."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ RUNTIME_OPERATORS = {
 
 
 def exported(network: nn.Module, x: Tensor, dynamic: bool = False) -> bytes:
-    """Return the network as ONNX for inputs of x's shape.
+    """Return the network as ONNX for inputs of the shape of x.
 
     Args:
         network: in eval mode.
         x: (b, c, h, w).
-        dynamic: other heights and widths too, if what the network derives from them is computed from its input.
+        dynamic: whether to export for any height and width. What the network derives from them must be computed from
+            its input.
 
     Raises:
-        CompSRTError: the exporter cannot do it.
+        CompSRTError: the export fails.
     """
     buffer = io.BytesIO()
     axes = {"x": {2: "height", 3: "width"}} if dynamic else None
@@ -53,7 +54,7 @@ def exported(network: nn.Module, x: Tensor, dynamic: bool = False) -> bytes:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
-            # the exporter that needs no further package
+            # the exporter that needs no additional package
             options = {"input_names": ["x"], "opset_version": OPSET, "dynamo": False, "dynamic_axes": axes}
             torch.onnx.export(network, (x,), buffer, **options)  # pyright: ignore[reportArgumentType]
     except (RuntimeError, torch.onnx.OnnxExporterError, ImportError) as error:
@@ -64,22 +65,22 @@ def exported(network: nn.Module, x: Tensor, dynamic: bool = False) -> bytes:
 
 
 def runtime_stage(operator: str) -> str:
-    """Return the stage that an operator of ONNX or OpenVINO belongs to, by its name.
+    """Return the stage of an operator of ONNX or OpenVINO, by its name.
 
     >>> [runtime_stage(name) for name in ("FusedMatMul", "SkipLayerNormalization", "ReorderInput", "Loop")]
     ['products', 'norm', 'copies', 'other']
     """
-    # the longest match, since a fused operator is named after its main part last
+    # the longest match, because the name of a fused operator ends with its main part
     found = [(len(part), stage) for stage, parts in RUNTIME_OPERATORS.items() for part in parts if part in operator]
     return max(found)[1] if found else "other"
 
 
 Models = Callable[[Tensor], bytes]
-"""Returns the ONNX file for inputs of x's shape."""
+"""Returns the ONNX file for inputs of the shape of x."""
 
 
 def models_of(network: nn.Module) -> Models:
-    """Return what exports the network, once for each shape."""
+    """Return a function that exports the network, once per shape."""
     found: dict[tuple[int, ...], bytes] = {}
 
     def model(x: Tensor) -> bytes:
@@ -165,11 +166,11 @@ RUNTIMES: dict[str, type[OnnxRuntimeWay] | type[OpenVinoWay]] = {way.name: way f
 
 
 def runtime_way(name: str, models: Models | bytes) -> OnnxRuntimeWay | OpenVinoWay:
-    """Return the way of this name, for exported models or one that fits all that comes."""
+    """Return the way of this name for exported models, or for one model that fits all inputs."""
     return RUNTIMES[name]((lambda _: models) if isinstance(models, bytes) else models)
 
 
 def not_installed(name: str) -> str | None:
-    """Return how to install what a way lacks; None if nothing."""
+    """Return how to install the missing packages of a way, or None."""
     lacking = [package for package in ("onnx", name) if importlib.util.find_spec(package) is None]
     return f"not installed: pip install {' '.join(lacking)}" if lacking else None

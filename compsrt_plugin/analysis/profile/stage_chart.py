@@ -1,4 +1,4 @@
-"""The stages of every way as bars to one scale."""
+"""Draw the stages of every way as bars to one scale."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STAGE_COLOURS: dict[str, str] = dict(
 
 
 def draw_stages(profile: Profile) -> Image.Image:
-    """Draw one bar for each way, as long as its median, divided into stages; below, what the colours mean."""
+    """Return a chart with one bar per way, as long as its median and divided into stages, and a legend."""
     inner = WIDTH - 2 * MARGIN
     longest = max(sum(times.values()) for times in profile.stages.values())
     shown = [stage for stage in STAGES if any(times[stage] for times in profile.stages.values())]
@@ -65,7 +65,7 @@ def _draw_bar(pen: ImageDraw.ImageDraw, times: dict[str, float], top: int, scale
 
 
 def _legend_places(stages: list[str], inner: int) -> dict[str, tuple[int, int]]:
-    """Return stage -> its line and its place in it."""
+    """Return stage -> (line, left edge) in the legend."""
     places: dict[str, tuple[int, int]] = {}
     line = left = 0
     for stage in stages:

@@ -1,9 +1,9 @@
-"""What a PyTorch network spends its time on, stage by stage.
+"""Split the time of a PyTorch network into stages.
 
-torch's profiler tells how long every operator took without those it calls; each belongs to the stage of its name. What
-a quantizer does is marked, and belongs to `transform` or `quantize` whatever operators it uses. Where both are one
-compiled pass (`compsrt_plugin.native`), that pass is timed with and without the transform, at every shape it has,
-and its time divided accordingly. What is left of the call is `other`: Python itself.
+torch's profiler gives the time of every operator without the operators that it calls. The name of an operator determines
+its stage. The work of quantizers is marked and counts as `transform` or `quantize`, whatever operators it uses. Where both
+are one compiled pass (`compsrt_plugin.native`), that pass is timed with and without the transform for every shape, and
+its time is divided accordingly. The rest of the call, Python itself, is `other`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CompiledPass = tuple[tuple[int, ...], str, bool]
 
 
 def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
-    """Run the network and return seconds per stage of `STAGES`; they add up to the time that one call took.
+    """Return seconds per stage of `STAGES` of one call of the network. They add up to the time of the call.
 
     Args:
         network: in eval mode.
@@ -70,7 +70,7 @@ def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
 
 
 def torch_stage(operator: str) -> str:
-    """Return the stage of one of torch's operators; all that only moves or makes tensors is `copies`.
+    """Return the stage of a torch operator. Operators that only move or make tensors are `copies`.
 
     >>> [torch_stage(f"aten::{name}") for name in ("addmm", "_softmax", "native_layer_norm", "copy_", "add_")]
     ['products', 'softmax', 'norm', 'copies', 'elementwise']
@@ -90,7 +90,7 @@ OF_QUANTIZER = {"transform": "transform", "inverse": "transform", "quantize": "q
 
 
 def _mark_of(event: Any) -> str | None:
-    """Return the nearest mark around an event, or its own."""
+    """Return the mark of an event or of its nearest marked parent."""
     while event is not None:
         if event.name.startswith(_MARK):
             return event.name.removeprefix(_MARK)
@@ -100,7 +100,7 @@ def _mark_of(event: Any) -> str | None:
 
 @contextmanager
 def _marked_quantizers() -> Iterator[None]:
-    """Mark what all quantizers do, until the end of the block."""
+    """Mark the work of all quantizers within the context."""
 
     def marked(method: Callable[..., Any], stage: str) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -124,7 +124,7 @@ def _marked_quantizers() -> Iterator[None]:
 
 @contextmanager
 def _replaced(owner: Any, others: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Put others in the place of some functions of a class or module, until the end of the block."""
+    """Replace functions of a class or module within the context."""
     before = {name: getattr(owner, name) for name in others}
     try:
         for name, function in others.items():
@@ -170,11 +170,11 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def shared_out(stages: Mapping[str, float], total: float) -> dict[str, float]:
-    """Return the stages of an instrumented call as parts of `total`, the time of a plain one.
+    """Return the stages of an instrumented call, scaled to `total`, the time of a call without instruments.
 
     Args:
-        stages: in any unit, of names in `STAGES`; their shares count.
-        total: what the parts shall add up to.
+        stages: times of stages of `STAGES`, in any unit.
+        total: the sum of the result.
     """
     whole = sum(stages.values())
     return {stage: total * stages.get(stage, 0.0) / whole if whole else 0.0 for stage in STAGES}

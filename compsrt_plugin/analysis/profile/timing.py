@@ -1,4 +1,4 @@
-"""Timing several calls in turns, so that what slows the machine down for a while slows all of them down."""
+"""Time several calls in turns, so that a temporary load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WARM_UP = 2  # calls that do not count
-SCATTERED = 1.5  # times the 5th percentile: from there on the 95th says that something else ran too
-PAUSE = 0.01  # seconds before each call: threads of the one before stop waiting for work
+WARM_UP = 2  # calls before the timed ones
+SCATTERED = 1.5  # ratio of 95th to 5th percentile above which the machine was busy
+PAUSE = 0.01  # seconds before each call, in which the threads of the previous call stop waiting for work
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of one way, in the order of the rounds.
+    """The times of one way.
 
     Attributes:
-        seconds: of each call.
+        seconds: of each call, in the order of the rounds.
     """
 
     seconds: tuple[float, ...]
@@ -34,23 +34,23 @@ class Timing:
 
     @property
     def scattered(self) -> bool:
-        """Whether the rounds lie so far apart that a median says little of the machine at rest."""
+        """Whether the rounds differ so much that the median does not represent an idle machine."""
         return self.percentile_ms(95) > SCATTERED * self.percentile_ms(5)
 
     def above_ms(self, other: Timing) -> float:
-        """Return the median over the rounds of how much longer this took than `other` in the same round."""
+        """Return the median over the rounds of the extra milliseconds compared with `other`."""
         return 1e3 * float(np.median(np.subtract(self.seconds, other.seconds)))
 
 
 def interleaved(
     calls: Mapping[str, Callable[[], object]], runs: int, each: Callable[[], object] = lambda: None
 ) -> dict[str, Timing]:
-    """Time every call once a round, each round beginning with another.
+    """Return the times of every call, once per round. Each round starts with a different call.
 
     Args:
-        calls: by name.
-        runs: rounds.
-        each: called after every call that counts, as for a progress bar.
+        calls: name -> call.
+        runs: number of rounds.
+        each: called after every timed call, for a progress bar.
     """
     names = list(calls)
     for name in names:

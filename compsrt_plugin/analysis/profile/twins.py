@@ -1,7 +1,7 @@
-"""Twins of a packed network that lack one thing, to see what it costs: the mask, or the transform.
+"""Make twins of a packed network without the mask or without the transform, to measure the cost of each.
 
-A twin has the same layers and shapes and is a packed file itself, so that every way can run it. Its images mean
-nothing: only the time it takes does.
+A twin has the same layers and shapes and is a packed file, so that every way can run it. Its output is meaningless;
+only its time is measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from compsrt_plugin.quant import Mode, NetworkSpec, freeze, named_quantizers, qu
 
 
 def pruned_share(source: PackedNetwork) -> float:
-    """Return which share of the codes is pruned in the layers that have a mask; 0 without any."""
+    """Return the share of pruned codes in the layers that have a mask, 0 without any."""
     layers = [layer for _, layer in quantized_layers(source.network)]
     masks = [layer.weight_mask for layer in layers if layer.weight_mask is not None]
     codes = sum(mask.numel() for mask in masks)
@@ -26,7 +26,7 @@ def pruned_share(source: PackedNetwork) -> float:
 
 
 def without_mask(source: PackedNetwork, path: Path) -> PackedNetwork | None:
-    """Write and open the network with its masks filled in; None if it has none."""
+    """Return the network with full masks, written to `path`; None if it has no masks."""
     if not pruned_share(source):
         return None
     network = copy.deepcopy(source.network)
@@ -37,7 +37,7 @@ def without_mask(source: PackedNetwork, path: Path) -> PackedNetwork | None:
 
 
 def without_transform(source: PackedNetwork, path: Path) -> PackedNetwork | None:
-    """Write and open the network, unpruned, with every tensor quantized as it is; None if none is transformed."""
+    """Return the network without masks and transforms, written to `path`; None if it has no transforms."""
     given = source.header.spec.to_dict()
     spec = _without_transform(given)
     if spec == given:

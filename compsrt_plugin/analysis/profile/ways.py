@@ -1,4 +1,4 @@
-"""The ways to run one and the same network: eager, simulated, engine, ONNX Runtime, OpenVINO."""
+"""Define the ways to run the same network: eager, simulated, engine, ONNX Runtime, OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from compsrt_plugin.packed.open import PackedNetwork
 from compsrt_plugin.quant.computed_weights import fold_computed
 
 TimedCall = Callable[[], object]
-TIMES = 3  # instrumented calls, of which the median counts
-# The engine tells apart what others do not.
+TIMES = 3  # instrumented calls, of which the median is used
+# stages that only the engine distinguishes
 OF_ENGINE = {"scores": "products", "map_products": "products"}
 
 
@@ -27,8 +27,8 @@ class Way(Protocol):
     """One way to run the network.
 
     Attributes:
-        name: as in the JSON, before `_ms`.
-        label: for people.
+        name: prefix in the JSON, before `_ms`.
+        label: display name.
     """
 
     @property
@@ -38,15 +38,15 @@ class Way(Protocol):
 
     @property
     def label(self) -> str:
-        """Name for tables."""
+        """Display name."""
         ...
 
     def ready(self, x: Tensor, threads: int) -> TimedCall:
-        """Return what runs the network on x (b, 3, h, w) with so many threads, all preparations made."""
+        """Return a prepared function that runs the network on x (b, 3, h, w) with this number of threads."""
         ...
 
     def stages(self, x: Tensor, threads: int) -> dict[str, float]:
-        """Run it instrumented and return the time per stage of `stages.STAGES`, in any unit."""
+        """Return the time per stage of `stages.STAGES` of an instrumented run, in any unit."""
         ...
 
 
@@ -62,7 +62,7 @@ class TorchWay:
         self.name, self.label, self.network = name, label, network
 
     def ready(self, x: Tensor, threads: int) -> TimedCall:
-        """See `Way`; PyTorch's threads are set for the whole process, by whoever measures."""
+        """See `Way`. The caller sets PyTorch's threads, which apply to the whole process."""
 
         def call() -> object:
             with torch.no_grad():
@@ -84,7 +84,7 @@ class EngineWay:
         source: the packed file.
 
     Raises:
-        CompSRTError: the engine is not there, or cannot run this network.
+        CompSRTError: the engine is not built, or cannot run this network.
     """
 
     def __init__(self, name: str, label: str, source: PackedNetwork) -> None:
@@ -97,7 +97,7 @@ class EngineWay:
         return lambda: engine(x)
 
     def stages(self, x: Tensor, threads: int) -> dict[str, float]:
-        """See `Way`; `other` is what the engine spends outside its stages, or waits."""
+        """See `Way`. `other` is the time outside the engine's stages, and waiting."""
         engine = Engine(self.source, threads=threads, profile=True)
         engine(x)
         start = time.perf_counter()
@@ -111,9 +111,9 @@ class EngineWay:
 
 
 def decoded_network(source: PackedNetwork) -> nn.Module:
-    """Return the file's network without quantizers: the same layers, with the file's weights decoded to floats.
+    """Return the network of a file without quantizers, with its weights decoded to floats.
 
-    Its speed is that of the teacher, whose weights need not be there.
+    It is as fast as the teacher, whose weights are not needed.
     """
     from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -126,7 +126,7 @@ def decoded_network(source: PackedNetwork) -> nn.Module:
 
 
 def engine_way(source: PackedNetwork, name: str = "engine", label: str = "engine") -> EngineWay | str:
-    """Return the engine's way, or why there is none."""
+    """Return the way of the engine, or why there is none."""
     try:
         return EngineWay(name, label, source)
     except CompSRTError as error:

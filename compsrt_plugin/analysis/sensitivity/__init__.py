@@ -1,6 +1,6 @@
-"""Which activations' quantization harms the output most, and what more bits there would bring.
+"""Find the activations whose quantization harms the output most, and the gain of giving them more bits.
 
-Bits of activations cost no byte of a packed file, and few of them make most of the error.
+More bits for activations do not enlarge a packed file, and a few activations cause most of the error.
 """
 
 from compsrt_plugin.analysis.sensitivity.activations import (

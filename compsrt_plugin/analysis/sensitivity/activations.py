@@ -1,4 +1,4 @@
-"""How far the output moves if one activation alone is quantized: measured one by one, or estimated for all at once."""
+"""Measure or estimate how much the output changes if a single activation is quantized."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PIECE = 32  # low-resolution pixels of a side; `measure_errors` runs the network
 
 @dataclass(frozen=True)
 class Activation:
-    """What quantizing one activation alone does to the output.
+    """The effect of quantizing one activation alone.
 
     Attributes:
-        name: of its quantizer, as in overrides.
-        bits: at which it was quantized.
+        name: name of its quantizer, as in overrides.
+        bits: its code width.
         error: mean squared change of the output, whose range is 0..1.
     """
 
@@ -57,7 +57,7 @@ class Sensitivity:
 
     @property
     def total(self) -> float:
-        """Sum of the errors: about `together`, since small changes nearly add up."""
+        """Sum of the errors, about equal to `together`, because small changes nearly add up."""
         return sum(one.error for one in self.activations)
 
 
@@ -82,10 +82,10 @@ def measure_errors(network: nn.Module, lq: Tensor, pictures: str, progress: Trac
 
 
 def estimate_errors(network: nn.Module, lq: Tensor, pictures: str, progress: TrackProgress = iter) -> Sensitivity:
-    """Estimate what `measure_errors` measures, in seconds, from gradients of random projections of the output.
+    """Return estimates of what `measure_errors` measures, in seconds, from gradients of random projections.
 
     Args and Returns:
-        As of `measure_errors`; `progress` wraps the list of images. `quant.sensitivity.output_errors` estimates.
+        See `measure_errors`. `progress` wraps the list of images. `quant.sensitivity.output_errors` is the estimator.
     """
     found = output_errors(network, progress([*lq.split(1)]))
     with _error_of(network, lq) as error:
@@ -112,7 +112,7 @@ def on_embedded(source: PackedNetwork, exact: bool = False, progress: TrackProgr
 
 
 def embedded_pieces(source: PackedNetwork, most: int | None = None) -> tuple[Tensor, str]:
-    """Return the centres (b, 3, h, w) in 0..1 of the embedded held-out images, `most` at most, and what they are."""
+    """Return the centres (b, 3, h, w) in 0..1 of up to `most` embedded held-out images, and a description."""
     _, folder = embedded_pairs("calibration", source.header.scale, "holdout")
     pieces = [centre_piece(read_image(file), PIECE) for file in sorted(folder.iterdir())[:most]]
     lq = torch.stack([torch.from_numpy(piece[..., ::-1].copy()).permute(2, 0, 1).float() / 255 for piece in pieces])
@@ -122,11 +122,11 @@ def embedded_pieces(source: PackedNetwork, most: int | None = None) -> tuple[Ten
 
 @contextmanager
 def _error_of(network: nn.Module, lq: Tensor) -> Iterator[Callable[..., float]]:
-    """Give a function: names of activations -> mean squared change of the output if these alone are quantized."""
+    """Provide a function: names of activations -> mean squared change of the output if only these are quantized."""
     quantizers = activation_quantizers(network)
     before = {name: quantizer.mode for name, quantizer in quantizers.items()}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # threads bring little here, and wait long for each other where a core is busy
+    torch.set_num_threads(1)  # more threads gain little here, and wait for each other on a busy machine
     replay = Replay(network)
 
     def switch(*on: str) -> None:

@@ -1,6 +1,6 @@
-"""Blocks of a network that give their recorded output again instead of computing it.
+"""Replay the recorded outputs of a network's blocks instead of computing them.
 
-A change at one place does not reach the blocks that ran before it. One recorded run then spares about half of each
+A change at one place does not affect the blocks that ran before it. A recorded run therefore saves about half of each
 further run on the same input.
 """
 
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 
 class Replay:
-    """What the blocks of a network, the members of its lists of modules, returned in one run.
+    """The recorded outputs of a network's blocks, which are the members of its module lists.
 
-    Blocks that run more than once or return anything but one tensor are always computed.
+    Blocks that run more than once, or return anything but a single tensor, are always computed.
 
     Args:
-        network: in eval mode. Nothing it computes may be random.
+        network: in eval mode and deterministic.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -34,7 +34,7 @@ class Replay:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Keep what every block returns; the network must run once meanwhile."""
+        """Record the outputs of the blocks within the context, in which the network must run once."""
         handles = []
 
         def watch(name: str, block: nn.Module) -> None:
@@ -45,9 +45,9 @@ class Replay:
             def after(_block: nn.Module, _inputs: Any, output: Any) -> None:
                 self._clock += 1
                 if name in self._ended:
-                    self._outputs.pop(name, None)  # one output cannot stand for two
+                    self._outputs.pop(name, None)  # it ran twice
                 elif isinstance(output, Tensor):
-                    self._outputs[name] = output.clone()  # what follows may change it in place
+                    self._outputs[name] = output.clone()  # later operations may change it in place
                 self._ended[name] = self._clock
 
             handles.extend((block.register_forward_pre_hook(before), block.register_forward_hook(after)))

@@ -1,4 +1,4 @@
-"""Activations by what their quantization does to the output, and the overrides that give the worst more bits."""
+"""Write activations by the effect of their quantization, and the overrides that give the worst ones more bits."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 from compsrt_plugin.analysis.sensitivity.activations import Activation, Sensitivity
 from compsrt_plugin.report.columns import align
 
-MORE_BITS = 6  # as good as 8 on CRAFT (docs/notes/sensitivity.md), and the engine still takes 6 by 4 bits in integers
+MORE_BITS = 6  # as good as 8 on CRAFT (docs/notes/sensitivity.md), and the engine still multiplies 6 by 4 bits
 _METHODS = {
     True: "measured   each activation quantized alone",
     False: "estimated  from gradients, for all activations at once (--exact measures each)",
 }
-_BAR = 24  # characters of the longest bar
+_BAR = 24  # length of the longest bar in characters
 
 
 def sensitivity_text(found: Sensitivity, count: int) -> str:
-    """Return the table, and below it the `overrides` for the activations listed, without a final newline.
+    """Return the table and the `overrides` for the listed activations, without a final newline.
 
     Args:
-        found: what was measured or estimated.
-        count: how many activations to list.
+        found: the effects of all activations.
+        count: number of activations to list.
     """
     listed, rest = found.activations[:count], len(found.activations) - count
     total = found.total or 1.0
@@ -35,7 +35,7 @@ def sensitivity_text(found: Sensitivity, count: int) -> str:
     if rest > 0:
         rows.append((f"{rest} more", "", f"{1 - added:.1%}", "100.0%"))
     per_character = (listed[0].error or 1.0) / _BAR
-    bars = [*("█" * round(one.error / per_character) for one in listed), ""]  # none beside the line that sums up
+    bars = [*("█" * round(one.error / per_character) for one in listed), ""]  # no bar for the line of the rest
     heading, *lines = align(rows)
     lines = [f"{line}  {bar}".rstrip() for line, bar in zip(lines, bars)]
     rule = "-" * len(heading)
@@ -53,7 +53,7 @@ def sensitivity_text(found: Sensitivity, count: int) -> str:
 
 
 def sensitivity_to_dict(found: Sensitivity) -> dict[str, Any]:
-    """Return the same for programs: every activation, by falling error."""
+    """Return every activation by falling error, as plain values for JSON."""
     total = found.total or 1.0
     return {
         "pictures": found.pictures,
@@ -67,7 +67,7 @@ def sensitivity_to_dict(found: Sensitivity) -> dict[str, Any]:
 
 
 def psnr_text(error: float) -> str:
-    """Write a mean squared error of values in 0..1 as PSNR.
+    """Return a mean squared error of values in 0..1 as PSNR text.
 
     >>> psnr_text(1e-4), psnr_text(0.0)
     ('40.0 dB', 'inf dB')

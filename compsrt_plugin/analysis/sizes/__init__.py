@@ -1,4 +1,4 @@
-"""How large a quantized network is: bits, entropy, bytes on disk, multiply-adds; table, JSON and image."""
+"""Account for the size of a quantized network: bits, entropy, bytes on disk, multiply-adds; table, JSON and chart."""
 
 from compsrt_plugin.analysis.sizes.account import Account, account_for
 from compsrt_plugin.analysis.sizes.layer_sizes import CodeSizes, LayerSize

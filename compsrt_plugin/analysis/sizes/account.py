@@ -1,4 +1,4 @@
-"""The account of a packed file: every byte has its place, every layer its sizes, the network its operations."""
+"""Account for a packed file: all its bytes, the sizes of every layer, the operations of the network."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Account:
-    """All that `basicsr report` tells.
+    """The content of `basicsr report`.
 
     Attributes:
-        layers: quantized layers, in the network's order.
-        others: bytes of what is not quantized, by kind, and of the file's head and table.
-        products: of one forward pass.
-        size: height and width of the low-resolution image they were counted for.
-        parameters: of the full-precision network.
-        bytes: of the file.
-        kept: layers of a foreign network that the rules leave in full precision -> why.
+        layers: quantized layers, in the order of the network.
+        others: bytes of unquantized tensors by kind, and of the head and table of the file.
+        products: matrix products of one forward pass.
+        size: height and width of the low-resolution image for which they are counted.
+        parameters: number of parameters of the full-precision network.
+        bytes: size of the file.
+        kept: layers of a wrapped network that the rules leave in full precision -> why.
     """
 
     layers: list[LayerSize]
@@ -44,7 +44,7 @@ class Account:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Shares of the multiply-adds with both operands quantized, weights alone, and neither."""
+        """Shares of the multiply-adds with both operands quantized, only weights, and neither."""
         names = ("neither", "weights", "both")
         sums = dict.fromkeys(reversed(names), 0)
         for product in self.products:
@@ -53,12 +53,12 @@ class Account:
 
     @property
     def float_bytes(self) -> int:
-        """Bytes of the full-precision network, 4 for each parameter."""
+        """Bytes of the full-precision network, 4 per parameter."""
         return _FLOAT_BYTES * self.parameters
 
     @property
     def theoretical_bits(self) -> float:
-        """Bits of codes and masks, and 32 for each parameter that is not quantized; bounds do not count."""
+        """Bits of codes and masks, and 32 per unquantized parameter. Bounds are not counted."""
         total = self.total
         return total.theoretical_bits + FLOAT_BITS * (self.parameters - total.weights)
 
@@ -72,7 +72,7 @@ class Account:
         return CodeSizes.sum(layer.sizes for layer in self.layers if layer.kind == kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for JSON; `docs/packed_file.md` says what each one is."""
+        """Return plain values for JSON, as `docs/packed_file.md` describes."""
         macs, bitops = sum(p.macs for p in self.products), sum(p.bitops for p in self.products)
         by_layer = {product.name: product for product in self.products}
         return {
@@ -132,14 +132,14 @@ def account_for(
     parameters: int,
     kept: Mapping[str, str] | None = None,
 ) -> Account:
-    """Draw up the account of a packed file.
+    """Return the account of a packed file.
 
     Args:
-        packed: the file's contents.
+        packed: contents of the file.
         network: rebuilt from it, frozen.
         products: from `count_products`.
-        size: height and width they were counted for.
-        parameters: of the full-precision network.
+        size: height and width for which they are counted.
+        parameters: number of parameters of the full-precision network.
         kept: see `Account`.
     """
     stored = stored_bytes(packed, network)
@@ -163,9 +163,9 @@ def account_for(
 
 
 def stored_bytes(packed: Packed, network: nn.Module) -> dict[str, int]:
-    """Return the bytes on disk of every tensor; those of one part add up to the part, rounded fairly.
+    """Return the bytes on disk of every tensor. The tensors of one part add up to the part.
 
-    A part is shared in proportion to entropy where tensors hold codes or masks, else to their numbers of elements.
+    The bytes of a part are divided in proportion to entropy for codes and masks, else to the number of elements.
     """
     masks = {f"{name}.weight_codes": layer.weight_mask for name, layer in quantized_layers(network)}
     shares: dict[str, dict[str, float]] = {}
@@ -188,10 +188,10 @@ def stored_bytes(packed: Packed, network: nn.Module) -> dict[str, int]:
 def _share(
     name: str, tensor: Tensor, code_bits: Mapping[str, int], masks: Mapping[str, Tensor | None]
 ) -> tuple[str, float]:
-    """Return the type of a tensor as its part has it, and what it has a right to there."""
+    """Return the part of a tensor, and its weight when the bytes of the part are divided."""
     if name in code_bits:
         mask = masks.get(name)
-        # A little for each element, so that a tensor of one value alone has its part too.
+        # A little per element, so that a tensor of a single value gets a share too.
         return f"codes{code_bits[name]}", entropy_bits(tensor if mask is None else tensor[mask]) + 1e-3 * tensor.numel()
     if tensor.dtype == torch.bool:
         return "bool", entropy_bits(tensor) + 1e-3 * tensor.numel()
@@ -199,7 +199,7 @@ def _share(
 
 
 def _sizes_by_type(part_bytes: Mapping[str, int]) -> dict[str, int]:
-    """Return the bytes of each part, the three kinds of masks as one; the table is left out."""
+    """Return the bytes of each part without the table, with the three kinds of masks as one."""
     sizes: dict[str, int] = {}
     for kind, size in part_bytes.items():
         if kind in STORED_KINDS:

@@ -1,12 +1,12 @@
-"""What one quantized weight takes, by theory, by entropy and on disk; and sums of it.
+"""Compute the size of quantized weights: theoretical, by entropy, and on disk.
 
-With k of N codes kept, n bits each:
+With k of N codes kept at n bits each:
 
-    theoretical   k n + mask          mask: one bit per code; per row or column where whole ones are pruned
-    entropy       k H(codes kept) + N H(mask)        H of one symbol on its own, a table per tensor
+    theoretical   k n + mask          mask: one bit per code, or per row or column if whole ones are pruned
+    entropy       k H(codes kept) + N H(mask)        H: order-0 entropy with a table per tensor
 
-(CompSRT, arXiv 2601.21069, counts (1 - p) n + 1 bits per weight: the first line divided by N.) N counts codes: a
-row of 60 weights has 64 in the Hadamard domain.
+CompSRT (arXiv 2601.21069) counts (1 - p) n + 1 bits per weight: the first line divided by N. N counts codes: a row of
+60 weights has 64 codes in the Hadamard domain.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from compsrt_plugin.quant import QuantizedLayer, QuantLinear
 
 @dataclass(frozen=True)
 class CodeSizes:
-    """Sizes that can be added up.
+    """Sizes of one or more layers, which can be added.
 
     Attributes:
-        weights: of the full-precision layer.
-        codes: of the quantized one, pruned ones included.
-        pruned: how many of the codes are.
+        weights: number of weights in full precision.
+        codes: number of codes, including pruned ones.
+        pruned: number of pruned codes.
         theoretical_bits, entropy_bits: see the module.
-        bytes: on disk, bounds, scales and mask included; of a compressed part in proportion to entropy.
+        bytes: bytes on disk, including bounds, scales and mask; a share of a compressed part in proportion to entropy.
     """
 
     weights: int = 0
@@ -52,7 +52,7 @@ class CodeSizes:
 
     @classmethod
     def sum(cls, parts: Iterable[CodeSizes]) -> CodeSizes:
-        """Return the sum, all zeros of nothing."""
+        """Return the sum of sizes."""
         total = cls()
         for part in parts:
             total = total + part
@@ -60,12 +60,12 @@ class CodeSizes:
 
     @property
     def bits_per_weight(self) -> float:
-        """Theoretical bits per code, mask included."""
+        """Theoretical bits per code, including the mask."""
         return self.theoretical_bits / self.codes if self.codes else 0.0
 
     @property
     def entropy_bits_per_weight(self) -> float:
-        """Entropy per code, mask included."""
+        """Entropy per code in bits, including the mask."""
         return self.entropy_bits / self.codes if self.codes else 0.0
 
     @property
@@ -79,11 +79,11 @@ class LayerSize:
     """One quantized layer.
 
     Attributes:
-        name: dotted.
+        name: dotted name.
         kind: `linear` or `convolution`.
-        bits: of its codes; of paper codes as many as the largest takes.
-        activation_bits: of its input; None for full precision.
-        sizes: what its weight takes.
+        bits: code width. For paper codes, the width of the largest code.
+        activation_bits: code width of its input; None for full precision.
+        sizes: sizes of its weight.
     """
 
     name: str
@@ -94,7 +94,7 @@ class LayerSize:
 
 
 def measure_layer(name: str, layer: QuantizedLayer, size: int) -> LayerSize:
-    """Return what a frozen layer takes; `size` is its bytes on disk."""
+    """Return the sizes of a frozen layer; `size` is its bytes on disk."""
     codes, mask = layer.weight_codes, layer.weight_mask
     if codes is None:
         raise RuntimeError(f"{name} is not frozen")
@@ -114,7 +114,7 @@ def measure_layer(name: str, layer: QuantizedLayer, size: int) -> LayerSize:
 
 
 def entropy_bits(values: Tensor) -> float:
-    """Return n H of n small integers: the bits they take by an ideal code of their own, its table excluded.
+    """Return n H of n small integers: the bits of an ideal code for them, without its table.
 
     >>> entropy_bits(torch.tensor([0, 1, 2, 3]))
     8.0
@@ -125,7 +125,7 @@ def entropy_bits(values: Tensor) -> float:
 
 
 def mask_bits(mask: Tensor | None) -> int:
-    """Return the bits of a mask (rows, columns) written plainly: one each, or one per row or column."""
+    """Return the bits of a mask (rows, columns): one per element, or one per row or column if whole ones are pruned."""
     if mask is None:
         return 0
     rows, columns = mask.shape
@@ -135,7 +135,7 @@ def mask_bits(mask: Tensor | None) -> int:
 
 
 def mask_entropy_bits(mask: Tensor) -> float:
-    """Return the bits of a mask by an ideal code: of its elements, or of its rows or columns where whole ones go."""
+    """Return the bits of a mask by an ideal code, of its elements or of its whole rows or columns."""
     plain = mask_bits(mask)
     share = mask.double().mean().item()
     if share in (0.0, 1.0):

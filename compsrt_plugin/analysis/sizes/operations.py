@@ -1,14 +1,13 @@
-"""Multiply-adds and bit operations of a network, product by product.
+"""Count the multiply-adds and bit operations of a network, product by product.
 
     MACs     = output vectors · rows · columns                  of a weight; kept rows and columns only
              = windows · tokens² · channels, twice               of window attention: q k^T and map · v
              = rows · contracted axis · columns                  of any other product of two tensors
-    BitOPs   = Σ MACs · b_w · b_a                                plain; 32 where an operand is not quantized
+    BitOPs   = Σ MACs · b_w · b_a                                32 for an unquantized operand
     as papers on super-resolution count (CADyQ, ECCV 2022):      Σ MACs · (b_w / 32) · (b_a / 32)
 
-MACs are those of the network as it was defined: zero padding of the Hadamard transform (60 → 64 columns) and the
-transform itself, m log2 m additions a vector, do not count. Weights pruned one by one do not save any; whole rows
-and columns do.
+MACs are those of the network as defined. The zero padding of the Hadamard transform (60 → 64 columns) and the transform
+itself, m log2 m additions per vector, are not counted. Pruned single weights do not save MACs; pruned rows and columns do.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ class Product:
     """One kind of product.
 
     Attributes:
-        name: of the layer; or of the module that multiplies, with `.qk`, `.mapv` or `.product`.
-        macs: multiply-adds, whole channels that are pruned left out.
-        float_macs: the same without pruning.
-        bits: of its two operands (weight first).
+        name: name of the layer, or of the multiplying module with `.qk`, `.mapv` or `.product`.
+        macs: multiply-adds without pruned rows and columns.
+        float_macs: multiply-adds without pruning.
+        bits: code widths of the two operands (weight first).
     """
 
     name: str
@@ -54,14 +53,14 @@ class Product:
 def count_products(
     network: nn.Module, height: int, width: int, kept: Mapping[str, tuple[int, int]] | None = None
 ) -> list[Product]:
-    """Count every product of one forward pass; nothing is computed, so the image may be of any size.
+    """Return every product of one forward pass. Nothing is computed, so the image may have any size.
 
-    A foreign network whose code wants to see values is run in earnest.
+    A wrapped network whose code needs values is really run.
 
     Args:
-        network: with quantizers off or without any, not frozen.
-        height, width: of the low-resolution image; both grow to whole windows, as `basicsr test` pads.
-        kept: layer name -> how many (rows, columns) are not pruned as a whole; all, where a layer is left out.
+        network: with quantizers off or without quantizers, not frozen.
+        height, width: of the low-resolution image. Both are rounded up to whole windows, as `basicsr test` pads.
+        kept: layer name -> number of (rows, columns) that are not pruned; all for layers that are not listed.
     """
     window = int(getattr(network, "window_size", 1))
     height, width = (-(-side // window) * window for side in (height, width))
@@ -76,7 +75,7 @@ def count_products(
         module.register_forward_hook(count)
 
     for name, module in counted.named_modules():
-        # The weight of such a layer may be a child's by now, which is counted instead.
+        # The weight of such a layer may have moved to a child, which is counted instead.
         hollow = any(isinstance(child, FunctionalLinear) for child in module.children())
         layer = isinstance(module, (nn.Linear, *CONVOLUTIONS, QuantizedLayer)) and not hollow
         if layer or _is_attention(module):
@@ -101,12 +100,12 @@ def _run(network: nn.Module, image: Tensor, found: list[Product]) -> Pass:
 
 
 def _is_attention(module: nn.Module) -> bool:
-    """Whether a module has four operands as SwinIR's attention has, and its own rule."""
+    """Return whether a module is an attention with four operands, like SwinIR's, that has its own rule."""
     return hasattr(module, "map_quantizer") and not isinstance(module, Intercepting)
 
 
 def _calls(call: Call, module: nn.Module) -> list[Product]:
-    """Return a product that stands in a module's own code; of attention in one call, both."""
+    """Return the product of a call in a module's own code, or both products of an attention in one call."""
     bits = [FLOAT_BITS] * (2 if len(call.shapes) == 2 else 4)
     names = [] if len(call.shapes) > 2 else ["product"]
     if isinstance(module, Intercepting) and module.sites[call.index].operands:
@@ -149,7 +148,7 @@ def _products(name: str, module: nn.Module, x: Tensor, output: Tensor, kept: tup
     float_macs = vectors * rows * columns
     if kept is None or conv:
         return [Product(name, float_macs, float_macs, bits)]
-    # Columns of the domain are more than the layer's own: pruned ones are taken off in proportion.
+    # The domain has more columns than the layer, so pruned columns are deducted in proportion.
     domain = padded_width(columns) if _transformed(module) else columns
     return [Product(name, round(vectors * kept[0] * columns * kept[1] / domain), float_macs, bits)]
 

@@ -1,4 +1,4 @@
-"""Where the bytes go, as an image: the float file and the packed one to scale, and a map of the packed one."""
+"""Draw where the bytes go: the float file and the packed file to scale, and a treemap of the packed file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POSITION = "position tables"
 
 @dataclass(frozen=True)
 class Piece:
-    """Something in the file: its group (a key of `GROUP_COLOURS`), its name, its bytes."""
+    """A part of the file: its group (a key of `GROUP_COLOURS`), its name, its bytes."""
 
     group: str
     name: str
@@ -36,7 +36,7 @@ class Piece:
 
 
 def pieces(account: Account) -> list[Piece]:
-    """Return what the file consists of, linear layers summed by their role in a block; they add up to the file."""
+    """Return the parts of the file, which add up to it. Linear layers are summed by their role in a block."""
     roles = Counter(layer.name.rpartition(".")[2] for layer in account.layers if layer.kind == "linear")
     found: Counter[tuple[str, str]] = Counter()
     for layer in account.layers:
@@ -51,11 +51,11 @@ def pieces(account: Account) -> list[Piece]:
 
 
 def draw_size_map(account: Account, title: str) -> Image.Image:
-    """Draw the account: two bars to one scale, and below, enlarged, a map of the packed file.
+    """Return a chart: the float file and the packed file as bars to one scale, and a treemap of the packed file.
 
     Args:
         account: of a packed file.
-        title: one line above, such as the file's name and bits.
+        title: heading, such as the name and code width of the file.
     """
     content = pieces(account)
     top = MARGIN
@@ -89,7 +89,7 @@ def draw_size_map(account: Account, title: str) -> Image.Image:
 
 
 def _draw_float_bar(pen: ImageDraw.ImageDraw, account: Account, box: Rectangle) -> None:
-    """Draw the float file: its linear and convolution weights in a paler tone, the rest grey."""
+    """Draw the float file: its linear and convolution weights in paler colours, the rest grey."""
     pen.rectangle(box.pixels(), GREY)
     left = box.left
     for group, kind in (("linear layers", "linear"), ("convolutions", "convolution")):
@@ -138,7 +138,7 @@ def _draw_legend(pen: ImageDraw.ImageDraw, content: Sequence[Piece], total: int,
 
 
 class Rectangle(NamedTuple):
-    """A rectangle: left, top, width, height in pixels, not whole ones."""
+    """A rectangle: left, top, width, height in fractional pixels."""
 
     left: float
     top: float
@@ -146,19 +146,19 @@ class Rectangle(NamedTuple):
     height: float
 
     def pixels(self) -> tuple[int, int, int, int]:
-        """Return the corners (x0, y0, x1, y1); neighbours share theirs."""
+        """Return the rounded corners (x0, y0, x1, y1). Neighbours share them."""
         return round(self.left), round(self.top), round(self.left + self.width), round(self.top + self.height)
 
 
 def treemap(sizes: Sequence[float], box: Rectangle) -> list[Rectangle]:
-    """Divide `box` into pieces whose areas are as `sizes` (Bruls, Huizing & van Wijk, 2000, "squarified").
+    """Return rectangles that divide `box` in proportion to `sizes` (squarified: Bruls, Huizing & van Wijk, 2000).
 
     Args:
-        sizes: above 0; pieces are squarer the nearer these are to falling order.
-        box: what to divide.
+        sizes: above 0. In falling order they give the squarest pieces.
+        box: the rectangle to divide.
 
     Returns:
-        One piece for each size, in their order.
+        One rectangle per size, in their order.
     """
     scale = box.width * box.height / sum(sizes) if sizes else 0.0
     areas = [size * scale for size in sizes]
@@ -175,13 +175,13 @@ def treemap(sizes: Sequence[float], box: Rectangle) -> list[Rectangle]:
 
 
 def _worst(areas: Sequence[float], side: float) -> float:
-    """Return the largest ratio of sides among areas laid in one strip along `side`."""
+    """Return the largest aspect ratio of areas in one strip along `side`."""
     thickness = sum(areas) / side
     return max(max(area / thickness**2, thickness**2 / area) for area in areas)
 
 
 def _strip(areas: Sequence[float], box: Rectangle) -> tuple[list[Rectangle], Rectangle]:
-    """Lay areas side by side along the shorter side; return them and what is left of the box."""
+    """Place areas in a strip along the shorter side. Return them and the rest of the box."""
     total = sum(areas)
     placed = []
     if box.width >= box.height:

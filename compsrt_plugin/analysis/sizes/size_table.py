@@ -1,4 +1,4 @@
-"""The account as text: a line per layer, sums, and what one may say of the whole."""
+"""Write the size account as text: one line per layer, sums, and facts about the whole."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _HEADINGS = ("layer", "w/a bits", "pruned", "bits/w", "entropy", "bytes", "MACs"
 
 
 def size_text(account: Account) -> str:
-    """Return the account as aligned plain columns, without a final newline.
+    """Return the account as aligned columns, without a final newline.
 
-    `bits/w` is theoretical, mask included; `entropy` what an ideal code takes; `bytes` what the file takes for the
-    layer, its bounds, scales and bias included. All three per code, as `bits_per_weight` in the JSON.
+    `bits/w` is theoretical, including the mask, and `entropy` that of an ideal code; both are per code, like
+    `bits_per_weight` in the JSON. `bytes` are those in the file, including bounds, scales and bias.
     """
     counts = {product.name: (product.macs, product.bitops) for product in account.products}
     own = {layer.name for layer in account.layers}
@@ -55,7 +55,7 @@ def _facts(account: Account) -> list[str]:
 
 
 def _arithmetic(account: Account) -> list[str]:
-    """Say what share of the multiply-adds is quantized, and which layers of a foreign network are not, by reason."""
+    """Return lines about the quantized share of the multiply-adds, and the unquantized layers by reason."""
     shares = account.shares
     lines = [
         f"arithmetic   {shares['both']:.1%} of the multiply-adds have both operands quantized, {shares['weights']:.1%} "
@@ -89,7 +89,7 @@ def _operations(counts: Sequence[tuple[int, int]]) -> tuple[str, str]:
 
 
 def short(count: float) -> str:
-    """Write a large count in three digits.
+    """Return a large count with three digits.
 
     >>> short(15_728_640), short(4_350_000_000), short(999)
     ('15.7 M', '4.35 G', '999')

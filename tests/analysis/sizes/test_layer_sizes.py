@@ -13,7 +13,7 @@ from compsrt_plugin.analysis.sizes.layer_sizes import mask_bits, mask_entropy_bi
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, freeze
 
 
-@pytest.mark.parametrize("module", ["layers", "table"])
+@pytest.mark.parametrize("module", ["layer_sizes", "size_table"])
 def test_the_examples_in_the_docstrings_run(module: str):
     result = doctest.testmod(importlib.import_module(f"compsrt_plugin.analysis.sizes.{module}"))
     assert result.attempted > 0 and result.failed == 0
