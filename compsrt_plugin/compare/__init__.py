@@ -1,1 +1,1 @@
-"""Networks beside each other: the same images, the same metrics, statistics over pairs, one page that shows it."""
+"""Compare networks: the same images, the same metrics, paired statistics, and one HTML page."""

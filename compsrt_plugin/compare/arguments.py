@@ -1,4 +1,4 @@
-"""What an argument of `basicsr compare` means: an option file, a packed file, a weight file or a result folder."""
+"""Resolve the arguments of `basicsr compare`: option files, packed files, weight files and result folders."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from compsrt_plugin.packed.open import find_packed
 from compsrt_plugin.report import Results, read_results
 
 SourceKind = Literal["option file", "packed file", "weight file", "result folder"]
-_FEWEST = 2  # a comparison has a baseline and something else
+_FEWEST = 2  # the baseline and another source
 RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to compare, read as far as needed to check that it can be compared.
+    """A source of the comparison, read as far as needed to check whether it can be compared.
 
     Attributes:
-        name: what it is called in every table; no two have the same.
+        name: unique display name.
         given: the path or name on the command line.
-        kind: what it is.
+        kind: kind of source.
         scale: its upscaling factor.
-        padding: how it wants images padded to whole windows; None: it does not say.
-        metrics: its `val.metrics` block; None: it does not say.
-        data_sets: its `datasets` block; None: it does not say.
-        results: what a result folder holds; None for a network.
+        padding: its padding of images to whole windows; None if not defined.
+        metrics: its `val.metrics` block; None if not defined.
+        data_sets: its `datasets` block; None if not defined.
+        results: the content of a result folder; None for a network.
         load: builds the network; None for a result folder.
     """
 
@@ -53,18 +53,18 @@ class Source:
 
     @property
     def folder(self) -> Path:
-        """The folder of a result folder."""
+        """Path of a result folder."""
         return Path(self.given).expanduser()
 
 
 def find_sources(arguments: Sequence[str]) -> list[Source]:
-    """Return the sources that the arguments mean, in their order.
+    """Return the sources of the arguments, in their order.
 
     Args:
-        arguments: `PATH`, or `NAME=PATH` to call it otherwise.
+        arguments: `PATH`, or `NAME=PATH` for another name.
 
     Raises:
-        CompSRTError: fewer than two, a file that is not there or is nothing to compare, or a name given twice.
+        CompSRTError: there are fewer than two, a file is missing or cannot be compared, or a name occurs twice.
     """
     if len(arguments) < _FEWEST:
         found = f"{arguments[0]} alone is given" if arguments else "nothing is given"
@@ -86,7 +86,7 @@ def _source(argument: str) -> Source:
     if _is_option_file(given):
         return _option_file(name, given)
     path = Path(given).expanduser()
-    if os.path.isdir(path):  # unlike Path.is_dir, also of a name too long for the file system
+    if os.path.isdir(path):  # unlike Path.is_dir, accepts a name that is too long for the file system
         return _result_folder(name, given)
     if is_packed(weights_file(given, expected="an option file, a packed file, weights or a result folder")):
         return _packed_file(name, given, path)
@@ -94,7 +94,7 @@ def _source(argument: str) -> Source:
 
 
 def _split(argument: str) -> tuple[str | None, str]:
-    """Split `NAME=PATH`; a path that exists and has such a sign in it is a path.
+    """Return (name, path) of `NAME=PATH`. An existing path with an equals sign is a path.
 
     >>> _split("old=results/a"), _split("results/a")
     (('old', 'results/a'), (None, 'results/a'))
@@ -134,7 +134,7 @@ def _packed_file(name: str | None, given: str, path: Path) -> Source:
 
 
 def _weight_file(name: str | None, given: str) -> Source:
-    loaded = loading.from_weights(given)  # only the network knows its scale
+    loaded = loading.from_weights(given)  # the scale is only known from the network
     return Source(name or Path(given).stem, given, "weight file", loaded.scale, load=lambda: loaded)
 
 

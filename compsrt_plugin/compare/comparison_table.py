@@ -1,4 +1,4 @@
-"""The comparison in the terminal: means, differences, and what little they may be worth."""
+"""Write the comparison as text: means, differences, and warnings about weak evidence."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ UNITS: dict[Metric, tuple[str, int]] = {"psnr": ("PSNR in dB", 3), "ssim": ("SSI
 
 
 def comparison_text(gathered: Gathering, comparisons: Sequence[Difference]) -> str:
-    """Return the tables as aligned plain columns, without a final newline.
+    """Return the tables as aligned columns, without a final newline.
 
     Args:
-        gathered: what is compared.
+        gathered: the contestants, images and settings.
         comparisons: the statistics.
     """
     entries = gathered.entries
-    means: list[tuple[str, ...]] = [("data set", "pictures", *(entry.name for entry in entries))]
+    means: list[tuple[str, ...]] = [("data set", "images", *(entry.name for entry in entries))]
     for name, scores in entries[0].results.datasets.items():
         columns = [entry.results.datasets[name].mean.quantized for entry in entries]
         cells = [format_psnr(s.psnr) + ("" if s.ssim is None else f" / {s.ssim:.4f}") for s in columns]

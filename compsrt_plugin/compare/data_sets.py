@@ -1,4 +1,4 @@
-"""The data sets on which networks are compared: one list for all of them."""
+"""Find the data sets on which all networks are compared."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from compsrt_plugin.data.roots import MissingDataError
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 Blocks = Mapping[str, Mapping[str, Any]]
-"""Name of a data set to its options."""
+"""Name of a data set -> its options."""
 Sets = dict[str, Any]
-"""Name of a data set to the data set, as BasicSR has it: `len`, items with `lq`, `gt`, `lq_path`, `gt_path`."""
+"""Name of a data set -> BasicSR data set: `len`, items with `lq`, `gt`, `lq_path`, `gt_path`."""
 
 
 def find_sets(sources: Sequence[Source], scale: int, wanted: Sequence[str]) -> Sets:
-    """Return the data sets to judge on: those of the option files, else those of the installed one for this scale.
+    """Return the data sets: those of the option files, else those of the installed option file for this scale.
 
-    Where a result folder is compared, only data sets that it has. Of several option files all must mean the same
-    images.
+    If a result folder is compared, only its data sets are used. Several option files must refer to the same images.
 
     Args:
-        sources: what is compared.
+        sources: the sources to compare.
         scale: upscaling factor.
-        wanted: names asked for, each of which must be there; empty: every data set that is found on this machine.
+        wanted: names of required data sets. If empty, every data set that is found on this machine is used.
 
     Raises:
-        CompSRTError: a data set that is not known or not there, none at all, or option files with other images.
+        CompSRTError: a data set is unknown or missing, there is none, or option files refer to different images.
     """
     register()
     from compsrt_plugin.data.basicsr_sets import check_basicsr_sets
@@ -65,7 +64,7 @@ def find_sets(sources: Sequence[Source], scale: int, wanted: Sequence[str]) -> S
 
 
 def names_of(dataset: Any) -> list[str]:
-    """Return the names of a data set's images, as they are in results."""
+    """Return the names of the images of a data set, as in results."""
     names = ImageNames(dataset)
     pairs = getattr(dataset, "paths", None) or _items(dataset)
     return [names.of(pair["gt_path"]) for pair in pairs]
@@ -79,7 +78,7 @@ def _by_name(blocks: Blocks, scale: int) -> dict[str, dict[str, Any]]:
 
 
 def _make(block: Mapping[str, Any], needed: bool) -> Dataset[Any] | None:
-    """Make a data set; None where it is not on this machine and not `needed`."""
+    """Return a data set, or None if it is not on this machine and not `needed`."""
     from basicsr.utils.registry import DATASET_REGISTRY
 
     ours = block["type"] == "CompSRTPairedDataset"
@@ -95,7 +94,7 @@ def _make(block: Mapping[str, Any], needed: bool) -> Dataset[Any] | None:
 def _must_be_the_same(
     name: str, first: str, block: Mapping[str, Any], made: Any, other: str, theirs: Mapping[str, Any] | None
 ) -> None:
-    """Refuse another option file whose data set of this name has other images."""
+    """Raise CompSRTError if another option file has a data set of this name with different images."""
     if theirs is None:
         raise CompSRTError(f"{first} has data set {name}, {other} has not", hint="choose with --sets NAME …")
     if dict(theirs, phase="") == dict(block, phase=""):

@@ -1,4 +1,4 @@
-"""Differences to the baseline, with intervals and tests: over images and over data sets."""
+"""Compute the differences to the baseline with intervals and tests, over images and over data sets."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from compsrt_plugin.report import Score
 
 Metric = Literal["psnr", "ssim"]
 COMPARED_METRICS: tuple[Metric, ...] = ("psnr", "ssim")
-_FEWEST = 2  # pairs: one difference has no spread
-_LEVEL = 0.05  # above it the smallest possible p says nothing
-WEAK = 0.01  # between it and _LEVEL only agreement of (nearly) all pairs is found
+_FEWEST = 2  # pairs; a single difference has no spread
+_LEVEL = 0.05  # if the smallest possible p is above this, nothing can be shown
+WEAK = 0.01  # between this and _LEVEL, only agreement of (nearly) all pairs can be shown
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One entry against the baseline by one metric.
+    """The difference of one contestant to the baseline in one metric.
 
     Attributes:
-        entry: its name.
-        baseline: name of what it is compared with.
+        entry: name of the contestant.
+        baseline: name of the baseline.
         metric: `psnr` in dB, or `ssim`.
-        over: what the pairs are, in words.
-        pairs: how many there are.
-        paired: the statistics of entry less baseline; None where there can be none.
-        adjusted_p: the Wilcoxon test's p, corrected by Holm for the entries compared with the baseline.
-        warning: why little or nothing can be said; empty if enough can.
+        over: description of the pairs.
+        pairs: number of pairs.
+        paired: statistics of contestant minus baseline; None if there are too few pairs.
+        adjusted_p: p of the Wilcoxon test, with Holm's correction for all contestants.
+        warning: why the evidence is weak, or empty.
     """
 
     entry: str
@@ -63,17 +63,17 @@ class Difference:
 
 
 def compare_to_baseline(entries: Sequence[Contestant], keys: Sequence[ImageKey]) -> list[Difference]:
-    """Compare every entry with the first.
+    """Return the differences of every contestant to the first.
 
-    Pairs are the images of each data set, all images together where there are several data sets, and the means
-    over data sets. Both tests are one-sided: that the entry is better than the baseline.
+    The pairs are the images of each data set, all images together if there are several data sets, and the means over
+    data sets. Both tests are one-sided: the contestant is better than the baseline.
 
     Args:
-        entries: two or more, judged on the same images.
+        entries: two or more contestants, scored on the same images.
         keys: the images.
 
     Returns:
-        By metric, then by what the pairs are, then by entry.
+        Differences sorted by metric, then by kind of pairs, then by contestant.
     """
     groups = _groups(entries, keys)
     found: list[Difference] = []
@@ -86,7 +86,7 @@ def compare_to_baseline(entries: Sequence[Contestant], keys: Sequence[ImageKey])
 
 
 def _groups(entries: Sequence[Contestant], keys: Sequence[ImageKey]) -> dict[str, list[list[Score]]]:
-    """Return what the pairs are -> the scores of each entry."""
+    """Return description of the pairs -> scores of each contestant."""
     sets = list(dict.fromkeys(data_set for data_set, _ in keys))
 
     def of(wanted: Sequence[str]) -> list[list[Score]]:
@@ -103,7 +103,7 @@ def _groups(entries: Sequence[Contestant], keys: Sequence[ImageKey]) -> dict[str
 
 
 def _family(names: Sequence[str], columns: Sequence[Sequence[float]], metric: Metric, over: str) -> list[Difference]:
-    """Compare the columns with the first; Holm's correction is over them."""
+    """Return the differences of the columns to the first, with Holm's correction over them."""
     size = len(columns) - 1
     statistics = [_paired(columns[0], column) for column in columns[1:]]
     tested = [one for one in statistics if isinstance(one, Paired)]
@@ -119,7 +119,7 @@ def _family(names: Sequence[str], columns: Sequence[Sequence[float]], metric: Me
 
 def _paired(baseline: Sequence[float], values: Sequence[float]) -> Paired | str:
     """Return the statistics, or why there are none."""
-    # two perfect images differ by nothing, though inf - inf is not a number
+    # Two perfect images have the difference 0, although inf - inf is NaN.
     differences = [0.0 if a == b else b - a for a, b in zip(baseline, values)]
     if len(differences) < _FEWEST:
         return f"{len(differences)} pair: no interval and no test"

@@ -1,4 +1,4 @@
-"""The comparison as plain values: for programs (`compare.json`), and for the page."""
+"""Convert a comparison to plain values, for `compare.json` and for the page."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from compsrt_plugin.report.results_table import metrics_fact, weights_fact
 def comparison_to_dict(
     gathered: Gathering, comparisons: Sequence[Difference], published: Sequence[Published] | None
 ) -> dict[str, Any]:
-    """Return everything but the images.
+    """Return everything except the images.
 
     Args:
-        gathered: what is compared.
+        gathered: the contestants, images and settings.
         comparisons: the statistics.
-        published: rows to show beside; None if not asked for.
+        published: published results to add, or None.
     """
     settings = gathered.settings
     found: dict[str, Any] = {
@@ -54,7 +54,7 @@ def comparison_to_dict(
 
 
 def conditions(settings: Settings) -> str:
-    """Say in one sentence what the figures were computed on."""
+    """Return the conditions of the figures in one sentence."""
     return f"x{settings.scale}, {settings.padding} padding, {metrics_fact(settings.metrics)}"
 
 
@@ -73,6 +73,6 @@ def _entry(entry: Contestant, gathered: Gathering) -> dict[str, Any]:
         "codes": None if float_network else codes,
         "weights": None if float_network else weights_fact(results),
         "teacher": entry.teacher or None,
-        "pictures": len(entry.pictures),
+        "pictures": len(entry.images),
         "means": {name: scores.mean.quantized.to_dict() for name, scores in results.datasets.items()},
     }

@@ -1,4 +1,4 @@
-"""Result folders of `basicsr test`: scores as they stand there, and images checked against them."""
+"""Read result folders of `basicsr test`: their scores, and their images checked against the scores."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from compsrt_plugin.compare.settings import Settings
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.errors import CompSRTError
 
-PSNR_ROUNDING = 1e-3  # dB by which libraries of another machine may compute the same image's PSNR
+PSNR_ROUNDING = 1e-3  # largest difference in dB of the PSNR of one image between machines
 
 
 def read_folder(source: Source, originals: Mapping[ImageKey, Path], settings: Settings) -> Contestant:
-    """Return what a result folder holds.
+    """Return the content of a result folder.
 
-    Where the originals are at hand the PSNR of each saved image is computed anew: an image of another run, or
-    judged against another original, would otherwise stand beside the wrong figures.
+    If the originals are on this machine, the PSNR of each saved image is computed and compared. An image of another
+    run, or scored against another original, would otherwise appear with the wrong figures.
 
     Args:
         source: a result folder.
         originals: PNG files of the originals that are on this machine.
-        settings: metrics by which the folder was judged.
+        settings: metrics of the folder.
 
     Raises:
-        CompSRTError: a saved image that cannot be read or does not have the PSNR that the folder says.
+        CompSRTError: a saved image cannot be read, or its PSNR differs from the folder's.
     """
     assert source.results is not None
     teacher = source.results.files.get("teacher")
@@ -39,12 +39,12 @@ def read_folder(source: Source, originals: Mapping[ImageKey, Path], settings: Se
                 continue
             if (data_set, image) in originals:
                 _check(source, path, originals[data_set, image], score.quantized.psnr, settings)
-            entry.pictures[data_set, image] = path
+            entry.images[data_set, image] = path
     return entry
 
 
 def _image(source: Source, data_set: str, image: str) -> Path | None:
-    """Find what `basicsr test` wrote of an image: named after the LR image and the run."""
+    """Return the file that `basicsr test` wrote for an image, named after the LR image and the run, or None."""
     assert source.results is not None
     stem, run = PurePosixPath(image).with_suffix("").as_posix(), source.results.name
     folder = source.folder / "visualization" / data_set

@@ -1,4 +1,4 @@
-"""From sources to entries that can be compared: everything is checked before the first network runs."""
+"""Turn sources into contestants that can be compared. Everything is checked before the first network runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from compsrt_plugin.errors import CompSRTError, unknown_name
 
 @dataclass(frozen=True)
 class Gathering:
-    """What is compared.
+    """Everything that is compared.
 
     Attributes:
-        entries: in the order given; the first is the baseline.
-        settings: what all figures depend on.
-        originals: of the images that are on this machine, as PNG files.
+        entries: the contestants in the given order. The first is the baseline.
+        settings: the conditions of all figures.
+        originals: PNG files of the originals that are on this machine.
         keys: data set and name of every image, in order.
     """
 
@@ -32,15 +32,15 @@ class Gathering:
 
 
 def gather_contestants(sources: Sequence[Source], wanted: Sequence[str], folder: Path) -> Gathering:
-    """Judge the networks, read the result folders.
+    """Return the contestants: networks are run and scored, result folders are read.
 
     Args:
-        sources: what is compared.
-        wanted: names of data sets; empty: all that are found.
-        folder: where images go; they must stay until the page is written.
+        sources: the sources to compare.
+        wanted: names of data sets. If empty, all that are found are used.
+        folder: folder for images, which must exist until the page is written.
 
     Raises:
-        CompSRTError: sources that cannot be compared; before anything is run.
+        CompSRTError: the sources cannot be compared. This is checked before anything runs.
     """
     settings = agree(sources)
     sources = [_only(source, wanted) for source in sources]
@@ -48,14 +48,14 @@ def gather_contestants(sources: Sequence[Source], wanted: Sequence[str], folder:
     sets = find_sets(sources, settings.scale, wanted if runs else ())
     keys = _same_images(sources, sets)
     originals = write_originals({name: dataset for name, dataset in sets.items() if _has(keys, name)}, folder)
-    # folders first: what is wrong with their images is found before a network runs
+    # Folders first, so that errors in their images are found before a network runs.
     entries = {source.name: read_folder(source, originals, settings) for source in sources if source.load is None}
     entries |= judge_networks(sources, sets, settings, folder)
     return Gathering([entries[source.name] for source in sources], settings, originals, keys)
 
 
 def _only(source: Source, wanted: Sequence[str]) -> Source:
-    """Leave the data sets out of a result folder that were not asked for."""
+    """Return a source without the data sets that are not wanted."""
     if source.results is None or not wanted:
         return source
     found = source.results.datasets
@@ -66,10 +66,10 @@ def _only(source: Source, wanted: Sequence[str]) -> Source:
 
 
 def _same_images(sources: Sequence[Source], sets: Sets) -> list[ImageKey]:
-    """Return the images that every source was or will be judged on.
+    """Return the images that every source is scored on.
 
     Raises:
-        CompSRTError: a result folder has others.
+        CompSRTError: a result folder has other images.
     """
     to_judge = {name: names_of(dataset) for name, dataset in sets.items()}
     found: list[tuple[str, dict[str, list[str]]]] = []

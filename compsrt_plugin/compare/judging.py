@@ -1,4 +1,4 @@
-"""Every network on every image, scored by BasicSR's metrics; the images stay on disk for the page."""
+"""Run every network on every image and score it by BasicSR's metrics. The images stay on disk for the page."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from compsrt_plugin.report import FLOAT_BITS, FileRecord, Results
 from compsrt_plugin.terminal import name_step, progress
 
 ImageKey = tuple[str, str]
-"""Name of a data set, name of an image in it."""
+"""(name of a data set, name of an image in it)."""
 
 
 @dataclass
 class Contestant:
-    """One thing that is compared, judged.
+    """A source with its scores.
 
     Attributes:
-        source: what was given.
+        source: the source.
         results: its scores.
-        teacher: the full-precision weights that it was made from, if its file says.
-        images: what it made of each image, as PNG files; empty where a result folder has none.
+        teacher: name of the full-precision weights that it was made from, if its file records it.
+        images: image -> its result as a PNG file. Empty if a result folder has no images.
     """
 
     source: Source
     results: Results
     teacher: str = ""
-    pictures: dict[ImageKey, Path] = field(default_factory=dict)
+    images: dict[ImageKey, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Display name."""
         return self.source.name
 
 
@@ -61,19 +61,19 @@ def write_originals(sets: Sets, folder: Path) -> dict[ImageKey, Path]:
 
 
 def judge_networks(sources: Sequence[Source], sets: Sets, settings: Settings, folder: Path) -> dict[str, Contestant]:
-    """Run every network that is among the sources on every image.
+    """Run every network of the sources on every image.
 
     Args:
-        sources: result folders among them are passed over.
+        sources: the sources. Result folders are skipped.
         sets: the data sets.
         settings: metrics and padding.
-        folder: where the images go.
+        folder: folder for the images.
 
     Returns:
-        Name of a source to what came out.
+        Name of a source -> contestant.
 
     Raises:
-        CompSRTError: a network that cannot be built, metrics that cannot be computed, or a full disk.
+        CompSRTError: a network cannot be built, a metric cannot be computed, or the disk is full.
     """
     from compsrt_plugin.models.evaluation import check_metrics
 
@@ -108,9 +108,9 @@ def _run(
         for index, image in enumerate(names_of(dataset)):
             pair = dataset[index]
             made = evaluator.evaluate(data_set, image, pair["lq"].unsqueeze(0), pair["gt"].unsqueeze(0))["quantized"]
-            path = folder / f"{len(entry.pictures)}.png"
+            path = folder / f"{len(entry.images)}.png"
             write_image(path, made)
-            entry.pictures[data_set, image] = path
+            entry.images[data_set, image] = path
             step()
 
 

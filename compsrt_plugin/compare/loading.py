@@ -1,4 +1,4 @@
-"""The networks that are compared, built as `basicsr test` would build them."""
+"""Load the networks to compare, built as `basicsr test` builds them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from compsrt_plugin.packed import bundled, load_weights, weights_file
 from compsrt_plugin.packed.open import open_packed
 from compsrt_plugin.report import FLOAT_BITS
 
-_SCALES = (2, 3, 4)  # of SwinIR-light
+_SCALES = (2, 3, 4)  # scales of SwinIR-light
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network that can be judged, and what is known about it.
+    """A network and the facts known about it.
 
     Attributes:
         network: in eval mode, on the CPU.
         scale: its upscaling factor.
-        file: its weights on this machine.
-        bits: nominal code width; `FLOAT_BITS` of full precision.
-        other_bits: quantizer -> width, for those of another width than `bits`.
+        file: the local file of its weights.
+        bits: nominal code width; `FLOAT_BITS` for full precision.
+        other_bits: quantizer -> width, for quantizers whose width is not `bits`.
         codes: `strict` or `paper`, see `report.Results`.
-        recipe: by which it was quantized; `none` of full precision.
+        recipe: quantization recipe; `none` for full precision.
         weights_trained: whether quantization trained weights as well as bounds.
         conditioning: whether quantization changed weights to fit the codes.
-        teacher: the full-precision weights that it was made from, as far as its file says.
-        tile: how large images are cut; None: only where memory would not suffice.
+        teacher: name of the full-precision weights that it was made from, if its file records it.
+        tile: how large images are cut. None cuts them only if memory requires it.
     """
 
     network: nn.Module
@@ -54,7 +54,7 @@ class Loaded:
 
     @property
     def window(self) -> int:
-        """Height and width of its input must be multiples of it."""
+        """Input height and width must be multiples of this."""
         return int(getattr(self.network, "window_size", 1))
 
 
@@ -65,7 +65,7 @@ def from_options(file: OptionFile) -> Loaded:
         file: of a test.
 
     Raises:
-        CompSRTError: weights that are not there, damaged, or of another network.
+        CompSRTError: the weights are missing, damaged, or of another network.
     """
     register()
     from compsrt_plugin.config.networks import check_network, weights_entry
@@ -94,10 +94,10 @@ def from_options(file: OptionFile) -> Loaded:
 
 
 def from_packed(path: Path) -> Loaded:
-    """Build the network in a packed file.
+    """Return the network of a packed file.
 
     Raises:
-        CompSRTError: not there, damaged, or of a network that cannot be built.
+        CompSRTError: the file is missing or damaged, or its network cannot be built.
     """
     from compsrt_plugin.quant import named_quantizers
 
@@ -119,13 +119,13 @@ def from_packed(path: Path) -> Loaded:
 
 
 def from_weights(given: str) -> Loaded:
-    """Build the full-precision network whose weights a file holds: SwinIR-light, or what spandrel tells it to be.
+    """Return the full-precision network of a weight file: SwinIR-light, or a network that spandrel detects.
 
     Args:
         given: path or URL.
 
     Raises:
-        CompSRTError: no weights, damaged, or of a network that no one knows.
+        CompSRTError: the file has no weights, is damaged, or its network is unknown.
     """
     register()
     from compsrt_plugin.packed.network_weights import load_full_precision
@@ -143,7 +143,7 @@ def from_weights(given: str) -> Loaded:
 
 
 def _build(arch: Mapping[str, Any]) -> nn.Module:
-    # BasicSR's SwinIR calls it the old way
+    # BasicSR's SwinIR calls meshgrid without `indexing`
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     from basicsr.utils.registry import ARCH_REGISTRY
 
@@ -152,7 +152,7 @@ def _build(arch: Mapping[str, Any]) -> nn.Module:
 
 
 def _teacher(sha256: str | None) -> str:
-    """Name the teacher by its hash, if it is one of the bundled files."""
+    """Return the name of the bundled file with this hash, else the hash."""
     if not isinstance(sha256, str):
         return ""
     manifest = json.loads(bundled.MANIFEST.read_text(encoding="utf-8"))

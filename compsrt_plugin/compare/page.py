@@ -1,4 +1,4 @@
-"""The page: figures and images as one JSON text inside the HTML, CSS and JavaScript of `page/`."""
+"""Make the HTML page: figures and images as JSON inside the HTML, CSS and JavaScript of `page/`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SLOT = re.compile(r"@@([A-Z]+)@@")
 
 
 def page(data: Mapping[str, Any], sights: Sights) -> str:
-    """Return the page as HTML that asks for nothing outside itself.
+    """Return the page as self-contained HTML.
 
     Args:
-        data: what `document.to_dict` returns.
+        data: from `document.comparison_to_dict`.
         sights: the images.
     """
     keys = [(image["data_set"], image["name"]) for image in data["pictures"]]
@@ -45,7 +45,7 @@ def page(data: Mapping[str, Any], sights: Sights) -> str:
 
 
 def script_json(value: Any) -> str:
-    """Return JSON that may stand in a `<script>` element, whatever its texts hold.
+    """Return JSON that is safe inside a `<script>` element, for any strings in it.
 
     >>> script_json({"name": "</script>"})
     '{"name":"\\\\u003c/script\\\\u003e"}'

@@ -1,8 +1,8 @@
-"""Published results on SwinIR-light, and what they differ in from those of this package.
+"""Provide published results on SwinIR-light, with their conditions.
 
-The figures are in `published.csv`, each with its source: 2DQuant (NeurIPS 2024, arXiv 2406.06649), CondiQuant
+`published.csv` has the figures with their sources: 2DQuant (NeurIPS 2024, arXiv 2406.06649), CondiQuant
 (arXiv 2502.15478) and the statistics script published with CompSRT (arXiv 2601.21069). PSNR in dB and SSIM on the Y
-channel. Ten of the figures for one method, width and scale: two for each of five data sets.
+channel. Each method, code width and scale has ten figures: two for each of five data sets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PUBLISHED_TEACHER = "official SwinIR-light"
 LIMITED, UNLIMITED = "limited to 2ⁿ", "not limited: more than 2ⁿ occur"
 FROZEN = "frozen"
 
-# method -> (codes, weights); of full precision and bicubic there is nothing to say
+# method -> (codes, weights); full precision and bicubic have neither
 FACTS: Mapping[str, tuple[str, str]] = {
     "MinMax": (LIMITED, FROZEN),
     "Percentile": (LIMITED, FROZEN),
@@ -31,7 +31,7 @@ FACTS: Mapping[str, tuple[str, str]] = {
     "CondiQuant": ("not known, no code is public", "changed (conditioned)"),
     "CompSRT": (UNLIMITED, FROZEN),
 }
-# (method, bits, scale) -> what is odd about the figures as published
+# (method, bits, scale) -> remark on an anomaly in the published figures
 FOOTNOTES: Mapping[tuple[str, int, int], str] = {
     ("CompSRT", 2, 2): "The SSIM on B100, 0.9294, equals the one on Urban100: likely a typing error in the source.",
     ("CompSRT", 3, 2): "The PSNR on Set14, 33.82 dB, is above that at 4 bits, 33.81 dB.",
@@ -44,13 +44,13 @@ class Published:
 
     Attributes:
         method: its name in the source.
-        bits: nominal width; `FLOAT_BITS` of full precision.
+        bits: nominal code width; `FLOAT_BITS` for full precision.
         scale: upscaling factor.
         scores: data set -> PSNR and SSIM.
-        source: table or script that it was taken from.
+        source: the table or script of the figures.
         codes: whether an n-bit quantizer uses at most 2ⁿ codes.
         weights: whether the weights were trained.
-        footnote: what is odd about the figures; empty if nothing is.
+        footnote: remark on an anomaly in the figures, or empty.
     """
 
     method: str
@@ -64,7 +64,7 @@ class Published:
 
     @property
     def teacher(self) -> str:
-        """The full-precision network that it was made from."""
+        """The full-precision network that the method starts from."""
         return PUBLISHED_TEACHER if self.method in FACTS else ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,13 +83,13 @@ class Published:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """Return every published row, in the order of the file."""
+    """Return every published row in the order of the file."""
     with _FILE.open(encoding="utf-8", newline="") as file:
         return tuple(_row(row) for row in csv.DictReader(file))
 
 
 def published_for(scale: int, bits: set[int]) -> list[Published]:
-    """Return the rows of a scale at these widths, and those of full precision and bicubic."""
+    """Return the rows of a scale at these code widths, and those of full precision and bicubic."""
     return [row for row in published() if row.scale == scale and row.bits in {*bits, FLOAT_BITS}]
 
 

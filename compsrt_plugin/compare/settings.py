@@ -1,4 +1,4 @@
-"""What the figures of a comparison depend on, and whether all sources agree on it."""
+"""Check that all sources of a comparison agree on the conditions of their figures."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError
 
 PADDING = "reflect"
-NO_MATTER = ("better",)  # keys of a metric by which BasicSR picks checkpoints, not how it computes
+NO_MATTER = ("better",)  # keys of a metric that do not affect its value; BasicSR selects checkpoints by them
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything besides the images that a PSNR depends on.
+    """The conditions of the figures, apart from the images.
 
     Attributes:
         scale: upscaling factor.
-        padding: how images are padded to whole windows.
+        padding: padding of images to whole windows.
         metrics: the `val.metrics` block.
     """
 
@@ -31,10 +31,10 @@ class Settings:
 
 
 def agree(sources: Sequence[Source]) -> Settings:
-    """Return the settings that all sources share; those that do not say take the others'.
+    """Return the settings of all sources. Sources that do not define them take those of the others.
 
     Raises:
-        CompSRTError: two scales, two paddings, or metrics that differ; names both sources and both values.
+        CompSRTError: scales, paddings or metrics differ. The message names both sources and both values.
     """
     scale = _same("scale", ((source, source.scale) for source in sources), "compare networks of one scale")
     paddings = [(source, source.padding) for source in sources if source.padding is not None]
@@ -53,19 +53,19 @@ def installed_options(scale: int) -> Mapping[str, Any]:
     """Return the installed option file of `basicsr test` for a scale.
 
     Raises:
-        CompSRTError: there is none.
+        CompSRTError: there is none for this scale.
     """
     for name, file in option_files("test").items():
         if name.startswith(f"compsrt_x{scale}_"):
             return read_option_file(file)
     raise CompSRTError(
-        f"no installed option file says how to judge networks of x{scale}",
-        hint="name an option file of your own among what is compared: its data sets and metrics are taken",
+        f"no installed option file defines data sets and metrics for x{scale}",
+        hint="compare with an option file of your own, whose data sets and metrics are then used",
     )
 
 
 def _same(what: str, values: Iterable[tuple[Source, Any]], hint: str) -> Any:
-    """Return the one value of all; None where there are no values."""
+    """Return the common value, or None if there are no values."""
     values = list(values)
     for source, value in values[1:]:
         first, expected = values[0]

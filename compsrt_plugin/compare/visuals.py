@@ -1,4 +1,4 @@
-"""What the page shows of each image: itself, its error map, and the region in which the entries differ most."""
+"""Prepare the images of the page: whole images, error maps, and the regions in which contestants differ most."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from compsrt_plugin.report.drawing import from_bgr, png_bytes
 from compsrt_plugin.terminal import progress
 
 _LOSSLESS_QUALITY = 100
-QUALITIES = (_LOSSLESS_QUALITY, 95, 90)  # of WebP, tried in turn until the page is small enough
-BUDGET = 19_000_000  # bytes of all images in the page, as text; the rest of 20 MB is for figures and code
-CROP = 80  # pixels of a side
-STEPS, STEP = 16, 2  # grey levels of an error map, and the error that each stands for, in grey levels of the image
-_FEWEST = 2  # images that can be held against each other
+QUALITIES = (_LOSSLESS_QUALITY, 95, 90)  # WebP qualities, tried in turn until the page is small enough
+BUDGET = 19_000_000  # bytes of all images as base64; the rest of 20 MB is for figures and code
+CROP = 80  # pixels per side
+STEPS, STEP = 16, 2  # number of levels of an error map, and the error per level in grey levels of the image
+_FEWEST = 2  # images to compare
 
 
 Images = list[bytes | None]
-"""Files of the original and of every entry's image, in this order; None where there is no image."""
+"""Files of the original and of every contestant's image, in this order; None if there is no image."""
 
 
 @dataclass(frozen=True)
 class Details:
-    """What is stored of one image without loss.
+    """The lossless parts of one image in the page.
 
     Attributes:
-        width, height: of the image, in pixels.
-        difference: by which the entries differ: mean squared range of luma.
+        width, height: size of the image in pixels.
+        difference: mean squared range of luma over the contestants.
         box: the region in which they differ most.
-        crops: that region, PNG.
-        errors: error maps of the entries, PNG; the original has none.
+        crops: that region of every image as PNG.
+        errors: error maps of the contestants as PNG; the original has none.
     """
 
     width: int
@@ -55,9 +55,9 @@ class Sight:
     """One image as the page shows it.
 
     Attributes:
-        details: what is stored without loss.
-        whole: the whole images, WebP.
-        quality: `_LOSSLESS_QUALITY`, or WebP's quality.
+        details: the lossless parts.
+        whole: the whole images as WebP.
+        quality: `_LOSSLESS_QUALITY`, or the quality of WebP.
     """
 
     details: Details
@@ -66,19 +66,19 @@ class Sight:
 
     @property
     def size(self) -> int:
-        """Bytes in the page, where they stand as base64."""
+        """Bytes in the page, as base64."""
         images = [*self.details.crops, *self.details.errors, *self.whole]
         return sum(-(-len(image) // 3) * 4 for image in images if image is not None)
 
 
 @dataclass(frozen=True)
 class Sights:
-    """What there is to see.
+    """The images of the page.
 
     Attributes:
-        shown: data set and name of an image -> what the page shows of it.
-        left_out: images for which there is no room in the page.
-        unseen: images of which there are not two to compare.
+        shown: image -> what the page shows.
+        left_out: images that do not fit into the page.
+        unseen: images with fewer than two versions to compare.
     """
 
     shown: Mapping[ImageKey, Sight]
@@ -87,14 +87,14 @@ class Sights:
 
 
 def sights(gathered: Gathering, budget: int = BUDGET) -> Sights:
-    """Prepare the images of the page, within its size.
+    """Return the images of the page, within its size.
 
-    Whole images are stored without loss if all fit, else at the best quality at which they do. If even the lowest
-    is too large, the images in which the entries differ least are left out. Crops and error maps lose nothing.
+    Whole images are lossless if all fit, else of the best quality at which they fit. If they do not fit at the lowest
+    quality, the images in which the contestants differ least are left out. Crops and error maps are always lossless.
 
     Args:
-        gathered: what is compared.
-        budget: bytes of all images together, as base64.
+        gathered: the contestants, images and settings.
+        budget: bytes of all images as base64.
     """
     seen = [key for key in gathered.keys if sum(file is not None for file in _files(gathered, key)) >= _FEWEST]
     details = {key: _details(_files(gathered, key)) for key in progress(seen, desc="page", unit="images", leave=False)}
@@ -118,9 +118,9 @@ def sights(gathered: Gathering, budget: int = BUDGET) -> Sights:
 
 
 def error_map(picture: Pixels, original: Pixels) -> NDArray[np.uint8]:
-    """Return |Y - Y of the original| in steps of `STEP` grey levels, at most `STEPS` - 1 of them.
+    """Return |Y - Y of the original| in steps of `STEP` grey levels, at most `STEPS` - 1.
 
-    Y is luma as BasicSR's metrics have it.
+    Y is the luma of BasicSR's metrics.
 
     Args:
         image, original: H×W×3, uint8, blue-green-red.
@@ -135,7 +135,7 @@ def error_map(picture: Pixels, original: Pixels) -> NDArray[np.uint8]:
 
 
 def _files(gathered: Gathering, key: ImageKey) -> list[Path | None]:
-    return [gathered.originals.get(key), *(entry.pictures.get(key) for entry in gathered.entries)]
+    return [gathered.originals.get(key), *(entry.images.get(key) for entry in gathered.entries)]
 
 
 def _details(files: Sequence[Path | None]) -> Details:
@@ -174,7 +174,7 @@ def _webp(file: Path | None, quality: int) -> bytes | None:
         return None
     buffer, image = io.BytesIO(), from_bgr(read_image(file))
     if quality == _LOSSLESS_QUALITY:
-        image.save(buffer, "WEBP", lossless=True, quality=50)  # of a lossless file: how hard it is compressed
+        image.save(buffer, "WEBP", lossless=True, quality=50)  # for lossless files, the compression effort
     else:
         image.save(buffer, "WEBP", quality=quality)
     return buffer.getvalue()

@@ -65,7 +65,7 @@ def test_of_a_packed_file_the_activations_alone_and_always_the_same(
     ]
     told = capsys.readouterr()
     assert "Activations, " in told.out and "Weights, " not in told.out
-    assert "no images: matplotlib is not installed; pip install 'compsrt_plugin[plot]'" in told.err
+    assert "no charts: matplotlib is not installed; pip install 'compsrt_plugin[plot]'" in told.err
 
 
 def test_a_walk_through_the_packed_network_of_a_test_file(
@@ -92,7 +92,7 @@ def test_a_walk_through_the_packed_network_of_a_test_file(
         (["PACKED", "--force_yml", "scale=2"], "--force_yml changes option files"),
         (["PACKED", "--images", "nowhere"], "cannot read the image folder nowhere"),
         (["PACKED", "--images", "LR", "--walk", "none.png"], "none.png"),
-        (["PACKED", "--images", "LR", "--walk", "LR/px4.png"], "does not say which network it was made from"),
+        (["PACKED", "--images", "LR", "--walk", "LR/px4.png"], "does not record the network that it was made from"),
     ],
 )
 def test_a_mistake_is_one_line(place: Place, capsys: pytest.CaptureFixture[str], argv: list[str], says: str):

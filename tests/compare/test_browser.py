@@ -79,8 +79,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index, one in enumerate(entries):
             one.results.add_image(*key, quantized=Score(psnr + index, 0.5 + index / 10))
             if (index, number) != (2, 3):
-                one.pictures[key] = folder / f"{number}_{index}.png"
-                write_image(one.pictures[key], np.clip(original.astype(int) + index * 9, 0, 255).astype(np.uint8))
+                one.images[key] = folder / f"{number}_{index}.png"
+                write_image(one.images[key], np.clip(original.astype(int) + index * 9, 0, 255).astype(np.uint8))
     gathered = Gathering(entries, Settings(2, "reflect", METRICS), originals, PICTURES)
     found = comparison_to_dict(gathered, compare_to_baseline(entries, PICTURES), published_for(2, {2, 3}))
     path = folder / "index.html"

@@ -32,7 +32,7 @@ def gathered(folder: Path, originals: bool = True, saved: int = 2) -> Gathering:
             files[name, key] = folder / f"{name}{index}.png"
             write_image(files[name, key], picture)
         for one in entries[:saved]:
-            one.pictures[key] = files[one.name, key]
+            one.images[key] = files[one.name, key]
     found = {key: files["original", key] for key in keys} if originals else {}
     return Gathering(entries, Settings(4, "reflect", {}), found, keys)
 
@@ -53,7 +53,7 @@ def test_pictures_lose_nothing_where_there_is_room(tmp_path: Path) -> None:
     assert len(found.shown) == COUNT and not found.left_out and not found.unseen
     for key, sight in found.shown.items():
         assert sight.quality == _LOSSLESS_QUALITY
-        files = [given.originals[key], *(one.pictures[key] for one in given.entries)]
+        files = [given.originals[key], *(one.images[key] for one in given.entries)]
         for file, content in zip(files, sight.whole):
             np.testing.assert_array_equal(opened(content), np.asarray(Image.open(file)))
 
@@ -64,7 +64,7 @@ def test_a_crop_is_where_the_entries_differ_and_loses_nothing(tmp_path: Path) ->
         left, top, width, height = sight.details.box
         assert (width, height) == (CROP, CROP)
         assert left <= 60 and left + width >= 100 and top <= 40 and top + height >= 80
-        whole = np.asarray(Image.open(given.entries[1].pictures[key]))
+        whole = np.asarray(Image.open(given.entries[1].images[key]))
         np.testing.assert_array_equal(opened(sight.details.crops[2]), whole[top : top + CROP, left : left + CROP])
 
 
@@ -109,6 +109,6 @@ def test_an_error_map_is_stored_with_its_grey_levels(tmp_path: Path) -> None:
     assert opened(details.errors[1]).max() == 0  # the first entry is the original
     levels = opened(details.errors[2])
     made, original = (
-        np.asarray(Image.open(f))[..., ::-1] for f in (given.entries[1].pictures[key], given.originals[key])
+        np.asarray(Image.open(f))[..., ::-1] for f in (given.entries[1].images[key], given.originals[key])
     )
     np.testing.assert_array_equal(levels[..., 0], error_map(made, original) * 17)

@@ -79,7 +79,7 @@ def warnings(profile: Profile) -> list[str]:
         found.append(f"Warning: the rounds scatter ({ways}).")
     if found:
         found.append(
-            "The speed-ups are not reliable: a busy machine slows some ways more than others. Measure on an idle machine."
+            "The speed-ups are not reliable: a busy machine slows some ways more than others. Measure it at rest."
         )
     return found
 

@@ -1,9 +1,9 @@
 """Split the time of a PyTorch network into stages.
 
-torch's profiler gives the time of every operator without the operators that it calls. The name of an operator determines
-its stage. The work of quantizers is marked and counts as `transform` or `quantize`, whatever operators it uses. Where both
-are one compiled pass (`compsrt_plugin.native`), that pass is timed with and without the transform for every shape, and
-its time is divided accordingly. The rest of the call, Python itself, is `other`.
+torch's profiler gives the time of every operator without the operators that it calls. The name of an operator
+determines its stage. The work of quantizers is marked and counts as `transform` or `quantize`, whatever operators it
+uses. Where both are one compiled pass (`compsrt_plugin.native`), that pass is timed with and without the transform for
+every shape, and its time is divided accordingly. The rest of the call, Python itself, is `other`.
 """
 
 from __future__ import annotations

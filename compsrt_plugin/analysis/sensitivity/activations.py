@@ -41,18 +41,18 @@ class Activation:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What was measured or estimated.
+    """The effects of all activations.
 
     Attributes:
         activations: by falling error.
-        together: mean squared change of the output when all are quantized at once; always measured.
-        images: what it was measured on, in words.
-        exact: whether the errors of single activations were measured; else they are estimates.
+        together: mean squared change of the output if all are quantized; always measured.
+        images: description of the images.
+        exact: whether the errors of single activations are measured. If not, they are estimated.
     """
 
     activations: tuple[Activation, ...]
     together: float
-    pictures: str
+    images: str
     exact: bool
 
     @property
@@ -61,27 +61,28 @@ class Sensitivity:
         return sum(one.error for one in self.activations)
 
 
-def measure_errors(network: nn.Module, lq: Tensor, pictures: str, progress: TrackProgress = iter) -> Sensitivity:
-    """Quantize each activation alone, and compare the output with that of no activation quantized.
+def measure_errors(network: nn.Module, lq: Tensor, images: str, progress: TrackProgress = iter) -> Sensitivity:
+    """Return the error of each activation, measured by quantizing it alone.
 
-    Weights stay as they are. An activation's share of the total is about what the output gains if it gets enough bits.
+    The reference is the output without quantized activations. Weights do not change. The share of an activation in the
+    total is about the gain of the output if that activation gets enough bits.
 
     Args:
-        network: a calibrated or packed network; its quantizers' modes are left as they were.
-        lq: (b, 3, h, w) in 0..1, h and w fit for the network.
-        images: what `lq` is, in words.
+        network: a calibrated or packed network. The modes of its quantizers are restored.
+        lq: (b, 3, h, w) in 0..1, with h and w multiples of the window.
+        images: description of `lq`.
         progress: wraps the list of names.
 
     Returns:
-        Errors in squared units of the output. Ours: no paper measures it so.
+        Errors in squared units of the output. This measure is our own.
     """
     with _error_of(network, lq) as error:
         names = [*activation_quantizers(network)]
         found = {name: error(name) for name in progress(names)}
-        return _sorted(network, found, error(*names), pictures, exact=True)
+        return _sorted(network, found, error(*names), images, exact=True)
 
 
-def estimate_errors(network: nn.Module, lq: Tensor, pictures: str, progress: TrackProgress = iter) -> Sensitivity:
+def estimate_errors(network: nn.Module, lq: Tensor, images: str, progress: TrackProgress = iter) -> Sensitivity:
     """Return estimates of what `measure_errors` measures, in seconds, from gradients of random projections.
 
     Args and Returns:
@@ -89,26 +90,26 @@ def estimate_errors(network: nn.Module, lq: Tensor, pictures: str, progress: Tra
     """
     found = output_errors(network, progress([*lq.split(1)]))
     with _error_of(network, lq) as error:
-        return _sorted(network, found, error(*found), pictures, exact=False)
+        return _sorted(network, found, error(*found), images, exact=False)
 
 
 def on_embedded(source: PackedNetwork, exact: bool = False, progress: TrackProgress = iter) -> Sensitivity:
-    """Find the sensitivity of a packed network on the centres of the embedded held-out images.
+    """Return the sensitivity of a packed network on the centres of the embedded held-out images.
 
     Args:
-        source: the network, quantizers on.
+        source: the network, with quantizers on.
         exact: whether to `measure_errors`, one activation at a time; else to `estimate_errors`.
         progress: as of either.
 
     Raises:
-        CompSRTError: it has no quantized activations.
+        CompSRTError: the network has no quantized activations.
     """
     if not activation_quantizers(source.network):
         raise CompSRTError(
             f"{source.path} has no quantized activations", allowed="a network with quantized linear layers or attention"
         )
-    lq, pictures = embedded_pieces(source)
-    return (measure_errors if exact else estimate_errors)(source.network, lq, pictures, progress)
+    lq, images = embedded_pieces(source)
+    return (measure_errors if exact else estimate_errors)(source.network, lq, images, progress)
 
 
 def embedded_pieces(source: PackedNetwork, most: int | None = None) -> tuple[Tensor, str]:
@@ -150,7 +151,7 @@ def _error_of(network: nn.Module, lq: Tensor) -> Iterator[Callable[..., float]]:
         torch.set_num_threads(threads)
 
 
-def _sorted(network: nn.Module, errors: dict[str, float], together: float, pictures: str, exact: bool) -> Sensitivity:
+def _sorted(network: nn.Module, errors: dict[str, float], together: float, images: str, exact: bool) -> Sensitivity:
     bits = {name: quantizer.spec.bits for name, quantizer in activation_quantizers(network).items()}
     found = sorted((Activation(name, bits[name], error) for name, error in errors.items()), key=lambda one: -one.error)
-    return Sensitivity(tuple(found), together, pictures, exact)
+    return Sensitivity(tuple(found), together, images, exact)

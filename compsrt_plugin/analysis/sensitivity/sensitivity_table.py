@@ -43,7 +43,7 @@ def sensitivity_text(found: Sensitivity, count: int) -> str:
         [
             heading, rule, *lines, rule,
             f"{_METHODS[found.exact]}, weights as they are,",
-            f"           on {found.pictures}",
+            f"           on {found.images}",
             f"output     {psnr_text(found.total)} from its own without quantized activations "
             "by the sum of these errors,",
             f"           {psnr_text(found.together)} with all at once",
@@ -56,7 +56,7 @@ def sensitivity_to_dict(found: Sensitivity) -> dict[str, Any]:
     """Return every activation by falling error, as plain values for JSON."""
     total = found.total or 1.0
     return {
-        "pictures": found.pictures,
+        "pictures": found.images,
         "exact": found.exact,
         "error_together": found.together,
         "activations": [

@@ -7,7 +7,8 @@
     as papers on super-resolution count (CADyQ, ECCV 2022):      Σ MACs · (b_w / 32) · (b_a / 32)
 
 MACs are those of the network as defined. The zero padding of the Hadamard transform (60 → 64 columns) and the transform
-itself, m log2 m additions per vector, are not counted. Pruned single weights do not save MACs; pruned rows and columns do.
+itself, m log2 m additions per vector, are not counted. Pruning single weights saves no MACs, pruning whole rows and
+columns does.
 """
 
 from __future__ import annotations

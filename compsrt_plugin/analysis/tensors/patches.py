@@ -1,4 +1,4 @@
-"""The low-resolution patches that activations are looked at on: a folder, the option file's data set, or embedded."""
+"""Provide the low-resolution patches for activations: from a folder, a training set, or embedded images."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from compsrt_plugin.data import embedded_pairs
 from compsrt_plugin.data.images import image_size, images_in, read_image
 from compsrt_plugin.inference import pad_to_windows
 
-SIDE = 64  # low-resolution pixels of a patch's side, as in the paper
+SIDE = 64  # low-resolution pixels per side of a patch, as in the paper
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Patches in a fixed order, read when they are needed.
+    """Patches in a fixed order, read lazily.
 
     Attributes:
-        about: what they are, in words.
-        count: how many there are.
-        source: yields them, each (1, 3, h, w) in 0..1.
+        about: description.
+        count: number of patches.
+        source: yields the patches, each (1, 3, h, w) in 0..1.
     """
 
     about: str
@@ -42,40 +42,40 @@ class Patches:
 
 
 def from_folder(folder: Path, window: int, most: int | None = None) -> Patches:
-    """Cut all low-resolution images of a folder into patches of 64 × 64 pixels, at most.
+    """Return patches of up to 64 × 64 pixels of all low-resolution images in a folder.
 
-    Patches at the right and bottom edges overlap their neighbours so that all have one size.
+    Patches at the right and bottom edges overlap their neighbours, so that all have the same size.
 
     Args:
-        folder: with images.
-        window: patches of smaller images are padded to multiples of it.
-        most: take so many patches, evenly spread; None takes all.
+        folder: folder of images.
+        window: patches of smaller images are padded to multiples of this.
+        most: maximum number of patches, evenly spread; None takes all.
 
     Raises:
-        CompSRTError: no such folder, no image in it, or a damaged one.
+        CompSRTError: the folder is missing or has no images, or an image is damaged.
     """
     files = images_in(folder)
     return _cut(files, f"images in {folder.name}", window, most)
 
 
 def embedded(scale: int, window: int, most: int | None = None) -> Patches:
-    """Cut the four coloured calibration images that come with the package into patches.
+    """Return patches of the four coloured calibration images that come with the package.
 
     Args:
-        scale: of the network.
-        window, most: as of `from_folder`.
+        scale: scale of the network.
+        window, most: see `from_folder`.
     """
     _, folder = embedded_pairs("calibration", scale, "holdout")
     return _cut(sorted(folder.iterdir()), "embedded calibration images", window, most)
 
 
 def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: int | None = None) -> Patches:
-    """Take the patches on which `basicsr train` would search bounds.
+    """Return the patches on which `basicsr train` searches bounds.
 
     Args:
-        options: of a train file, checked.
+        options: checked options of a train file.
         block: number and size of the patches.
-        most: take so many instead.
+        most: replaces the number of patches.
     """
     from compsrt_plugin.training.patches import CalibrationPatches
 
@@ -90,7 +90,7 @@ def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: in
 
 
 def to_input(image: np.ndarray) -> Tensor:
-    """Take an image (h, w, 3), blue first, 0..255, to a network's input (1, 3, h, w), red first, 0..1."""
+    """Convert an image (h, w, 3), blue first, 0..255, to a network's input (1, 3, h, w), red first, 0..1."""
     return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
@@ -117,7 +117,7 @@ def _corners(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def _starts(length: int) -> list[int]:
-    """Return where patches begin along one axis.
+    """Return the starts of patches along one axis.
 
     >>> _starts(60), _starts(130)
     ([0], [0, 64, 66])

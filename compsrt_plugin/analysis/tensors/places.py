@@ -1,4 +1,4 @@
-"""Every quantized place of a network, weights and activations, before and after each transform."""
+"""Describe every quantized place of a network, weights and activations, before and after each transform."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from compsrt_plugin.threads import executor
 
 BEFORE = "none"
 PAPER = "hadamard"
-"""The transform whose effects the CompSRT paper (arXiv 2601.21069) reports."""
+"""The transform that the CompSRT paper (arXiv 2601.21069) reports on."""
 
-_BINS = 81  # of a histogram; odd, so that zero lies in the middle of one
+_BINS = 81  # per histogram; odd, so that zero is in the middle of a bin
 ROLES = {
     "weight": "weights",
     "input": "inputs of linear layers",
@@ -32,17 +32,17 @@ ROLES = {
     "map": "softmax maps",
     "product": "operands of other products",
 }
-"""Role of a place -> its plural."""
+"""Role of a place -> display name in the plural."""
 
 ACTIVATION_ROLES = tuple(role for role in ROLES if role != "weight")
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How the sample of a place is distributed, before and after the plain transform, in bins of equal width.
+    """Histogram of the sample of a place before and after the Hadamard transform, in bins of equal width.
 
     Attributes:
-        reach: the bins lie between −reach and reach, in units of the root mean square before the transform.
+        reach: the bins span −reach to reach, in units of the root mean square before the transform.
         shares: transform -> share of the values in each bin.
     """
 
@@ -52,17 +52,17 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Place:
-    """One tensor that is quantized.
+    """One quantized tensor.
 
     Attributes:
-        name: of its quantizer, as in overrides.
+        name: name of its quantizer, as in overrides.
         role: a key of `ROLES`.
-        depth: how many places of the same role come before it in module order.
-        width: numbers of a vector before any transform.
-        values: how many the statistics of range and moments are of.
-        sampled: how many the other statistics are of.
-        domains: transform -> statistics; `none` is the tensor as it is.
-        histogram: of the sample, for images.
+        depth: number of places of the same role before it, in module order.
+        width: length of a vector before any transform.
+        values: number of values behind range and moments.
+        sampled: number of values behind the other statistics.
+        domains: transform -> statistics; `none` is the untransformed tensor.
+        histogram: of the sample, for charts.
     """
 
     name: str
@@ -81,13 +81,13 @@ class Place:
 
 
 def analysis_spec(own: NetworkSpec | None = None) -> NetworkSpec:
-    """Return the spec of a network that is to be analyzed: quantizers wherever a transform could be used.
+    """Return the spec for analyzing a network, with quantizers wherever a transform is possible.
 
-    Convolutions of more than one pixel have no transform and get no quantizer. The transforms name what each place
-    can have: `hadamard_softmax` where rows sum to 1, `none` where the length of the axis follows the image.
+    Convolutions of more than one pixel have no transform and get no quantizer. The spec assigns `hadamard_softmax`
+    where rows sum to 1, and `none` where the length of the axis depends on the image size.
 
     Args:
-        own: the spec whose layers in full precision stay so.
+        own: the spec of the network. Its layers in full precision stay so.
     """
     overrides: dict[str, dict[str, Any]] = {"*.map": {"transform": "hadamard_softmax"}}
     for pattern, values in (own.overrides if own else {}).items():
@@ -102,7 +102,7 @@ def analysis_spec(own: NetworkSpec | None = None) -> NetworkSpec:
 
 
 def transforms_of(quantizer: Quantizer) -> tuple[str, ...]:
-    """Return the transforms that a place can have, `none` first."""
+    """Return the possible transforms of a place, `none` first."""
     own = quantizer.spec.transform
     return tuple(name for name in TRANSFORMS if own != "none" and (not TRANSFORMS[name].unit_rows or name == own)) or (
         BEFORE,
@@ -111,13 +111,13 @@ def transforms_of(quantizer: Quantizer) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class GatheredPlace:
-    """What was gathered of one place.
+    """The data gathered at one place.
 
     Attributes:
         stream: its moments.
-        role, depth: as of `Place`.
+        role, depth: see `Place`.
         sample: vectors (n, d) in the original domain.
-        fine: the finest granularity that the place can have; None where it is one scale.
+        fine: the finest possible granularity; None if only one scale is possible.
     """
 
     stream: Stream
@@ -128,7 +128,7 @@ class GatheredPlace:
 
 
 def gather_weights(network: nn.Module) -> list[GatheredPlace]:
-    """Gather every weight of a converted network that has a transform, all of its values.
+    """Return the data of every weight of a converted network that has a transform.
 
     Args:
         network: converted with `analysis_spec`, full precision.
@@ -143,17 +143,17 @@ def gather_weights(network: nn.Module) -> list[GatheredPlace]:
 
 
 def gather_activations(network: nn.Module, batches: Iterable[Tensor], seed: int = 0) -> list[GatheredPlace]:
-    """Gather every activation that a converted network would quantize, over all batches, in bounded memory.
+    """Return the data of every quantized activation of a converted network, over all batches, in bounded memory.
 
-    Quantizers that see one tensor in one domain, as those of q, k and v do, are one place.
+    Quantizers that see the same tensor in the same domain, such as those of q, k and v, are one place.
 
     Args:
-        network: converted with `analysis_spec`, full precision; its modes are left as they were.
+        network: converted with `analysis_spec`, full precision. Its modes are restored.
         batches: inputs (1, c, h, w) of the network, one forward pass each.
-        seed: of the samples.
+        seed: seed of the samples.
 
     Raises:
-        CompSRTError: no batch, or an activation holds NaN or infinity; names the place.
+        CompSRTError: there is no batch, or an activation has NaN or infinity. The message names the place.
     """
     quantizers = {name: one for name, one in activation_quantizers(network).items() if one.twin is None}
     streams = {name: Stream(name, transforms_of(quantizer), seed) for name, quantizer in quantizers.items()}
@@ -174,14 +174,14 @@ def gather_activations(network: nn.Module, batches: Iterable[Tensor], seed: int 
 
 
 def describe_places(gathered: Sequence[GatheredPlace], progress: Any = iter) -> list[Place]:
-    """Compute the statistics of all places, one place a core at a time, in the order given.
+    """Return the statistics of all places in the given order, computed in parallel with one place per core.
 
     Args:
-        gathered: what `gather_weights` and `gather_activations` found.
+        gathered: from `gather_weights` and `gather_activations`.
         progress: wraps a list, as `tqdm` does.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tensors are too small for two threads, places are many
+    torch.set_num_threads(1)  # the tensors are too small for two threads, and there are many
     try:
         with executor(threads) as pool:
             running = [pool.submit(_described, one) for one in gathered]
@@ -191,7 +191,7 @@ def describe_places(gathered: Sequence[GatheredPlace], progress: Any = iter) -> 
 
 
 def role_of(name: str) -> str:
-    """Return the role of a quantizer by the last part of its name.
+    """Return the role of a quantizer from the last part of its name.
 
     >>> role_of("layers.0.mlp.fc1.input"), role_of("layers.0.attn.map"), role_of("mix.left")
     ('input', 'map', 'product')
@@ -201,13 +201,13 @@ def role_of(name: str) -> str:
 
 
 def _feeding(stream: Stream) -> Callable[[Quantizer, tuple[Tensor]], None]:
-    """Return a forward pre-hook by which the stream takes what reaches a quantizer."""
+    """Return a forward pre-hook that adds the input of a quantizer to the stream."""
 
     def hook(_quantizer: Quantizer, inputs: tuple[Tensor]) -> None:
         try:
             stream.add(inputs[0])
         except ValueError as error:
-            raise CompSRTError(f"{stream.name}: {error}", hint="take other weights or images") from error
+            raise CompSRTError(f"{stream.name}: {error}", hint="use other weights or images") from error
 
     return hook
 

@@ -1,4 +1,4 @@
-"""Images of an analysis, made to be read at half the width of a page (matplotlib, extra `plot`)."""
+"""Draw the charts of an analysis with matplotlib (extra `plot`), legible at half the width of a page."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _STYLE: Any = {
 
 
 def missing_matplotlib() -> str | None:
-    """Return what to say where matplotlib is not installed, else None."""
+    """Return the message if matplotlib is not installed, else None."""
     if importlib.util.find_spec("matplotlib") is None:
-        return f"no images: matplotlib is not installed; {_EXTRA}"
+        return f"no charts: matplotlib is not installed; {_EXTRA}"
     return None
 
 
 def draw_analysis(analysis: Analysis, folder: Path) -> list[Path]:
-    """Draw all images of an analysis as PNG; return their paths.
+    """Write all charts of an analysis as PNG and return their paths.
 
     Raises:
         UnwritableError: the folder cannot be written.
@@ -70,7 +70,7 @@ def draw_analysis(analysis: Analysis, folder: Path) -> list[Path]:
 
 
 def worst_and_typical(places: Sequence[Place]) -> tuple[Place, Place]:
-    """Return the place with the largest error at 3 bits without a transform, and the one with the median error."""
+    """Return the places with the largest and the median error at 3 bits without a transform."""
     ranked = sorted(places, key=error_before)
     return ranked[-1], ranked[len(ranked) // 2]
 
@@ -159,5 +159,5 @@ def _running_median(values: Sequence[float]) -> np.ndarray:
 
 
 def _short(name: str, most: int = 34) -> str:
-    """Cut a long name at its front, where names are alike."""
+    """Shorten a long name at its front, where names are alike."""
     return name if len(name) <= most else f"…{name[-most + 1 :]}"

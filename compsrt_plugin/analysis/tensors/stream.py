@@ -1,4 +1,4 @@
-"""What is kept of a tensor that streams by: exact extremes and moments, and a uniform sample of its vectors.
+"""Collect exact extremes and moments of a tensor, and a uniform sample of its vectors, batch by batch.
 
 Memory does not grow with the number of batches.
 """
@@ -15,15 +15,15 @@ from torch import Tensor
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 SAMPLE_VALUES = 1 << 17
-"""Values that the sample of one tensor holds at most (512 KiB)."""
+"""Maximum number of values in the sample of one tensor (512 KiB)."""
 
-_CHUNK = 1 << 18  # values transformed at a time, so that intermediate results stay in the cache
+_CHUNK = 1 << 18  # values transformed at a time, so that intermediate results stay in the CPU cache
 
 
 class Moments:
     """Extremes and the first four moments of all values seen.
 
-    Power sums are taken about the first batch's mean, which keeps them small where values lie far from zero.
+    Power sums are taken about the mean of the first batch, which keeps them small for values far from zero.
     """
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class Moments:
         self._sums = [0.0] * 4
 
     def add(self, values: Tensor) -> None:
-        """Take all values of a float32 tensor.
+        """Add all values of a float32 tensor.
 
         Raises:
-            ValueError: it holds NaN or infinity; nothing of it is taken then.
+            ValueError: the tensor has NaN or infinity. None of its values is added.
         """
         flat = values.reshape(-1)
         if flat.numel() == 0:
@@ -65,12 +65,12 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """Standard deviation of all values (divided by their number)."""
+        """Population standard deviation of all values."""
         return math.sqrt(self._central()[0])
 
     @property
     def kurtosis(self) -> float:
-        """Excess kurtosis: 0 for a normal distribution, above for heavier tails; 0 where all values are equal."""
+        """Excess kurtosis: 0 for a normal distribution, more for heavier tails, 0 if all values are equal."""
         second, fourth = self._central()
         return fourth / second**2 - 3 if second > 0 else 0.0
 
@@ -84,15 +84,15 @@ class Moments:
 
 
 class Reservoir:
-    """A uniform sample of vectors: each vector of all batches is as likely to be in it as any other.
+    """A uniform sample of the vectors of all batches.
 
-    Every vector gets a random key, and those with the smallest keys stay. Keys depend on the seed, the name and how
-    many batches came before, nothing else.
+    Every vector gets a random key, and the vectors with the smallest keys are kept. Keys depend only on the seed, the
+    name, and the number of previous batches.
 
     Args:
-        name: of the tensor; two tensors have different keys.
-        seed: of all keys.
-        most: values that are kept, in whole vectors.
+        name: name of the tensor. Two tensors have different keys.
+        seed: seed of all keys.
+        most: maximum number of values, in complete vectors.
     """
 
     def __init__(self, name: str, seed: int = 0, most: int = SAMPLE_VALUES) -> None:
@@ -102,10 +102,10 @@ class Reservoir:
         self._vectors: Tensor | None = None
 
     def add(self, vectors: Tensor) -> None:
-        """Take a batch of vectors (n, d).
+        """Add a batch of vectors (n, d).
 
         Raises:
-            ValueError: the vectors have another width than those before.
+            ValueError: d differs from that of earlier batches.
         """
         if self._vectors is None:
             self._vectors = vectors[:0].clone()
@@ -124,19 +124,19 @@ class Reservoir:
 
     @property
     def vectors(self) -> Tensor:
-        """The sample (n, d), in an order without meaning. Raises ValueError if no vector was added."""
+        """The sample (n, d), in arbitrary order. Raises ValueError if no vector was added."""
         if self._vectors is None or not len(self._vectors):
             raise ValueError("no values arrived")
         return self._vectors
 
 
 class Stream:
-    """One tensor before and after each transform, batch by batch.
+    """Collects one tensor before and after each transform, batch by batch.
 
     Args:
-        name: of its place.
-        transforms: names of transforms, `none` among them.
-        seed: of the sample.
+        name: name of its place.
+        transforms: names of transforms, including `none`.
+        seed: seed of the sample.
 
     Attributes:
         moments: transform -> moments of all values in that domain.
@@ -149,10 +149,10 @@ class Stream:
         self.sample = Reservoir(name, seed)
 
     def add(self, x: Tensor) -> None:
-        """Take a batch (..., d).
+        """Add a batch (..., d).
 
         Raises:
-            ValueError: it holds NaN or infinity, or d changed.
+            ValueError: the batch has NaN or infinity, or d changed.
         """
         vectors = x.detach().reshape(-1, x.shape[-1]).float()
         self.sample.add(vectors)

@@ -1,4 +1,4 @@
-"""The network that is analyzed, from an option file, a packed file or a weight file, and the images it runs on."""
+"""Find the network to analyze, from an option file, a packed file or a weight file."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from compsrt_plugin.packed.open import PackedNetwork, open_packed
 
 @dataclass(frozen=True)
 class Subject:
-    """A full-precision network, and what else its source says.
+    """A full-precision network, and further information of its source.
 
     Attributes:
-        name: for the results' folder.
-        source: the file that was named.
-        weights: the file that the network's weights come from.
+        name: name of the results folder.
+        source: the file that the user named.
+        weights: the file of the weights.
         network: full precision, not converted, in eval mode.
-        scale: at which it enlarges.
-        quant: how it is quantized; None where the source does not say.
-        train_set: options whose data set calibration draws its patches from; None: there is none.
-        packed: the packed file that the source is or tests; None without one.
-        decoded: whether the weights are codes of a packed file, decoded.
+        scale: factor by which it enlarges.
+        quant: how it is quantized; None if the source does not say.
+        train_set: options with the training set for calibration patches; None if there is none.
+        packed: the packed file that the source is or tests; None if there is none.
+        decoded: whether the weights are decoded from a packed file.
     """
 
     name: str
@@ -53,31 +53,31 @@ class Subject:
 
     @property
     def window(self) -> int:
-        """Images are padded to multiples of it."""
+        """Images are padded to multiples of this."""
         return int(getattr(self.network, "window_size", 1))
 
     def calibration(self) -> CalibrationBlock:
-        """Return how many patches calibration takes, and their size."""
+        """Return the number and size of the calibration patches."""
         return self.quant.calibration if self.quant else CalibrationBlock()
 
 
 def find_subject(source: str, force_yml: list[str] | None = None) -> Subject:
-    """Return the network that a user's words mean.
+    """Return the network that a user names.
 
     Args:
         source: an option file (path or installed name), a packed file, or a weight file (path or URL).
         force_yml: changes to the options.
 
     Raises:
-        CompSRTError: no such file, a damaged one, or no network that can be built and quantized.
+        CompSRTError: the file is missing or damaged, or its network cannot be built or quantized.
     """
     register()
-    # BasicSR's SwinIR calls it the old way
+    # BasicSR's SwinIR calls meshgrid without `indexing`
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     if source.endswith((".yml", ".yaml")) or source in option_files("test"):
         return _of_options(source, force_yml or [])
     if force_yml:
-        raise CompSRTError(f"--force_yml changes option files, and {source} is none", hint="leave it out")
+        raise CompSRTError(f"--force_yml changes option files, and {source} is not one", hint="leave it out")
     path = weights_file(source)
     if is_packed(path):
         return _of_packed(open_packed(path), source)
@@ -111,7 +111,7 @@ def _of_options(source: str, force_yml: list[str]) -> Subject:
 
 
 def _tested(given: str | None, options: Mapping[str, Any], bits: int) -> Path | None:
-    """Return the packed file that a test file tests: the one it names, or the bundled one where there is one."""
+    """Return the packed file that a test file names, or the bundled one, or None."""
     if given:
         return weights_file(given, expected=PACKED)
     if "base" in options["network_g"]:
@@ -126,7 +126,7 @@ def build_full_precision(
     """Build the network of a `network_g` block and load full-precision weights into it.
 
     Raises:
-        CompSRTError: it cannot be built, or the weights do not fit.
+        CompSRTError: the network cannot be built, or the weights do not fit.
     """
     from basicsr.archs import build_network
 
@@ -160,16 +160,16 @@ def _of_weights(source: str) -> Subject:
 
 
 def reference_of(packed: PackedNetwork) -> nn.Module:
-    """Return the full-precision network that a packed file was made from, by the option file within it.
+    """Return the full-precision network that a packed file was made from, according to the option file in it.
 
     Raises:
-        CompSRTError: the file does not say, or what it names is not here.
+        CompSRTError: the packed file has no option file, or the weights are missing.
     """
     from compsrt_plugin.models.input_files import find_files
 
     hint = "name an option file instead: basicsr analyze -opt FILE.yml, with path.pretrain_network_teacher"
     if packed.header.options is None:
-        raise CompSRTError(f"{packed.path} does not say which network it was made from", hint=hint)
+        raise CompSRTError(f"{packed.path} does not record the network that it was made from", hint=hint)
     options = read_yaml(packed.header.options, str(packed.path))
     given = (options.get("path") or {}).get("pretrain_network_g")
     beside = [] if given is None else [Path(given), packed.path.parent / given, bundled.WEIGHTS / given]

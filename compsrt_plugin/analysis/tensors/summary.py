@@ -1,4 +1,4 @@
-"""What was found, as JSON, CSV and Markdown."""
+"""Write an analysis as JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _COMPARED = ("range", "near_zero_relative_0.1", "error_2", "error_3", "error_4",
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything that `basicsr analyze` found.
+    """The result of `basicsr analyze`.
 
     Attributes:
-        about: what was analyzed and on what: `name`, `source`, `weights`, `sha256`, `scale`, `pictures`, `seed`,
-            `versions`, `command`, and `notes`, a list of sentences.
+        about: the conditions: `name`, `source`, `weights`, `sha256`, `scale`, `pictures`, `seed`, `versions`,
+            `command`, and `notes`, a list of sentences.
         places: every quantized place.
-        comparisons: transform -> its comparisons with no transform, across places.
-        walk: an image's way through the network; None where none was asked for.
+        comparisons: transform -> its tests across places.
+        walk: an image followed through the network, or None.
     """
 
     about: Mapping[str, Any]
@@ -42,18 +42,18 @@ class Analysis:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """Whether the paper's findings hold."""
+        """Verdicts on the findings of the paper."""
         return judge_findings(self.comparisons.get(PAPER, ()))
 
     @classmethod
     def of(cls, about: Mapping[str, Any], places: Sequence[Place], walk: Walk | None, seed: int) -> Analysis:
-        """Compare all transforms that some place has."""
+        """Return an analysis with the tests of all transforms that some place has."""
         known = [name for name in TRANSFORMS if name != BEFORE and any(name in place.domains for place in places)]
         return cls(about, places, {name: evaluate_transform(places, name, seed) for name in known}, walk)
 
 
 def write_analysis(analysis: Analysis, folder: Path) -> list[Path]:
-    """Write `analysis.json`, `summary.json`, `places.csv` and `summary.md`; return their paths.
+    """Write `analysis.json`, `summary.json`, `places.csv` and `summary.md`, and return their paths.
 
     Raises:
         UnwritableError: the folder cannot be written.
@@ -72,7 +72,7 @@ def write_analysis(analysis: Analysis, folder: Path) -> list[Path]:
 
 
 def analysis_to_dict(analysis: Analysis) -> dict[str, Any]:
-    """Return all but the single places, as plain values for JSON."""
+    """Return everything except the places, as plain values for JSON."""
     roles = {role: sum(place.role == role for place in analysis.places) for role in ROLES}
     return {
         "about": dict(analysis.about),
@@ -84,7 +84,7 @@ def analysis_to_dict(analysis: Analysis) -> dict[str, Any]:
 
 
 def to_csv(places: Sequence[Place]) -> str:
-    """Return a line for each place and transform."""
+    """Return CSV with a line per place and transform."""
     rows = []
     for place in places:
         own = {key: getattr(place, key) for key in ("name", "role", "depth", "width", "values", "sampled")}
@@ -105,7 +105,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_markdown(analysis: Analysis) -> str:
-    """Return the summary: sentences first, then tables."""
+    """Return the summary as Markdown: sentences, then tables."""
     about = analysis.about
     lines = [f"# {about['name']}: what the Hadamard transform does to it", ""]
     lines += [f"- {verdict.sentence}" for verdict in analysis.verdicts]
@@ -168,5 +168,5 @@ def _worst(places: Sequence[Place], count: int = 10) -> list[str]:
 
 
 def error_before(place: Place) -> float:
-    """Return the error by which places are ranked: at 3 bits, without a transform."""
+    """Return the error by which places are ranked: at 3 bits without a transform."""
     return place.domains[BEFORE].error["3"]

@@ -1,4 +1,4 @@
-"""What one tensor looks like in one domain, and what quantizing it there costs."""
+"""Compute the statistics of one tensor in one domain, and its quantization error there."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from compsrt_plugin.quant.quantizer import Mode
 
 BITS = (2, 3, 4)
 ABSOLUTE = (1e-3, 1e-2, 1e-1)
-"""ε of "near zero", in the tensor's own unit."""
+"""ε of "near zero", in the unit of the tensor."""
 
 RELATIVE = (1e-2, 1e-1, 5e-1)
-"""ε of "near zero", in units of the root mean square before any transform, so that both sides have one ε."""
+"""ε of "near zero", in units of the root mean square before any transform (the same ε on both sides)."""
 
-OUTLIER = 4.0  # standard deviations from the mean; a normal distribution has 0.0063 % beyond
+OUTLIER = 4.0  # standard deviations from the mean; 0.0063 % of a normal distribution are beyond
 SUBSAMPLES, SUBSAMPLE = 4, 500
-"""Normality is tested on so many subsamples of so many values: of millions every test rejects every tensor."""
+"""Number and size of the subsamples for normality tests. With millions of values every test rejects every tensor."""
 
 _LEVEL = 0.05
 TESTS = ("shapiro_wilk", "dagostino", "anderson_darling", "jarque_bera")
@@ -41,8 +41,8 @@ class Normality:
     """One test of normality on subsamples of equal size.
 
     Attributes:
-        statistic: mean over subsamples; W grows and K², A² and JB fall the more normal the values are.
-        rejected: share of the subsamples in which normality is rejected at 5 %.
+        statistic: mean over subsamples. More normal values give a larger W and smaller K², A² and JB.
+        rejected: share of subsamples for which normality is rejected at 5 %.
     """
 
     statistic: float
@@ -51,20 +51,20 @@ class Normality:
 
 @dataclass(frozen=True)
 class Statistics:
-    """One tensor in one domain.
+    """The statistics of one tensor in one domain.
 
     Attributes:
         minimum, maximum, span: of all values.
         std: standard deviation of all values.
         kurtosis: excess kurtosis of all values.
-        peak: largest distance from the mean, in standard deviations, of all values.
+        peak: largest distance of a value from the mean, in standard deviations.
         outliers: share of the sample farther than 4 standard deviations from the mean.
         near_zero: ε -> share of the sample with |x| ≤ ε.
         near_zero_relative: ε -> the same in units of the root mean square before any transform.
         normality: name of the test -> its result.
         error: bits -> ‖x − x̂‖² / ‖x‖² of the sample with one scale, in the original domain.
-        error_fine: the same with one scale a row of a weight, or a token of an activation; empty where a product
-            of integers allows one scale only.
+        error_fine: the same with one scale per row of a weight or per token of an activation. Empty if an integer
+            product allows only one scale.
     """
 
     minimum: float
@@ -85,11 +85,11 @@ def describe(name: str, sample: Tensor, moments: Moments, transform: str, fine: 
     """Return the statistics of one tensor in the domain of one transform.
 
     Args:
-        name: of its place; fixes the subsamples.
-        sample: vectors (n, d) in the original domain; for a weight all rows.
-        moments: of all values in the domain of the transform.
-        transform: its name.
-        fine: `per_channel`, `per_token`, or None where only one scale is possible.
+        name: name of its place, which seeds the subsamples.
+        sample: vectors (n, d) in the original domain; all rows of a weight.
+        moments: moments of all values in the domain of the transform.
+        transform: name of the transform.
+        fine: `per_channel`, `per_token`, or None if only one scale is possible.
     """
     quantizer = Quantizer(QuantSpec(transform=transform, granularity="per_tensor", scalar_decomposition=False))
     values = quantizer.transform(sample)
@@ -115,11 +115,11 @@ def describe(name: str, sample: Tensor, moments: Moments, transform: str, fine: 
 def quantization_errors(sample: Tensor, transform: str, granularity: str) -> dict[str, float]:
     """Return bits -> relative squared error of quantizing vectors (n, d) in the domain of a transform.
 
-    The quantizer is the package's own, with bounds by 2DQuant's two-sided search (arXiv 2406.06649) for each number
-    of bits; the error is taken after the inverse transform, ‖x − x̂‖² / ‖x‖², 0 where x is all zeros.
+    The quantizer is the package's own. Bounds come from 2DQuant's two-sided search (arXiv 2406.06649) for each code
+    width. The error ‖x − x̂‖² / ‖x‖² is computed after the inverse transform; it is 0 if x is all zeros.
 
     Args:
-        sample: the vectors; for `per_channel` all rows of a weight.
+        sample: the vectors; for `per_channel`, all rows of a weight.
         transform: name of the transform.
         granularity: `per_tensor`, `per_channel` or `per_token`.
     """
@@ -147,26 +147,26 @@ def quantization_errors(sample: Tensor, transform: str, granularity: str) -> dic
 
 
 class _Searched(Samples):
-    """Samples that several searches look at: their distribution is computed once."""
+    """Samples for several searches, whose distribution is computed once."""
 
     @functools.cached_property
     def _distribution(self) -> Distribution:
         return super().distribution()
 
     def distribution(self) -> Distribution:
-        """Return how the gathered values are distributed; nothing may be added afterwards."""
+        """Return the distribution of the samples. Nothing may be added afterwards."""
         return self._distribution
 
 
 def normality(values: Tensor, seed: int) -> dict[str, Normality]:
-    """Test a sample for normality by four tests, on `SUBSAMPLES` subsamples of `SUBSAMPLE` values.
+    """Return the results of four normality tests on `SUBSAMPLES` subsamples of `SUBSAMPLE` values.
 
     Args:
-        values: (n,); fewer than a subsample holds are taken as they are.
-        seed: of the draws. Domains of equal width draw the same places.
+        values: (n,). If there are fewer than a subsample, all are used.
+        seed: seed of the draws. Domains of equal width draw the same positions.
 
     Returns:
-        Test -> result; all values equal are counted as normal in none.
+        Test -> result. Empty if all values are equal.
     """
     rng = np.random.default_rng(seed)
     size = min(SUBSAMPLE, values.numel())
@@ -176,7 +176,7 @@ def normality(values: Tensor, seed: int) -> dict[str, Normality]:
     if not len(drawn):
         return {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nearly constant values; scipy's plans for the p of `anderson`
+        warnings.simplefilter("ignore")  # about nearly constant values, and scipy's plans for the p of `anderson`
         shapiro = [stats.shapiro(row) for row in drawn]
         anderson = [_anderson(row) for row in drawn]
         outcomes: dict[str, tuple[Any, Any]] = {
@@ -201,7 +201,7 @@ def _anderson(values: np.ndarray) -> float:
 
 
 def _rejects(statistic: float, size: int) -> bool:
-    """Whether Anderson and Darling's A² rejects normality at 5 % (Stephens 1974, mean and variance estimated)."""
+    """Return whether Anderson–Darling A² rejects normality at 5 % (Stephens 1974, mean and variance estimated)."""
     return statistic * (1 + 0.75 / size + 2.25 / size**2) > 0.752
 
 

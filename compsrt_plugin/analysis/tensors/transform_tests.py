@@ -1,7 +1,7 @@
-"""Before against after, across places: paired tests of one transform by kind of tensor.
+"""Test what a transform changes across all places of a network, by paired tests per kind of tensor.
 
-Each measure is oriented so that a positive difference is what the CompSRT paper (arXiv 2601.21069) reports, and free
-of the tensor's unit, so that a few large tensors do not decide.
+Each measure is oriented so that a positive difference agrees with the CompSRT paper (arXiv 2601.21069). It does not
+depend on the unit of the tensor, so a few large tensors do not dominate.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from compsrt_plugin.analysis.tensors.places import BEFORE, PAPER, Place
 from compsrt_plugin.analysis.tensors.tensor_statistics import ABSOLUTE, BITS, RELATIVE, TESTS, Statistics
 
 SIGNIFICANCE = 0.05
-_RESAMPLES = 1999  # of an interval, of which there are hundreds
+_RESAMPLES = 1999  # per interval; there are hundreds of intervals
 PLACE_KINDS = ("weights", "activations")
 
-_TINY = 1e-12  # keeps ratios finite where nothing is lost, or all values are equal
+_TINY = 1e-12  # keeps ratios finite if nothing is lost or all values are equal
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What is compared.
+    """A measure of a tensor, and its difference before and after a transform.
 
     Attributes:
         name: key in results.
-        about: what it is, for tables.
-        unit: of the differences.
-        value: takes the statistics of one domain; None where the place has no such value.
-        difference: takes the values before and after; positive is what the paper reports.
+        about: display name.
+        unit: unit of the differences.
+        value: maps the statistics of one domain to the measure, or None if the place has none.
+        difference: maps the values before and after to the difference. Positive agrees with the paper.
     """
 
     name: str
@@ -44,16 +44,16 @@ class Measure:
 
 @dataclass(frozen=True)
 class TransformTest:
-    """One measure across the places of one kind.
+    """The test of one measure across the places of one kind.
 
     Attributes:
-        kind: `weights`, `activations` or a role, see `places.ROLES`.
+        kind: `weights`, `activations` or a role (see `places.ROLES`).
         measure: name of the measure.
         before, after: medians of the measure over the places.
-        evidence: that differences are positive, as the paper reports.
-        p: one-sided Wilcoxon p of `evidence` after Holm's correction over all comparisons of the transform.
-        sign_p: the same of the exact sign test.
-        p_against, sign_p_against: the same where differences are tested for being negative.
+        evidence: statistics of the differences, tested for being positive, as in the paper.
+        p: one-sided Wilcoxon p of `evidence` after Holm's correction over all tests of the transform.
+        sign_p: the same for the exact sign test.
+        p_against, sign_p_against: the same for the differences tested for being negative.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class TransformTest:
 
 
 def _fall(before: float, after: float) -> float:
-    """Return by how many decibels a squared or non-negative measure falls."""
+    """Return the fall of a squared or non-negative measure in decibels."""
     return 10 * math.log10(max(before, _TINY) / max(after, _TINY))
 
 
@@ -106,7 +106,7 @@ def _measures() -> Iterable[Measure]:
             yield Measure(f"error_{'fine_' if fine else ''}{bits}", about, "dB", _error(bits, fine), _fall)
     yield Measure("kurtosis", "excess kurtosis", "1", lambda one: one.kurtosis, lambda a, b: a - b)
     yield Measure("outliers", "share beyond 4 σ", "share", lambda one: one.outliers, lambda a, b: a - b)
-    # the paper finds tensors not more normal: here less normal is positive
+    # The paper finds that tensors do not become more normal, so here less normal is positive.
     labels = dict(zip(TESTS, ("Shapiro–Wilk W", "D'Agostino K²", "Anderson–Darling A²", "Jarque–Bera JB")))
     for test, label in labels.items():
         rises = test == "shapiro_wilk"
@@ -118,7 +118,7 @@ MEASURES = {measure.name: measure for measure in _measures()}
 
 
 def pairs_of(places: Iterable[Place], measure: Measure, transform: str) -> list[tuple[float, float]]:
-    """Return the values before and after a transform of every place that has both."""
+    """Return (before, after) for every place that has both values."""
     found = []
     for place in places:
         if transform in place.domains:
@@ -129,17 +129,17 @@ def pairs_of(places: Iterable[Place], measure: Measure, transform: str) -> list[
 
 
 def evaluate_transform(places: Sequence[Place], transform: str, seed: int = 0) -> list[TransformTest]:
-    """Compare all measures before and after a transform, for weights and activations.
+    """Return the tests of all measures before and after a transform, for weights and activations.
 
-    The paper's transform is compared for each role of activations too.
+    The paper's transform is also tested for each role of activations.
 
     Args:
-        places: of one network.
+        places: the places of one network.
         transform: name of the transform.
-        seed: of the bootstrap intervals.
+        seed: seed of the bootstrap intervals.
 
     Returns:
-        The comparisons of kinds with two places or more; Holm's correction covers them all.
+        The tests of kinds with two or more places. Holm's correction covers all of them.
     """
     found: list[tuple[str, str, float, float, Paired]] = []
     against: list[tuple[float, float]] = []

@@ -1,4 +1,4 @@
-"""Whether the paper's findings hold on this network, in sentences."""
+"""Decide in sentences whether the findings of the paper hold on this network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class PaperFinding:
     """One finding of the paper.
 
     Attributes:
-        name: in results.
-        about: in words.
-        measures: that it is judged by, the first decides the figures of the sentence.
+        name: key in results.
+        about: display name.
+        measures: the measures that decide it. The first provides the figures of the sentence.
     """
 
     name: str
@@ -33,12 +33,12 @@ FINDINGS = (
     PaperFinding("error_4", "lower error at 4 bits", ("error_4",)),
     PaperFinding("normality", "values not more normal", tuple(n for n in MEASURES if n.startswith("normality_"))),
 )
-"""What CompSRT (arXiv 2601.21069) reports of the Hadamard transform."""
+"""The findings of CompSRT (arXiv 2601.21069) on the Hadamard transform."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One finding on one kind of tensor.
+    """The verdict on one finding for one kind of tensor.
 
     Attributes:
         finding: name of the finding.
@@ -54,11 +54,10 @@ class Verdict:
 
 
 def judge_findings(comparisons: Sequence[TransformTest]) -> list[Verdict]:
-    """Judge each finding by the Wilcoxon tests of one transform, after Holm's correction, at 5 %.
+    """Return the verdict on each finding, by the Wilcoxon tests of one transform after Holm's correction, at 5 %.
 
-    A finding holds where differences in its direction are shown and does not where the opposite is; else it is not
-    shown. "Not more normal" is the absence of something: it holds unless more normal values are shown, by most of
-    the four tests.
+    A finding holds if differences in its direction are significant. It does not hold if the opposite is significant.
+    Otherwise it is not shown. "Not more normal" holds unless most of the four tests show more normal values.
     """
     found = []
     for finding in FINDINGS:
@@ -109,7 +108,7 @@ def _judge_normality(finding: PaperFinding, kind: str, members: Sequence[Transfo
 
 
 def p_value(p: float) -> str:
-    """Write a p.
+    """Return a p value as text.
 
     >>> p_value(0.0321), p_value(3.4e-25), p_value(1.0)
     ('0.032', '3e-25', '1')

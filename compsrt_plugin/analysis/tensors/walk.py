@@ -1,11 +1,11 @@
-"""An image's way through the quantized network, block by block, beside the full-precision one.
+"""Follow an image through the quantized network, block by block, in comparison with the full-precision network.
 
-Two signal-to-noise ratios of each block's output tell where damage starts and what accumulates:
+Two signal-to-noise ratios of each block's output show where the loss starts and how it accumulates:
 
-    total   the quantized network runs as it does
-    own     each block of it is given the inputs that the full-precision network's block gets
+    total   the quantized network runs normally
+    own     each of its blocks gets the inputs of the full-precision block
 
-10 log10(Σ y² / Σ (ŷ − y)²), y of full precision.
+The ratio is 10 log10(Σ y² / Σ (ŷ − y)²), where y is the full-precision output.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from compsrt_plugin.quant.modes import evaluating
 from compsrt_plugin.report.columns import markdown
 from compsrt_plugin.training.features import repeated_modules
 
-WALK_SIDE = 128  # low-resolution pixels of a side: all blocks' inputs are kept in memory
+WALK_SIDE = 128  # low-resolution pixels per side; the inputs of all blocks are kept in memory
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Step:
 
     Attributes:
         name: dotted name.
-        total: signal to noise of its output, dB.
-        own: the same with full-precision inputs, dB.
+        total: signal-to-noise ratio of its output in dB.
+        own: the same with full-precision inputs, in dB.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Walk:
-    """An image's way through a network.
+    """An image followed through a network.
 
     Attributes:
-        image: what went through, in words.
-        network: which quantized network, in words.
+        picture: description of the image.
+        network: description of the quantized network.
         steps: the blocks in the order in which they run.
-        output: signal to noise of the enlarged image, dB.
+        output: signal-to-noise ratio of the enlarged image in dB.
     """
 
     picture: str
@@ -63,7 +63,7 @@ class Walk:
         return asdict(self)
 
     def sentences(self) -> list[str]:
-        """Say where the damage starts, which block adds most, and what accumulates."""
+        """Return sentences about where the loss starts, which block adds most, and how it accumulates."""
         first, last = self.steps[0], self.steps[-1]
         worst = min(self.steps, key=lambda step: step.own)
         return [
@@ -75,22 +75,22 @@ class Walk:
         ]
 
     def markdown(self) -> list[str]:
-        """Return sentences and a table."""
+        """Return the sentences and a table as Markdown."""
         rows = [(f"`{step.name}`", f"{step.total:.1f}", f"{step.own:.1f}") for step in self.steps]
         return [*self.sentences(), "", *markdown([("block", "total, dB", "own, dB"), *rows])]
 
 
 def walk(exact: nn.Module, quantized: nn.Module, lq: Tensor, picture: str, network: str) -> Walk:
-    """Run an image through both networks and compare the outputs of their blocks.
+    """Return the comparison of both networks' block outputs for an image.
 
     Args:
         exact: full precision.
-        quantized: its quantized version, quantizers on, with the same blocks.
-        lq: (1, c, h, w) in 0..1, h and w fit for the network.
-        image, network: in words.
+        quantized: its quantized version with the same blocks, quantizers on.
+        lq: (1, c, h, w) in 0..1, with h and w multiples of the window.
+        picture, network: descriptions.
 
     Raises:
-        CompSRTError: the network has no series of blocks, or the two do not have the same.
+        CompSRTError: the networks have no series of blocks, or not the same blocks.
     """
     names = block_names(exact)
     if not names or names != block_names(quantized):
@@ -120,7 +120,7 @@ def walk(exact: nn.Module, quantized: nn.Module, lq: Tensor, picture: str, netwo
 
 
 def block_names(network: nn.Module) -> list[str]:
-    """Return the dotted names of a network's blocks: the series within each of its groups, or the groups."""
+    """Return the dotted names of a network's blocks: the blocks of each group, or the groups if they have none."""
     names: list[str] = []
     for group in repeated_modules(network):
         inner = repeated_modules(network.get_submodule(group))
@@ -139,9 +139,9 @@ def signal_to_noise(signal: Tensor, found: Tensor) -> float:
 def _watched(
     network: nn.Module, names: Sequence[str], look: Any, instead: Mapping[str, tuple[Any, ...]] | None = None
 ) -> Iterator[None]:
-    """Let `look(name, inputs, output)` see each block's call; blocks get the inputs in `instead`, if given.
+    """Call `look(name, inputs, output)` for each block within the context. `instead` replaces the inputs of blocks.
 
-    Tensors alone are replaced: sizes and the like are the same in both networks.
+    Only tensors are replaced, because sizes and other inputs are the same in both networks.
     """
     handles = []
 

@@ -51,7 +51,7 @@ def test_a_packed_file_means_its_decoded_weights_and_knows_what_it_was_made_from
 
 
 def test_a_packed_file_that_does_not_say_is_refused(place: Place):
-    with pytest.raises(CompSRTError, match="does not say which network it was made from; name an option file"):
+    with pytest.raises(CompSRTError, match="does not record the network that it was made from; name an option file"):
         reference_of(open_packed(place.files["packed"]))
 
 
