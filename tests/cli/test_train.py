@@ -62,9 +62,9 @@ def test_blocks_that_the_file_leaves_out_can_be_set(seen: dict[str, Any]) -> Non
     ("entry", "says"),
     [
         ("distill:feature_wieght=2", r"unknown key in distill: 'feature_wieght'.*did you mean 'feature_weight'"),
-        ("quant:calibration:patches=0", r"quant\.calibration\.patches is 0; allowed: integers from 1"),
+        ("quant:calibration:patches=0", r"quant\.calibration\.patches is 0; allowed: (integers|whole numbers) from 1"),
         ("datasets:train:type=None", r"datasets\.train\.type is None; allowed: text"),
-        ("train:total_iter=many", r"train\.total_iter is 'many'; allowed: integers from 0"),
+        ("train:total_iter=many", r"train\.total_iter is 'many'; allowed: (integers|whole numbers) from 0"),
         ("prune:hook=magnitud", r"prune\.hook: 'magnitud'.*did you mean 'magnitude'"),
         ("prune:ratio=1.5", r"prune\.ratio is 1\.5"),
     ],
