@@ -1,7 +1,7 @@
-"""Keep the memory that tensors give back, instead of returning it to the system and asking for it again.
+"""Keep freed tensor memory in the process instead of returning it to the system.
 
-glibc maps each large block on its own and unmaps it when it is freed. The next tensor then gets pages that the kernel
-has to clear first, one page fault for every 4 KiB: up to half of the time of a simulated network.
+glibc maps each large block separately and unmaps it when it is freed. The kernel then has to clear the pages of the
+next tensor, with a page fault per 4 KiB. This takes up to half of the time of a simulated network.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import ctypes
 import os
 
-# of malloc.h
+# from malloc.h
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
-LARGEST_IN_HEAP = 2**30  # bytes of a block; a larger one is mapped on its own still
-_LARGEST_OF_OLD = 2**25  # the most that glibc before 2.35 takes
-MOST_KEPT = 2**30  # free bytes at the heap's end, beyond which they are returned
+LARGEST_IN_HEAP = 2**30  # bytes; larger blocks are still mapped separately
+_LARGEST_OF_OLD = 2**25  # the maximum of glibc before 2.35
+MOST_KEPT = 2**30  # free bytes at the end of the heap; more are returned to the system
 STEP = 2**26  # bytes that the heap grows by
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep freed memory, up to `MOST_KEPT`, and say whether its allocator can.
+    """Make this process keep freed memory, up to `MOST_KEPT`, and return whether its allocator supports it.
 
-    Nothing is changed where the environment sets up glibc's allocator (`MALLOC_…_`, `GLIBC_TUNABLES`). Threads that
-    start later share one heap, since those of their own are small: call it before the first.
+    Nothing changes if the environment configures glibc's allocator (`MALLOC_…_`, `GLIBC_TUNABLES`). Threads that start
+    later share one heap, because heaps of their own are small, so call this before the first thread.
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False

@@ -1,4 +1,4 @@
-"""Where a network computes: what its inputs and the tensors made for it must be like."""
+"""Determine the device and dtype of a network's inputs, and run it on a batch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from compsrt_plugin.errors import CompSRTError
 
 
 def example(network: Any) -> Tensor | None:
-    """Return a floating parameter of a network, else a floating buffer; None where there is neither.
+    """Return a floating-point parameter of a network, else a floating-point buffer, else None.
 
-    Its device and dtype are those that an input of the network must have.
+    Inputs of the network must have its device and dtype.
 
     Args:
-        network: a module, or any other callable, which has none.
+        network: a module, or any other callable (which has neither).
     """
     parameters = getattr(network, "parameters", tuple)()
     buffers = getattr(network, "buffers", tuple)()
@@ -28,11 +28,11 @@ def forward(network: Any, batch: Any) -> Any:
 
     Args:
         network: a module, or any other callable.
-        batch: its input; most take a tensor, some a list or a dictionary.
+        batch: its input: usually a tensor, for some networks a list or a dictionary.
 
     Raises:
-        CompSRTError: if the batch is no tensor and the network cannot be run on it, such as what a
-            `torch.utils.data.DataLoader` gives.
+        CompSRTError: the batch is not a tensor (for example from a `torch.utils.data.DataLoader`), and the network
+            cannot run on it.
     """
     try:
         return network(batch)
@@ -42,7 +42,7 @@ def forward(network: Any, batch: Any) -> Any:
         if isinstance(batch, Tensor):
             raise
         raise CompSRTError(
-            f"a batch is of the kind {type(batch).__name__}, on which {type(network).__name__} cannot be run ({error})",
+            f"a batch is a {type(batch).__name__}, on which {type(network).__name__} cannot run ({error})",
             allowed="tensors",
-            hint="take them out of it, as in (batch[0] for batch in loader)",
+            hint="extract them, for example by (batch[0] for batch in loader)",
         ) from error

@@ -1,25 +1,25 @@
-"""The one exception a user may meet: a single line that says what, where, allowed, and the next step."""
+"""Define the exception for user errors: one line with what was found, where, what is allowed, and the next step."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-MISSPELT = 0.8  # similarity of two names from which one is taken for a misspelling of the other
+MISSPELT = 0.8  # similarity from which a name counts as a misspelling of another
 
 
 class CompSRTError(Exception):
-    """A mistake in what the user gave us (file, key, value, image), told in one line.
+    """An error in the user's input (file, key, value, image), reported in one line.
 
     The `basicsr` command prints it without a traceback and exits with code 2.
 
     Args:
-        what: what was found, and where (the file or key is named in it).
-        allowed: what would have been accepted.
+        what: what was found, and where (it names the file or key).
+        allowed: what is accepted.
         hint: the next step.
 
-    torch hands an error of a data loader's worker on as one of the same type with the worker's traceback for its text;
-    the text's last line is what was said.
+    torch re-raises an error of a data loader worker as the same type with the worker's traceback as its text. The last
+    line of that text is the message.
 
     >>> str(CompSRTError("quant.bits is 9", allowed="2 to 8", hint="set quant.bits: 3"))
     'quant.bits is 9; allowed: 2 to 8; set quant.bits: 3'
@@ -37,7 +37,7 @@ class CompSRTError(Exception):
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
-    """Return the known name most like `name`, or None if none has this similarity (0 to 1).
+    """Return the known name that is most similar to `name`, or None if the similarity (0 to 1) is below `cutoff`.
 
     >>> nearest("bit", ["bits", "recipe"])
     'bits'
@@ -47,7 +47,7 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str | None:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> CompSRTError:
-    """Build the error for a name that is not among the known ones, with the nearest offered.
+    """Return the error for an unknown name, with the nearest known name as a suggestion.
 
     >>> str(unknown_name("quant key", "bit", ["bits", "recipe"]))
     "unknown quant key 'bit'; allowed: bits, recipe; did you mean 'bits'?"
@@ -62,7 +62,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> CompSRTError:
 
 
 def unknown_class(kind: str, name: str, known: Iterable[str]) -> CompSRTError:
-    """Build the error for a name that code of the user's own may define: only a misspelling is guessed.
+    """Return the error for an unknown name that user code may define. Only a likely misspelling is suggested.
 
     >>> str(unknown_class("type:", "MyNet", ["SpyNet", "EDSR"]))
     "unknown type: 'MyNet'; allowed: EDSR, SpyNet; if it is your own, name its file: --code FILE.py"

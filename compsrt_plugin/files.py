@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the folder for what can be made or fetched again."""
+"""Write files atomically, and find the cache folder."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from typing import BinaryIO
 from compsrt_plugin.errors import CompSRTError
 
 CACHE_VARIABLE = "COMPSRT_CACHE"
-_FREE_SPACE = "free some space, or choose a folder you may write to"
+_FREE_SPACE = "free some space, or choose a folder that you may write to"
 
 
 class UnwritableError(CompSRTError):
-    """Nothing can be written where it should go: trying the next file would not help."""
+    """The target folder cannot be written. The next file would fail too."""
 
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str], *, hint: str = _FREE_SPACE, sync: bool = True) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes the name `path` only once it is complete.
+    """Open a file for writing that gets the name `path` only when it is complete.
 
-    The bytes go to a hidden neighbour first (same folder, so that the last step is a rename). If the body
-    raises, the neighbour is removed and whatever was at `path` stays as it was. Missing folders are made.
+    The bytes go to a hidden file in the same folder, which is renamed at the end. If the body raises, the hidden file
+    is removed and `path` does not change. Missing folders are created.
 
     Args:
-        path: of the file.
-        hint: the next step for a user whose disk refuses.
-        sync: wait until the bytes are on the disk, so that a power cut leaves the old file or the new one. Files
-            by the hundred that can be made again do without.
+        path: the file.
+        hint: the next step for the user if the file cannot be written.
+        sync: whether to wait until the bytes are on the disk, so that a power failure leaves the old or the new file.
+            Not needed for many files that can be made again.
 
     Raises:
-        UnwritableError: the folder cannot be written, the disk is full, `path` is a folder.
+        UnwritableError: the folder cannot be written, the disk is full, or `path` is a folder.
     """
     path = Path(path)
-    # A plain open, not tempfile: the file then gets the permissions of the user's umask, not 0600.
-    # The neighbour's name is short whatever the target's, so that it never outgrows the file system's limit.
+    # open, not tempfile: the file gets the permissions of the user's umask, not 0600.
+    # The hidden name is short for any target, so it never exceeds the limit of the file system.
     part = path.parent / f".part-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,21 +61,21 @@ def atomic_file(path: str | os.PathLike[str], *, hint: str = _FREE_SPACE, sync: 
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes, *, sync: bool = True) -> None:
-    """Write `content` to `path` through `atomic_file`; raises UnwritableError."""
+    """Write `content` to `path` by `atomic_file`. Raises UnwritableError."""
     with atomic_file(path, sync=sync) as file:
         file.write(content)
 
 
 def check_ending(flag: str, path: str | os.PathLike[str], *allowed: str) -> str:
-    """Return the ending of a file that a flag names, which says what is written; without one, the first allowed.
+    """Return the extension of an output file, which determines its format. Without one, the first allowed.
 
     Args:
-        flag: that named the file, for the message.
-        path: of the file.
-        allowed: endings that can be written, `.png` and the like.
+        flag: the flag that names the file, for the message.
+        path: the file.
+        allowed: extensions that can be written, such as `.png`.
 
     Raises:
-        CompSRTError: another ending: what is in a file is what its name says.
+        CompSRTError: the extension is not allowed.
     """
     ending = Path(path).suffix.lower()
     if ending and ending not in allowed:
@@ -84,7 +84,7 @@ def check_ending(flag: str, path: str | os.PathLike[str], *allowed: str) -> str:
 
 
 def link_to(source: Path, path: Path) -> bool:
-    """Make `path` a symbolic link to a file, whole or not at all; return False where links cannot be made."""
+    """Make `path` a symbolic link to a file, atomically. Return False if links are not supported."""
     part = path.parent / f".part-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def link_to(source: Path, path: Path) -> bool:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the bytes of all files in a folder, links as such; what another process removes meanwhile counts 0."""
+    """Return the bytes of all files in a folder. Links are not followed, and files removed meanwhile count 0."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -106,10 +106,10 @@ def folder_bytes(folder: Path) -> int:
 
 
 def cache_root() -> Path:
-    """Return the folder for what can be made or fetched again: `$COMPSRT_CACHE`, or one in the user's cache folder.
+    """Return the cache folder, for files that can be made or downloaded again.
 
-    In order: `$COMPSRT_CACHE`, `$XDG_CACHE_HOME/compsrt_plugin`, `~/.cache/compsrt_plugin`. If it cannot be
-    written, one warning is logged and a temporary folder serves until this process ends.
+    In order: `$COMPSRT_CACHE`, `$XDG_CACHE_HOME/compsrt_plugin`, `~/.cache/compsrt_plugin`. If it cannot be written, a
+    warning is logged once and a temporary folder is used until this process ends.
     """
     given = os.environ.get(CACHE_VARIABLE)
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -118,7 +118,7 @@ def cache_root() -> Path:
 
 @functools.cache
 def _writable(folder: Path) -> Path:
-    """Return the folder if it can be written, else a temporary one; asked and warned once per process."""
+    """Return the folder if it can be written, else a temporary one. Cached per process."""
     probe = folder / f".probe-{os.getpid()}"
     try:
         write_whole(probe, b"", sync=False)
@@ -126,9 +126,12 @@ def _writable(folder: Path) -> Path:
     except (UnwritableError, OSError) as error:
         temporary = Path(tempfile.mkdtemp(prefix="compsrt_plugin-"))
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        # not get_root_logger(): its first call would decide about BasicSR's log file
+        # not get_root_logger(), whose first call determines BasicSR's log file
         logging.getLogger("basicsr").warning(
-            "%s; %s serves until this run ends; set %s to a folder you may write to", error, temporary, CACHE_VARIABLE
+            "%s; using %s until this run ends; set %s to a folder that you may write to",
+            error,
+            temporary,
+            CACHE_VARIABLE,
         )
         return temporary
     return folder

@@ -1,6 +1,6 @@
-"""Which Pythons this package works with. `python compsrt_plugin/pythons.py` says so before anything is installed.
+"""Check the Python version. `python compsrt_plugin/pythons.py` does so before anything is installed.
 
-It imports nothing of the package and keeps to what Python 3.6 can read, so that it ends in its one line there too.
+This file imports nothing of the package and uses syntax of Python 3.6 only, so that it works there too.
 """
 
 import shutil
@@ -12,12 +12,12 @@ WHICH = f"Python 3.{OLDEST} to 3.{NEWEST}"
 
 
 def supported() -> bool:
-    """Tell whether the Python that runs is one of those."""
+    """Return whether the running Python is supported."""
     return sys.version_info[0] == 3 and OLDEST <= sys.version_info[1] <= NEWEST
 
 
 def main() -> int:
-    """Return 0, or 1 after one line that names this Python, those that work, and how to choose one."""
+    """Return 0, or print a line about this Python and the supported ones, and return 1."""
     if supported():
         return 0
     names = [f"python3.{minor}" for minor in range(NEWEST, OLDEST - 1, -1)]

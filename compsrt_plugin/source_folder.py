@@ -1,8 +1,8 @@
-"""Started from its source folder, the package finds what an installation puts inside it.
+"""Make the package work from its source folder without an installation.
 
-`archs/` and `options/` lie beside the package there, and the compiled parts are there only if they were built there
-(`pip install -e .` does). Python takes that folder for the package wherever it is on the path: with
-`python -m compsrt_plugin`, `torchrun -m compsrt_plugin` and scripts, whatever is installed besides.
+In a source folder, `archs/` and `options/` are next to the package, and compiled parts exist only if they were built
+there (for example by `pip install -e .`). Python uses this folder if it is on the path, as with `python -m compsrt_plugin`,
+`torchrun -m compsrt_plugin` and scripts, even if the package is installed too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BESIDE = (*(f"{PACKAGE.name}.{name}" for name in INSIDE), f"{PACKAGE.name}_start
 
 
 class _Beside:
-    """Finds `BESIDE` in the folder that holds the package; last on `sys.meta_path`, so never before others."""
+    """Finds `BESIDE` in the folder of the package. It is last on `sys.meta_path`, so other finders come first."""
 
     @staticmethod
     def find_spec(
@@ -33,13 +33,13 @@ class _Beside:
 
 
 def find_beside() -> None:
-    """Make `compsrt_plugin.archs` and `compsrt_plugin.options` importable from a source folder too."""
+    """Make `compsrt_plugin.archs` and `compsrt_plugin.options` importable from a source folder."""
     if _Beside not in sys.meta_path:
         sys.meta_path.append(_Beside)
 
 
 def in_source_folder() -> bool:
-    """Tell whether this is a source folder, not an installed package."""
+    """Return whether this is a source folder and not an installed package."""
     return not (PACKAGE / INSIDE[0]).is_dir()
 
 
@@ -64,7 +64,7 @@ def compiled(folder: str, name: str) -> Path | None:
 
 
 def how_to_build() -> str:
-    """Return the next step of a user who lacks a compiled part."""
+    """Return the next step for a user without compiled parts."""
     if in_source_folder():
         return f"build it with a C++ compiler: cd {PACKAGE.parent}, then {sys.executable} setup.py build_ext --inplace"
     return (
@@ -73,7 +73,7 @@ def how_to_build() -> str:
 
 
 def _installed() -> Iterator[Path]:
-    """Yield where this package is installed besides."""
+    """Yield other installations of this package."""
     for distribution in importlib.metadata.distributions(name=PACKAGE.name):
         place = Path(str(distribution.locate_file(PACKAGE.name)))
         if place != PACKAGE and place.is_dir():

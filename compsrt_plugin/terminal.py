@@ -1,4 +1,4 @@
-"""Writing to the terminal, or to what stands in its place: a file, a pipe that was closed, an old encoding."""
+"""Write to the terminal, a file or a pipe: any text, closed readers, progress bars."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 TrackProgress = Callable[[list[Any]], Iterable[Any]]
-"""Wraps a list while it is worked through, as `tqdm` does."""
+"""Wraps a list to track progress, as `tqdm` does."""
 
-LINE_EVERY = 30.0  # seconds between two lines of progress where there is no bar
+LINE_EVERY = 30.0  # seconds between two progress lines if there is no bar
 _LINE = "{desc}: {n:,.%df} of {total:,.%df} {unit}, {elapsed} so far, about {remaining} left"
 _LINE_WITHOUT_END = "{desc}: {n:,.0f} {unit}, {elapsed} so far"
 
 
 def prepare_streams() -> None:
-    """Let stdout and stderr take any text, and let there be both.
+    """Make stdout and stderr exist and accept any text.
 
-    Characters that an encoding lacks (an ASCII locale, a file name that is no UTF-8) are escaped instead of failing,
-    and what is written to a stream that the parent process closed is dropped.
+    Characters that the encoding lacks (an ASCII locale, a file name that is not UTF-8) are escaped. Output to a stream
+    that the parent process closed is dropped.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (open as long as the process)
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (open until the process ends)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def drop_output() -> None:
-    """Drop what stdout holds where it cannot be written, or Python would try it once more, and fail, when it ends."""
+    """Drop buffered output that cannot be written. Otherwise Python would fail to write it at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -45,9 +45,11 @@ def drop_output() -> None:
 
 
 def reader_is_gone() -> bool:
-    """Tell whether stdout or stderr is a pipe whose reader has left, as with `basicsr doctor | head -1`."""
+    """Return whether stdout or stderr is a pipe with a closed reader, as in `basicsr doctor | head -1`."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # no poll on Windows; no file behind the stream
+        with contextlib.suppress(
+            AttributeError, OSError, ValueError
+        ):  # Windows has no poll; the stream may have no file
             poll = select.poll()
             poll.register(stream.fileno(), select.POLLOUT)
             if any(events & select.POLLERR for _, events in poll.poll(0)):
@@ -56,20 +58,20 @@ def reader_is_gone() -> bool:
 
 
 def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any) -> Any:
-    """Return a `tqdm`: a bar on a terminal, and a line of the log every half minute where stderr is none.
+    """Return a `tqdm`: a bar on a terminal; otherwise a log line every half minute.
 
     Args:
-        iterable: what is gone through; None: `update` counts.
-        shown: false in all processes but the first.
-        **options: of `tqdm.tqdm`.
+        iterable: what to iterate over. If None, `update` counts.
+        shown: whether to show progress, false in all processes but the first.
+        **options: options of `tqdm.tqdm`.
     """
-    from tqdm import tqdm  # not above: `basicsr --help` does without
+    from tqdm import tqdm  # not at the top: `basicsr --help` does not need it
 
     if not shown:
         options["disable"] = True
     elif not sys.stderr.isatty():
         total = options.get("total", len(iterable) if hasattr(iterable, "__len__") else None)  # type: ignore[arg-type]
-        places = 2 if isinstance(total, float) else 0  # small images are 0.25 of a megapixel, not 0
+        places = 2 if isinstance(total, float) else 0  # small files are 0.25 MB, not 0
         options.update(
             file=_Log(),
             bar_format=_LINE_WITHOUT_END if total is None else _LINE % (places, places),
@@ -83,12 +85,12 @@ def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **opt
 
 
 def name_step(bar: Any, name: str) -> None:
-    """Give a bar of `progress` the name of what is done now; in a log it is in the next line."""
+    """Set the label of a bar of `progress`. In a log, the next line shows it."""
     bar.set_description_str(name, refresh=sys.stderr.isatty())  # tqdm's `set_description` would add a second colon
 
 
 class _Log(io.TextIOBase):
-    """The file that tqdm draws its bar in; each drawing becomes a line."""
+    """A file for tqdm that turns each drawing of the bar into a log line."""
 
     def write(self, text: str) -> int:
         line = text.strip()

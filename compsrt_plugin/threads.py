@@ -1,7 +1,7 @@
-"""How many threads to compute with: what may be asked for, and what the system lets this process start.
+"""Choose the number of threads: what a user may request, and what the system allows.
 
-A container can limit the number of its threads (cgroup `pids.max`, `ulimit -u`). OpenMP, with which PyTorch computes,
-ends the process where one cannot be started, so it must be told before.
+A container may limit the number of threads (cgroup `pids.max`, `ulimit -u`). OpenMP, which PyTorch uses, ends the
+process if a thread cannot be started, so the number must be reduced before.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from typing import Any
 from compsrt_plugin.errors import CompSRTError
 
 MOST_THREADS = 256
-POOLS = 6  # with threads of their own: OpenMP, the BLAS of NumPy and that of SciPy, OpenCV, the engine, our executors
-MOST_SECONDS = 1.0  # to wait for threads to be gone
+POOLS = 6  # thread pools: OpenMP, the BLAS of NumPy and of SciPy, OpenCV, the engine, our executors
+MOST_SECONDS = 1.0  # maximum wait for threads to end
 
 
 def checked(name: str, threads: Any) -> int:
-    """Return a number of threads that was asked for.
+    """Return a requested number of threads.
+
+    Args:
+        name: the user's name for it, for the message.
+        threads: the requested number.
 
     Raises:
-        CompSRTError: it is no integer from 1 to 256; names it `name`.
+        CompSRTError: it is not an integer from 1 to 256.
     """
     if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise CompSRTError(f"{name} is {threads!r}", allowed=f"integers 1 to {MOST_THREADS}")
@@ -34,15 +38,15 @@ def checked(name: str, threads: Any) -> int:
 
 
 def cores() -> int:
-    """Return how many threads to use where no one says: one per core that this process may use, at most 256."""
+    """Return the default number of threads: one per core that this process may use, at most 256."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(found, MOST_THREADS)
 
 
 def startable(threads: int) -> int:
-    """Return how many of `threads` can run here at once, the calling one included: all, or fewer under a limit.
+    """Return how many of `threads` can run at once, including the calling thread. A limit may allow fewer.
 
-    They are started to find out, and ended.
+    This starts the threads and ends them.
     """
     done = threading.Event()
     started: list[threading.Thread] = []
@@ -63,7 +67,7 @@ def startable(threads: int) -> int:
 
 
 def _wait_for_system(ended: list[threading.Thread]) -> None:
-    """Wait until the system counts these threads no more; Python's `join` returns a little earlier."""
+    """Wait until the system no longer counts these threads. Python's `join` returns a little earlier."""
     deadline = time.monotonic() + MOST_SECONDS
     for thread in ended:
         while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < deadline:
@@ -71,16 +75,16 @@ def _wait_for_system(ended: list[threading.Thread]) -> None:
 
 
 def warn(asked: int, found: int) -> None:
-    """Say that fewer threads compute than were asked for."""
+    """Log that fewer threads compute than requested."""
     logging.getLogger("basicsr").warning(
         "%d of %d threads compute: the system starts no more (a limit on processes, threads or memory)", found, asked
     )
 
 
 def fit_to_system() -> None:
-    """Let OpenMP and BLAS use no more threads than can be started, and say so if that is fewer than they would.
+    """Limit OpenMP and BLAS to the threads that can be started, and log a reduction.
 
-    Call it before NumPy and PyTorch are imported, which read the variable this sets.
+    Call this before NumPy and PyTorch are imported, because they read the variable that it sets.
     """
     said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     wanted = int(said) if said.isdecimal() and int(said) else cores()
@@ -96,17 +100,17 @@ def fit_to_system() -> None:
 def executor(most: int) -> Executor:
     """Return an executor of up to `most` threads, one per core, fewer under a limit.
 
-    Where not one can be started, whoever submits work does it.
+    If no thread can be started, work runs in the thread that submits it.
     """
     found = startable(min(most, cores()) + 1) - 1
     return ThreadPoolExecutor(found) if found else _Submitter()
 
 
 class _Submitter(Executor):
-    """Does the work when it is submitted."""
+    """Runs work when it is submitted."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Return a future that is done."""
+        """Return a finished future."""
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))

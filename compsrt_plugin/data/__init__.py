@@ -1,6 +1,6 @@
-"""Images: MATLAB's bicubic, LR preparation, embedded photographs, checks, and BasicSR's paired dataset.
+"""Prepare, check and read images: MATLAB's bicubic, LR images, embedded photographs, BasicSR's paired dataset.
 
-`CompSRTPairedDataset` is not re-exported: it alone needs BasicSR.
+`CompSRTPairedDataset` is not re-exported, because only it needs BasicSR.
 """
 
 from __future__ import annotations

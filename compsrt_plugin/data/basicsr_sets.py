@@ -1,4 +1,4 @@
-"""BasicSR's own data sets, checked before anything starts: by themselves they end in a traceback hours later."""
+"""Check BasicSR's own data sets before a run starts. Without this, they fail with a traceback hours later."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from compsrt_plugin.data.roots import no_originals
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 BACKENDS = ("disk", "lmdb", "memcached")
-# data sets of pairs (LR, HR), and the key of the list of their images
+# data sets of (LR, HR) pairs -> key of their image list
 LISTS = {"PairedImageDataset": "meta_info_file", "RealESRGANPairedDataset": "meta_info"}
 SINGLE = "SingleImageDataset"
 
 
 def check_basicsr_sets(options: Mapping[str, Any], *, ours: bool) -> None:
-    """Check the data sets of an option file that are BasicSR's own; those of ours check themselves when they are made.
+    """Check the data sets of an option file that are BasicSR's own. Ours check themselves when they are made.
 
     Args:
-        options: of a train or a test, checked for their layout.
-        ours: whether the model is one of this package's, which take pairs of images alone.
+        options: options of a train or test, with their layout checked.
+        ours: whether the model is one of this package's, which need pairs of images.
 
     Raises:
-        CompSRTError: folders, lists, databases or images that cannot be used; no originals to judge by.
+        CompSRTError: folders, lists, databases or images cannot be used, or there are no originals.
     """
     metrics = (options.get("val") or {}).get("metrics") or {}
     for phase, given in options["datasets"].items():
@@ -49,7 +49,7 @@ def check_basicsr_sets(options: Mapping[str, Any], *, ours: bool) -> None:
             continue
         if ours and not paired:
             allowed = f"CompSRTPairedDataset, {', '.join(LISTS)}"
-            raise CompSRTError(f"{key}.type {kind.__name__} gives no pairs of images", allowed=allowed)
+            raise CompSRTError(f"{key}.type {kind.__name__} does not provide pairs of images", allowed=allowed)
         backend = _check_places(key, kind.__name__, dataset)
         if paired:
             ssim = any(metric.get("type") == "calculate_ssim" for metric in metrics.values())
@@ -67,7 +67,7 @@ def _roots(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_places(key: str, kind: str, dataset: Mapping[str, Any]) -> str:
-    """Check folders, lists and `io_backend` of one data set, and return the backend's type."""
+    """Return the backend type of one data set, after checking its folders, lists and `io_backend`."""
     roots = _roots(dataset)
     needed = ("dataroot_gt", "dataroot_lq") if kind in LISTS else ("dataroot_lq" if kind == SINGLE else "dataroot_gt",)
     for name in (*needed, *roots):
@@ -80,7 +80,9 @@ def _check_places(key: str, kind: str, dataset: Mapping[str, Any]) -> str:
     if backend not in BACKENDS:
         raise unknown_name(f"{key}.io_backend.type:", str(backend), BACKENDS)
     if backend == "memcached" and importlib.util.find_spec("mc") is None:
-        raise CompSRTError(f"{key}.io_backend.type is memcached, but its client mc is not there", allowed="disk, lmdb")
+        raise CompSRTError(
+            f"{key}.io_backend.type is memcached, but its client mc is not installed", allowed="disk, lmdb"
+        )
     for name in ("meta_info", "meta_info_file"):
         if dataset.get(name) is not None and backend != "lmdb":
             listed_lines(f"{key}.{name}", dataset[name])
@@ -88,7 +90,7 @@ def _check_places(key: str, kind: str, dataset: Mapping[str, Any]) -> str:
 
 
 def _check_pairs(kind: str, dataset: Mapping[str, Any], backend: str, *, judged: bool) -> None:
-    """Check the images of pairs; `judged`: whether by SSIM."""
+    """Check the images of pairs. `judged`: whether SSIM is computed."""
     training, scale = dataset["phase"] == "train", dataset["scale"]
     smallest = crop_side(dataset) if training else smallest_lr(scale) if judged else 1
     limits: dict[str, Any] = {"min_lr": smallest, "exact": training}
@@ -103,7 +105,7 @@ def _check_pairs(kind: str, dataset: Mapping[str, Any], backend: str, *, judged:
 
 
 def _listed_pairs(kind: str, listed: str, hr: Path, lr: Path, template: str) -> list[tuple[Path, Path]]:
-    """Pair the images of a list as BasicSR does."""
+    """Return the pairs of an image list, like BasicSR."""
     if kind == "PairedImageDataset":
         from basicsr.data.data_util import paired_paths_from_meta_info_file
 
@@ -119,7 +121,7 @@ def _listed_pairs(kind: str, listed: str, hr: Path, lr: Path, template: str) -> 
 
 
 def listed_lines(key: str, listed: Any) -> Sequence[str]:
-    """Return the lines of a list of images; CompSRTError where it cannot be read, is empty, or has an empty line."""
+    """Return the lines of an image list. CompSRTError if it cannot be read, is empty, or has an empty line."""
     try:
         lines = Path(str(listed)).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:

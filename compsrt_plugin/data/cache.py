@@ -1,4 +1,4 @@
-"""HR/LR pairs made once and kept in the user's cache folder."""
+"""Make HR/LR pairs once and keep them in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from compsrt_plugin.files import cache_root, folder_bytes
 
 
 def cached_lr(hr_dir: str | os.PathLike[str], scale: int) -> tuple[Path, Path]:
-    """Make LR images of a folder of HR images, once, and beside them the HR images: links, or PNGs if cropped.
+    """Return cached LR images of a folder of HR images, with the HR images as links, or as PNGs if cropped.
 
-    The folder itself is only read. Its path and its images' names, sizes and times name the cached copy, so
-    a changed folder is prepared anew.
+    The pairs are made once. The source folder is only read. Its path and the names, sizes and times of its images form
+    the name of the cached copy, so a changed folder is prepared again.
 
     Args:
-        hr_dir: folder of HR images; other files in it do not matter.
+        hr_dir: folder of HR images. Other files in it are ignored.
         scale: shrinking factor.
 
     Returns:
-        (HR folder, LR folder) in the cache; NAME.png and NAMEx{scale}.png, every HR side scale × the LR side.
+        (HR folder, LR folder) in the cache, with NAME.png and NAMEx{scale}.png. Every HR side is scale × the LR side.
 
     Raises:
-        CompSRTError: no images there, or one that cannot be used (the first is named).
-        UnwritableError: disk full.
+        CompSRTError: there are no images, or one cannot be used (the first is named).
+        UnwritableError: the disk is full.
     """
     folder = Path(hr_dir).expanduser().absolute()
     return cached_pairs(folder.name, images_in(folder), scale)
 
 
 def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: int | None = None) -> tuple[Path, Path]:
-    """Make HR/LR pairs of some images in the cache, once; as `cached_lr`.
+    """Return cached HR/LR pairs of some images, made once. See `cached_lr`.
 
-    Safe in several processes at once: every file is written whole, equal sources give equal files, and a
-    process goes on only when all are there. What is missing or cut short is made again.
+    This is safe in several processes at once: files are written atomically, equal sources give equal files, and a
+    process continues only when all files exist. Missing or truncated files are made again.
 
     Args:
-        label: begins the name of the cached folder.
+        label: prefix of the name of the cached folder.
         sources: HR images.
         scale: shrinking factor.
-        max_side: larger images are cut to their centre, in HR pixels.
+        max_side: largest side in HR pixels. Larger images are cut to their centre.
     """
     digest = hashlib.sha256(f"{_RECIPE}/{max_side}".encode())
     for source in sources:
@@ -54,7 +54,7 @@ def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: i
         digest.update(f"\n{source}/{stat.st_size}/{stat.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     folder = cache_root() / "pairs" / f"{label}-{digest.hexdigest()[:16]}" / f"X{scale}"
     layout = OutputLayout(folder, (scale,), hr_copy=True, max_side=max_side, link=True)
-    # Threads, not processes: decoding, encoding and resizing leave Python's lock alone, and a data set may be
+    # Threads, not processes: decoding, encoding and resizing release the GIL, and a data set may be
     # built where a new process cannot start (a train.py without a main guard).
     with threads.executor(4) as executor:
         summary = make_low_resolution(sources, layout, executor=executor, title=f"{label}: pairs for x{scale}")
@@ -64,7 +64,7 @@ def cached_pairs(label: str, sources: Sequence[Path], scale: int, *, max_side: i
     if summary.made:
         size = folder_bytes(folder)
         logging.getLogger("basicsr").info(
-            "%s: low-resolution images for x%d were made, once; %.1f MB in %s, which may be deleted at any time",
+            "%s: low-resolution images for x%d were made once; %.1f MB in %s, which may be deleted at any time",
             label, scale, size / 1e6, folder,
         )  # fmt: skip
     return layout.hr_dir, layout.lr_dir(scale)

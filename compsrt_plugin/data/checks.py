@@ -1,4 +1,4 @@
-"""HR and LR images that do not belong together, or cannot be used, found before the work begins."""
+"""Check before a run that HR and LR images belong together and can be used."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from compsrt_plugin import threads
 from compsrt_plugin.data.images import SUFFIXES, image_size, read_image, stamp
 from compsrt_plugin.errors import CompSRTError, nearest
 
-SSIM_WINDOW = 11  # pixels; BasicSR's SSIM keeps only places where the whole window fits
+SSIM_WINDOW = 11  # pixels; BasicSR's SSIM uses only positions where the whole window fits
 COMMON_CROP = 12  # HR images are often cropped to multiples of 12, so that x2, x3 and x4 fit
 
 
 def smallest_lr(scale: int) -> int:
-    """Return the LR side in pixels below which no SSIM can be computed (border of `scale` HR pixels cut).
+    """Return the smallest LR side in pixels for which SSIM can be computed (with a border of `scale` HR pixels cut).
 
     >>> smallest_lr(4)
     5
@@ -26,7 +26,7 @@ def smallest_lr(scale: int) -> int:
 
 
 def crop_side(options: Mapping[str, Any]) -> int:
-    """Return the side of a training crop in LR pixels; CompSRTError without a usable `gt_size`."""
+    """Return the side of a training crop in LR pixels. CompSRTError if `gt_size` is invalid."""
     side, scale = options.get("gt_size"), options["scale"]
     if not isinstance(side, int) or isinstance(side, bool) or side < scale:
         raise CompSRTError(
@@ -46,33 +46,33 @@ def check_pairs(
     min_lr: int,
     exact: bool = False,
 ) -> None:
-    """Check two folders as BasicSR's paired folder reader will take them: every visible file, paired by name.
+    """Check two folders of HR and LR images: every visible file, paired by name, like BasicSR.
 
     Args:
         hr_dir: HR images.
-        lr_dir: LR images, named by the template and with the HR file's ending.
+        lr_dir: LR images, named by the template, with the extension of the HR file.
         scale: HR side / LR side.
         filename_tmpl: BasicSR's template, such as '{}x4'.
-        decode: read every image in full; else only the headers.
-        min_lr: smallest allowed LR side, in pixels.
-        exact: HR must be exactly scale × LR, as training crops need; else HR may be larger by what mod-cropping
-            cuts off, as BasicSR cuts it for tests.
+        decode: whether to read every image in full. If not, only headers are read.
+        min_lr: smallest allowed LR side in pixels.
+        exact: whether HR must be exactly scale × LR, as training needs. If not, HR may be larger by what mod-cropping
+            cuts off, as BasicSR does for tests.
 
     Raises:
-        CompSRTError: the first file that is wrong, what was found, what is allowed, the next step.
+        CompSRTError: a file is wrong. The message names the first one.
     """
     check_files(_paired(hr_dir, lr_dir, scale, filename_tmpl), scale, decode=decode, min_lr=min_lr, exact=exact)
 
 
 def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool, min_lr: int, exact: bool) -> None:
-    """Check pairs of (HR file, LR file); arguments and errors as in `check_pairs`."""
+    """Check pairs of (HR file, LR file). See `check_pairs` for arguments and errors."""
 
     def check(pair: tuple[Path, Path]) -> None:
         hr, lr = pair
         hr_size, lr_size = (_size(p, stamp(p), decode) for p in pair)
         check_sizes(hr, hr_size, lr, lr_size, scale, min_lr=min_lr, exact=exact)
 
-    with threads.executor(4) as executor:  # decoding leaves Python's lock alone
+    with threads.executor(4) as executor:  # decoding releases the GIL
         try:
             for _ in executor.map(check, pairs):
                 pass
@@ -82,7 +82,7 @@ def check_files(pairs: Sequence[tuple[Path, Path]], scale: int, *, decode: bool,
 
 @functools.lru_cache(maxsize=2**17)
 def _size(path: Path, _as_it_is: Any, decode: bool) -> tuple[int, ...]:
-    """Return (height, width); once for each file as it is, since a run builds several data sets of the same files."""
+    """Return (height, width), cached per file version, because a run builds several data sets of the same files."""
     return read_image(path).shape[:2] if decode else image_size(path)
 
 
@@ -96,7 +96,7 @@ def check_sizes(
     min_lr: int,
     exact: bool,
 ) -> None:
-    """Check the sizes (height, width) of one pair; other arguments and errors as in `check_pairs`."""
+    """Check the sizes (height, width) of one pair. See `check_pairs` for other arguments and errors."""
     _check_match(hr, hr_size, lr, lr_size, scale, exact)
     if min(lr_size) < min_lr:
         raise CompSRTError(
@@ -132,7 +132,7 @@ def _pixels(size: Sequence[int]) -> str:
 
 
 def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[tuple[Path, Path]]:
-    """Pair the files of both folders by name; raises CompSRTError for one that is left over."""
+    """Return the files of both folders paired by name. CompSRTError for a file without partner."""
     hr_files, lr_files = visible_files(hr_dir), visible_files(lr_dir)
     rule = f"the HR file's name in filename_tmpl {filename_tmpl!r}, with the HR file's ending"
     pairs = {}
@@ -155,7 +155,7 @@ def _paired(hr_dir: Path, lr_dir: Path, scale: int, filename_tmpl: str) -> list[
 
 
 def visible_files(folder: Path) -> dict[str, Path]:
-    """Return name → file of all that BasicSR would take for an image, sorted; raises CompSRTError."""
+    """Return name → file of all files that BasicSR takes for images, sorted. Raises CompSRTError."""
     try:
         files = {p.name: p for p in sorted(folder.iterdir()) if not p.name.startswith(".") and p.is_file()}
     except OSError as error:
@@ -166,7 +166,7 @@ def visible_files(folder: Path) -> dict[str, Path]:
         raise CompSRTError(f"no images in {folder}", hint="check the path")
     for file in files.values():
         if file.suffix.lower() not in SUFFIXES:
-            image_size(file)  # a stray file is named as such, not as one without a partner
+            image_size(file)  # report a stray file as such, not as a file without partner
     return files
 
 

@@ -1,4 +1,4 @@
-"""BasicSR's LMDBs, opened once a process, checked by their lists and keys without decoding an image."""
+"""Open BasicSR's LMDBs once per process, and check them by their lists and keys without decoding images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LIST = "meta_info.txt"
 LINE = re.compile(r"(?P<key>[^.]+)\S* \((?P<height>\d+),(?P<width>\d+),\d+\)")
 _HINT = "basicsr prepare --lmdb makes such folders"
 _open: WeakValueDictionary[tuple[Path, int], lmdb.Environment] = WeakValueDictionary()
-_Sizes = dict[str, tuple[int, int] | None]  # key -> (height, width), None where the list does not say
+_Sizes = dict[str, tuple[int, int] | None]  # key -> (height, width), or None if the list does not have it
 
 
 def open_database(folder: Path) -> lmdb.Environment:
-    """Return an LMDB for reading; several data sets get the same one, since lmdb refuses to open it twice a process.
+    """Return an LMDB for reading. Several data sets share it, because lmdb cannot open a database twice per process.
 
     Raises:
-        OSError, lmdb.Error: it is not there, or is none.
+        OSError, lmdb.Error: it is missing or not a database.
     """
     name = folder.resolve(), (folder / "data.mdb").stat().st_ino
     found = _open.get(name)
@@ -44,13 +44,13 @@ def check_databases(
 
     Args:
         folders: option key -> folder: `dataroot_gt`, `dataroot_lq`, or one of them.
-        dataset: what to call the data set in messages.
-        scale: of HR to LR; None where they need not fit.
-        min_lr: smallest allowed LR side, in pixels.
-        exact: HR must be exactly scale × LR.
+        dataset: name of the data set in messages.
+        scale: HR side / LR side; None if they need not fit.
+        min_lr: smallest allowed LR side in pixels.
+        exact: whether HR must be exactly scale × LR.
 
     Raises:
-        CompSRTError: not a database of BasicSR's, another set of keys, or sizes that do not fit.
+        CompSRTError: a folder is not a BasicSR database, the keys differ, or the sizes do not fit.
     """
     sizes = {key: _sizes(folder, f"{dataset}: {key}") for key, folder in folders.items()}
     if len(sizes) < 2:
@@ -72,9 +72,9 @@ def check_databases(
 
 
 def _sizes(folder: Path, what: str) -> _Sizes:
-    """Return the images of a database by its list, each of which must be in it."""
+    """Return the images of a database according to its list. Each must be in it."""
     if folder.suffix != ".lmdb":
-        raise CompSRTError(f"{what} {folder} is no database", allowed="a folder that ends in .lmdb", hint=_HINT)
+        raise CompSRTError(f"{what} {folder} is not a database", allowed="a folder that ends in .lmdb", hint=_HINT)
     try:
         lines = (folder / LIST).read_text(encoding="utf-8").splitlines()
         database = open_database(folder)
@@ -84,7 +84,7 @@ def _sizes(folder: Path, what: str) -> _Sizes:
     with database.begin() as transaction:
         cursor = transaction.cursor()
         for line in lines:
-            key, match = line.split(".")[0], LINE.match(line)  # a key as BasicSR takes it
+            key, match = line.split(".")[0], LINE.match(line)  # a key as BasicSR reads it
             if not cursor.set_key(key.encode("ascii", "replace")):
                 raise CompSRTError(f"{what} {folder} has no {key!r}, which its {LIST} names", hint=_HINT)
             sizes[key] = (int(match["height"]), int(match["width"])) if match else None

@@ -1,8 +1,8 @@
-"""Training patches as a function of their number: draw k is the same patch in every run and every process.
+"""Draw training patches by number: draw k is the same patch in every run and every process.
 
-BasicSR shuffles by epoch and crops by the state of Python's generator, so a resumed run starts its epoch over with
-other crops, and two processes see other patches than one. Here the image, crop and flips of draw k follow from
-the seed and k alone. Batch i of size b (over all processes) holds the draws i b … (i + 1) b - 1.
+BasicSR shuffles by epoch and crops by the state of Python's generator. A resumed run therefore repeats its epoch with
+other crops, and two processes see other patches than one. Here the seed and k determine the image, crop and flips of
+draw k. Batch i of size b (over all processes) has the draws i b … (i + 1) b - 1.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 from torch.utils.data import Dataset, Sampler
 
 Draw = tuple[int, str]
-"""Index of an image, and the seed of its crop and flips."""
+"""The index of an image, and the seed of its crop and flips."""
 
 
 class DrawSampler(Sampler):
     """Yields the draws of one process, from any draw on.
 
     Args:
-        images: number of images; all are drawn once, in new order, before one comes again.
-        seed: of the run.
+        images: number of images. All are drawn once, in new order, before one repeats.
+        seed: seed of the run.
         first: number of the first draw, over all processes.
-        end: number of the draw before which it ends.
-        rank: of this process; it gets every `processes`-th draw.
-        processes: how many there are.
+        end: number after the last draw.
+        rank: number of this process, which gets every `processes`-th draw.
+        processes: number of processes.
     """
 
     def __init__(self, images: int, seed: int, first: int, end: int, rank: int = 0, processes: int = 1) -> None:
@@ -46,11 +46,11 @@ class DrawSampler(Sampler):
             yield order[number % self.images], f"{self.seed}/draw {number}"
 
     def set_epoch(self, epoch: int) -> None:
-        """Do nothing: BasicSR announces epochs, of which there is one."""
+        """Do nothing. BasicSR calls this for every epoch, and there is only one."""
 
 
 class DrawnImages(Dataset):
-    """A data set that is asked by `Draw`, and crops as the draw's seed says.
+    """A data set with items by `Draw`, cropped and flipped by the seed of the draw.
 
     Args:
         dataset: a BasicSR data set, which crops and flips by Python's generator.

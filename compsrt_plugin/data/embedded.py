@@ -1,4 +1,4 @@
-"""Photographs inside scikit-image's wheel as HR/LR pairs: something to test and calibrate on, offline."""
+"""Provide photographs of scikit-image's wheel as HR/LR pairs, for tests and calibration without downloads."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ EMBEDDED_IMAGES = {
     ),
 }
 
-# The demo images are judged whole. Of the two large calibration images the centre serves: it leaves the
-# black surround of the retina out, which would make every third random patch empty, and the time one
-# validation image takes on a CPU stays bounded; the other five are smaller anyway.
+# The demo images are used whole. The two large calibration images are cut to their centre. This leaves out the
+# black surround of the retina, which would make every third random patch empty, and bounds the validation time on a
+# CPU. The other five are smaller.
 CALIBRATION_SIDE = 768
 MAX_SIDE = {"demo": None, "calibration": CALIBRATION_SIDE}
 
 
-# A tenth of seven images is one, and a grey texture. Held out is instead the right part of each that has colour.
+# A tenth of seven images is one image, a grey texture. The right part of each coloured image is held out instead.
 DIVIDED = ("motorcycle_left.png", "retina.jpg", "hubble_deep_field.jpg", "ihc.png")
 HELD_OUT_WIDTH = 240  # HR pixels; a multiple of 2, 3 and 4
 SUBSETS = ("train", "holdout")
 
 
 def embedded_pairs(which: str, scale: int, subset: str | None = None) -> tuple[Path, Path]:
-    """Make HR/LR pairs of embedded photographs in the cache, once; nothing is ever fetched from a network.
+    """Return cached HR/LR pairs of embedded photographs. They are made once, and nothing is downloaded.
 
     Args:
         which: 'demo' (astronaut, chelsea, coffee, rocket) or 'calibration' (seven other images).
-        scale: shrinking factor; HR sides are cut to multiples of it.
-        subset: of 'calibration', 'holdout' is the right part of each coloured image and 'train' all the rest;
-            None takes whole images.
+        scale: shrinking factor. HR sides are cut to multiples of it.
+        subset: for 'calibration', 'holdout' is the right part of each coloured image and 'train' is the rest. None
+            takes whole images.
 
     Returns:
         (HR folder, LR folder) with NAME.png and NAMEx{scale}.png, 8-bit colour.
 
     Raises:
-        CompSRTError: no such set or subset; scikit-image is not installed or lacks an image.
+        CompSRTError: the set or subset is unknown, or scikit-image is not installed or lacks an image.
     """
     if which not in EMBEDDED_IMAGES:
         raise unknown_name("embedded set", which, EMBEDDED_IMAGES)
@@ -72,7 +72,7 @@ def embedded_pairs(which: str, scale: int, subset: str | None = None) -> tuple[P
 
 
 def _part(source: Path, subset: str) -> Path:
-    """Write the part of a calibration image that belongs to a subset into the cache, once."""
+    """Return the cached part of a calibration image that belongs to a subset."""
     path = cache_root() / f"embedded-{HELD_OUT_WIDTH}" / subset / f"{source.stem}.png"
     if not path.is_file():
         image = centre_piece(read_image(source), CALIBRATION_SIDE)
@@ -83,7 +83,7 @@ def _part(source: Path, subset: str) -> Path:
 
 
 def _scikit_image() -> Path:
-    """Find scikit-image's folder without importing it: its own loader would fetch what it does not have."""
+    """Return scikit-image's folder without importing it, because its loader downloads missing files."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise CompSRTError("scikit-image is not installed", hint="pip install 'scikit-image>=0.19'")

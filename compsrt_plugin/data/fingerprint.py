@@ -1,4 +1,4 @@
-"""Which images a data set has, as one short text: a run that goes on must see the same ones."""
+"""Fingerprint the images of a data set. A resumed run must see the same ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from compsrt_plugin.data.images import image_size
 
 
 def fingerprint(dataset: Any) -> str:
-    """Return a text that is another one if an image is added, removed, renamed, moved in order, or of another size.
+    """Return a text that changes if an image is added, removed, renamed, reordered, or changes its size.
 
-    Folders do not count: images may lie elsewhere today. Of a data set without a list `paths` the length counts.
+    Folders are ignored, because images may be moved. For a data set without a list `paths`, the length is used.
 
     Args:
-        dataset: one of BasicSR's, ours, or a user's.
+        dataset: a data set of BasicSR, of this package, or of the user.
     """
     paths: Iterable[Any] = getattr(dataset, "paths", None) or ()
     digest = hashlib.sha256(str(len(dataset)).encode())

@@ -1,4 +1,4 @@
-"""Read images as BasicSR does, but with a clear error for each that cannot be read; write whole PNGs."""
+"""Read images like BasicSR, but with a clear error for each that cannot be read. Write PNGs atomically."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from compsrt_plugin.files import write_whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _ALLOWED = "8- or 16-bit PNG, JPEG, BMP, TIFF, WebP or PPM, grey or colour, with or without alpha"
-ROUNDING = 2  # grey levels by which decoders may differ
+ROUNDING = 2  # largest difference of decoders in grey levels
 _EXIF_ORIENTATION = 0x0112
 
 
 def images_in(folder: Path) -> list[Path]:
-    """List a folder's images (by file ending, hidden files left out), sorted by name.
+    """Return the images of a folder, sorted by name: files with an image extension that are not hidden.
 
     Raises:
-        CompSRTError: no such folder, it cannot be read, or no image lies in it.
+        CompSRTError: the folder is missing, cannot be read, or has no images.
     """
     try:
         entries = sorted(folder.iterdir())
@@ -44,30 +44,30 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read a whole image exactly as BasicSR's `imfrombytes` does, and make sure the file is sound.
+    """Return an image exactly as BasicSR's `imfrombytes` does, after checking that the file is undamaged.
 
-    Grey becomes three equal channels, alpha is dropped, 16 bits become 8, and an EXIF orientation is applied:
-    all of it by OpenCV's IMREAD_COLOR, which BasicSR uses.
+    OpenCV's IMREAD_COLOR, which BasicSR uses, makes three equal channels of grey, drops alpha, reduces 16 bits to 8,
+    and applies an EXIF orientation.
 
     Returns:
         uint8, (height, width, 3), channels blue, green, red.
 
     Raises:
-        CompSRTError: the file cannot be read, is empty, damaged, not an image, or a TIFF that OpenCV shows wrongly.
+        CompSRTError: the file cannot be read, is empty, damaged, not an image, or a TIFF that OpenCV decodes wrongly.
     """
     content = image_bytes(path)
     try:
         with quiet_and_any_size():
             content = _sound(content)
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except Exception as error:  # the parsers raise whatever they stumble over
+    except Exception as error:  # damaged data can make a parser raise anything
         raise damaged_image(path, error) from error
     kind = format_of(content)
     if kind == "TIFF":
         _check_tiff(path, content, image)
     if image is None and kind is not None:
         raise CompSRTError(
-            f"{path} is a {kind} that OpenCV, by which BasicSR reads, cannot decode", hint="convert it to an 8-bit PNG"
+            f"{path} is a {kind} that OpenCV, which BasicSR uses, cannot decode", hint="convert it to an 8-bit PNG"
         )
     if image is None:
         raise not_an_image(path, content, _ALLOWED)
@@ -75,25 +75,25 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def _sound(content: bytes) -> bytes:
-    """Return a file's content, a JPEG's with an end marker; whatever error for a file that is cut short or damaged."""
+    """Return the content of a file, with an end marker for a JPEG. Any exception for a truncated or damaged file."""
     kind = format_of(content)
     if kind == "PNG":
-        chunks_of(content)  # checksums, without inflating; what goes with the pixels may be damaged
+        chunks_of(content)  # checks checksums without inflating; damaged metadata are allowed
         return content
     if kind == "JPEG":
         content = with_end(content)
     if kind != "TIFF":
         try:
             with Image.open(io.BytesIO(content)) as image:
-                image.draft("L", (1, 1))  # a JPEG's data are then read to the end, but cheaply
+                image.draft("L", (1, 1))  # reads the data of a JPEG to the end, but cheaply
                 image.load()
         except UnidentifiedImageError:
-            pass  # OpenCV knows kinds that Pillow does not, and has the last word
+            pass  # OpenCV supports formats that Pillow does not
     return content
 
 
 def _check_tiff(path: Path, content: bytes, seen: np.ndarray | None) -> None:
-    """Hold what OpenCV makes of a TIFF against its tags: it knows neither planes nor what alpha means."""
+    """Compare OpenCV's result for a TIFF with its tags. OpenCV ignores planes and the meaning of alpha."""
     from compsrt_plugin.data.formats.tiff import read_tiff, turned  # tifffile is slow to import
 
     try:
@@ -111,33 +111,33 @@ def _check_tiff(path: Path, content: bytes, seen: np.ndarray | None) -> None:
     if not picture.lossless or alike:
         return
     raise CompSRTError(
-        f"{path} is a TIFF that OpenCV, by which BasicSR reads, shows otherwise than its tags say",
+        f"{path} is a TIFF that OpenCV, which BasicSR uses, decodes differently from what its tags say",
         hint="convert it to PNG",
     )
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return (height, width) in pixels as `read_image` would give it, from the file's header alone.
+    """Return (height, width) in pixels of the result of `read_image`, from the header of the file.
 
     Raises:
-        CompSRTError: the file cannot be read, is empty, or has no header of an image.
+        CompSRTError: the file cannot be read, is empty, or has no image header.
     """
     try:
         refuse_special(path)
         with quiet_and_any_size(), Image.open(path) as image:
             width, height = image.size
-            # the size of a TIFF comes turned already
+            # Pillow already turns the size of a TIFF
             turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
             return (width, height) if turned else (height, width)
     except CompSRTError:
         raise
-    except Exception:  # as in read_image, which has other ways to read a header and says better what is wrong
+    except Exception:  # as in read_image, which can read more headers and has better messages
         height, width = read_image(path).shape[:2]
         return height, width
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """Return what changes when a file is written anew: its length and time; None if it cannot be read."""
+    """Return (length, modification time) of a file, which change when it is rewritten; None if it cannot be read."""
     try:
         stat = path.stat()
     except OSError:
@@ -146,56 +146,53 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 
 def write_image(path: Path, image: np.ndarray) -> int:
-    """Write a PNG that is either whole or not there; makes its folder where needed.
+    """Write a PNG atomically and return its length in bytes. Creates the folder if necessary.
 
     Args:
-        path: where it goes; an older file there is replaced.
+        path: the file, which replaces an older one.
         image: uint8, (height, width) or (height, width, 3) as blue, green, red.
 
-    Returns:
-        Its length in bytes.
-
     Raises:
-        UnwritableError: folder not writable, disk full.
+        UnwritableError: the folder is not writable, or the disk is full.
     """
     done, encoded = cv2.imencode(".png", image)
     if not done:
         raise ValueError(f"OpenCV cannot write {image.dtype} of shape {image.shape} as PNG")
-    # No sync: an image can be made again, and those who look for it compare its length too.
+    # No sync: an image can be made again, and readers compare its length too.
     write_whole(path, encoded.tobytes(), sync=False)
     return len(encoded)
 
 
 def image_bytes(path: Path) -> bytes:
-    """Return an image file's content.
+    """Return the content of an image file.
 
     Raises:
-        CompSRTError: it cannot be read, or is empty.
+        CompSRTError: the file cannot be read, or is empty.
     """
     try:
         if not path.is_file() and path.exists() and not path.is_dir():
-            raise CompSRTError(f"cannot read the image {path}: it is not a regular file")  # a pipe would be waited for
+            raise CompSRTError(f"cannot read the image {path}: it is not a regular file")  # reading a pipe would wait
         content = path.read_bytes()
     except OSError as error:
         raise CompSRTError(f"cannot read the image {path}: {error.strerror or error}") from error
     if not content:
-        raise CompSRTError(f"the image {path} is empty (0 bytes)", hint="copy it again from where it came from")
+        raise CompSRTError(f"the image {path} is empty (0 bytes)", hint="copy it again from its source")
     return content
 
 
 def refuse_special(path: Path) -> None:
-    """Raise CompSRTError for a pipe or a device: to open one would wait, or never end."""
+    """Raise CompSRTError for a pipe or a device, whose reading would wait or never end."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise CompSRTError(f"cannot read the image {path}: it is not a regular file")
 
 
 def damaged_image(path: Path, error: Exception) -> CompSRTError:
-    """Return what to raise for an image whose decoder stumbled over `error`."""
-    return CompSRTError(f"the image {path} is damaged ({error})", hint="copy it again from where it came from")
+    """Return the error for an image whose decoder raised `error`."""
+    return CompSRTError(f"the image {path} is damaged ({error})", hint="copy it again from its source")
 
 
 def not_an_image(path: Path, content: bytes, allowed: str) -> CompSRTError:
-    """Return what to raise for a file of no known kind; if Pillow knows it, that is named."""
+    """Return the error for a file of an unsupported format. It names the format if Pillow knows it."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             what = f"an image of the kind {image.format}"

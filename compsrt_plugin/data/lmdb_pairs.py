@@ -1,4 +1,4 @@
-"""Prepared images packed into LMDBs by BasicSR's own maker, for its `io_backend: lmdb`."""
+"""Pack prepared images into LMDBs for `io_backend: lmdb`, by BasicSR's own function."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ LONGEST_KEY = 511  # bytes, LMDB's limit
 
 
 def make_lmdbs(names: Sequence[str], layout: OutputLayout) -> list[Path]:
-    """Pack `HR/NAME.png` into `HR.lmdb` and each scale's LR images into `LR_bicubic_X4.lmdb`.
+    """Pack `HR/NAME.png` into `HR.lmdb` and the LR images of each scale into `LR_bicubic_X4.lmdb`.
 
-    HR and LR share their keys (NAME), as BasicSR's PairedImageDataset expects. A database whose images have
-    not changed since it was made is left alone; another one is replaced only once the new one is complete.
+    HR and LR share their keys (NAME), as BasicSR's PairedImageDataset expects. A database whose images have not changed
+    is kept. An outdated one is replaced when the new one is complete.
 
     Args:
-        names: of the images, without ending.
-        layout: where they are; made with `hr_copy`.
+        names: names of the images without extension.
+        layout: the layout of the images, made with `hr_copy`.
 
     Returns:
         The folders of all databases, HR first.
 
     Raises:
-        CompSRTError: a name that cannot be a key (see `check_keys`).
-        UnwritableError: disk full, folder not writable.
+        CompSRTError: a name cannot be a key (see `check_keys`).
+        UnwritableError: the disk is full, or the folder is not writable.
     """
     check_keys(names)
     keys = sorted(names)
@@ -54,7 +54,7 @@ def make_lmdbs(names: Sequence[str], layout: OutputLayout) -> list[Path]:
 
 
 def check_keys(names: Sequence[str]) -> None:
-    """Raise CompSRTError for a name that cannot be a key: BasicSR cuts at the first dot and wants ASCII."""
+    """Raise CompSRTError for a name that cannot be a key. BasicSR cuts keys at the first dot and requires ASCII."""
     for name in names:
         if "." in name or not name.isascii() or len(name) > LONGEST_KEY:
             raise CompSRTError(
@@ -65,13 +65,13 @@ def check_keys(names: Sequence[str]) -> None:
 
 
 def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
-    """Make one database beside its place, then move it there."""
+    """Make one database next to its target, then move it there."""
     from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
     raw_bytes = sum(3 * height * width for height, width in map(image_size, pictures))
     part = database.with_name(f".part-{os.getpid()}.lmdb")
     quiet = contextlib.ExitStack()
-    quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))  # it prints; its progress bar is enough
+    quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))  # it prints lines in addition to its progress bar
     if not sys.stderr.isatty():
         quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
     try:
@@ -81,14 +81,14 @@ def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
                 lmdb_path=str(part),
                 img_path_list=[picture.name for picture in pictures],
                 keys=keys,
-                # Its own guess is ten times the first image, which a small first image makes too small.
+                # BasicSR's estimate, ten times the first image, is too small if that image is small.
                 # This is a limit, not what the file takes.
                 map_size=2 * raw_bytes + 2**24,
             )
         if database.exists():
             shutil.rmtree(database)
         os.rename(part, database)
-    except Exception as error:  # lmdb.Error derives from Exception alone
+    except Exception as error:  # lmdb.Error derives from Exception only
         if not isinstance(error, OSError) and type(error).__module__.split(".")[0] != "lmdb":
             raise
         raise UnwritableError(
@@ -99,7 +99,7 @@ def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
 
 
 def _fingerprint(pictures: list[Path]) -> str:
-    """Return a value that changes when one of the files is written anew."""
+    """Return a value that changes when one of the files is rewritten."""
     digest = hashlib.sha256()
     for picture in pictures:
         stat = picture.stat()

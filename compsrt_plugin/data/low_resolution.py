@@ -1,4 +1,4 @@
-"""HR in, benchmark LR images out: `LR_bicubic/X4/NAMEx4.png` (and `HR/NAME.png` if asked)."""
+"""Make benchmark LR images of HR images: `LR_bicubic/X4/NAMEx4.png`, and `HR/NAME.png` if asked."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError, link_to
 from compsrt_plugin.terminal import progress
 
-_RECIPE = 1  # raise it when the same source no longer gives the same images
+_RECIPE = 1  # increment when the same source no longer gives the same images
 
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """Which images are made from each HR image, and where.
+    """The images to make from each HR image, and their places.
 
     Attributes:
-        out: the root of all of them.
+        out: root folder.
         scales: shrinking factors.
-        hr_copy: also write the HR image. Each LR image is then made from this one copy, cropped to
-            multiples of all scales together, so that it is exactly `scale` times each of them, which training
-            needs. Without it every scale crops for itself, as the benchmarks do.
-        max_side: first cut the centre piece of at most this height and width, in pixels; None keeps all.
-        link: make the HR copy a link to its source where nothing is cropped. Its name ends in `.png` all the same:
+        hr_copy: whether to write the HR image too. All LR images are then made from this copy, which is cropped to
+            multiples of all scales, so that it is exactly `scale` times each of them, as training needs. Otherwise each
+            scale crops separately, as the benchmarks do.
+        max_side: cut the centre of at most this height and width in pixels first; None keeps the whole image.
+        link: make the HR copy a link to its source if nothing is cropped. Its name ends in `.png` in any case, because
             readers go by content.
     """
 
@@ -45,21 +45,21 @@ class OutputLayout:
 
     @property
     def hr_dir(self) -> Path:
-        """Where the HR copies go."""
+        """Folder of the HR copies."""
         return self.out / "HR"
 
     def lr_dir(self, scale: int) -> Path:
-        """Where the LR images of one scale go."""
+        """Return the folder of the LR images of one scale."""
         return self.out / "LR_bicubic" / f"X{scale}"
 
     def crop(self, scale: int) -> int:
-        """Both sides of what a scale's LR image is made from are multiples of this."""
+        """Return the number of which both sides of the source of an LR image are multiples."""
         return math.lcm(*self.scales) if self.hr_copy else scale
 
 
 @dataclass(frozen=True)
 class Output:
-    """One image to write: its place under the layout's root, and how it is made."""
+    """An image to write: its place below the root, and how it is made."""
 
     place: str
     scale: int  # 1: the HR copy
@@ -69,7 +69,7 @@ class Output:
 
 @dataclass(frozen=True)
 class _Job:
-    """One HR image and all that is still to be made from it."""
+    """An HR image and the images that are still to be made from it."""
 
     source: Path
     out: Path
@@ -80,7 +80,7 @@ class _Job:
 
 @dataclass
 class PrepareSummary:
-    """How a run went, counted in written images; one line per source image that failed."""
+    """The outcome of a run: numbers of written and skipped images, and one line per failed source."""
 
     made: int = 0
     skipped: int = 0
@@ -90,19 +90,19 @@ class PrepareSummary:
 def make_low_resolution(
     sources: Sequence[Path], layout: OutputLayout, *, executor: Executor | None = None, title: str = "LR images"
 ) -> PrepareSummary:
-    """Make all images of a layout; those already made from unchanged sources are skipped.
+    """Make all images of a layout and return a summary. Images of unchanged sources are skipped.
 
-    A source that cannot be used does not end the run: it becomes one line of the summary's errors.
+    A source that cannot be used does not end the run. It becomes one line of the summary's errors.
 
     Args:
-        sources: HR images; their names without ending must differ.
-        layout: what to make, and where.
-        executor: runs the jobs (processes or threads); None: this thread does. It is shut down on a failure
-            that would repeat itself.
-        title: stands before the progress bar, which is shown on terminals only.
+        sources: HR images, whose names without extension must differ.
+        layout: the images to make.
+        executor: runs the jobs (processes or threads); None runs them in this thread. It is shut down on a failure that
+            would repeat.
+        title: label of the progress bar.
 
     Raises:
-        CompSRTError: two sources would have the same name; a process died.
+        CompSRTError: two sources have the same name, or a process died.
         UnwritableError: the output folder cannot be written.
     """
     refuse_same_names(sources)
@@ -146,7 +146,7 @@ def refuse_same_names(sources: Sequence[Path]) -> None:
 
 
 def _outputs(source: Path, layout: OutputLayout) -> list[Output]:
-    """List all images a layout wants from one source. Raises OSError if the source is not there."""
+    """Return all images to make from one source. OSError if the source is missing."""
     stat = source.stat()
 
     def output(place: Path, scale: int, crop: int) -> Output:
@@ -161,7 +161,7 @@ def _outputs(source: Path, layout: OutputLayout) -> list[Output]:
 
 
 def _run(jobs: list[_Job], executor: Executor | None) -> Iterator[tuple[_Job, str | None]]:
-    """Do all jobs; yield each, as it ends, with one line about what was wrong with its source, or None."""
+    """Yield each job as it ends, with an error line about its source, or None."""
     if executor is None:
         for job in jobs:
             yield job, _do(job)
@@ -172,7 +172,7 @@ def _run(jobs: list[_Job], executor: Executor | None) -> Iterator[tuple[_Job, st
             yield futures[future], future.result()
     except BrokenProcessPool as error:
         raise CompSRTError(
-            "a worker process died (out of memory?); what was finished is kept",
+            "a worker process died (out of memory?); finished images are kept",
             hint="run again with --workers 1",
         ) from error
     finally:
@@ -180,7 +180,7 @@ def _run(jobs: list[_Job], executor: Executor | None) -> Iterator[tuple[_Job, st
 
 
 def _do(job: _Job) -> str | None:
-    """Make one job's images (in a worker, perhaps); raises UnwritableError, returns any other mistake."""
+    """Make the images of one job. Return an error line or None. Raise UnwritableError."""
     try:
         image = read_image(job.source)
         whole = image.shape
@@ -206,7 +206,7 @@ def _do(job: _Job) -> str | None:
 
 
 def centre_piece(image: np.ndarray, max_side: int) -> np.ndarray:
-    """Cut (height, width, channels) to at most `max_side` each way, around the centre."""
+    """Return the centre of an image (height, width, channels), at most `max_side` high and wide."""
     height, width = image.shape[:2]
     top, left = max(0, height - max_side) // 2, max(0, width - max_side) // 2
     return image[top : top + max_side, left : left + max_side]

@@ -1,4 +1,4 @@
-"""What the images of one data set are called: in results, and as the files that are written of them."""
+"""Name the images of a data set in results, and the files that are written for them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
 
-_MOST_BYTES = 255  # of a file's name, on nearly every file system
+_MOST_BYTES = 255  # of a file name, on nearly every file system
 
 
 class ImageNames:
-    """The names of one data set's images; each has its own.
+    """The unique names of the images of a data set.
 
-    In results an image goes by its whole file name, below the folder of its data set: `baby.png`, `000/0001.png`.
-    What is written of it is named after it without the ending, unless that would be another image's too.
+    In results, the name of an image is its path below the folder of its data set: `baby.png`, `000/0001.png`. Files
+    that are written for it have this name without the extension, unless another image would have the same.
 
     Args:
-        dataset: one of BasicSR's form, with `opt` and, if it can say so beforehand, `paths`: dicts with `gt_path`
-            and `lq_path`.
+        dataset: a BasicSR data set with `opt`, and with `paths` (dicts with `gt_path` and `lq_path`) if known in
+            advance.
 
     Raises:
-        CompSRTError: two images of one name.
+        CompSRTError: two images have the same name.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -35,26 +35,28 @@ class ImageNames:
         for name, count in counts.items():
             if count > 1:
                 found = f"data set {dataset.opt['name']} has {count} images of the name {name}"
-                raise CompSRTError(found, allowed="one of each: results go by it", hint="rename or remove one")
+                raise CompSRTError(
+                    found, allowed="unique names, which identify images in results", hint="rename or remove one"
+                )
         stems = Counter(self._stem(name) for name in {*map(self.of, self._hr), *map(self.of, self._lr)})
         self._shared = {stem for stem, count in stems.items() if count > 1}
 
     def of(self, path: str) -> str:
-        """Return the name in results of the image at a path."""
+        """Return the name of the image at a path in results."""
         for root in self._roots:
             if root is not None and Path(root) in Path(path).parents:
                 return Path(path).relative_to(root).as_posix()
         return Path(path).name if os.path.isabs(path) else Path(path).as_posix()
 
     def written(self, path: str, word: object) -> str:
-        """Return the name of a file that is written of the image at a path, below its data set's folder.
+        """Return the name of a file for the image at a path, below the folder of its data set.
 
         Args:
-            path: of the image.
-            word: what the file's name ends in.
+            path: path of the image.
+            word: suffix of the file name.
 
         Raises:
-            CompSRTError: no file system takes a name of that length.
+            CompSRTError: the name is too long for a file system.
         """
         name = self.of(path)
         stem = self._stem(name)
@@ -62,14 +64,14 @@ class ImageNames:
         size = len(os.fsencode(PurePosixPath(found).name))
         if size > _MOST_BYTES:
             raise CompSRTError(
-                f"the image made of {path} would have a name of {size} bytes",
+                f"the result for {path} would have a name of {size} bytes",
                 allowed=f"up to {_MOST_BYTES}",
                 hint="give a shorter val.suffix or name",
             )
         return found
 
     def check_written(self, word: object) -> None:
-        """Raise CompSRTError if one of the LR images known beforehand would be written under too long a name."""
+        """Raise CompSRTError if the file name for one of the known LR images would be too long."""
         for path in self._lr:
             self.written(path, word)
 

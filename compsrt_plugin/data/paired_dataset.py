@@ -1,4 +1,4 @@
-"""BasicSR's paired dataset, with folders that may be left out and images that are checked first."""
+"""Define BasicSR's paired dataset with optional folders, and with images that are checked first."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ HOLDOUT_SHARE = 0.1
 
 @register_once(DATASET_REGISTRY)
 class CompSRTPairedDataset(PairedImageDataset):
-    """A `PairedImageDataset` that finds its folders by itself where none are given.
+    """A `PairedImageDataset` that finds its folders if none are given.
 
-    All of BasicSR's options hold. Besides:
+    It has all options of BasicSR, and these:
 
-    - `dataroot_gt` without `dataroot_lq`: LR images are made, once, in the cache, by MATLAB's bicubic;
+    - `dataroot_gt` without `dataroot_lq`: LR images are made once in the cache, by MATLAB's bicubic;
     - `embedded: demo` or `calibration`: photographs that come with scikit-image;
-    - neither: `$COMPSRT_DATA/NAME/HR` and `$COMPSRT_DATA/NAME/LR_bicubic/X4`, NAME being the option `name`;
+    - neither: `$COMPSRT_DATA/NAME/HR` and `$COMPSRT_DATA/NAME/LR_bicubic/X4`, where NAME is the option `name`;
     - `subset: holdout` keeps a tenth of the images (at least one), chosen by a hash of their names, or the right
       part of each coloured one of `embedded: calibration`; `subset: train` keeps the rest;
-    - `centre_patch: 96`: of a larger image that is judged, only the middle, so many low-resolution pixels wide and
-      high: a look at many images in the time that one whole image takes;
-    - `keep_in_memory: true`: training images are decoded once; the same patches, at a fraction of the time;
-    - `shrunk: [0.8, 0.6]`: those images are trained on at these shares of their size too, LR by MATLAB's bicubic;
-    - `strict_data: true`: a test set that is not there is an error, not an empty data set with a warning.
+    - `centre_patch: 96`: tests and validation use only the centre of larger images, of this many low-resolution pixels,
+      so that many images take the time of one;
+    - `keep_in_memory: true`: training images are decoded once, which gives the same patches in a fraction of the time;
+    - `shrunk: [0.8, 0.6]`: training also uses these images at these shares of their size, LR by MATLAB's bicubic;
+    - `strict_data: true`: a missing test set is an error, not an empty data set with a warning.
 
-    Images come sorted by name. Folders and meta_info_file's are checked before anything else happens.
+    Images are sorted by name. Folders and meta_info_file are checked first.
 
     Args:
-        opt: the options of one data set as BasicSR parsed them: `name`, `phase`, `scale` and those above.
+        opt: options of one data set as parsed by BasicSR: `name`, `phase`, `scale` and those above.
 
     Raises:
-        CompSRTError: images that are damaged, do not match or are too small; options that contradict each
-            other; a training set that is not there.
+        CompSRTError: images are damaged, do not match or are too small; options contradict each other; or a training
+            set is missing.
     """
 
     finds_its_folders = True
@@ -99,18 +99,18 @@ class CompSRTPairedDataset(PairedImageDataset):
             check_files(pairs, options["scale"], **limits)
         self.paths.sort(key=lambda pair: (_name(pair), pair["gt_path"]))
         if not training:
-            ImageNames(self)  # two of one name would be found hours later
+            ImageNames(self)  # otherwise duplicate names would be found hours later
         if options.get("subset") is not None and not roots.divided:
             self.paths = _subset(self.paths, options["subset"], options["name"])
         self._centre_side = _centre_side(options)
-        self.kept: list[KeptImage] | None = None  # the training images, where they are kept in memory
+        self.kept: list[KeptImage] | None = None  # the training images if they are kept in memory
         if training and options.get("keep_in_memory"):
             self.kept = self._decoded()
         if training and options.get("shrunk"):
             self._add_shrunk(options["shrunk"], limits["min_lr"])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return BasicSR's pair `lq`, `gt` (3, h, w) in 0..1 with their paths; CompSRTError for a damaged image."""
+        """Return BasicSR's pair `lq`, `gt` (3, h, w) in 0..1 with their paths. CompSRTError for a damaged image."""
         if self.kept is not None:
             opt, paths = self.opt, self.paths[index]
             patches = self.kept[index].crop(
@@ -120,7 +120,7 @@ class CompSRTPairedDataset(PairedImageDataset):
         return self._centre(super().__getitem__(index))
 
     def _centre(self, pair: dict[str, Any]) -> dict[str, Any]:
-        """Cut a pair that is judged to its middle."""
+        """Return the centre of a pair for tests or validation."""
         side = self._centre_side
         if side is None:
             return pair
@@ -140,12 +140,12 @@ class CompSRTPairedDataset(PairedImageDataset):
         return decode_kept([(Path(pair["gt_path"]), Path(pair["lq_path"])) for pair in self.paths])
 
     def _add_shrunk(self, shares: Any, least: int) -> None:
-        """Add the images at these shares of their size, where a patch of `least` low-resolution pixels fits."""
+        """Add the images at these shares of their size, if a patch of `least` low-resolution pixels fits."""
         key, scale = f"shrunk of data set {self.opt['name']}", self.opt["scale"]
         if self.kept is None:
             raise CompSRTError(f"{key} is {shares!r}", allowed="together with keep_in_memory: true")
         if not isinstance(shares, (list, tuple)):
-            raise CompSRTError(f"{key} is {shares!r}", allowed="a list of numbers above 0 to below 1")
+            raise CompSRTError(f"{key} is {shares!r}", allowed="a list of numbers above 0 and below 1")
         paths, kept = list(self.paths), list(self.kept)
         for share in shares:
             parse_value(PositiveShare, key, share)
@@ -153,15 +153,15 @@ class CompSRTPairedDataset(PairedImageDataset):
             fitting = [(pair, picture) for pair, picture in smaller if min(picture.lr.shape[:2]) >= least]
             if not fitting:
                 raise CompSRTError(
-                    f"{key} has {share}: no image is then large enough for a patch",
-                    hint="take a larger share, or a smaller gt_size",
+                    f"{key} has {share}, at which no image is large enough for a patch",
+                    hint="use a larger share, or a smaller gt_size",
                 )
             self.paths += [pair for pair, _ in fitting]
             self.kept += [picture for _, picture in fitting]
 
 
 def _centre_side(options: Mapping[str, Any]) -> int | None:
-    """Return the side in LR pixels of what is judged of an image; None for all of it."""
+    """Return the side in LR pixels of the centre that is scored, or None for whole images."""
     side, least = options.get("centre_patch"), smallest_lr(options["scale"])
     if side is None or options["phase"] == "train":
         return None
@@ -178,7 +178,7 @@ def _name(pair: Mapping[str, str]) -> str:
 
 
 def _subset(pairs: list[dict[str, str]], subset: str, dataset: str) -> list[dict[str, str]]:
-    """Keep the held-out tenth or the rest: the same images on every machine, in any order of files."""
+    """Return the held-out tenth or the rest: the same images on every machine and in any order of files."""
     if subset not in SUBSETS:
         raise unknown_name(f"subset of data set {dataset}:", subset, SUBSETS)
     drawn = sorted((_name(pair) for pair in pairs), key=lambda name: hashlib.sha256(name.encode()).digest())

@@ -1,15 +1,14 @@
-"""MATLAB's bicubic `imresize` on 8-bit images, the degradation every SR benchmark is made with.
+"""Resize 8-bit images like MATLAB's bicubic `imresize`, the degradation of all SR benchmarks.
 
-One output sample at place x (counted from 1) looks at the input around u = x / r + (1 - 1 / r) / 2 for a
-scale r, with Keys' cubic kernel (a = -1/2). When shrinking, the kernel is stretched by 1 / r, which is the
-antialiasing, and each sample's weights are divided by their sum. Outside the image the samples repeat in
-mirror order (edge sample twice). A uint8 image is resized along its rows' axis first, then along its
-columns', and is rounded to uint8 after each of the two passes: that second rounding is what other ports
-leave out.
+An output sample at position x (from 1) is computed from the input around u = x / r + (1 - 1 / r) / 2 for a scale r,
+with Keys' cubic kernel (a = -1/2). For shrinking, the kernel is stretched by 1 / r (antialiasing), and the weights of each
+sample are divided by their sum. Beyond the image, samples repeat in mirror order (edge sample twice). A uint8 image is
+resized along its first axis, then along its second, and rounded to uint8 after each pass. Other ports omit the first of
+these roundings.
 
-Why the order of summation cannot matter at the scales of SR: for s a power of two all weights are dyadic
-fractions, every product and sum below is exact in float64, and a tie at .5 is a true tie; for s = 3 the
-weights are multiples of 1/81 (of 1/27 when enlarging), so no sum lies nearer than 1/162 to a tie.
+The order of summation does not matter at the scales of SR. If s is a power of two, all weights are dyadic fractions,
+every product and sum is exact in float64, and a tie at .5 is a true tie. For s = 3 the weights are multiples of 1/81 (of 1/27
+for enlarging), so no sum is nearer than 1/162 to a tie.
 
 Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981, and the documentation
 of MATLAB's `imresize`. Checked against images made by MATLAB's rule (tests/data/test_resize.py).
@@ -27,14 +26,14 @@ KERNEL_WIDTH = 4  # support of Keys' cubic, in samples
 
 
 def imresize(image: np.ndarray, scale: float) -> np.ndarray:
-    """Resize an image as MATLAB's `imresize(image, scale, 'bicubic')` does.
+    """Return an image resized like MATLAB's `imresize(image, scale, 'bicubic')`.
 
     Args:
         image: uint8, shape (height, width) or (height, width, channels).
-        scale: factor for both sides, above 0; below 1 shrinks, with antialiasing.
+        scale: factor for both sides, above 0. Below 1, the image is shrunk with antialiasing.
 
     Returns:
-        uint8, each side ceil(side * scale) long, channels as given.
+        uint8, each side ceil(side * scale) long, with the same channels.
 
     Raises:
         TypeError: the image is not uint8.
@@ -59,7 +58,7 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def mod_crop(image: np.ndarray, scale: int) -> np.ndarray:
-    """Cut the bottom and right edge so that both sides are multiples of `scale` (a view, not a copy).
+    """Return the image without the bottom and right edges, so that both sides are multiples of `scale` (a view).
 
     >>> mod_crop(np.zeros((9, 10, 3), np.uint8), 4).shape
     (8, 8, 3)
@@ -69,7 +68,7 @@ def mod_crop(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def downscale(image: np.ndarray, scale: int) -> np.ndarray:
-    """Make a benchmark LR image: mod-crop (height, width[, channels]) uint8, then shrink by `scale`.
+    """Return a benchmark LR image: mod-crop (height, width[, channels]) uint8, then shrink by `scale`.
 
     Raises:
         ValueError: a side is shorter than `scale`.
@@ -78,14 +77,14 @@ def downscale(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def upscale(image: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarge (height, width[, channels]) uint8 by `scale`: the bicubic baseline of SR tables."""
+    """Return (height, width[, channels]) uint8 enlarged by `scale`: the bicubic baseline of SR tables."""
     return imresize(image, scale)
 
 
 def _resize_first_axis(samples: np.ndarray, scale: float) -> np.ndarray:
-    """Resize (length, others) uint8 along its first axis; round half away from zero, as MATLAB does."""
+    """Return (length, others) uint8 resized along its first axis, rounded half away from zero like MATLAB."""
     resized = _weights(samples.shape[0], scale) @ samples
-    # Negative overshoot is clipped, so half-away-from-zero is floor(x + 1/2) on what is left.
+    # Negative values are clipped, so rounding half away from zero is floor(x + 1/2).
     resized += 0.5
     np.clip(resized, 0, 255, out=resized)
     return resized.astype(np.uint8)

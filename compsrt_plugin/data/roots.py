@@ -1,4 +1,4 @@
-"""Where a data set's images are: given folders, an HR folder alone, embedded ones, or a name under one root."""
+"""Find the images of a data set: given folders, an HR folder alone, embedded images, or a name below a root."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ BENCHMARKS = ("Set5", "Set14", "B100", "Urban100", "Manga109")
 
 
 class MissingDataError(CompSRTError):
-    """A data set is not on this machine: an error or, for a test, a reason to leave it out."""
+    """A data set is not on this machine. A test leaves it out unless `strict_data` is set."""
 
 
 @dataclass(frozen=True)
 class Roots:
-    """What BasicSR's PairedImageDataset needs to know.
+    """The folders of a data set, for BasicSR's PairedImageDataset.
 
     Attributes:
         hr: folder of HR images.
         lr: folder of LR images.
-        filename_tmpl: name of an LR image from its HR image's.
-        made_from: the folder that the pairs were made from, if they lie in the cache.
-        divided: whether they are the option `subset` of their set already.
+        filename_tmpl: template of the name of an LR image, from the name of its HR image.
+        made_from: the folder that the pairs were made from, if they are in the cache.
+        divided: whether the option `subset` is already applied.
     """
 
     hr: Path
@@ -41,18 +41,18 @@ class Roots:
 
 
 def find_roots(opt: Mapping[str, Any]) -> Roots:
-    """Find the images of one data set.
+    """Return the folders of one data set.
 
-    The first that applies: `dataroot_gt` with `dataroot_lq`; `dataroot_gt` alone (LR images are made, once,
-    in the cache); `embedded: demo|calibration`; `$COMPSRT_DATA/NAME/HR` with `LR_bicubic/X4`, of which the
-    latter is made in the cache if it is not there.
+    The first applicable rule is used: `dataroot_gt` with `dataroot_lq`; `dataroot_gt` alone (LR images are made once in
+    the cache); `embedded: demo|calibration`; `$COMPSRT_DATA/NAME/HR` with `LR_bicubic/X4`, which is made in the cache
+    if it is missing.
 
     Args:
-        opt: the data set's options, as BasicSR hands them over; `name` and `scale` among them.
+        opt: the options of the data set as BasicSR passes them, including `name` and `scale`.
 
     Raises:
-        MissingDataError: a folder does not exist; says where the files belong.
-        CompSRTError: options that contradict each other, or images that cannot be used.
+        MissingDataError: a folder does not exist. The message says where the files belong.
+        CompSRTError: options contradict each other, or images cannot be used.
     """
     name, scale = opt["name"], opt.get("scale")
     if not isinstance(scale, int) or scale < 1:
@@ -66,7 +66,7 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
     if opt["io_backend"]["type"] != "disk" or opt.get("meta_info_file") is not None:
         raise CompSRTError(
             f"data set {name} needs dataroot_gt and dataroot_lq",
-            hint="an LMDB or a meta_info_file says nothing about where the images are",
+            hint="an LMDB or a meta_info_file does not tell where the images are",
         )
     if hr is not None:
         folder = _folder(name, "dataroot_gt", hr)
@@ -79,16 +79,16 @@ def find_roots(opt: Mapping[str, Any]) -> Roots:
 
 
 def no_originals(dataset: str, lr: Any) -> CompSRTError:
-    """Return what to raise where there is nothing to judge images by, or to train on.
+    """Return the error for a data set without originals.
 
     Args:
-        dataset: what to call the data set.
+        dataset: name of the data set in the message.
         lr: its folder of LR images.
     """
     return CompSRTError(
         f"{dataset} has a dataroot_lq but no dataroot_gt: there are no originals",
         allowed="both folders, or dataroot_gt alone (LR images are then made)",
-        hint=f"to enlarge images without judging them: basicsr upscale {lr} -o FOLDER",
+        hint=f"to enlarge images without scoring them: basicsr upscale {lr} -o FOLDER",
     )
 
 
@@ -100,13 +100,13 @@ def _folder(name: str, key: str, given: Any) -> Path:
 
 
 def _by_name(name: str, scale: int, filename_tmpl: str) -> Roots:
-    """Find a data set by its name under `$COMPSRT_DATA`."""
+    """Return the folders of a data set by its name below `$COMPSRT_DATA`."""
     given = os.environ.get(VARIABLE)
     root = Path(given).expanduser().absolute() if given else Path(f"${VARIABLE}")
     hr, lr = root / name / "HR", root / name / "LR_bicubic" / f"X{scale}"
     if not given or not hr.is_dir():
         raise MissingDataError(
-            f"data set {name} is not there: its images belong in {hr} and {lr} "
+            f"data set {name} is missing: its images belong in {hr} and {lr} "
             f"(NAME.png and {filename_tmpl.replace('{}', 'NAME')}.png)",
             hint=f"{VARIABLE} is {given or 'not set'}, the common root of such folders",
         )

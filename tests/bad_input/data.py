@@ -31,12 +31,12 @@ def data_of_basicsrs_own_set_missing(at: Place) -> None:
     at.data.update(type="PairedImageDataset", dataroot_gt="nowhere")
 
 
-@bad(r"the image LR/px4\.png is empty \(0 bytes\); copy it again from where it came from")
+@bad(r"the image LR/px4\.png is empty \(0 bytes\); copy it again from its source")
 def empty_picture(at: Place) -> None:
     at.lr.write_bytes(b"")
 
 
-@bad(r"the image LR/px4\.png is damaged \(.*\); copy it again from where it came from")
+@bad(r"the image LR/px4\.png is damaged \(.*\); copy it again from its source")
 def truncated_picture(at: Place) -> None:
     at.lr.write_bytes(at.lr.read_bytes()[:100])
 

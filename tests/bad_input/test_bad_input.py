@@ -95,5 +95,5 @@ def test_a_data_set_that_is_missing_costs_one_line_and_the_others_are_tested(
     place.test["datasets"]["test_2"] = {"name": "Set5", "type": "CompSRTPairedDataset"}
     assert place.run("test") == 0
     (warning,) = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
-    assert "Set5 is not there: its images belong in /nowhere/Set5/HR and /nowhere/Set5/LR_bicubic/X4" in warning
+    assert "Set5 is missing: its images belong in /nowhere/Set5/HR and /nowhere/Set5/LR_bicubic/X4" in warning
     assert list(json.loads(Path("results/run/results.json").read_text())["datasets"]) == ["Mine"]

@@ -120,7 +120,10 @@ def profile_of(seconds: tuple[float, ...], load: float) -> profiling.Profile:
 def test_a_busy_machine_is_warned_of_and_one_at_rest_is_not():
     assert warnings(profile_of((0.1, 0.1, 0.1, 0.11), 0.2)) == []
     scattered = warnings(profile_of((0.1, 0.1, 0.1, 4.9), 0.2))
-    assert scattered[0].startswith("Warning: the rounds scatter (PyTorch 100.0 to ") and "do not hold" in scattered[-1]
+    assert (
+        scattered[0].startswith("Warning: the rounds scatter (PyTorch 100.0 to ")
+        and "are not reliable" in scattered[-1]
+    )
     loaded = warnings(profile_of((0.1, 0.1, 0.1, 0.11), 6.0))
     assert loaded[0] == "Warning: 6.0 processes ran before the start, on 2 cores."
 

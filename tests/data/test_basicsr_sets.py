@@ -107,8 +107,8 @@ BROKEN: dict[str, Change] = {
         io_backend={"type": "lmbd"}
     ),
     r"io_backend\.type: 'None'": lambda at: at.data.pop("io_backend"),
-    r"memcached, but its client mc is not there": lambda at: at.data.update(io_backend={"type": "memcached"}),
-    r"FFHQDataset gives no pairs of images; allowed: CompSRTPairedDataset, Paired": lambda at: at.data.update(
+    r"memcached, but its client mc is not installed": lambda at: at.data.update(io_backend={"type": "memcached"}),
+    r"FFHQDataset does not provide pairs of images; allowed: CompSRTPairedDataset, Paired": lambda at: at.data.update(
         type="FFHQDataset"
     ),
 }
@@ -128,8 +128,8 @@ def test_a_test_on_a_broken_set_is_one_line_before_it_starts(says: str, paired: 
         ({"gt_size": 64}, r"LR/a0x4\.png is too small \(12×10 pixels\); allowed: at least 16×16, for training crops"),
         ({"gt_size": None}, r"gt_size of data set Mine is None; allowed: the side of training crops"),
         ({"gt_size": "big"}, r"gt_size of data set Mine is 'big'"),
-        ({"type": "SingleImageDataset"}, r"SingleImageDataset gives no pairs of images"),
-        ({"type": "RealESRGANDataset"}, r"RealESRGANDataset gives no pairs of images"),
+        ({"type": "SingleImageDataset"}, r"SingleImageDataset does not provide pairs of images"),
+        ({"type": "RealESRGANDataset"}, r"RealESRGANDataset does not provide pairs of images"),
         ({"type": "RealESRGANPairedDataset", "meta_info": "none.txt"}, r"train\.meta_info: cannot read none\.txt"),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_list_of_realesrgan_names_both_pictures_of_a_pair(paired: Place) -> No
 
 
 DATABASES: dict[str, Change] = {
-    r"dataroot_gt HR is no database; allowed: a folder .*lmdb": lambda at: at.data.update(dataroot_gt="HR"),
+    r"dataroot_gt HR is not a database; allowed: a folder .*lmdb": lambda at: at.data.update(dataroot_gt="HR"),
     r"dataroot_gt db/HR\.lmdb cannot be read": lambda at: Path("db/HR.lmdb/data.mdb").write_bytes(b"x" * 5000),
     r"LR_bicubic_X4\.lmdb cannot be read \(.*meta_info": lambda at: Path(
         "db/LR_bicubic_X4.lmdb/meta_info.txt"

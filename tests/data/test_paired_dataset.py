@@ -117,7 +117,7 @@ def test_a_missing_test_set_is_empty_and_costs_one_line_saying_where_it_belongs(
     assert list(build_dataloader(dataset, dataset.opt)) == []
     (warning,) = basicsr_log.messages
     root = variable or "$COMPSRT_DATA"
-    assert f"data set Set5 is not there: its images belong in {root}/Set5/HR and {root}/Set5/LR_bicubic/X4" in warning
+    assert f"data set Set5 is missing: its images belong in {root}/Set5/HR and {root}/Set5/LR_bicubic/X4" in warning
     assert "(NAME.png and NAMEx4.png)" in warning
     assert f"COMPSRT_DATA is {variable or 'not set'}" in warning
     assert "\n" not in warning
@@ -134,12 +134,12 @@ def test_given_folders_that_do_not_exist_are_missing_too(make_set, basicsr_log):
 
 
 def test_strict_data_makes_a_missing_test_set_an_error():
-    with pytest.raises(CompSRTError, match="data set Zoo is not there"):
+    with pytest.raises(CompSRTError, match="data set Zoo is missing"):
         CompSRTPairedDataset(options(strict_data=True))
 
 
 def test_a_missing_training_set_is_an_error():
-    with pytest.raises(CompSRTError, match="data set Zoo is not there"):
+    with pytest.raises(CompSRTError, match="data set Zoo is missing"):
         CompSRTPairedDataset(training())
 
 
@@ -326,7 +326,7 @@ def test_smaller_versions_of_the_pictures_are_trained_on_too(make_set):
         ({"shrunk": 0.5, "keep_in_memory": True}, r"shrunk of data set Zoo is 0.5; allowed: a list of numbers"),
         (
             {"shrunk": [1.5], "keep_in_memory": True},
-            r"shrunk of data set Zoo is 1.5; allowed: numbers above 0 to below 1",
+            r"shrunk of data set Zoo is 1.5; allowed: numbers above 0 and below 1",
         ),
         ({"shrunk": [0.1], "keep_in_memory": True}, r"shrunk of data set Zoo has 0.1: no image is then large enough"),
     ],

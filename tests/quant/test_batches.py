@@ -31,10 +31,10 @@ def converted(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("batches", [DataLoader(TensorDataset(X), 4), [{"lq": X}], [(X, X)], [X.numpy()]])
 def test_batches_that_are_no_tensors_are_named(batches):
     network = converted(nn.Sequential(nn.Linear(16, 16)))
-    with pytest.raises(CompSRTError, match=r"batch is of the kind \w+, .* allowed: tensors; take them out"):
+    with pytest.raises(CompSRTError, match=r"batch is a \w+, .* allowed: tensors; extract them"):
         calibrate(network, batches)
     calibrate(network, [X])
-    with pytest.raises(CompSRTError, match="batch is of the kind"):
+    with pytest.raises(CompSRTError, match="batch is a "):
         distinct_codes(network, batches)
 
 

@@ -119,7 +119,7 @@ def test_a_json_file_that_is_no_object_is_refused(tmp_path):
         (lambda d: d.update(bits="3"), 'bits is "3"; allowed: an integer of 1 or more'),
         (lambda d: d.update(bits=True), "bits is true"),
         (lambda d: d.update(bytes=0), "bytes is 0"),
-        (lambda d: d.update(name=7), "name is 7; allowed: a text"),
+        (lambda d: d.update(name=7), "name is 7; allowed: text"),
         (lambda d: d.update(weights_trained=1), "weights_trained is 1; allowed: true or false"),
         (lambda d: d["files"]["checkpoint"].pop("sha256"), "files.checkpoint.sha256 is missing"),
         (lambda d: d["datasets"]["Set5"]["per_image"]["baby"]["teacher"].update(psnr="high"), "teacher.psnr is"),

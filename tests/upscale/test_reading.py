@@ -54,7 +54,7 @@ def test_damaged_exif_data_stay_in_a_jpeg_and_are_noted_for_a_tiff(tmp_path: Pat
 def test_a_jpeg_without_its_end_marker_is_read_and_one_without_its_data_is_damaged(read):
     content = saved(Image.fromarray(NOISE), "JPEG")
     np.testing.assert_array_equal(read(content[:-2]).colour, read(content).colour)
-    with pytest.raises(CompSRTError, match=r"is damaged .*copy it again from where it came from") as caught:
+    with pytest.raises(CompSRTError, match=r"is damaged .*copy it again from its source") as caught:
         read(content[:-40])
     assert "remove" not in str(caught.value)
 

@@ -1,1 +1,1 @@
-"""What the bytes of image files say: formats, chunks of PNG, tags of TIFF, the end of a JPEG."""
+"""Parse the bytes of image files: formats, chunks of PNG, tags of TIFF, the end of a JPEG."""

@@ -1,4 +1,4 @@
-"""Whether a JPEG whose end marker is missing is whole all the same."""
+"""Decide whether a JPEG without its end marker is complete."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from PIL import Image
 END = b"\xff\xd9"
 ENDS, SCAN, RESTART_INTERVAL, FIRST_RESTART = 0xD9, 0xDA, 0xDD, 0xD0
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
-MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # one that is not part of a scan's data
+MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # a marker that is not part of a scan's data
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-LONGEST = 4096  # bytes; what the largest unit of a JPEG can take: 10 blocks of 64 values in 16 + 10 bits
-PATTERNS = (b"\x55" * LONGEST, b"\xb6" * LONGEST)  # two that no decoder reads alike
+LONGEST = 4096  # bytes; upper bound of a unit of a JPEG: 10 blocks of 64 values in 16 + 10 bits
+PATTERNS = (b"\x55" * LONGEST, b"\xb6" * LONGEST)  # two patterns that decode differently
 
 
 def with_end(content: bytes) -> bytes:
-    """Return a JPEG with an end marker, added where the image is whole without it.
+    """Return a JPEG with an end marker, which is added if the image is complete without it.
 
-    A decoder makes up what is missing. So the image is decoded with different bytes before the added marker: only
-    where all pixels have their data these make no difference. Of a progressive JPEG every scan must be there.
+    Decoders invent missing data. Therefore the image is decoded with different bytes before the added marker. The
+    results are equal only if all pixels have their data. A progressive JPEG must also have every scan.
 
     Raises:
         ValueError: the file ends before its image does.
     """
-    missing: dict[int, list[int]] = {}  # of a progressive JPEG: component -> bits that each coefficient lacks
+    missing: dict[int, list[int]] = {}  # for a progressive JPEG: component -> missing bits of each coefficient
     restarts = False
     for marker, body in _segments(content):
         if marker == ENDS:
@@ -47,7 +47,7 @@ def with_end(content: bytes) -> bytes:
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield markers with what they hold, up to the end marker or the end of the file."""
+    """Yield markers with their content, up to the end marker or the end of the file."""
     place = 2
     while (found := MARKER.search(content, place)) is not None:
         marker = found[1][0]
@@ -64,7 +64,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _tails(content: bytes, restarts: bool) -> list[bytes]:
-    """Return what stands in for missing data: nothing, and two patterns, each also behind the next restart markers."""
+    """Return substitutes for missing data: nothing, and two patterns, each also after the next restart markers."""
     markers: list[bytes] = []
     if restarts:
         found = RESTART.findall(content, content.rfind(bytes([0xFF, SCAN])))

@@ -1,4 +1,4 @@
-"""Which image formats there are: by a file's ending for what is written, by its first bytes for what is read."""
+"""Determine image formats: by the extension for writing, by the first bytes for reading."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "WebP": ".webp", "TIFF": ".tif"}  # given where a source has none of `FORMATS`
+ENDINGS = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WebP": ".webp",
+    "TIFF": ".tif",
+}  # extension for a source without one of `FORMATS`
 ALLOWED_ENDINGS = " ".join(FORMATS)
 SIGNATURE_BYTES = 12
 
 
 def format_of(content: bytes) -> str | None:
-    """Return the format, a value of `FORMATS`, that a file's first `SIGNATURE_BYTES` tell; None for any other."""
+    """Return the format (a value of `FORMATS`) of a file by its first `SIGNATURE_BYTES`, or None."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if content.startswith(b"\xff\xd8\xff"):
@@ -31,9 +36,9 @@ def format_of(content: bytes) -> str | None:
 
 
 def format_of_file(path: Path) -> str | None:
-    """Return the format that a file's first bytes tell; None for any other, and where it cannot be read."""
+    """Return the format of a file by its first bytes. None for any other file, or one that cannot be read."""
     try:
-        if not path.is_file():  # to open a pipe would wait for its writer
+        if not path.is_file():  # opening a pipe would wait for its writer
             return None
         with open(path, "rb") as file:
             return format_of(file.read(SIGNATURE_BYTES))

@@ -1,4 +1,4 @@
-"""What Pillow and OpenCV do by themselves while an image is read, and should not: refuse large ones, and talk."""
+"""Suppress the size limit and the messages of Pillow and OpenCV while an image is read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _before: tuple[int | None, int] = (None, 0)
 
 @contextlib.contextmanager
 def quiet_and_any_size() -> Iterator[None]:
-    """Let Pillow open images of any size, photographs of 200 megapixels among them, and neither library print.
+    """Let Pillow open images of any size (even 200 megapixels), and silence both libraries, within the context.
 
-    What does not fit into memory is a MemoryError as ever. Threads may overlap; the last one puts both back.
+    An image that does not fit into memory still raises MemoryError. Threads may overlap; the last one restores both.
     """
     global _readers, _before
     with _lock:

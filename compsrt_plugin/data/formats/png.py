@@ -1,4 +1,4 @@
-"""The chunks of a PNG file (W3C's third edition): what decides about its pixels apart from what goes with them."""
+"""Read and write the chunks of PNG files (W3C's third edition), with pixel data separate from metadata."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk.
+    """A chunk.
 
     Attributes:
-        name: four letters; the first is a capital where no decoder may pass over the chunk.
-        data: what it holds.
+        name: four letters. The first is a capital if decoders must understand the chunk.
+        data: its content.
     """
 
     name: bytes
@@ -25,22 +25,22 @@ class Chunk:
 
     @property
     def critical(self) -> bool:
-        """Whether pixels depend on it."""
+        """Whether pixels depend on the chunk."""
         return self.name[:1].isupper()
 
     def encoded(self) -> bytes:
-        """Return it as it stands in a file."""
+        """Return the chunk as bytes of a file."""
         checksum = zlib.crc32(self.name + self.data)
         return b"".join([struct.pack(">L", len(self.data)), self.name, self.data, struct.pack(">L", checksum)])
 
 
 def chunks_of(content: bytes) -> list[Chunk]:
-    """Return the chunks of a file, without those that are damaged and that pixels do not depend on.
+    """Return the chunks of a file, without damaged chunks that pixels do not depend on.
 
-    The end chunk may be missing: whether the pixels are whole their own data tell.
+    The end chunk may be missing, because the pixel data show whether they are complete.
 
     Raises:
-        ValueError: the file ends within the pixels' data, or a chunk of theirs is damaged.
+        ValueError: the file ends within the pixel data, or a chunk of pixel data is damaged.
     """
     return list(_walk(content))
 
@@ -71,18 +71,18 @@ def _walk(content: bytes) -> Iterator[Chunk]:
 
 
 def assembled(chunks: Iterable[Chunk], names: Iterable[bytes]) -> bytes:
-    """Return a PNG file of those chunks alone that have one of the names, in their order, with an end."""
+    """Return a PNG file of the chunks with these names, in their order, with an end chunk."""
     wanted = set(names) - {b"IEND"}
     kept = [chunk.encoded() for chunk in chunks if chunk.name in wanted]
     return b"".join([SIGNATURE, *kept, Chunk(b"IEND", b"").encoded()])
 
 
 def with_chunks(content: bytes, chunks: Iterable[Chunk]) -> bytes:
-    """Return a PNG file with more chunks, right behind its header."""
+    """Return a PNG file with additional chunks directly after its header."""
     header = len(SIGNATURE) + 25
     return b"".join([content[:header], *(chunk.encoded() for chunk in chunks), content[header:]])
 
 
 def frames_of(chunks: Iterable[Chunk]) -> int:
-    """Return how many images an animated PNG holds; 1 of any other."""
+    """Return the number of images in a PNG: more than 1 if it is animated."""
     return next((struct.unpack(">L", c.data[:4])[0] for c in chunks if c.name == b"acTL" and len(c.data) == 8), 1)

@@ -1,7 +1,7 @@
-"""A TIFF file's image, taken apart by its tags (TIFF 6.0, BigTIFF, and what libtiff adds).
+"""Read the image of a TIFF file according to its tags (TIFF 6.0, BigTIFF, and extensions of libtiff).
 
-Pillow opens a fixed list of layouts and cuts colour to 8 bits, OpenCV knows neither planes nor what alpha means. Here
-they only undo compressions; what the samples mean is read from the tags, and what is not handled is named.
+Pillow supports a fixed list of layouts and reduces colour to 8 bits. OpenCV ignores planes and the meaning of alpha.
+Here they only decompress. The tags define the samples, and errors name what is not supported.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ OTHER_COLOURS = {
     34892: "a camera's linear raw data",
 }
 SAMPLE_FORMATS = {2: "signed integer", 3: "floating-point", 5: "complex integer", 6: "complex floating-point"}
-PREMULTIPLIED, UNASSOCIATED, COREL = 1, 2, 999  # values of EXTRA_SAMPLES; Corel Draw 10 writes its own for alpha
-SMALL_SIDE = 256  # pixels of what is taken for a thumbnail although no tag says so
+PREMULTIPLIED, UNASSOCIATED, COREL = 1, 2, 999  # values of EXTRA_SAMPLES; Corel Draw 10 has its own value for alpha
+SMALL_SIDE = 256  # largest side in pixels of a thumbnail without a tag
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # its remarks on odd tags are not for the terminal
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # hides its remarks on odd tags from the terminal
 
 
 @dataclass(frozen=True)
 class TiffImage:
-    """The samples of a TIFF's one image as they lie, an orientation not applied.
+    """The samples of the image of a TIFF in file order (its orientation is not applied).
 
     Attributes:
-        colour: (height, width, 1 or 3), uint8 up to 8 bits, else uint16, black is 0.
-        alpha: (height, width) of the same type, the colour not multiplied by it; None without.
+        colour: (height, width, 1 or 3), uint8 up to 8 bits, else uint16; black is 0.
+        alpha: (height, width) of the same dtype, not premultiplied; None if there is none.
         icc: the colour profile.
-        directory: where in the file the image's tags start.
-        orientation: 1 to 8, as EXIF has it.
-        lossless: whether it is no JPEG.
-        notes: what was left out or supposed, a line each.
+        directory: offset of the image's tags.
+        orientation: 1 to 8, as in EXIF.
+        lossless: whether the compression is lossless (not JPEG).
+        notes: one line for each thing that was dropped or assumed.
     """
 
     colour: np.ndarray
@@ -68,15 +68,15 @@ class TiffImage:
 
 
 def read_tiff(content: bytes, path: Path) -> TiffImage:
-    """Read the image in a TIFF file.
+    """Return the image of a TIFF file.
 
     Args:
-        content: of the file.
+        content: the file.
         path: named in errors.
 
     Raises:
-        CompSRTError: an image of a kind that is not handled; says which.
-        Exception: a damaged file, from whatever stumbles over it.
+        CompSRTError: the image is of an unsupported kind. The message names it.
+        Exception: the file is damaged. Any parser may raise.
     """
     with TiffFile(io.BytesIO(content)) as tiff:
         notes: list[str] = []
@@ -104,7 +104,7 @@ def read_tiff(content: bytes, path: Path) -> TiffImage:
 
 
 def turned(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """Return (height, width, …) as an orientation of 1 to 8 says it is to be seen."""
+    """Return (height, width, …) turned by an orientation of 1 to 8."""
     if orientation in (5, 6, 7, 8):
         samples = samples.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -113,10 +113,10 @@ def turned(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _the_page(tiff: TiffFile, path: Path, notes: list[str]) -> TiffPage:
-    """Return the one page that is the image; smaller versions of it do not count."""
+    """Return the page of the image, ignoring smaller versions of it."""
     pages = [page for page in tiff.pages if isinstance(page, TiffPage) and _has_samples(page)]
     whole = [page for page in pages if not _reduced(page)]
-    if not whole:  # a raw file's first page, say, whose full size lies one level below
+    if not whole:  # for example a raw file, whose full-size image is one level below
         below = [inner for page in pages for inner in page.pages or () if isinstance(inner, TiffPage)]
         whole = [page for page in below if _has_samples(page) and not _reduced(page)] or pages[:1]
     if any(_is_mask(page) for page in whole):
@@ -146,16 +146,16 @@ def _is_mask(page: TiffPage) -> bool:
 
 
 def _looks_like_thumbnail(page: TiffPage, whole: TiffPage) -> bool:
-    """Tell whether a page without a tag that says so is a smaller version of another, as some cameras write it."""
+    """Return whether a page is a smaller version of another without a tag, as some cameras write it."""
     (width, height), (large_width, large_height) = (
         (int(p.tags.valueof(WIDTH)), int(p.tags.valueof(HEIGHT))) for p in (page, whole)
     )
-    alike = abs(width * large_height - height * large_width) <= max(large_width, large_height)  # by a pixel
+    alike = abs(width * large_height - height * large_width) <= max(large_width, large_height)  # to within a pixel
     return alike and max(width, height) <= SMALL_SIDE and 2 * max(width, height) <= max(large_width, large_height)
 
 
 def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> TiffLayout:
-    """Read how the samples lie; raise CompSRTError for what is not handled."""
+    """Return the layout of the samples. CompSRTError if it is not supported."""
 
     def refuse(what: str) -> CompSRTError:
         return CompSRTError(f"{path} {what}", allowed=_ALLOWED, hint="convert it first")
@@ -164,9 +164,9 @@ def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> TiffL
     compression = int(value(COMPRESSED, 1))
     name = COMPRESSION(compression).name if compression in set(COMPRESSION) else f"number {compression}"
     samples = int(value(SAMPLES, 1))
-    photometric = int(value(PHOTOMETRIC, RGB if samples >= 3 else BLACK_IS_ZERO))  # without it libtiff guesses so
+    photometric = int(value(PHOTOMETRIC, RGB if samples >= 3 else BLACK_IS_ZERO))  # the default of libtiff
     bits = _every(value(BITS, 1), samples)
-    formats = set(_every(value(SAMPLE_FORMAT, 1), samples)) - {1, 4}  # 4: undefined, which means nothing else
+    formats = set(_every(value(SAMPLE_FORMAT, 1), samples)) - {1, 4}  # 4 means undefined
     if photometric not in _COLOURS and not (photometric == YCBCR and compression not in LOSSLESS_COMPRESSIONS):
         raise refuse(f"is {OTHER_COLOURS.get(photometric, f'of photometric interpretation {photometric}')}")
     if formats:
@@ -205,24 +205,24 @@ def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> TiffL
 
 
 def _every(value: Any, samples: int) -> tuple[int, ...]:
-    """Return a tag's value for each sample; one value counts for all."""
+    """Return the value of a tag for each sample. A single value applies to all."""
     values = tuple(int(v) for v in value) if isinstance(value, (tuple, list)) else (int(value),)
     return values if len(values) == samples else values[:1] * samples
 
 
 def _through_palette(samples: np.ndarray, palette: np.ndarray, bits: int) -> np.ndarray:
-    """Return (h, w, 3 and what else there was) for indices that were spread over 8 bits."""
+    """Return (h, w, 3 and further samples) for palette indices that are scaled to 8 bits."""
     table = palette.reshape(3, 1 << bits).T
     table = (table >> 8 if table.max(initial=0) > 255 else table).astype(
         np.uint8
-    )  # some write 8 bits, as libtiff knows
-    # indices come spread over 0..255, as grey would
+    )  # some writers use 8 bits, like libtiff detects
+    # indices are scaled to 0..255 like grey
     indices = (samples[..., 0].astype(np.uint32) * ((1 << bits) - 1) + 127) // 255
     return np.dstack([table[indices], samples[..., 1:]])
 
 
 def _alpha(samples: np.ndarray, colours: int, page: TiffPage, notes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Divide samples into colour, not multiplied by alpha, and alpha; note what is left out."""
+    """Return colour (not premultiplied) and alpha. Add notes about dropped samples."""
     colour, extra = samples[..., :colours], samples.shape[2] - colours
     if not extra:
         return colour, None
@@ -230,7 +230,7 @@ def _alpha(samples: np.ndarray, colours: int, page: TiffPage, notes: list[str]) 
     meanings = list(value) if isinstance(value, (tuple, list)) else [] if value is None else [value]
     meanings = [int(meaning) for meaning in meanings]
     if not meanings and extra == 1:
-        notes.append("no tag says what its last sample means: taken for alpha")
+        notes.append("no tag defines its last sample, which is taken for alpha")
         meanings = [UNASSOCIATED]
     meanings += [0] * (extra - len(meanings))
     found = [i for i, meaning in enumerate(meanings[:extra]) if meaning in (PREMULTIPLIED, UNASSOCIATED, COREL)]
@@ -245,7 +245,7 @@ def _alpha(samples: np.ndarray, colours: int, page: TiffPage, notes: list[str]) 
 
 
 def _divided(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Undo the multiplication by alpha, to the nearest."""
+    """Return colour divided by alpha, rounded to the nearest."""
     top = np.uint32(np.iinfo(colour.dtype).max)
     divisor = np.maximum(alpha, 1).astype(np.uint32)[..., None]
     return np.minimum((colour * top + divisor // 2) // divisor, top).astype(colour.dtype)

@@ -1,4 +1,4 @@
-"""The samples of a TIFF as numbers: compression undone by libtiff, which Pillow brings, the rest by arithmetic."""
+"""Decode the samples of a TIFF: libtiff (in Pillow) decompresses, arithmetic does the rest."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ LONG, SHORT = 4, 3
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """How the samples of one image lie in a TIFF file.
+    """The layout of the samples of an image in a TIFF file.
 
     Attributes:
-        width, height: in pixels.
-        bits, samples: of a sample; per pixel.
-        photometric, compression, predictor, fill_order: as the tags have it.
-        name: of the compression.
-        planes: 1, or as many as samples where each has its own.
-        order: `<` or `>`, of bytes.
-        big: whether it is a BigTIFF.
-        tile: height and width, or None where strips of `rows` rows are used.
-        rows: of a strip.
-        offsets, counts: of the strips or tiles, in bytes, plane by plane.
-        directory: where the tags start.
+        width, height: size in pixels.
+        bits: bits per sample.
+        samples: samples per pixel.
+        photometric, compression, predictor, fill_order: values of the tags.
+        name: name of the compression.
+        planes: 1, or the number of samples if each has its own plane.
+        order: byte order, `<` or `>`.
+        big: whether the file is a BigTIFF.
+        tile: height and width of a tile; None for strips of `rows` rows.
+        rows: rows of a strip.
+        offsets, counts: offsets and sizes of the strips or tiles in bytes, plane by plane.
+        directory: offset of the tags.
     """
 
     width: int
@@ -59,7 +60,7 @@ class TiffLayout:
 
     @property
     def together(self) -> int:
-        """Samples that lie side by side."""
+        """Number of interleaved samples."""
         return self.samples // self.planes
 
     @property
@@ -69,17 +70,17 @@ class TiffLayout:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """How many strips or tiles lie below and beside each other in a plane."""
+        """Numbers of strips or tiles of a plane, vertically and horizontally."""
         height, width = self.block
         return -(-self.height // height), -(-self.width // width)
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one row of a strip or tile; a row starts at a byte."""
+        """Bytes of one row of a strip or tile. Rows start at byte boundaries."""
         return -(-self.block[1] * self.together * self.bits // 8)
 
     def problem(self) -> str | None:
-        """Return what is not handled, in words that follow the file's name; None if nothing."""
+        """Return what is not supported, as text that follows the name of the file, or None."""
         if self.compression in OF_IMAGES:
             if str(self.bits) != OF_IMAGES[self.compression]:
                 return f"has {self.bits} bits per sample, compressed by {self.name}"
@@ -97,11 +98,11 @@ class TiffLayout:
 
 
 def samples_of(layout: TiffLayout, content: bytes) -> np.ndarray:
-    """Return (height, width, samples), spread over uint8 up to 8 bits and over uint16 beyond.
+    """Return (height, width, samples), scaled to uint8 for up to 8 bits and to uint16 for more.
 
     Args:
-        layout: whose `problem` is None.
-        content: of the file.
+        layout: a layout whose `problem` is None.
+        content: the file.
 
     Raises:
         ValueError, OSError: the file is damaged.
@@ -116,14 +117,14 @@ def samples_of(layout: TiffLayout, content: bytes) -> np.ndarray:
 
 
 def _plane(layout: TiffLayout, content: bytes, first: int) -> np.ndarray:
-    """Return (height, width, samples that lie together) of one plane, whose pieces start at number `first`."""
+    """Return (height, width, interleaved samples) of one plane, whose pieces start at number `first`."""
     (down, across), (block_height, block_width) = layout.grid, layout.block
     heights = [block_height] * (down * across)
     if layout.tile is None:
         heights[-1] = layout.height - block_height * (down - 1)
     places = slice(first, first + down * across)
     lengths = layout.counts[places]
-    if layout.compression == NONE:  # then the tag says nothing new, and some writers have it wrong
+    if layout.compression == NONE:  # the tag is redundant here, and wrong in files of some writers
         lengths = [height * layout.row_bytes for height in heights]
     pieces = [content[at : at + length] for at, length in zip(layout.offsets[places], lengths)]
     if any(len(piece) < length or not length for piece, length in zip(pieces, lengths)):
@@ -136,12 +137,12 @@ def _plane(layout: TiffLayout, content: bytes, first: int) -> np.ndarray:
 
 
 def _unpacked(layout: TiffLayout, pieces: Sequence[bytes], height: int) -> np.ndarray:
-    """Undo the compression of strips or tiles; return their rows of bytes, one below the other."""
+    """Return the decompressed rows of strips or tiles as bytes, one below the other."""
     if layout.compression == NONE:
         values = np.frombuffer(b"".join(pieces), np.uint8)
         values = _mirrored(values) if layout.fill_order == 2 else values
         return values.reshape(height, layout.row_bytes)
-    # libtiff reads a TIFF in strips whose grey pixels of 8 bits are the bytes
+    # libtiff reads a TIFF in strips whose 8-bit grey pixels are the bytes
     directory = ImageFileDirectory_v2(prefix=b"II")
     tags: dict[int, tuple[int, Any]] = {
         256: (LONG, layout.row_bytes),
@@ -150,7 +151,10 @@ def _unpacked(layout: TiffLayout, pieces: Sequence[bytes], height: int) -> np.nd
         259: (SHORT, layout.compression),
         262: (SHORT, 1),
         266: (SHORT, layout.fill_order),
-        273: (LONG, tuple(accumulate((len(piece) for piece in pieces[:-1]), initial=0))),  # moved by the writer
+        273: (
+            LONG,
+            tuple(accumulate((len(piece) for piece in pieces[:-1]), initial=0)),
+        ),  # the writer adds its own length
         277: (SHORT, 1),
         278: (LONG, layout.block[0]),
         279: (LONG, tuple(map(len, pieces))),
@@ -166,12 +170,12 @@ def _unpacked(layout: TiffLayout, pieces: Sequence[bytes], height: int) -> np.nd
 
 
 def _mirrored(values: np.ndarray) -> np.ndarray:
-    """Return bytes with their bits in the other order."""
+    """Return bytes with reversed bit order."""
     return np.packbits(np.unpackbits(values).reshape(-1, 8)[:, ::-1])
 
 
 def _values(rows: np.ndarray, layout: TiffLayout) -> np.ndarray:
-    """Return the samples in rows of bytes (…, row_bytes) as (…, row samples), spread over their whole type."""
+    """Return the samples of rows of bytes (…, row_bytes) as (…, row samples), scaled to their full dtype."""
     count = layout.block[1] * layout.together
     if layout.bits == 8 or layout.bits == 16:
         values = rows if layout.bits == 8 else rows.view(f"{layout.order}u2").astype(np.uint16, copy=False)
@@ -184,7 +188,7 @@ def _values(rows: np.ndarray, layout: TiffLayout) -> np.ndarray:
     values = np.empty((len(flat), count), wide)
     top, full = (1 << layout.bits) - 1, int(np.iinfo(wide).max)
     weights = (1 << np.arange(layout.bits)[::-1]).astype(np.uint32)
-    for start in range(0, len(flat), ROWS_AT_ONCE):  # as bits it is eight times as large
+    for start in range(0, len(flat), ROWS_AT_ONCE):  # unpacked bits take eight times the memory
         bits = np.unpackbits(flat[start : start + ROWS_AT_ONCE], axis=1)[:, : count * layout.bits]
         numbers = bits.reshape(-1, count, layout.bits) @ weights
         values[start : start + ROWS_AT_ONCE] = (numbers * full + top // 2) // top
@@ -192,7 +196,7 @@ def _values(rows: np.ndarray, layout: TiffLayout) -> np.ndarray:
 
 
 def _by_pillow(layout: TiffLayout, content: bytes) -> np.ndarray:
-    """Decode what is compressed as an image, in 8 bits: CCITT and JPEG."""
+    """Return 8-bit samples of image compressions: CCITT and JPEG."""
     with Image.open(io.BytesIO(_alone(layout, content)), formats=("TIFF",)) as image:
         image.load()
         wanted = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
@@ -201,7 +205,7 @@ def _by_pillow(layout: TiffLayout, content: bytes) -> np.ndarray:
 
 
 def _alone(layout: TiffLayout, content: bytes) -> bytes:
-    """Return the file with this image as its only one, upright."""
+    """Return the file with only this image, without orientation."""
     count, entry, offset = ("Q", 20, "Q") if layout.big else ("H", 12, "L")
     changed = bytearray(content)
     struct.pack_into(layout.order + offset, changed, 8 if layout.big else 4, layout.directory)
