@@ -1,8 +1,8 @@
 """Make the package work from its source folder without an installation.
 
 In a source folder, `archs/` and `options/` are next to the package, and compiled parts exist only if they were built
-there (for example by `pip install -e .`). Python uses this folder if it is on the path, as with `python -m compsrt_plugin`,
-`torchrun -m compsrt_plugin` and scripts, even if the package is installed too.
+there (for example by `pip install -e .`). Python uses this folder if it is on the path, as with `python -m
+compsrt_plugin`, `torchrun -m compsrt_plugin` and scripts, even if the package is installed too.
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ def drop_output() -> None:
 def reader_is_gone() -> bool:
     """Return whether stdout or stderr is a pipe with a closed reader, as in `basicsr doctor | head -1`."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(
-            AttributeError, OSError, ValueError
-        ):  # Windows has no poll; the stream may have no file
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no poll; a stream may have no file
             poll = select.poll()
             poll.register(stream.fileno(), select.POLLOUT)
             if any(events & select.POLLERR for _, events in poll.poll(0)):

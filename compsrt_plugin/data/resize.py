@@ -1,14 +1,14 @@
 """Resize 8-bit images like MATLAB's bicubic `imresize`, the degradation of all SR benchmarks.
 
 An output sample at position x (from 1) is computed from the input around u = x / r + (1 - 1 / r) / 2 for a scale r,
-with Keys' cubic kernel (a = -1/2). For shrinking, the kernel is stretched by 1 / r (antialiasing), and the weights of each
-sample are divided by their sum. Beyond the image, samples repeat in mirror order (edge sample twice). A uint8 image is
-resized along its first axis, then along its second, and rounded to uint8 after each pass. Other ports omit the first of
-these roundings.
+with Keys' cubic kernel (a = -1/2). For shrinking, the kernel is stretched by 1 / r (antialiasing), and the weights of
+each sample are divided by their sum. Beyond the image, samples repeat in mirror order (edge sample twice). A uint8
+image is resized along its first axis, then along its second, and rounded to uint8 after each pass. Other ports omit the
+first of these roundings.
 
 The order of summation does not matter at the scales of SR. If s is a power of two, all weights are dyadic fractions,
-every product and sum is exact in float64, and a tie at .5 is a true tie. For s = 3 the weights are multiples of 1/81 (of 1/27
-for enlarging), so no sum is nearer than 1/162 to a tie.
+every product and sum is exact in float64, and a tie at .5 is a true tie. For s = 3 the weights are multiples of 1/81
+(of 1/27 for enlarging), so no sum is nearer than 1/162 to a tie.
 
 Source: R. Keys, "Cubic convolution interpolation for digital image processing", 1981, and the documentation
 of MATLAB's `imresize`. Checked against images made by MATLAB's rule (tests/data/test_resize.py).
