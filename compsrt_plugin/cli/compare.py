@@ -60,13 +60,13 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None and not Path(args.data).expanduser().is_dir():
         raise CompSRTError(f"--data {args.data} is not a folder", hint="check the path")
 
-    from compsrt_plugin.compare.arguments import find_sources
     from compsrt_plugin.compare.comparison_table import comparison_text
     from compsrt_plugin.compare.differences import compare_to_baseline
     from compsrt_plugin.compare.document import comparison_to_dict
     from compsrt_plugin.compare.gather import gather_contestants
     from compsrt_plugin.compare.page import page
     from compsrt_plugin.compare.published import published_for
+    from compsrt_plugin.compare.sources import find_sources
     from compsrt_plugin.compare.visuals import sights
     from compsrt_plugin.files import write_whole
 

@@ -79,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
     from compsrt_plugin.inference import tile_of_size
     from compsrt_plugin.report.results import count_of
     from compsrt_plugin.upscale.network import network_for
-    from compsrt_plugin.upscale.run import run_jobs
-    from compsrt_plugin.upscale.sharing import Share
+    from compsrt_plugin.upscale.run_jobs import run_jobs
+    from compsrt_plugin.upscale.sharing import ProcessShare
 
-    share = Share.from_environment()
+    share = ProcessShare.from_environment()
     threads = args.threads
     if threads is None and share.local_count > 1:
         threads = max(1, cores() // share.local_count)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compsrt_plugin.analysis.paired import Paired
-from compsrt_plugin.compare.differences import COMPARED_METRICS, Difference, Metric
+from compsrt_plugin.compare.differences import COMPARED_METRICS, ComparedMetric, Difference
 from compsrt_plugin.compare.document import conditions
 from compsrt_plugin.compare.gather import Gathering
 from compsrt_plugin.report.columns import ruled
 from compsrt_plugin.report.results_table import format_psnr
 
-UNITS: dict[Metric, tuple[str, int]] = {"psnr": ("PSNR in dB", 3), "ssim": ("SSIM", 5)}
+UNITS: dict[ComparedMetric, tuple[str, int]] = {"psnr": ("PSNR in dB", 3), "ssim": ("SSIM", 5)}
 
 
 def comparison_text(gathered: Gathering, comparisons: Sequence[Difference]) -> str:
@@ -35,7 +35,7 @@ def comparison_text(gathered: Gathering, comparisons: Sequence[Difference]) -> s
     return "\n".join([*parts, *(f"warning  {warning}" for warning in warnings)])
 
 
-def _rows(comparisons: Sequence[tuple[Difference, Paired]], metric: Metric) -> list[tuple[str, ...]]:
+def _rows(comparisons: Sequence[tuple[Difference, Paired]], metric: ComparedMetric) -> list[tuple[str, ...]]:
     title, digits = UNITS[metric]
     several = len({comparison.entry for comparison, _ in comparisons}) > 1  # else Holm has nothing to correct
     rows: list[tuple[str, ...]] = [(title, "pairs", "mean", "95 % interval", "d_z", "p", "p, Holm")]

@@ -10,8 +10,8 @@ import torch
 from torch.utils.data import Dataset
 
 from compsrt_plugin import register
-from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.settings import installed_options
+from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.data.names import ImageNames
 from compsrt_plugin.data.roots import MissingDataError
 from compsrt_plugin.errors import CompSRTError, unknown_name

@@ -11,8 +11,8 @@ from compsrt_plugin.analysis.paired import Paired, holm, paired, smallest_p
 from compsrt_plugin.compare.judging import Contestant, ImageKey
 from compsrt_plugin.report import Score
 
-Metric = Literal["psnr", "ssim"]
-COMPARED_METRICS: tuple[Metric, ...] = ("psnr", "ssim")
+ComparedMetric = Literal["psnr", "ssim"]
+COMPARED_METRICS: tuple[ComparedMetric, ...] = ("psnr", "ssim")
 _FEWEST = 2  # pairs; a single difference has no spread
 _LEVEL = 0.05  # if the smallest possible p is above this, nothing can be shown
 WEAK = 0.01  # between this and _LEVEL, only agreement of (nearly) all pairs can be shown
@@ -35,7 +35,7 @@ class Difference:
 
     entry: str
     baseline: str
-    metric: Metric
+    metric: ComparedMetric
     over: str
     pairs: int
     paired: Paired | None
@@ -102,7 +102,9 @@ def _groups(entries: Sequence[Contestant], keys: Sequence[ImageKey]) -> dict[str
     return groups
 
 
-def _family(names: Sequence[str], columns: Sequence[Sequence[float]], metric: Metric, over: str) -> list[Difference]:
+def _family(
+    names: Sequence[str], columns: Sequence[Sequence[float]], metric: ComparedMetric, over: str
+) -> list[Difference]:
     """Return the differences of the columns to the first, with Holm's correction over them."""
     size = len(columns) - 1
     statistics = [_paired(columns[0], column) for column in columns[1:]]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.judging import Contestant, ImageKey
 from compsrt_plugin.compare.settings import Settings
+from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.data.images import read_image
 from compsrt_plugin.errors import CompSRTError
 

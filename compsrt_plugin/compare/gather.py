@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.data_sets import Sets, find_sets, names_of
 from compsrt_plugin.compare.folders import read_folder
 from compsrt_plugin.compare.judging import Contestant, ImageKey, judge_networks, write_originals
 from compsrt_plugin.compare.settings import Settings, agree
+from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.errors import CompSRTError, unknown_name
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.data_sets import Sets, names_of
-from compsrt_plugin.compare.loading import Loaded
+from compsrt_plugin.compare.loaded import Loaded
 from compsrt_plugin.compare.settings import Settings
+from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.data.images import write_image
 from compsrt_plugin.inference import super_resolve
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Results

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compsrt_plugin.compare.arguments import Source
+from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.reader import read_option_file
 from compsrt_plugin.errors import CompSRTError

@@ -32,7 +32,7 @@ FORMAT = "compsrt-packed"
 VERSION = "2"
 READABLE = ("1", "2")
 MAX_HEAD = 1 << 20  # bytes
-EXPECTED = "a packed checkpoint as written by `basicsr train`"
+EXPECTED_PACKED = "a packed checkpoint as written by `basicsr train`"
 ITEM_BYTES = {"U8": 1, "F16": 2, "F32": 4, "I64": 8}
 _UNSEALED = "0" * 64
 _AGAIN = "copy or download it again, or make it again with `basicsr train`"
@@ -94,7 +94,7 @@ def read_container(path: Path) -> Container:
     Raises:
         CompSRTError: the file is missing, not a packed file, of an unknown version, truncated or changed.
     """
-    with open_input(path, EXPECTED) as file:
+    with open_input(path, EXPECTED_PACKED) as file:
         try:
             size = os.fstat(file.fileno()).st_size
             start = file.read(HEAD_BYTES)
@@ -105,7 +105,7 @@ def read_container(path: Path) -> Container:
                 raise damaged(path, f"it has {size:,} bytes, its header says {8 + length + promised:,}")
             content = start + file.read(size - len(start))
         except OSError as error:
-            raise CompSRTError(f"cannot read {path}: {error.strerror or error}", allowed=EXPECTED) from error
+            raise CompSRTError(f"cannot read {path}: {error.strerror or error}", allowed=EXPECTED_PACKED) from error
     _check_seal(path, content, 8 + length, metadata["sha256"])
     parts = {
         name: Part(stored, content[8 + length + begin : 8 + length + end])
@@ -121,7 +121,7 @@ def is_packed(path: str | Path) -> bool:
         CompSRTError: the file is missing, or neither of the two.
     """
     path = Path(path)
-    with open_input(path, EXPECTED) as file:
+    with open_input(path, EXPECTED_PACKED) as file:
         start = file.read(HEAD_BYTES)
     kind = file_kind(start)
     if kind not in WEIGHT_KINDS:
@@ -131,12 +131,12 @@ def is_packed(path: str | Path) -> bool:
 
 def damaged(path: Path, reason: object) -> CompSRTError:
     """Return the error for a damaged packed file; `reason` completes the sentence "it is damaged: …"."""
-    return CompSRTError(f"{path} is damaged: {reason}", allowed=EXPECTED, hint=_AGAIN)
+    return CompSRTError(f"{path} is damaged: {reason}", allowed=EXPECTED_PACKED, hint=_AGAIN)
 
 
 def _foreign(path: Path, kind: FileKind) -> CompSRTError:
     hint = "quantize it with `basicsr train`" if kind in WEIGHT_KINDS else _AGAIN
-    return CompSRTError(f"{path} is {kind.value}", allowed=EXPECTED, hint=hint)
+    return CompSRTError(f"{path} is {kind.value}", allowed=EXPECTED_PACKED, hint=hint)
 
 
 def _head_length(path: Path, start: bytes, size: int) -> int:
@@ -147,7 +147,7 @@ def _head_length(path: Path, start: bytes, size: int) -> int:
     if length > MAX_HEAD:
         raise CompSRTError(
             f"{path} has a header of {length:,} bytes",
-            allowed=f"{EXPECTED}, its header up to {MAX_HEAD:,} bytes",
+            allowed=f"{EXPECTED_PACKED}, its header up to {MAX_HEAD:,} bytes",
             hint=_AGAIN,
         )
     if size < 8 + length:
@@ -165,7 +165,7 @@ def _parse_head(path: Path, text: bytes) -> tuple[dict[str, str], dict[str, tupl
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise CompSRTError(
             f"{path} is a safetensors file of {len(head)} tensors, but not a packed checkpoint",
-            allowed=EXPECTED,
+            allowed=EXPECTED_PACKED,
             hint="quantize it with `basicsr train`",
         )
     if not all(isinstance(value, str) for value in metadata.values()):

@@ -16,7 +16,7 @@ the names of other trainers (the same as in spandrel)."""
 PREFIXES = ("module.", "netG.")  # of parallel training and of GAN trainers; stripped if all names have them
 INNER = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")  # of torch wrappers, at any depth
 TRAINING = {"optimizers", "schedulers"}
-EXPECTED = "a state dict of full-precision weights, .pth or .safetensors"
+EXPECTED_WEIGHTS = "a state dict of full-precision weights, .pth or .safetensors"
 DEEPEST = 8  # entries within entries
 
 
@@ -48,7 +48,7 @@ def choose_entry(content: Any, param_key: str | None, source: str) -> Mapping[st
         content = content[key]
     if not isinstance(content, Mapping) or not content:
         empty = " without entries" if isinstance(content, Mapping) else ", not tensors by name"
-        raise CompSRTError(f"{source} holds a {type(content).__name__}{empty}", allowed=EXPECTED)
+        raise CompSRTError(f"{source} holds a {type(content).__name__}{empty}", allowed=EXPECTED_WEIGHTS)
     _tell(source, chosen, others, param_key)
     return content
 
@@ -61,7 +61,7 @@ def _pick(content: Mapping[Any, Any], entries: list[str], bare: bool, asked: str
     if content.keys() >= TRAINING and not known:
         raise CompSRTError(
             f"{source} holds {', '.join(map(str, content))}",
-            allowed=EXPECTED,
+            allowed=EXPECTED_WEIGHTS,
             hint="this is a training state; the weights are in the folder models/ next to it",
         )
     if not entries or (bare and not known):

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.container import FORMAT
 from compsrt_plugin.packed.download import check_sha256, fetch, file_sha256
-from compsrt_plugin.packed.entries import EXPECTED, choose_entry, plain_names
+from compsrt_plugin.packed.entries import EXPECTED_WEIGHTS, choose_entry, plain_names
 from compsrt_plugin.packed.inputs import HEAD_BYTES, WEIGHT_KINDS, FileKind, check_torch, file_kind, open_input
 
 # Buffers that SwinIR keeps in its state dict although it derives them from its arguments. Their shapes depend on the
@@ -80,7 +80,7 @@ def load_weights(
 def weights_file(
     source: str | Path,
     *,
-    expected: str = EXPECTED,
+    expected: str = EXPECTED_WEIGHTS,
     cache_dir: str | Path | None = None,
     sha256: str | None = None,
     timeout: float = 30.0,
@@ -120,13 +120,13 @@ def is_url(source: str | Path) -> bool:
 
 
 def _read(path: Path, source: str, param_key: str | None, derived: bool) -> dict[str, torch.Tensor]:
-    with open_input(path, EXPECTED) as file:
+    with open_input(path, EXPECTED_WEIGHTS) as file:
         kind = _weights_kind(file.read(HEAD_BYTES), source)
     content = _read_safetensors(path, source) if kind is FileKind.SAFETENSORS else _read_torch(path, source)
     return _clean(choose_entry(content, param_key, source), source, derived)
 
 
-def _weights_kind(head: bytes, source: str, expected: str = EXPECTED) -> FileKind:
+def _weights_kind(head: bytes, source: str, expected: str = EXPECTED_WEIGHTS) -> FileKind:
     """Return the kind of a file that may hold weights. Raise CompSRTError for any other."""
     kind = file_kind(head)
     if kind in WEIGHT_KINDS:
@@ -141,7 +141,7 @@ def _read_safetensors(path: Path, source: str) -> dict[str, torch.Tensor]:
         if metadata.get("format") == FORMAT:
             raise CompSRTError(
                 f"{source} is a packed, quantized checkpoint",
-                allowed=EXPECTED,
+                allowed=EXPECTED_WEIGHTS,
                 hint="use the weights that it was made from",
             )
         return load_file(path)
@@ -165,7 +165,7 @@ def _read_torch(path: Path, source: str) -> Any:
         raise CompSRTError(
             f"{source} is a pickle of more than weights, which could run code"
             + (f" (it names {call[1]})" if call else ""),
-            allowed=EXPECTED,
+            allowed=EXPECTED_WEIGHTS,
             hint="ask its author for a plain state dict",
         ) from error
     except Exception as error:  # damaged data can make the unpickler raise anything
@@ -188,7 +188,7 @@ def _check_archive(archive: zipfile.ZipFile, source: str) -> None:
         if inside:
             kind = f"a ZIP archive: unpack it and name {inside[:80]}"
     if kind is not None:
-        raise CompSRTError(f"{source} is {kind}", allowed=EXPECTED)
+        raise CompSRTError(f"{source} is {kind}", allowed=EXPECTED_WEIGHTS)
     spoiled = archive.testzip()
     if spoiled is not None:
         raise _damaged(source, f"the checksum of {spoiled} is wrong")
@@ -196,7 +196,7 @@ def _check_archive(archive: zipfile.ZipFile, source: str) -> None:
 
 def _damaged(source: str, reason: object) -> CompSRTError:
     first = str(reason).strip().split("\n")[0][:120] or type(reason).__name__
-    return CompSRTError(f"{source} is damaged or truncated ({first})", allowed=EXPECTED, hint=_AGAIN)
+    return CompSRTError(f"{source} is damaged or truncated ({first})", allowed=EXPECTED_WEIGHTS, hint=_AGAIN)
 
 
 def _clean(content: Mapping[str, Any], source: str, derived: bool) -> dict[str, torch.Tensor]:
@@ -204,7 +204,7 @@ def _clean(content: Mapping[str, Any], source: str, derived: bool) -> dict[str, 
     if others:
         raise CompSRTError(
             f"{source} holds {len(others)} entries that are not tensors ({', '.join(others[:3])[:80]})",
-            allowed=EXPECTED,
+            allowed=EXPECTED_WEIGHTS,
         )
     tensors = {
         name: tensor for name, tensor in plain_names(content).items() if derived or not name.endswith(DERIVED_BUFFERS)

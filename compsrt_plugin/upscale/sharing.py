@@ -16,7 +16,7 @@ LONGEST_WAIT = timedelta(days=30)  # for the slowest process, whose images may t
 
 
 @dataclass(frozen=True)
-class Share:
+class ProcessShare:
     """The part of the work that belongs to this process.
 
     Attributes:
@@ -32,7 +32,7 @@ class Share:
     connected: bool = False
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Share:
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> ProcessShare:
         """Return the share that RANK and WORLD_SIZE define. Without them there is one process.
 
         Raises:

@@ -12,7 +12,7 @@ from small_networks import save, small_network
 
 from compsrt_plugin.analysis.profile import profiling, runtimes
 from compsrt_plugin.analysis.profile.profile_table import warnings
-from compsrt_plugin.analysis.profile.stages import STAGES
+from compsrt_plugin.analysis.profile.stages import PROFILE_STAGES
 from compsrt_plugin.analysis.profile.timing import Timing
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.engine import engine_available
@@ -58,7 +58,7 @@ def test_json_has_every_way_and_the_costs(files, capsys: pytest.CaptureFixture[s
     assert {key for key in found if key.endswith("_ms")} == {f"{name}_ms" for name in expected}
     assert (found["size"], found["batch"], found["threads"]) == ([16, 16], 1, 1)
     for name, way in found["ways"].items():
-        assert set(way["stages_ms"]) == set(STAGES) and way["peak_bytes"] == 12_000_000
+        assert set(way["stages_ms"]) == set(PROFILE_STAGES) and way["peak_bytes"] == 12_000_000
         assert sum(way["stages_ms"].values()) == pytest.approx(found[f"{name}_ms"])
     timings = {(t["way"], t["batch"]): t for t in found["timings"]}
     assert len(timings) == len(found["timings"]) == 2 * len(expected)

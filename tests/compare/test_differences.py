@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from compsrt_plugin.compare.arguments import Source
 from compsrt_plugin.compare.differences import Difference, compare_to_baseline
 from compsrt_plugin.compare.judging import Contestant
+from compsrt_plugin.compare.sources import Source
 from compsrt_plugin.report import Results, Score
 
 Psnrs = dict[str, Sequence[float]]

@@ -16,7 +16,7 @@ import compsrt_plugin as csr
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.notebook import Upscaler
-from compsrt_plugin.notebook.load import names
+from compsrt_plugin.notebook.loader import bundled_names
 from compsrt_plugin.packed import bundled
 from compsrt_plugin.upscale.network import OpenNetwork
 
@@ -129,7 +129,7 @@ def test_what_is_no_image_is_refused_in_one_line(nearest: Upscaler, image: Any, 
 
 
 def test_a_network_is_found_by_name_path_and_option_file(tmp_path: Path) -> None:
-    assert {f"compsrt_x{scale}_{bits}bit" for scale in (2, 3, 4) for bits in (2, 3, 4)} <= set(names())
+    assert {f"compsrt_x{scale}_{bits}bit" for scale in (2, 3, 4) for bits in (2, 3, 4)} <= set(bundled_names())
     copied = tmp_path / "mine.safetensors"
     shutil.copy(bundled.WEIGHTS / "compsrt_x3_4bit.safetensors", copied)
     for source in ("compsrt_x3_4bit", copied, str(copied), "compsrt_x3_4bit.yml"):

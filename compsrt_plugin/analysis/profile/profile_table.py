@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compsrt_plugin.analysis.profile.profiling import NO_MASK, NO_TRANSFORM, OURS, Profile
-from compsrt_plugin.analysis.profile.stages import STAGES
+from compsrt_plugin.analysis.profile.stages import PROFILE_STAGES
 from compsrt_plugin.analysis.profile.timing import Timing
 from compsrt_plugin.report.columns import ruled
 
@@ -29,7 +29,7 @@ def profile_text(profile: Profile) -> str:
             for name, label in profile.labels.items()
         ]
         blocks.append(ruled([heading, *rows]))
-    stages = [stage for stage in STAGES if any(times[stage] for times in profile.stages.values())]
+    stages = [stage for stage in PROFILE_STAGES if any(times[stage] for times in profile.stages.values())]
     rows = [
         (profile.labels[name], *(f"{times[stage]:.1f}" for stage in stages)) for name, times in profile.stages.items()
     ]

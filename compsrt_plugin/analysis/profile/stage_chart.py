@@ -5,14 +5,14 @@ from __future__ import annotations
 from PIL import Image, ImageDraw
 
 from compsrt_plugin.analysis.profile.profiling import Profile
-from compsrt_plugin.analysis.profile.stages import STAGES
+from compsrt_plugin.analysis.profile.stages import PROFILE_STAGES
 from compsrt_plugin.analysis.sizes.size_map import MARGIN, WIDTH
 from compsrt_plugin.report.drawing import FAINT, INK, PAPER, draw_line, font, line_height
 
 BAR, GAP = 44, 18  # heights in pixels
 STAGE_COLOURS: dict[str, str] = dict(
     zip(
-        STAGES,
+        PROFILE_STAGES,
         ("#c8452c", "#e0913b", "#1f5f8b", "#4f8a5b", "#8d6a9f", "#b58a9d", "#3f8f9b", "#b9b29f", "#8a8f98", "#d5d6da"),
     )
 )
@@ -22,7 +22,7 @@ def draw_stages(profile: Profile) -> Image.Image:
     """Return a chart with one bar per way, as long as its median and divided into stages, and a legend."""
     inner = WIDTH - 2 * MARGIN
     longest = max(sum(times.values()) for times in profile.stages.values())
-    shown = [stage for stage in STAGES if any(times[stage] for times in profile.stages.values())]
+    shown = [stage for stage in PROFILE_STAGES if any(times[stage] for times in profile.stages.values())]
     legend = _legend_places(shown, inner)
     rows = len(profile.stages) * (line_height(20) + BAR + GAP)
     lines = 1 + max(line for line, _ in legend.values())
@@ -53,7 +53,7 @@ def draw_stages(profile: Profile) -> Image.Image:
 
 def _draw_bar(pen: ImageDraw.ImageDraw, times: dict[str, float], top: int, scale: float) -> None:
     left = float(MARGIN)
-    for stage in STAGES:
+    for stage in PROFILE_STAGES:
         right = left + times[stage] * scale
         if round(right) > round(left):
             pen.rectangle((round(left), top, round(right) - 1, top + BAR), STAGE_COLOURS[stage])

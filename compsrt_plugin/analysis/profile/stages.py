@@ -23,7 +23,18 @@ from torch.autograd.profiler import profile, record_function
 from compsrt_plugin import native
 from compsrt_plugin.quant import Quantizer
 
-STAGES = ("transform", "quantize", "products", "softmax", "norm", "gelu", "conv", "copies", "elementwise", "other")
+PROFILE_STAGES = (
+    "transform",
+    "quantize",
+    "products",
+    "softmax",
+    "norm",
+    "gelu",
+    "conv",
+    "copies",
+    "elementwise",
+    "other",
+)
 TORCH_OPERATORS = {
     "products": ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
     "softmax": ("softmax",),
@@ -41,7 +52,7 @@ CompiledPass = tuple[tuple[int, ...], str, bool]
 
 
 def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
-    """Return seconds per stage of `STAGES` of one call of the network. They add up to the time of the call.
+    """Return seconds per stage of `PROFILE_STAGES` of one call of the network. They add up to the time of the call.
 
     Args:
         network: in eval mode.
@@ -65,7 +76,7 @@ def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
         else:
             spent["transform"] += own * shares.get(mark, 0.0)
             spent["quantize"] += own * (1 - shares.get(mark, 0.0))
-    known = {stage: spent[stage] for stage in STAGES[:-1]}
+    known = {stage: spent[stage] for stage in PROFILE_STAGES[:-1]}
     return {**known, "other": max(0.0, total - sum(known.values()))}
 
 
@@ -173,8 +184,8 @@ def shared_out(stages: Mapping[str, float], total: float) -> dict[str, float]:
     """Return the stages of an instrumented call, scaled to `total`, the time of a call without instruments.
 
     Args:
-        stages: times of stages of `STAGES`, in any unit.
+        stages: times of stages of `PROFILE_STAGES`, in any unit.
         total: the sum of the result.
     """
     whole = sum(stages.values())
-    return {stage: total * stages.get(stage, 0.0) / whole if whole else 0.0 for stage in STAGES}
+    return {stage: total * stages.get(stage, 0.0) / whole if whole else 0.0 for stage in PROFILE_STAGES}

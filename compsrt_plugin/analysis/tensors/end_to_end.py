@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from compsrt_plugin.analysis.tensors import patches
-from compsrt_plugin.analysis.tensors.patches import Patches, to_input
+from compsrt_plugin.analysis.tensors import image_patches
+from compsrt_plugin.analysis.tensors.image_patches import Patches, to_input
 from compsrt_plugin.analysis.tensors.places import analysis_spec, describe_places, gather_activations, gather_weights
 from compsrt_plugin.analysis.tensors.subject import Subject, find_subject, reference_of
 from compsrt_plugin.analysis.tensors.summary import Analysis
@@ -80,10 +80,10 @@ def analyze(
 
 def _patches(subject: Subject, images: Path | None, most: int | None) -> Patches:
     if images is not None:
-        return patches.from_folder(images, subject.window, most)
+        return image_patches.from_folder(images, subject.window, most)
     if subject.train_set is not None:
-        return patches.from_train_set(subject.train_set, subject.calibration(), most)
-    return patches.embedded(subject.scale, subject.window, most)
+        return image_patches.from_train_set(subject.train_set, subject.calibration(), most)
+    return image_patches.embedded(subject.scale, subject.window, most)
 
 
 def _quantize(network: nn.Module, spec: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from compsrt_plugin import register
-from compsrt_plugin.compare.loading import from_weights
+from compsrt_plugin.compare.loaded import from_weights
 from compsrt_plugin.config.blocks import CalibrationBlock
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.load import load_option_file
@@ -20,7 +20,7 @@ from compsrt_plugin.config.reader import read_yaml
 from compsrt_plugin.config.recipes import QuantOptions
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import bundled, is_packed, weights_file
-from compsrt_plugin.packed.container import EXPECTED as PACKED
+from compsrt_plugin.packed.container import EXPECTED_PACKED as PACKED
 from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.open import PackedNetwork, open_packed
 

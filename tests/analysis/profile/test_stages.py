@@ -9,7 +9,7 @@ from torch import nn
 
 from compsrt_plugin import native
 from compsrt_plugin.analysis.profile.runtimes import runtime_stage
-from compsrt_plugin.analysis.profile.stages import STAGES, shared_out, stage_times, torch_stage
+from compsrt_plugin.analysis.profile.stages import PROFILE_STAGES, shared_out, stage_times, torch_stage
 from compsrt_plugin.quant import Quantizer, freeze
 
 X = torch.rand(1, 3, 16, 16)
@@ -23,8 +23,8 @@ def test_a_quantized_network_has_every_stage(monkeypatch: pytest.MonkeyPatch, co
     freeze(network)
     methods = (Quantizer.transform, Quantizer.quantize, native.fake_quantize)
     times = stage_times(network, X)
-    assert tuple(times) == STAGES
-    assert all(times[stage] > 0 for stage in STAGES[:-1]), times
+    assert tuple(times) == PROFILE_STAGES
+    assert all(times[stage] > 0 for stage in PROFILE_STAGES[:-1]), times
     assert methods == (Quantizer.transform, Quantizer.quantize, native.fake_quantize)  # as they were
 
 
@@ -74,5 +74,5 @@ def test_operators_of_onnx_runtime_and_openvino(operator: str, stage: str):
 
 def test_shares_of_an_instrumented_call_add_up_to_the_plain_one():
     parts = shared_out({"products": 3.0, "other": 1.0}, 100.0)
-    assert parts["products"] == 75 and sum(parts.values()) == 100 and tuple(parts) == STAGES
+    assert parts["products"] == 75 and sum(parts.values()) == 100 and tuple(parts) == PROFILE_STAGES
     assert sum(shared_out({}, 100.0).values()) == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from compsrt_plugin.analysis.tensors.patches import embedded, from_folder
+from compsrt_plugin.analysis.tensors.image_patches import embedded, from_folder
 from compsrt_plugin.errors import CompSRTError
 
 

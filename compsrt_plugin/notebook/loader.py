@@ -35,7 +35,7 @@ def _find(source: str | Path) -> Path:
     if is_url(source):
         return weights_file(source, expected="a packed network")
     name = str(source)
-    if name in (known := names()):
+    if name in (known := bundled_names()):
         return bundled.WEIGHTS / f"{name}.safetensors"
     path = find_packed(name)
     if not path.exists() and not path.suffix:
@@ -45,6 +45,6 @@ def _find(source: str | Path) -> Path:
     return path
 
 
-def names() -> list[str]:
+def bundled_names() -> list[str]:
     """Return the names of the packed networks that come with the package."""
     return sorted(path.stem for path in bundled.WEIGHTS.glob("*.safetensors") if is_packed(path))

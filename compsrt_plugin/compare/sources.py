@@ -129,12 +129,12 @@ def _option_file(name: str | None, given: str) -> Source:
 def _packed_file(name: str | None, given: str, path: Path) -> Source:
     header = Header.parse(read_packed(path).header, path)
     return Source(
-        name or path.stem, given, "packed file", header.scale, load=partial(loading.from_packed, path)
+        name or path.stem, given, "packed file", header.scale, load=partial(from_packed, path)
     )  # fmt: skip
 
 
 def _weight_file(name: str | None, given: str) -> Source:
-    loaded = loading.from_weights(given)  # the scale is only known from the network
+    loaded = from_weights(given)  # the scale is only known from the network
     return Source(name or Path(given).stem, given, "weight file", loaded.scale, load=lambda: loaded)
 
 
