@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from compsrt_plugin.compare import loading
-from compsrt_plugin.compare.loading import Loaded
+from compsrt_plugin.compare.loaded import Loaded, from_options, from_packed, from_weights
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.load import load_option_file
 from compsrt_plugin.errors import CompSRTError
@@ -122,7 +121,7 @@ def _option_file(name: str | None, given: str) -> Source:
         padding=getattr(file.typed.val, "padding", "reflect"),
         metrics=options["val"].get("metrics"),
         data_sets=options["datasets"],
-        load=partial(loading.from_options, file),
+        load=partial(from_options, file),
     )
 
 
