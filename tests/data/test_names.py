@@ -35,7 +35,7 @@ def test_the_ending_stays_in_what_is_written_only_where_it_tells_two_pictures_ap
 
 
 def test_two_pictures_of_one_name_are_refused() -> None:
-    with pytest.raises(CompSRTError, match=r"data set Mine has 2 images of the name a\.png; allowed: one of each"):
+    with pytest.raises(CompSRTError, match=r"data set Mine has 2 images of the name a\.png; allowed: unique names"):
         names("a.png", "b.png", "a.png")
 
 

@@ -326,9 +326,12 @@ def test_smaller_versions_of_the_pictures_are_trained_on_too(make_set):
         ({"shrunk": 0.5, "keep_in_memory": True}, r"shrunk of data set Zoo is 0.5; allowed: a list of numbers"),
         (
             {"shrunk": [1.5], "keep_in_memory": True},
-            r"shrunk of data set Zoo is 1.5; allowed: numbers above 0 and below 1",
+            r"shrunk of data set Zoo is 1.5; allowed: numbers above 0 to below 1",
         ),
-        ({"shrunk": [0.1], "keep_in_memory": True}, r"shrunk of data set Zoo has 0.1: no image is then large enough"),
+        (
+            {"shrunk": [0.1], "keep_in_memory": True},
+            r"shrunk of data set Zoo has 0.1, at which no image is large enough",
+        ),
     ],
 )
 def test_smaller_versions_that_cannot_be_had_are_refused(make_set, changes, said):
