@@ -52,11 +52,11 @@ def load_option_file(
     Raises:
         CompSRTError: no such file, not YAML, or a key that is unknown, missing or has a wrong value.
     """
-    from compsrt_plugin.config.check import check_options
-    from compsrt_plugin.config.force_yml import apply_force_yml
-
     path = find_option_file(name_or_path, command or "test")
     options = read_option_file(path)
+    from compsrt_plugin.config.check import check_options  # after the file is found: it needs torch
+    from compsrt_plugin.config.force_yml import apply_force_yml
+
     given = copy.deepcopy(options)
     for preset in presets:
         apply_force_yml(options, preset(options))
