@@ -16,7 +16,7 @@ from torch import Tensor
 
 from compsrt_plugin import native
 from compsrt_plugin.ops.registering import register_once
-from compsrt_plugin.quant.fake import magnitude, strict_fake_quantize, strict_gradients
+from compsrt_plugin.quant.fake import largest_magnitude, strict_fake_quantize, strict_gradients
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
@@ -39,7 +39,7 @@ def in_torch(
     domain = TRANSFORMS[transform]
     values = domain.forward(x)
     if per_token:
-        unit = magnitude(values)
+        unit = largest_magnitude(values)
         scale, zero_point = scale * unit, zero_point * unit
     quantized = strict_fake_quantize(values, scale, zero_point, top)
     return domain.inverse(quantized, x.shape[-1]) if invert else quantized
@@ -112,7 +112,7 @@ def _gradients_in_torch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     forward, inverse = TRANSFORMS[transform].forward, TRANSFORMS[transform].inverse
     values = forward(x)
-    unit = magnitude(values) if per_token else 1.0
+    unit = largest_magnitude(values) if per_token else 1.0
     grad = forward(grad) if invert else grad  # each matrix is the transpose of the other
     of_values, of_scale, of_zero = strict_gradients(grad, values, scale * unit, zero_point * unit, top)
     constant = inverse(torch.zeros_like(values), x.shape[-1])  # the offset of an inverse has no gradient

@@ -77,7 +77,7 @@ def nearest_values(x: Tensor, scale: Tensor, zero_point: Tensor, top: int) -> Te
     return integer_codes(x, scale, zero_point, top).mul_(scale).add_(zero_point)
 
 
-def magnitude(x: Tensor) -> Tensor:
+def largest_magnitude(x: Tensor) -> Tensor:
     """Return the largest magnitude of each vector of x (..., m), at least 1e-8: (..., 1), without gradient.
 
     Through its gradient, one element of a token would receive the quantization noise of all others.

@@ -13,7 +13,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.ops import fake_quantize as operators
 from compsrt_plugin.ops.quantized_product import Operand, quantized
 from compsrt_plugin.quant.bounds.samples import Samples
-from compsrt_plugin.quant.fake import CODES, MIN_SCALE, CodeMode, Grid, dequantize, magnitude, scale_of_bounds
+from compsrt_plugin.quant.fake import CODES, MIN_SCALE, CodeMode, Grid, dequantize, largest_magnitude, scale_of_bounds
 from compsrt_plugin.quant.precision import widened
 from compsrt_plugin.quant.spec import QuantSpec
 from compsrt_plugin.quant.transforms import TRANSFORMS, Transform
@@ -89,7 +89,7 @@ class Quantizer(nn.Module):
 
     @property
     def per_token(self) -> bool:
-        """Whether bounds, scale and zero point are in units of the `magnitude` of each vector."""
+        """Whether bounds, scale and zero point are in units of the `largest_magnitude` of each vector."""
         return self.spec.granularity == "per_token"
 
     def set_bounds(self, lower: float | Tensor, upper: float | Tensor) -> None:
@@ -121,7 +121,7 @@ class Quantizer(nn.Module):
         """Return the grid of codes for x, in the domain; with per-token scales, one scale for each vector of x."""
         scale, zero_point = self.scale_and_zero_point()
         if self.per_token:
-            unit = magnitude(x)
+            unit = largest_magnitude(x)
             scale, zero_point = scale * unit, zero_point * unit
         return Grid(scale, zero_point, widened(self.lower), widened(self.upper), self.spec.levels - 1)
 
@@ -173,7 +173,7 @@ class Quantizer(nn.Module):
             return
         try:
             values = self.transform(x.detach())
-            self.samples.add(values / magnitude(values) if self.per_token else values)
+            self.samples.add(values / largest_magnitude(values) if self.per_token else values)
         except ValueError as error:
             raise CompSRTError(f"calibration, {self.name}: {error}") from error
 
