@@ -107,3 +107,12 @@ def test_pages_that_code_names_exist(folder: str) -> None:
     sources = [path for ending in ("py", "yml") for path in (pages.ROOT / folder).rglob(f"*.{ending}")]
     named = {name for path in sources for name in re.findall(r"docs/[\w/]+\.md", path.read_text(encoding="utf-8"))}
     assert [name for name in sorted(named) if not (pages.ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_files_and_tests_that_a_page_names_exist(name: str) -> None:
+    text = pages.read(name)
+    for file in re.findall(r"`(?:python )?((?:tests|benchmarks|tools|csrc|compsrt_plugin)/[\w/.-]+\.\w+)", text):
+        assert (pages.ROOT / file).exists(), file
+    for file, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        assert f"def {test}(" in (pages.ROOT / file).read_text(encoding="utf-8"), test
