@@ -18,7 +18,7 @@ from compsrt_plugin.analysis.tensors.stream import Moments
 from compsrt_plugin.quant import BOUND_SEARCHES, Quantizer, QuantSpec, Samples
 from compsrt_plugin.quant.bounds.rows import search_rows
 from compsrt_plugin.quant.bounds.samples import Distribution
-from compsrt_plugin.quant.fake import magnitude
+from compsrt_plugin.quant.fake import largest_magnitude
 from compsrt_plugin.quant.quantizer import Mode
 
 BITS = (2, 3, 4)
@@ -128,7 +128,7 @@ def quantization_errors(sample: Tensor, transform: str, granularity: str) -> dic
     values = quantizer.transform(sample)
     samples = _Searched()
     if granularity != "per_channel":
-        samples.add(values / magnitude(values) if granularity == "per_token" else values)
+        samples.add(values / largest_magnitude(values) if granularity == "per_token" else values)
     size = float(sample.double().square().sum())
     found = {}
     for bits in BITS:
