@@ -180,9 +180,9 @@ def layout() -> str:
     lines = []
     for kind in SHARED:
         lines.append(f"{kind.__name__} 0 {ctypes.sizeof(kind)}")
-        for name, _ in kind._fields_:
-            field = getattr(kind, name)
-            lines.append(f"{kind.__name__}.{name} {field.offset} {field.size}")
+        for name in (field[0] for field in kind._fields_):
+            place = getattr(kind, name)
+            lines.append(f"{kind.__name__}.{name} {place.offset} {place.size}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -157,9 +157,10 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 def _gradients(grad: Tensor, operand: Operand, again: bool) -> tuple[Any, Any, Any, Any]:
     """Return the gradients of an operand and its quantizer, and with `again` the quantized operand."""
-    if operand.scale is None:
-        return grad, None, None, operand.x
-    return operators.gradients(grad, *operand, again=again)
+    x, scale, zero_point, *how = operand
+    if scale is None or zero_point is None:
+        return grad, None, None, x
+    return operators.gradients(grad, x, scale, zero_point, *how, again=again)
 
 
 def _declare(library: torch.library.Library) -> None:

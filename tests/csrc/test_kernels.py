@@ -15,7 +15,7 @@ from torch import Tensor
 
 from compsrt_plugin import native
 from compsrt_plugin.engine.describe import describe_network
-from compsrt_plugin.native import Level
+from compsrt_plugin.native import Level, structures
 from tests.engine.networks import assert_same_pixels, network
 
 from .building import CSRC, Target, build
@@ -75,7 +75,7 @@ def test_a_network_on_arm_has_the_pixels_of_the_simulated_one(
     made = network(**options)
     described = describe_network(made, level)
     if level is NEON and options["bits"] < 8:
-        block = native.structures.Block.from_address(native.structures.Group.from_address(described.group).block)
+        block = structures.Block.from_address(structures.Group.from_address(described.group).block)
         assert block.fc1.integer and block.attention.integer_scores and block.attention.integer_map
     (tmp_path / "network").write_bytes(dump(described))
 
