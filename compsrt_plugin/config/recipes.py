@@ -13,6 +13,7 @@ from compsrt_plugin.config.blocks import CalibrationBlock, DistillBlock, GuardBl
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.spec import NetworkSpec
 
+FULL_PRECISION = {"target_weight": 1.0}  # `distill:` without `quant:`: the network learns from the originals
 AS_RECIPE = "recipe"  # the value of a key that leaves it to the recipe
 
 
@@ -157,11 +158,11 @@ class QuantOptions(Switches):
         }
 
 
-def resolve_distill(recipe: str, given: Mapping[str, Any] | None) -> DistillBlock:
+def resolve_distill(recipe: str | None, given: Mapping[str, Any] | None) -> DistillBlock:
     """Return the `distill:` block with the recipe's values for the keys that it lacks.
 
     Args:
-        recipe: name of the recipe.
+        recipe: name of the recipe; None: the network stays in full precision.
         given: the block as the option file holds it; null means all of the recipe's values.
 
     Raises:
@@ -171,8 +172,10 @@ def resolve_distill(recipe: str, given: Mapping[str, Any] | None) -> DistillBloc
     >>> block.lr_weights, block.train_weights
     (0.0001, True)
     """
-    own = RECIPES[recipe].distill
-    return DistillBlock.from_dict({**own, **given} if isinstance(given, Mapping) else given or own)
+    own = FULL_PRECISION if recipe is None else RECIPES[recipe].distill
+    if given is None:
+        return DistillBlock.from_dict(own)
+    return DistillBlock.from_dict({**own, **given} if isinstance(given, Mapping) else given)
 
 
 def resolve(given: QuantBlock | Mapping[str, Any] | None, pruned: bool = False) -> QuantOptions:

@@ -11,8 +11,6 @@ from compsrt_plugin.config.pipeline_blocks import Padding
 from compsrt_plugin.config.recipes import QuantOptions, resolve, resolve_distill
 from compsrt_plugin.config.typed import parse_value
 
-FULL_PRECISION = {"target_weight": 1.0}  # `distill:` of a run without `quant:`: the network learns from the originals
-
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -41,13 +39,10 @@ class RunOptions:
         """
         prune = None if opt.get("prune") is None else PruneBlock.from_dict(opt["prune"])
         quant = None if opt.get("quant") is None else resolve(opt["quant"], pruned=prune is not None)
-        given = opt.get("distill")
         return cls(
             quant=quant,
             prune=prune,
-            distill=DistillBlock.from_dict({**FULL_PRECISION, **(given or {})})
-            if quant is None
-            else resolve_distill(quant.recipe, given),
+            distill=resolve_distill(None if quant is None else quant.recipe, opt.get("distill")),
             tile=None if opt.get("tile") is None else TileBlock.from_dict(opt["tile"]),
             padding=parse_value(Padding, "val.padding", (opt.get("val") or {}).get("padding", "reflect")),
         )

@@ -132,3 +132,13 @@ def test_weights_of_pruned_networks_have_aligned_zero_points_unless_told_otherwi
 
 def test_an_override_without_values_changes_nothing() -> None:
     assert resolve({"overrides": {"*.fc1": None}}).spec == resolve({"overrides": {"*.fc1": {}}}).spec
+
+
+def test_a_network_in_full_precision_learns_from_the_originals() -> None:
+    assert resolve_distill(None, None).target_weight == 1
+    assert resolve_distill(None, {"target_weight": 0.5}).target_weight == 0.5
+
+
+def test_a_distill_block_that_is_no_block_is_refused() -> None:
+    with pytest.raises(CompSRTError, match=r"distill is \[\]; allowed: a block of keys"):
+        resolve_distill("plus", [])  # pyright: ignore[reportArgumentType]
