@@ -57,7 +57,7 @@ def _check(source: Source, path: Path, original: Path, psnr: float, settings: Se
 
     made, expected = read_image(path), read_image(original)
     if made.shape != expected.shape:
-        sizes = " and ".join(f"{picture.shape[1]}×{picture.shape[0]}" for picture in (made, expected))
+        sizes = " and ".join(f"{image.shape[1]}×{image.shape[0]}" for image in (made, expected))
         raise CompSRTError(
             f"{path} and its original have {sizes} pixels", allowed="the same crops", hint="test again, uncropped"
         )

@@ -117,7 +117,7 @@ def sights(gathered: Gathering, budget: int = BUDGET) -> Sights:
     )
 
 
-def error_map(picture: Pixels, original: Pixels) -> NDArray[np.uint8]:
+def error_map(image: Pixels, original: Pixels) -> NDArray[np.uint8]:
     """Return |Y - Y of the original| in steps of `STEP` grey levels, at most `STEPS` - 1.
 
     Y is the luma of BasicSR's metrics.
@@ -130,7 +130,7 @@ def error_map(picture: Pixels, original: Pixels) -> NDArray[np.uint8]:
     """
     from basicsr.metrics.metric_util import to_y_channel
 
-    made, expected = (np.asarray(to_y_channel(image), dtype=np.float64)[..., 0] for image in (picture, original))
+    made, expected = (np.asarray(to_y_channel(image), dtype=np.float64)[..., 0] for image in (image, original))
     return np.minimum(np.abs(made - expected) // STEP, STEPS - 1).astype(np.uint8)
 
 
@@ -140,27 +140,26 @@ def _files(gathered: Gathering, key: ImageKey) -> list[Path | None]:
 
 def _details(files: Sequence[Path | None]) -> Details:
     original, *made = [None if file is None else read_image(file) for file in files]
-    compared = [picture for picture in made if picture is not None]
+    compared = [image for image in made if image is not None]
     if len(compared) < _FEWEST and original is not None:
         compared.append(original)
     box = differing_crop(compared, CROP)
     height, width = compared[0].shape[:2]
-    errors = [None if picture is None or original is None else error_map(picture, original) for picture in made]
+    errors = [None if image is None or original is None else error_map(image, original) for image in made]
     return Details(
         width=width,
         height=height,
         difference=float((luma_range(compared) ** 2).mean()),
         box=box,
         crops=[
-            None if picture is None else png_bytes(from_bgr(box.of(picture)), optimize=True)
-            for picture in (original, *made)
+            None if image is None else png_bytes(from_bgr(box.of(image)), optimize=True) for image in (original, *made)
         ],
         errors=[None, *(None if error is None else png_bytes(_grey(error), optimize=True, bits=4) for error in errors)],
     )
 
 
-def _crop(box: Crop, picture: Pixels | None) -> bytes | None:
-    return None if picture is None else png_bytes(from_bgr(box.of(picture)), optimize=True)
+def _crop(box: Crop, image: Pixels | None) -> bytes | None:
+    return None if image is None else png_bytes(from_bgr(box.of(image)), optimize=True)
 
 
 def _grey(error: NDArray[np.uint8]) -> Image.Image:

@@ -34,13 +34,13 @@ def images_in(folder: Path) -> list[Path]:
         raise CompSRTError(
             f"cannot read the image folder {folder}: {error.strerror or error}", hint="check the path"
         ) from error
-    pictures = [p for p in entries if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
-    if not pictures:
+    found = [p for p in entries if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
+    if not found:
         raise CompSRTError(
             f"no images in {folder} ({len(entries)} other entries)",
             allowed=f"files ending in {' '.join(SUFFIXES)}, directly in it",
         )
-    return pictures
+    return found
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -98,17 +98,17 @@ def _check_tiff(path: Path, content: bytes, seen: np.ndarray | None) -> None:
 
     try:
         with quiet_and_any_size():
-            picture = read_tiff(content, path)
+            decoded = read_tiff(content, path)
     except CompSRTError:
         raise
     except Exception as error:  # as in read_image
         raise damaged_image(path, error) from error
     if seen is None:
         return
-    colour = turned(picture.colour, picture.orientation)[..., ::-1]
+    colour = turned(decoded.colour, decoded.orientation)[..., ::-1]
     levels = colour if colour.dtype == np.uint8 else colour >> 8
     alike = seen.shape[:2] == levels.shape[:2] and np.abs(seen - levels.astype(np.int16)).max() <= ROUNDING
-    if not picture.lossless or alike:
+    if not decoded.lossless or alike:
         return
     raise CompSRTError(
         f"{path} is a TIFF that OpenCV, which BasicSR uses, decodes differently from what its tags say",

@@ -69,7 +69,7 @@ def decode_kept(pairs: Sequence[tuple[Path, Path]]) -> list[KeptImage]:
     return _made_once([(*map(str, pair), *map(stamp, pair)) for pair in pairs], read)
 
 
-def shrunk(pictures: Sequence[KeptImage], share: float, scale: int) -> list[KeptImage]:
+def shrunk(images: Sequence[KeptImage], share: float, scale: int) -> list[KeptImage]:
     """Return the images shrunk: HR by MATLAB's bicubic, and LR from the shrunk HR in the same way.
 
     Args:
@@ -77,8 +77,8 @@ def shrunk(pictures: Sequence[KeptImage], share: float, scale: int) -> list[Kept
         share: factor of width and height, above 0 and below 1.
         scale: HR side / LR side.
     """
-    names = [(*picture.name, share, scale) for picture in pictures]
-    whole = dict(zip(names, pictures))
+    names = [(*image.name, share, scale) for image in images]
+    whole = dict(zip(names, images))
 
     def shrink(name: Name) -> KeptImage:
         hr = mod_crop(imresize(whole[name].hr, share), scale)
@@ -90,13 +90,13 @@ def shrunk(pictures: Sequence[KeptImage], share: float, scale: int) -> list[Kept
 def _made_once(names: Sequence[Name], make: Callable[[Name], KeptImage]) -> list[KeptImage]:
     """Return the images of these names. Images that no data set holds are made in parallel."""
     found = {name: _held.get(name) for name in names}
-    missing = [name for name, picture in found.items() if picture is None]
+    missing = [name for name, image in found.items() if image is None]
     with threads.executor(8) as executor:  # decoding and resizing release the GIL
         found |= zip(missing, executor.map(make, missing))
-    _held.update((name, picture) for name, picture in found.items() if picture is not None)
-    return [picture for name in names if (picture := found[name]) is not None]
+    _held.update((name, image) for name, image in found.items() if image is not None)
+    return [image for name in names if (image := found[name]) is not None]
 
 
-def with_targets(pictures: Sequence[KeptImage], targets: Sequence[np.ndarray]) -> list[KeptImage]:
+def with_targets(images: Sequence[KeptImage], targets: Sequence[np.ndarray]) -> list[KeptImage]:
     """Return the images with the outputs of a stronger network."""
-    return [replace(picture, target=target) for picture, target in zip(pictures, targets)]
+    return [replace(image, target=target) for image, target in zip(images, targets)]

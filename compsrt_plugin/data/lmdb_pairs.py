@@ -44,11 +44,11 @@ def make_lmdbs(names: Sequence[str], layout: OutputLayout) -> list[Path]:
         database = layout.out / f"LR_bicubic_X{scale}.lmdb"
         contents[database] = [layout.lr_dir(scale) / f"{key}x{scale}.png" for key in keys]
     journal = Journal(layout.out)
-    for database, pictures in contents.items():
+    for database, images in contents.items():
         place = (database / "data.mdb").relative_to(layout.out).as_posix()
-        made_from = [_fingerprint(pictures)]
+        made_from = [_fingerprint(images)]
         if not journal.holds(place, made_from):
-            _make(database, keys, pictures)
+            _make(database, keys, images)
             journal.add(place, made_from)
     return list(contents)
 
@@ -64,11 +64,11 @@ def check_keys(names: Sequence[str]) -> None:
             )
 
 
-def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
+def _make(database: Path, keys: list[str], images: list[Path]) -> None:
     """Make one database next to its target, then move it there."""
     from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-    raw_bytes = sum(3 * height * width for height, width in map(image_size, pictures))
+    raw_bytes = sum(3 * height * width for height, width in map(image_size, images))
     part = database.with_name(f".part-{os.getpid()}.lmdb")
     quiet = contextlib.ExitStack()
     quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))  # it prints lines in addition to its progress bar
@@ -77,9 +77,9 @@ def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
     try:
         with quiet:
             make_lmdb_from_imgs(
-                data_path=str(pictures[0].parent),
+                data_path=str(images[0].parent),
                 lmdb_path=str(part),
-                img_path_list=[picture.name for picture in pictures],
+                img_path_list=[image.name for image in images],
                 keys=keys,
                 # BasicSR's estimate, ten times the first image, is too small if that image is small.
                 # This is a limit, not what the file takes.
@@ -98,10 +98,10 @@ def _make(database: Path, keys: list[str], pictures: list[Path]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _fingerprint(pictures: list[Path]) -> str:
+def _fingerprint(images: list[Path]) -> str:
     """Return a value that changes when one of the files is rewritten."""
     digest = hashlib.sha256()
-    for picture in pictures:
-        stat = picture.stat()
-        digest.update(f"{picture.name}/{stat.st_size}/{stat.st_mtime_ns}\n".encode())
+    for image in images:
+        stat = image.stat()
+        digest.update(f"{image.name}/{stat.st_size}/{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -150,14 +150,14 @@ class CompSRTPairedDataset(PairedImageDataset):
         for share in shares:
             parse_value(PositiveShare, key, share)
             smaller = zip(paths, shrunk(kept, share, scale))
-            fitting = [(pair, picture) for pair, picture in smaller if min(picture.lr.shape[:2]) >= least]
+            fitting = [(pair, image) for pair, image in smaller if min(image.lr.shape[:2]) >= least]
             if not fitting:
                 raise CompSRTError(
                     f"{key} has {share}, at which no image is large enough for a patch",
                     hint="use a larger share, or a smaller gt_size",
                 )
             self.paths += [pair for pair, _ in fitting]
-            self.kept += [picture for _, picture in fitting]
+            self.kept += [image for _, image in fitting]
 
 
 def _centre_side(options: Mapping[str, Any]) -> int | None:

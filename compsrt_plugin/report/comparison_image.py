@@ -83,11 +83,11 @@ def draw_comparison(panels: Sequence[CaptionedImage], crop: Crop | None = None, 
     _mark(draw, crop, factor, (_MARGIN, top))
     note = CaptionedImage(panels[-1].name, whole, f"{whole.shape[1]} x {whole.shape[0]} px, detail framed")
     _caption(draw, note, (_MARGIN, top + overview.height), overview.width)
-    for index, (panel, picture) in enumerate(zip(panels, zoomed)):
+    for index, (panel, image) in enumerate(zip(panels, zoomed)):
         row, column = divmod(index, columns)
         left = grid_left + column * (cell_width + _GAP)
         upper = top + row * (cell_height + caption + _ROW_GAP)
-        sheet.paste(picture, (left, upper))
+        sheet.paste(image, (left, upper))
         _caption(draw, panel, (left, upper + cell_height), cell_width)
     return sheet
 
@@ -95,7 +95,7 @@ def draw_comparison(panels: Sequence[CaptionedImage], crop: Crop | None = None, 
 def save_comparison(
     path: str | os.PathLike[str], panels: Sequence[CaptionedImage], crop: Crop | None = None, title: str = ""
 ) -> None:
-    """Write `comparison_picture(panels, crop, title)` as a PNG file.
+    """Write `draw_comparison(panels, crop, title)` as a PNG file.
 
     Raises:
         CompSRTError: the file cannot be written.
@@ -121,21 +121,21 @@ def _check(panels: Sequence[CaptionedImage], crop: Crop | None) -> None:
         raise ValueError(f"{crop} reaches beyond an image {width} wide and {height} high")
 
 
-def _zoom(picture: Pixels) -> Image.Image:
+def _zoom(image: Pixels) -> Image.Image:
     """Return a crop enlarged so that its longer side is about `_PANEL`."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     longest = max(height, width)
     if longest > _PANEL:
-        return _fit(picture, _PANEL, _PANEL)[0]
+        return _fit(image, _PANEL, _PANEL)[0]
     factor = round(_PANEL / longest)
-    return from_bgr(picture).resize((width * factor, height * factor), Image.Resampling.NEAREST)
+    return from_bgr(image).resize((width * factor, height * factor), Image.Resampling.NEAREST)
 
 
-def _fit(picture: Pixels, width: int, height: int) -> tuple[Image.Image, float]:
+def _fit(image: Pixels, width: int, height: int) -> tuple[Image.Image, float]:
     """Return an image scaled into a rectangle, with its proportions kept, and the factor."""
-    factor = min(width / picture.shape[1], height / picture.shape[0])
-    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
-    return from_bgr(picture).resize(size, Image.Resampling.LANCZOS), factor
+    factor = min(width / image.shape[1], height / image.shape[0])
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    return from_bgr(image).resize(size, Image.Resampling.LANCZOS), factor
 
 
 def _mark(draw: ImageDraw.ImageDraw, crop: Crop, factor: float, origin: tuple[int, int]) -> None:

@@ -21,7 +21,7 @@ class Crop(NamedTuple):
     height: int
 
     def of(self, image: Pixels) -> Pixels:
-        """Return this part of `picture`, as a view."""
+        """Return this part of `image` as a view."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
