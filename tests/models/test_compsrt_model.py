@@ -1,4 +1,4 @@
-"""`basicsr train` calibrates, chooses by held-out pictures, stops when asked and goes on to the same bits."""
+"""`basicsr train` calibrates, chooses by held-out images, stops when asked and goes on to the same bits."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_inputs_that_were_equalized_are_told(folder: Path, capsys: pytest.Captur
     assert read_packed(packed(folder)).header["provenance"]["equalization"] is True
 
 
-def test_the_corrected_bias_is_judged_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_corrected_bias_is_scored_and_kept(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert train(folder, quant__bias_correction=True, train__optim_g__lr=0.0003) == 0
     assert "Bias of upsample.0 corrected by at most" in capsys.readouterr().err
     provenance = read_packed(packed(folder)).header["provenance"]

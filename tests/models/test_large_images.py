@@ -1,4 +1,4 @@
-"""`tile:` in an option file cuts large pictures, without it they are cut only where memory asks for it."""
+"""`tile:` in an option file cuts large images, without it they are cut only where memory asks for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from compsrt_plugin.inference import memory
 
 @pytest.fixture
 def large(place: Place) -> Place:
-    """A place whose LR picture has 40×44 pixels."""
+    """A place whose LR image has 40×44 pixels."""
     picture = cv2.resize(np.random.default_rng(0).integers(0, 256, (20, 22, 3), np.uint8), (176, 160))
     place.save(place.hr, picture)
     place.save(place.lr, downscale(picture, 4))
@@ -43,7 +43,7 @@ def test_tiles_hardly_change_the_scores_and_are_recorded(large: Place) -> None:
         assert psnr[0] == pytest.approx(psnr[1], abs=0.1)
 
 
-def test_a_tile_without_a_whole_window_is_refused_before_the_first_picture(
+def test_a_tile_without_a_whole_window_is_refused_before_the_first_image(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
@@ -53,7 +53,7 @@ def test_a_tile_without_a_whole_window_is_refused_before_the_first_picture(
     assert "tile.size is 8 with tile.overlap 1; allowed: sizes from 16" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_line_while_output_pictures_are_written(
+def test_a_full_disk_is_one_line_while_output_images_are_written(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = os.replace
@@ -68,7 +68,7 @@ def test_a_full_disk_is_one_line_while_output_pictures_are_written(
     assert re.search(r"basicsr: error: cannot write .*\.png: No space left on device", capsys.readouterr().err)
 
 
-def test_pictures_are_cut_by_themselves_where_memory_would_not_suffice(
+def test_images_are_cut_by_themselves_where_memory_would_not_suffice(
     large: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "free_memory", lambda device: 16 << 20)

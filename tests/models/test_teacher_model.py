@@ -137,7 +137,7 @@ def test_a_stronger_network_of_another_scale_is_refused(capsys: pytest.CaptureFi
     assert "path.pretrain_network_teacher is a x2 network; allowed: x4" in capsys.readouterr().err
 
 
-def test_the_stronger_network_may_enlarge_the_whole_pictures_once(monkeypatch: pytest.MonkeyPatch):
+def test_the_stronger_network_may_enlarge_the_whole_images_once(monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("spandrel")
     write_stronger("stronger.pth", scale=4)
     seen = []

@@ -1,4 +1,4 @@
-"""The picture of a calibration has round numbers at its axes and points out what was chosen."""
+"""The plot of a training run has round numbers at its axes and marks the selected iteration."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_the_average_follows_and_is_what_would_be_kept(student: nn.Module):
 
 
 @pytest.mark.parametrize("train_weights", [False, True])
-def test_what_is_judged_is_the_rounded_average_and_leaves_no_trace(student: nn.Module, train_weights: bool):
+def test_what_is_scored_is_the_rounded_average_and_leaves_no_trace(student: nn.Module, train_weights: bool):
     parameters = trained(student, ema=0.5, train_weights=train_weights)
     one_step(parameters)
     before = {name: value.clone() for name, value in student.state_dict().items()}

@@ -40,7 +40,7 @@ def quiet(folder: Path, one_thread: None) -> Iterator[None]:  # noqa: F811
 
 @pytest.fixture
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the pictures judged, in order."""
+    """The names of the images scored, in order."""
     found: list[str] = []
     judge = Evaluator.evaluate
 
@@ -135,7 +135,7 @@ def test_a_run_without_a_seed_goes_on_to_the_same_bits(folder: Path) -> None:  #
     assert sha256(packed(folder)) == wanted
 
 
-def test_held_out_pictures_are_judged_once_an_iteration_though_the_run_is_killed(
+def test_held_out_images_are_scored_once_an_iteration_though_the_run_is_killed(
     folder: Path,  # noqa: F811
     judged: list[str],
     capsys: pytest.CaptureFixture[str],
@@ -186,7 +186,7 @@ def test_a_held_out_set_that_is_not_there_does_not_keep_the_other_from_choosing(
     assert provenance()["chosen"]["by"] == "holdout PSNR"
 
 
-def test_training_pictures_are_decoded_once_and_the_teacher_is_hashed_once(
+def test_training_images_are_decoded_once_and_the_teacher_is_hashed_once(
     folder: Path,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

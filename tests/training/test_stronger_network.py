@@ -1,4 +1,4 @@
-"""A stronger network enlarges whole pictures in eight orientations."""
+"""A stronger network enlarges whole images in eight orientations."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_patches_that_it_does_not_take_are_refused_with_the_next_size(patch, wan
 
 
 @pytest.mark.parametrize("most", [1, 60, 10**6])
-def test_pictures_of_any_size_come_back_in_order(most: int, monkeypatch: pytest.MonkeyPatch):
+def test_images_of_any_size_come_back_in_order(most: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stronger_network, "PIXELS", most)
     given = pictures((5, 7), (4, 4), (7, 5), (5, 7), (4, 4))
     made = stronger_network.enlarge_images(file_of(Nearest(), multiple_of=4), given, CPU)

@@ -1,4 +1,4 @@
-"""A training run of a second or two: one layer of two blocks, six small pictures."""
+"""A training run of a second or two: one layer of two blocks, six small images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plain_teacher() -> CompSRTSwinIR:
 
 
 def write_inputs(folder: Path) -> None:
-    """Write `teacher.pth` and six pictures of 96 x 96 pixels in `HR`."""
+    """Write `teacher.pth` and six images of 96 x 96 pixels in `HR`."""
     torch.save({"params": plain_teacher().state_dict()}, folder / "teacher.pth")
     (folder / "HR").mkdir()
     generator = torch.Generator().manual_seed(0)
