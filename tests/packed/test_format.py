@@ -120,9 +120,9 @@ def test_pruned_codes_come_back_and_take_only_the_room_of_those_that_stay(tmp_pa
     ("mask", "name", "message"),
     [
         (torch.zeros(60, 64, dtype=torch.bool), "a.weight_mask", "holds codes where its mask is False"),
-        (torch.ones(60, 63, dtype=torch.bool), "a.weight_mask", "no boolean neighbour"),
-        (torch.ones(60, 64), "a.weight_mask", "no boolean neighbour"),
-        (torch.ones(60, 64, dtype=torch.bool), "b.weight_mask", "no boolean neighbour"),
+        (torch.ones(60, 63, dtype=torch.bool), "a.weight_mask", "not a boolean tensor of the module and shape"),
+        (torch.ones(60, 64), "a.weight_mask", "not a boolean tensor of the module and shape"),
+        (torch.ones(60, 64, dtype=torch.bool), "b.weight_mask", "not a boolean tensor of the module and shape"),
     ],
     ids=["codes", "shape", "type", "place"],
 )

@@ -100,7 +100,7 @@ def test_a_lie_is_told_from_a_table(text, reason):
         (b"nonsense", "decompressed"),
         (zlib.compress(b"0 bool 1 a")[:-5], "cut off"),
         (zlib.compress(b"0 bool 1 a") + b"x", "followed"),
-        (zlib.compress(b"\xff\xff"), "no text"),
+        (zlib.compress(b"\xff\xff"), "not text"),
         (zlib.compress(b"\0" * (64 << 20)), "larger than"),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else value,

@@ -208,7 +208,7 @@ def test_a_flipped_bit_in_a_pth_is_noticed(path):
 def test_an_archive_of_something_else_is_one_line(path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(CompSRTError, match="is damaged or truncated"):
+    with pytest.raises(CompSRTError, match="another kind of file, damaged, or truncated"):
         load_weights(path)
 
 
