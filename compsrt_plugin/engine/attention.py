@@ -34,33 +34,59 @@ def describe_attention(attention: Any, lanes: WindowLanes, level: Level) -> c.At
     head_dim = attention.qkv.q.out_features // heads
     q, k, v, map_ = (getattr(attention, f"{name}_quantizer") for name in ("q", "k", "v", "map"))
     tokens = len(lanes.lane_of_token)
-    scores = lanes.regular and _scores_fit(q, k, head_dim, level)
-    product = scores and _product_fits(v, map_, head_dim, tokens, level)
+    fields = describe_operands((q, k, v, map_), head_dim, tokens, level, lanes.regular)
+    scores = bool(fields["integer_scores"])
     row_tokens = lanes.token_of_lane if scores else np.arange(tokens)
     with torch.no_grad():
         bias = attention.relative_position_bias().cpu().double().numpy() * LOG2E  # (heads, query, key)
     by_lane = np.zeros((heads, tokens, lanes.count))
     filled = lanes.token_of_lane >= 0
     by_lane[:, :, filled] = bias.transpose(0, 2, 1)[:, row_tokens][:, :, lanes.token_of_lane[filled]]
+    return c.Attention(
+        heads=heads, lane_of_row=integers(lanes.lane_of_token[row_tokens]), bias=floats(by_lane), **fields
+    )
+
+
+def describe_operands(
+    quantizers: tuple[Quantizer | None, ...],
+    head_dim: int,
+    tokens: int,
+    level: Level,
+    regular: bool,
+    scale: float = 1.0,
+) -> dict[str, Any]:
+    """Return the fields of `Attention` that describe its operands and constants.
+
+    Args:
+        quantizers: of q, k, v and the map.
+        head_dim: channels of a head.
+        tokens: of a window.
+        level: of instructions.
+        regular: whether lanes can stand for tokens under a transform along tokens, see `WindowLanes`.
+        scale: of q kᵀ.
+    """
+    q, k, v, map_ = quantizers
+    scores = regular and _scores_fit(q, k, head_dim, level)
+    product = scores and _product_fits(v, map_, head_dim, tokens, level)
     constants: dict[str, float] = {}
     if scores:
-        constants.update(_score_constants(q, k, head_dim))
+        assert q is not None and k is not None
+        constants.update(_score_constants(q, k, head_dim, scale))
     if product:
+        assert v is not None and map_ is not None
         constants.update(_product_constants(v, map_, head_dim, tokens))
-    return c.Attention(
-        heads=heads,
-        head_dim=head_dim,
-        tokens=tokens,
-        q=describe_quantizer(q, head_dim),
-        k=describe_quantizer(k, head_dim),
-        v=describe_quantizer(v, head_dim),
-        map=describe_quantizer(map_, tokens),
-        integer_scores=int(scores),
-        integer_map=int(product),
-        lane_of_row=integers(lanes.lane_of_token[row_tokens]),
-        bias=floats(by_lane),
+    return {
+        "head_dim": head_dim,
+        "tokens": tokens,
+        "q": describe_quantizer(q, head_dim),
+        "k": describe_quantizer(k, head_dim),
+        "v": describe_quantizer(v, head_dim),
+        "map": describe_quantizer(map_, tokens),
+        "integer_scores": int(scores),
+        "integer_map": int(product),
+        "score_scale": scale,
         **constants,
-    )
+    }
 
 
 def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: Level) -> bool:
@@ -74,13 +100,13 @@ def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, to
     if v is None or map_ is None or v.spec.transform == "hadamard_softmax":
         return False
     channels = padded_width(head_dim) if v.spec.transform != "none" else 1
-    return map_fits(level, Scale(v), Scale(map_), channels, tokens, transformed=map_.spec.transform != "none")
+    return map_fits(level, Scale(v), Scale(map_), channels, tokens, map_.spec.transform)
 
 
-def _score_constants(of_q: Quantizer, of_k: Quantizer, head_dim: int) -> dict[str, float]:
+def _score_constants(of_q: Quantizer, of_k: Quantizer, head_dim: int, scale: float) -> dict[str, float]:
     # s_q s_k Σ q'k' + Z_q' s_k Σ k' + s_q Z_k' Σ q' + Z_q' Z_k' columns; the last two differ by the key's unit alone
     q, k = Scale(of_q), Scale(of_k)
-    norm = LOG2E * unit_norm(of_q, head_dim) * unit_norm(of_k, head_dim)
+    norm = LOG2E * scale * unit_norm(of_q, head_dim) * unit_norm(of_k, head_dim)
     found = {"alpha": norm * float(q.s * k.s), "key_beta": norm * float(q.z_centred * k.s)}
     if of_k.per_token:
         columns = head_dim if of_q.spec.transform == "none" else padded_width(head_dim)

@@ -21,13 +21,18 @@ IN_ONE = "pixelshuffledirect"  # the upsampler that the compiled part has itself
 HINT = "run the simulated network"
 
 
+def is_swinir(network: nn.Module) -> bool:
+    """Whether a network has the parts of a SwinIR."""
+    return all(hasattr(network, part) for part in PARTS)
+
+
 def check_network(network: nn.Module) -> None:
     """Refuse what the engine cannot run.
 
     Raises:
         CompSRTError: not a SwinIR, not frozen, published codes, or an argument that is not supported; named.
     """
-    if not all(hasattr(network, part) for part in PARTS):
+    if not is_swinir(network):
         raise CompSRTError(f"{type(network).__name__} has no engine", allowed="CompSRTSwinIR", hint=HINT)
     blocks = blocks_of(network)
     if not blocks or not hasattr(blocks[0].attn, "qkv") or not hasattr(blocks[0].attn, "map_quantizer"):

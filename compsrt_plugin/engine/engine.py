@@ -1,10 +1,13 @@
-"""`Engine`: a packed network, run by the compiled library instead of PyTorch."""
+"""`Engine`: a packed network, run by the compiled library as a whole or layer by layer, instead of by PyTorch."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,10 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compsrt_plugin.devices import example
-from compsrt_plugin.engine.describe import IN_ONE, blocks_of, check_network, describe_network
+from compsrt_plugin.engine.describe import HINT, IN_ONE, blocks_of, check_network, describe_network, is_swinir
+from compsrt_plugin.engine.inside import Inside, Part
+from compsrt_plugin.engine.operators import Operators
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import level, loading
 from compsrt_plugin.native.loading import DONE
+from compsrt_plugin.quant import named_quantizers, quantized_layers
 from compsrt_plugin.threads import checked, cores, warn
 
 STAGES = ("transform", "quantize", "products", "scores", "softmax", "map_products", "norm", "gelu", "conv", "copies")
@@ -32,17 +38,20 @@ def unsupported_reason(network: Any = None) -> str | None:
     if not engine_available():
         return loading.missing()
     if network is not None:
+        module = _module(network)
         try:
-            check_network(_module(network))
+            (check_network if is_swinir(module) else check_layers)(module)
         except CompSRTError as error:
             return str(error)
     return None
 
 
-class Engine:
+class Engine(ABC):
     """A frozen network in integers: the same pixels as the simulated one, up to rounding.
 
-    Calls from several threads wait for each other. Works in a process forked from the one that made it.
+    A SwinIR runs in the compiled library as a whole. In any other network the library runs linear layers and attention,
+    and PyTorch runs the rest of the network's code; `parts` lists them. Calls from several threads wait for each other.
+    Works in a process forked from the one that made it.
 
     Args:
         packed_network: a `PackedNetwork`, or the network rebuilt from a packed file.
@@ -50,8 +59,101 @@ class Engine:
             how many there are: fewer, with a warning, where the system starts no more.
         profile: enable per-stage timing (`stage_times`).
 
+    Attributes:
+        level: name of the level of instructions in use.
+        parts: of a network that does not run as a whole.
+
     Raises:
         CompSRTError: the compiled library is missing, the network cannot run in it, or there is not enough memory.
+    """
+
+    threads: int
+    level: str
+    parts: Sequence[Part] = ()
+
+    def __new__(cls, packed_network: Any, threads: int | None = None, profile: bool = False) -> Engine:
+        """Choose the kind of engine that fits the network."""
+        if cls is Engine:
+            return object.__new__(WholeEngine if is_swinir(_module(packed_network)) else LayersEngine)
+        return object.__new__(cls)
+
+    @abstractmethod
+    def __init__(self, packed_network: Any, threads: int | None = None, profile: bool = False) -> None: ...
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """Super-resolve images (b, c, h, w) in 0..1: float32, on the CPU, `scale` times as high and wide."""
+
+    @abstractmethod
+    def stage_times(self) -> dict[str, float]:
+        """Return milliseconds per stage of the last call; empty without `profile`."""
+
+
+class LayersEngine(Engine):
+    """A network of any code: its linear layers and attention in integers."""
+
+    def __init__(self, packed_network: Any, threads: int | None = None, profile: bool = False) -> None:
+        in_use = level()
+        self.level = in_use.name
+        network = _module(packed_network)
+        check_layers(network)
+        self.threads = cores() if threads is None else checked("threads", threads)
+        self.profile = profile
+        self._network = network
+        self._operators = Operators(in_use, self.threads)
+        self._inside = Inside(network, self._operators)
+        self.parts = self._inside.parts
+        self._times: dict[str, float] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Engine`."""
+        place = example(self._network)
+        assert place is not None
+        before = torch.get_num_threads()
+        with torch.inference_mode(), self._inside:
+            if before != self.threads:
+                torch.set_num_threads(self.threads)
+            self._operators.spent.clear()
+            try:
+                start = time.perf_counter()
+                y = self._network(x.to(place))
+                total = time.perf_counter() - start
+            finally:
+                if before != self.threads:
+                    torch.set_num_threads(before)
+            if self.profile:
+                spent = {stage: seconds * 1e3 for stage, seconds in self._operators.spent.items()}
+                self._times = {**spent, "pytorch": total * 1e3 - sum(spent.values())}
+        return y.to("cpu", torch.float32).clone()  # no longer an inference tensor
+
+    def stage_times(self) -> dict[str, float]:
+        """Return milliseconds of the last call in `linear`, `attention` and `pytorch`; empty without `profile`."""
+        return dict(self._times)
+
+
+def check_layers(network: nn.Module) -> None:
+    """Refuse a network that has nothing to run in integers.
+
+    Raises:
+        CompSRTError: not quantized, not frozen, or published codes.
+    """
+    layers = dict(quantized_layers(network))
+    if not layers:
+        raise CompSRTError("the network is not quantized", allowed="one rebuilt from a packed file", hint=HINT)
+    for name, layer in layers.items():
+        if not layer.frozen:
+            raise CompSRTError(f"{name} is not frozen", allowed="a network rebuilt from a packed file", hint=HINT)
+    for name, quantizer in named_quantizers(network):
+        if quantizer.spec.codes != "strict":
+            raise CompSRTError(f"{name} has codes: paper", allowed="codes: strict in the engine", hint=HINT)
+
+
+class WholeEngine(Engine):
+    """A SwinIR, all of it in the compiled library.
+
+    Attributes:
+        window_size: multiple that an input's height and width must have.
+        scale: factor by which the library enlarges.
     """
 
     def __init__(self, packed_network: Any, threads: int | None = None, profile: bool = False) -> None:

@@ -64,24 +64,29 @@ def weight_fits(level: Level, x: Scale, codes: np.ndarray) -> bool:
     return max(products, sums_of_codes) <= _most(level)
 
 
-def map_fits(level: Level, v: Scale, map_: Scale, channels: int, tokens: int, transformed: bool) -> bool:
+def map_fits(level: Level, v: Scale, map_: Scale, channels: int, tokens: int, transform: str) -> bool:
     """Return whether `level` sums the products of codes of the map and V exactly.
 
     V = H w (`attention_codes-inl.h`) is held in 16 bits, Σ r'V in 32. The sum begins with the correction for the centre
     of the map's codes. Without a transform along tokens V is w. With it,
-    Σ |V| ≤ √tokens ‖V‖ = tokens ‖w‖ ≤ tokens^1.5 max |w|.
+    Σ |V| ≤ √tokens ‖V‖ = tokens ‖w‖ ≤ tokens^1.5 max |w|. Half of the terms of V have a minus sign, except in its first
+    coefficient, which `hadamard_softmax` leaves out. So |V| is at most tokens / 2 times the range of w, and that range
+    is at most `channels` times the largest code.
 
     Args:
         level: of instructions.
         v, map_: of the two operands.
         channels: how many codes of v an element of w sums: 1 unless v is transformed along channels.
         tokens: of a window, the products in a sum.
-        transformed: whether the map is, along tokens.
+        transform: of the map, along tokens.
     """
     if not level.sum_bits:
         return False
     largest = channels * v.largest
+    transformed = transform != "none"
     in_values = largest * tokens if transformed else largest
+    if transform == "hadamard_softmax":
+        in_values = min(in_values, -(-channels * v.top * tokens // 2))
     in_sums = largest * tokens * (math.isqrt(tokens - 1) + 1 if transformed else 1)
     return in_values <= INT16 and (map_.top + int(map_.centre)) * in_sums <= INT32
 

@@ -29,6 +29,10 @@ _FUNCTIONS = {
     "engine_profile": (_INT, [_POINTER, _INT]),
     "engine_times": (_INT, [_POINTER, _POINTER]),
     "engine_destroy": (_INT, [_POINTER]),
+    "operators_create": (_INT, [_INT, _INT, _POINTER]),
+    "operators_attention": (_INT, [_POINTER] * 3),
+    "operators_linear": (_INT, [*[_POINTER] * 4, ctypes.c_int64]),
+    "operators_destroy": (_INT, [_POINTER]),
 }
 """Name without `compsrt_` -> (result, arguments)."""
 

@@ -123,6 +123,7 @@ class Attention(Structure):
         *_all(POINTER, "lane_of_row", "bias"),
         *_all(F32, "alpha", "key_beta", "query_beta", "gamma"),
         *_all(F32, "out_alpha", "out_beta", "sum_alpha", "sum_beta", "first_alpha", "first_beta"),
+        ("score_scale", F32),
     )
 
 
@@ -168,9 +169,27 @@ class Network(Structure):
     )
 
 
+class Strided(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (*_all(POINTER, "data", "begin"), *_all(I64, "token", "channel"))
+
+
+class AttentionCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (
+        ("problems", I32),
+        *_all(Strided, "q", "k", "v", "out"),
+        *_all(POINTER, "q_signs", "k_signs", "v_signs"),
+        *_all(POINTER, "table", "other_table", "table_of", "other_table_of"),
+    )
+
+
 SHARED = (
     *(Integers, Level, FakeQuantize, FakeQuantizeGradients, Scan, ScanGradients),
     *(Quantizer, TwoOfFour, Linear, Attention, Norm, Block, Conv, Group, Network),
+    *(Strided, AttentionCall),
 )
 """In the order of `csrc/bindings/library.cpp`."""
 

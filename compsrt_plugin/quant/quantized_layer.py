@@ -83,6 +83,10 @@ class QuantizedLayer(nn.Module):
                 self._decoded = made_from, self._decode(self.weight_codes)
         return self._decoded[1]
 
+    def forget_decoded(self) -> None:
+        """Free the decoded weight; the next read decodes it again."""
+        self._decoded = None
+
     def _decode(self, codes: Tensor) -> Tensor:
         with torch.no_grad():
             values = codes if self.weight_offset is None else codes + self.weight_offset

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "bindings/guard.h"
+#include "engine/operators.h"
 #include "simd/levels.h"
 
 using namespace compsrt;
@@ -40,13 +41,15 @@ static std::string layout() {
     FIELDS(Linear, inputs, outputs, columns, rows, integer, inverse, input, signs, kept_columns, kept_rows, weight, codes,
            sparse, start, alpha, beta, gamma, bias)
     FIELDS(Attention, heads, head_dim, tokens, q, k, v, map, integer_scores, integer_map, lane_of_row, bias, alpha,
-           key_beta, query_beta, gamma, out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta)
+           key_beta, query_beta, gamma, out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta, score_scale)
     FIELDS(Norm, weight, bias, epsilon)
     FIELDS(Block, shifted, hidden, norm1, norm2, q, k, v, proj, fc1, fc2, attention)
     FIELDS(Conv, inputs, outputs, slope, weight, bias)
     FIELDS(Group, blocks, convs, block, conv)
     FIELDS(Network, channels, in_channels, window, split, lanes, groups, tail_convs, scale, out_channels, group, first,
            tail, upsample, patch_norm, last_norm, mean, range)
+    FIELDS(Strided, data, begin, token, channel)
+    FIELDS(AttentionCall, problems, q, k, v, out, q_signs, k_signs, v_signs, table, other_table, table_of, other_table_of)
     return text;
 }
 

@@ -24,8 +24,8 @@ Engine::Engine(const Network& network, const InferenceKernels& kernels, int thre
       scratch_(pool_.threads()),
       first_(pack(*network.first, kernels.conv_rows)) {
     for (Scratch& s : scratch_) {
-        memory_.emplace_back(s.lay_out(network, nullptr));  // zeros
-        s.lay_out(network, memory_.back().data());
+        memory_.emplace_back(s.lay_out(sizes_of(network), nullptr));  // zeros
+        s.lay_out(sizes_of(network), memory_.back().data());
     }
     if (network.upsample) upsample_ = pack(*network.upsample, kernels.conv_rows);
     for (int g = 0; g < network.groups; g++) {
@@ -98,7 +98,7 @@ void Engine::run_blocks(const Grid& grid, const Group& group, const float* sourc
         pool_.run(down * across, [&](int number, int thread) {
             const int i = number / across, j = number % across, shift = block.shifted;
             const bool last_row = shift && i == down - 1, last_column = shift && j == across - 1;
-            Window window;
+            Window window = {};
             window.masked = last_row || last_column;
             for (int a = 0; a < 4; a++) {
                 const int row = (2 * i + shift + a / 2) % grid.rows, column = (2 * j + shift + a % 2) % grid.columns;

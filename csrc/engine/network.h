@@ -60,6 +60,7 @@ struct Attention {
     float alpha, key_beta, query_beta, gamma;
     // integer map·v, see attention_codes-inl.h
     float out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta;
+    float score_scale;           // of q kᵀ, for scores in floats; integer scores have it in their constants
 };
 
 struct Norm {

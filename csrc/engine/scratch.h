@@ -7,6 +7,16 @@
 
 namespace compsrt {
 
+// How much room a scratch needs; parts that are 0 are not used.
+struct Sizes {
+    size_t lanes = 0;                 // of a window
+    size_t channels = 1, hidden = 0;  // rows of a linear layer's input and output
+    size_t head = 1, tokens = 0;      // channels of a head, tokens of a window
+    size_t planes = 0, outputs = 0, tall = 0, pitch = 0;  // of a convolution's strip: channels in and out, rows, pitch
+    bool sparse = false;
+};
+Sizes sizes_of(const Network& network);
+
 struct Scratch {
     int T = 0;                 // lanes of a window: 4 cells
     float *qkv, *input, *rows, *hidden, *scores, *operands[3], *small[6], *code_sums[3], *units[3];
@@ -22,7 +32,7 @@ struct Scratch {
     int64_t since = 0;         // nanoseconds
 
     // Return the bytes that the buffers take and, unless `memory` is null, point to them in it.
-    size_t lay_out(const Network& network, void* memory);
+    size_t lay_out(const Sizes& sizes, void* memory);
 
     // Always inline: the linker would keep one level's copy for all.
     __attribute__((always_inline)) void begin() {
@@ -42,7 +52,10 @@ struct Window {
     float* target[4];
     bool masked;             // some keys are hidden from some queries:
     float mask[4][4];        // by cell of the key and cell of the query, 0 or −100 log2(e)
+    const float* added;      // or this [key][query lane], times log2(e); null: `mask`
 };
+
+constexpr int kTokensAtOnce = 64;       // rows of a linear layer that stands by itself
 
 constexpr int kStrip = 4;               // rows of pixels that a convolution computes at a time …
 constexpr int kDown = 6, kAcross = 4;  // … in tiles of 2 pixels, and what is mixed for one of them, see conv-inl.h

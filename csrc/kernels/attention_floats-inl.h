@@ -12,7 +12,7 @@ static bool share_domain(const Quantizer& a, const Quantizer& b) {
 }
 
 INLINE F mask_of(const Window& w, int key, int query, int T) {
-    return all(w.mask[key / (T / 4)][query / (T / 4)]);
+    return w.added ? load(w.added + (size_t)key * T + query) : all(w.mask[key / (T / 4)][query / (T / 4)]);
 }
 
 static void softmax_rows(float* x, int rows, int T) {
@@ -39,7 +39,7 @@ static void scores_in_floats(const Attention& a, const Window& w, int head, cons
     const int rows = operand(a.q, inverse, q, a.head_dim, T, s.operands[0]);
     operand(a.k, inverse, k, a.head_dim, T, s.operands[1]);
     const float* bias = a.bias + (size_t)head * n * T;
-    const F log2e = all(1.44269504f);
+    const F log2e = all(1.44269504f * a.score_scale);
     float_product(s.operands[1], a.lane_of_row, 1, T, n, s.operands[0], rows, T,
                   [&](int row, int lane, F y) INLINED {
                       F score = fma(y, log2e, load(bias + (size_t)row * T + lane));

@@ -2,24 +2,30 @@
 // address arithmetic otherwise.
 
 template <class Lanes>
+static void attention_head(const Attention& a, const Window& w, int head, float* q, float* k, const float* v, float* out,
+                           Lanes T, Scratch& s) {
+#if COMPSRT_INTEGER
+    if (a.integer_scores)
+        scores_of_codes(a, w, head, q, k, T, s);
+    else
+#endif
+        scores_in_floats(a, w, head, q, k, s);
+    s.end(kScores);
+#if COMPSRT_INTEGER
+    if (a.integer_scores && a.integer_map)
+        map_product_of_codes(a, v, out, T, s);
+    else
+#endif
+        map_product_in_floats(a, v, out, s);
+    s.end(kMapProducts);
+}
+
+template <class Lanes>
 static void attention(const Attention& a, const Window& w, float* out, Lanes T, Scratch& s) {
     const int size = a.head_dim * T, part = a.heads * size;
     for (int head = 0; head < a.heads; head++) {
-        float *q = s.qkv + (size_t)head * size, *k = q + part, *v = k + part;
-#if COMPSRT_INTEGER
-        if (a.integer_scores)
-            scores_of_codes(a, w, head, q, k, T, s);
-        else
-#endif
-            scores_in_floats(a, w, head, q, k, s);
-        s.end(kScores);
-#if COMPSRT_INTEGER
-        if (a.integer_scores && a.integer_map)
-            map_product_of_codes(a, v, out + (size_t)head * size, T, s);
-        else
-#endif
-            map_product_in_floats(a, v, out + (size_t)head * size, s);
-        s.end(kMapProducts);
+        float* q = s.qkv + (size_t)head * size;
+        attention_head(a, w, head, q, q + part, q + 2 * part, out + (size_t)head * size, T, s);
     }
 }
 
@@ -94,4 +100,20 @@ static void run_block(const Network& n, const Block& b, const Window& w, Scratch
         run_block_of(n, b, w, Count<64>(), s);
     else
         run_block_of(n, b, w, s.T, s);
+}
+
+static void run_attention(const Attention& a, const Window& w, float* out, Scratch& s) {
+    float *q = s.qkv, *k = q + (size_t)a.head_dim * s.T, *v = k + (size_t)a.head_dim * s.T;
+    if (s.T == 64)
+        attention_head(a, w, 0, q, k, v, out, Count<64>(), s);
+    else if (s.T == 256)
+        attention_head(a, w, 0, q, k, v, out, Count<256>(), s);
+    else
+        attention_head(a, w, 0, q, k, v, out, s.T, s);
+}
+
+static void run_linear(const Linear& l, float* out, Scratch& s) {
+    constexpr Count<kTokensAtOnce> T;
+    take_input(l, s.rows, true, 0, T, s);
+    give_output(l, 0, T, s, [&](int row, int lane, F y) INLINED { store(out + (size_t)row * T + lane, y); });
 }

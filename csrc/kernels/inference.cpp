@@ -25,5 +25,6 @@ namespace {
 }  // namespace
 
 extern const InferenceKernels COMPSRT_NAMED(inference_, COMPSRT_LEVEL) = {
-    {kSumBits, kProductsPerSum, kLargestCode, COMPSRT_SPARSE}, kConvRows, run_block, normalize_cells, conv};
+    {kSumBits, kProductsPerSum, kLargestCode, COMPSRT_SPARSE}, kConvRows, run_block, run_attention, run_linear,
+    normalize_cells, conv};
 }  // namespace compsrt

@@ -27,6 +27,10 @@ struct InferenceKernels {
     Integers integers;
     int conv_rows;  // output channels that a convolution computes at a time
     void (*block)(const Network&, const Block&, const Window&, Scratch&);
+    // One head of one window: s.qkv holds q, k and v [head_dim][T]; out [head_dim][T].
+    void (*attention)(const Attention&, const Window&, float* out, Scratch&);
+    // kTokensAtOnce rows of a linear layer: s.rows holds them [inputs][T]; out [outputs][T].
+    void (*linear)(const Linear&, float* out, Scratch&);
     // Normalize four cells: in, out [channels][lanes] each.
     void (*norm)(const Norm&, const float* const* in, float* const* out, int channels, int lanes);
     // out [blocks of conv_rows][height][pitch] from in [channels][height + 2][pitch], `height` whole strips, `width` pixels

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from compsrt_plugin.engine.sums import INT16, INT32, SIGNED_BYTE, dots_fit, map_fits, sparse_weight, weight_fits
 from compsrt_plugin.native import Level
+from compsrt_plugin.quant import hadamard_matrix
 
 AVX2, VNNI = Level("avx2", 16, 2, 255, True), Level("avx512", 32, 4, 255, False)
 NEON, PLAIN = Level("neon", 32, 4, 127, False), Level("plain", 0, 0, 0, False)
@@ -162,15 +164,15 @@ def test_transformed_values_fit_16_bits_up_to_an_edge(level: Level, channels: in
     largest = INT16 // (channels * tokens)
     of_map = scale(255, 128)
     if largest:
-        assert map_fits(level, scale(0, 0, largest), of_map, channels, tokens, True)
-    assert not map_fits(level, scale(0, 0, largest + 1), of_map, channels, tokens, True)
-    assert not map_fits(PLAIN, scale(0, 0, 1), scale(3), 1, 4, True)
+        assert map_fits(level, scale(0, 0, largest), of_map, channels, tokens, "hadamard")
+    assert not map_fits(level, scale(0, 0, largest + 1), of_map, channels, tokens, "hadamard")
+    assert not map_fits(PLAIN, scale(0, 0, 1), scale(3), 1, 4, "hadamard")
 
 
 @LEVELS
 def test_values_without_transform_fit_16_bits_up_to_an_edge(level: Level) -> None:
-    assert map_fits(level, scale(0, 0, 255), scale(7), 128, 64, False)  # 32640
-    assert not map_fits(level, scale(0, 0, 256), scale(7), 128, 64, False)  # 32768
+    assert map_fits(level, scale(0, 0, 255), scale(7), 128, 64, "none")  # 32640
+    assert not map_fits(level, scale(0, 0, 256), scale(7), 128, 64, "none")  # 32768
 
 
 @LEVELS
@@ -184,8 +186,25 @@ def test_sums_of_the_map_fit_32_bits_up_to_an_edge(level: Level, top: int, centr
     elif (top + centre) * tokens * channels * (largest + 1) > INT32:
         start, sums = -centre * tokens * channels * (largest + 1), top * tokens * channels * (largest + 1)
         assert max(abs(start), sums, sums - start) > INT32
-    assert map_fits(level, scale(0, 0, largest), scale(top, centre), channels, tokens, False)
-    assert not map_fits(level, scale(0, 0, largest + 1), scale(top, centre), channels, tokens, False)
+    assert map_fits(level, scale(0, 0, largest), scale(top, centre), channels, tokens, "none")
+    assert not map_fits(level, scale(0, 0, largest + 1), scale(top, centre), channels, tokens, "none")
+
+
+@LEVELS
+@pytest.mark.parametrize(("channels", "top", "fits"), [(16, 15, True), (16, 16, False), (8, 31, True), (8, 32, False)])
+def test_without_its_first_coefficient_the_map_leaves_more_room(
+    level: Level, channels: int, top: int, fits: bool
+) -> None:
+    """V reaches tokens / 2 · channels · top where half of the tokens have codes 0 and the others `top`."""
+    tokens, centre = 256, top // 2
+    v, of_map = scale(top, centre, top - centre), scale(15, 0)
+    assert map_fits(level, v, of_map, channels, tokens, "hadamard_softmax") == fits
+    if not fits:
+        return
+    signs = hadamard_matrix(tokens, torch.device("cpu"), torch.float64)[1].sign().numpy()
+    codes = np.where(signs > 0, top, 0) - centre
+    w = channels * codes  # the first channel sums all rows of a token
+    assert abs(int(signs @ w)) == channels * top * tokens // 2 <= INT16
 
 
 def test_a_transform_along_tokens_grows_sums_by_no_more_than_assumed() -> None:

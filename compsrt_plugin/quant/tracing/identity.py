@@ -24,7 +24,7 @@ from compsrt_plugin.quant.tracing.products import SDPA, Axes, axes_of
 
 Lengths = tuple[int | None, ...]
 HINT = "its code took another branch: keep the module with an override, or write an adapter (docs/your_own_network.md)"
-TRACING = __name__.rpartition(".")[0] + "."  # prefix of the modules that intercept
+OURS = (__name__.rpartition(".")[0] + ".", "compsrt_plugin.engine.inside")  # prefixes of the modules that intercept
 RECOMPUTING = ("torch.utils.checkpoint", "torch.autograd.function")
 
 
@@ -142,7 +142,7 @@ def _frames() -> Iterator[FrameType]:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        ours = name.startswith(TRACING)
+        ours = name.startswith(OURS)
         if name == "torch.nn.modules.module" or (ours and frame.f_code.co_name == "forward"):
             return
         if not ours:

@@ -98,13 +98,17 @@ class Intercepting(nn.Module):
         """
         idle = all(_is_off(quantizer) for site in self.sites for quantizer in quantizers_of(self, site))
         # Within an intercepting module, even an idle one must hide its products from the enclosing count.
-        if idle and not isinstance(_get_current_function_mode(), _Interception):
+        if idle and not isinstance(_get_current_function_mode(), Interception):
             return super().forward(*args, **kwargs)
-        with _Interception(self) as products:
+        with self.interception() as products:
             output = super().forward(*args, **kwargs)
         if not idle and products.count < len(self.sites):
             raise wrong_number(self, f"{products.count} products, fewer", len(self.sites))
         return output
+
+    def interception(self) -> Interception:
+        """Return the mode that intercepts the products of one forward pass."""
+        return Interception(self)
 
 
 def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: NetworkSpec, like: Tensor | None) -> None:
@@ -155,7 +159,7 @@ def _intercepting(_module_class: type[nn.Module]) -> Derivation:
     return (Intercepting,), {}
 
 
-class _Interception(TorchFunctionMode):
+class Interception(TorchFunctionMode):
     """Intercept the products of one forward pass of one module."""
 
     def __init__(self, module: Intercepting) -> None:
@@ -168,22 +172,43 @@ class _Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if func not in PRODUCTS:
             return func(*args, **kwargs)
+        # Hide these operations from an enclosing interception.
+        with torch._C.DisableTorchFunction():
+            site, quantizers = self.expect(func, args, kwargs)
+            if all(_is_off(quantizer) for quantizer in quantizers):
+                return func(*args, **kwargs)
+            return self.quantized(site, quantizers, func, args, kwargs)
+
+    def expect(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Site, list[Quantizer | None]]:
+        """Return the site of the next product and its quantizers.
+
+        Raises:
+            CompSRTError: it is not the product that stood there at conversion.
+        """
         if self.count == len(self.module.sites):
             raise wrong_number(self.module, "more", self.count)
         site = self.module.sites[self.count]
         self.count += 1
-        # Hide these operations from an enclosing interception.
-        with torch._C.DisableTorchFunction():
-            quantizers = quantizers_of(self.module, site)
-            if all(_is_off(quantizer) for quantizer in quantizers):
-                return func(*args, **kwargs)
+        quantizers = quantizers_of(self.module, site)
+        if not all(_is_off(quantizer) for quantizer in quantizers):
             kind = kind_of(func, args, operands(func, args, kwargs), placed=bool(site.kind.place))
             if not site.kind.matches(kind):
                 raise wrong_kind(self.module, self.count - 1, kind, site.kind)
             refuse_recomputed(f"{type(self.module).__name__} computes {kind}", self.grad)
-            if site.kind.attention:
-                return _attention(quantizers, *args, **kwargs)
-            return _product(site, quantizers, func, args, kwargs)
+        return site, quantizers
+
+    def quantized(
+        self,
+        site: Site,
+        quantizers: Sequence[Quantizer | None],
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Tensor:
+        """Return the product of quantized operands."""
+        if site.kind.attention:
+            return _attention(quantizers, *args, **kwargs)
+        return _product(site, quantizers, func, args, kwargs)
 
 
 def _product(

@@ -1,0 +1,201 @@
+"""Attention scores that are not computed until it is known what becomes of them.
+
+Foreign code computes attention step by step: a product, a scale, a bias, a mask, a softmax, a product. `Held` stands
+for the result of a step before the last. It has a shape and remembers what was done, but holds no values. Whatever
+needs values computes them, in the simulated network's own way, so code that does something else still works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+MOST_TABLES = 2
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was done to q kᵀ so far.
+
+    Attributes:
+        q, k: (..., tokens, head_dim).
+        compute: returns the values, in PyTorch, of those of `before`; q kᵀ of the quantized operands if there are none.
+        before: the scores that this was made from; None for q kᵀ itself.
+        scale: factor of q kᵀ.
+        tables: what was added, as (tensor, factor, leading shape of the scores then).
+        softmax: whether it is the map already.
+    """
+
+    q: Tensor
+    k: Tensor
+    compute: Callable[..., Tensor]
+    before: Scores | None = None
+    scale: float = 1.0
+    tables: tuple[tuple[Tensor, float, tuple[int, ...]], ...] = ()
+    softmax: bool = False
+    cache: list[Tensor] = field(default_factory=list, compare=False)
+
+    def values(self) -> Tensor:
+        """Return the scores, or the map, as the simulated network computes them."""
+        if not self.cache:
+            self.cache.append(self.compute() if self.before is None else self.compute(self.before.values()))
+        return self.cache[0]
+
+    @property
+    def known(self) -> bool:
+        """Whether values were computed on the way here; code may have changed them in place since."""
+        return bool(self.cache) or (self.before is not None and self.before.known)
+
+
+class Held(Tensor):
+    """Scores without values; any operation that `follow` does not know computes them."""
+
+    scores: Scores
+
+    @staticmethod
+    def __new__(cls, scores: Scores, shape: Sequence[int]) -> Held:
+        """Make one of this shape, with the device and dtype of q."""
+        made = Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=scores.q.dtype, device=scores.q.device)
+        made.scores = scores
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        return func(*computed(args), **computed(kwargs or {}))
+
+
+def computed(values: Any) -> Any:
+    """Return values, nested or not, with tensors in the place of what is held."""
+    return tree_map_only(Held, lambda held: held.scores.values(), values)
+
+
+def holds(values: Sequence[Any]) -> bool:
+    """Whether one of the arguments of a call is held."""
+    return any(isinstance(value, Held) for value in values)
+
+
+def follow(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held | None:
+    """Return what a call with a `Held` argument gives, if that can be held too.
+
+    Known are factors, sums with a bias or a mask, other leading axes, the softmax over keys, and calls that do nothing.
+    What changes a tensor in place is not: others may hold the same one.
+    """
+    name = getattr(func, "__name__", "")
+    step = _STEPS.get(name)
+    if step is None:
+        return None
+    at = next((number for number, value in enumerate(args) if isinstance(value, Held)), None)
+    if at is None or (at and name not in _COMMUTE):
+        return None
+    held: Held = args[at]
+    if held.scores.known:
+        return None
+    before, after = args[:at], args[at + 1 :]
+    found = step(held, (*before, *after), kwargs)
+    if found is None:
+        return None
+    scores, shape = found
+    if scores is held.scores and tuple(shape) == tuple(held.shape):
+        return held
+
+    def compute(y: Tensor) -> Tensor:
+        return func(*before, y, *after, **kwargs)
+
+    return Held(replace(scores, compute=compute, before=held.scores, cache=[]), shape)
+
+
+Step = Callable[[Held, tuple[Any, ...], dict[str, Any]], "tuple[Scores, Sequence[int]] | None"]
+
+
+def _times(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    factor, scores = others[0] if len(others) == 1 else None, held.scores
+    if scores.softmax or kwargs or not isinstance(factor, (int, float)) or isinstance(factor, bool):
+        return None
+    tables = tuple((table, by * factor, leading) for table, by, leading in scores.tables)
+    return replace(scores, scale=scores.scale * factor, tables=tables), held.shape
+
+
+def _over(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    divisor = others[0] if len(others) == 1 else None
+    if not isinstance(divisor, (int, float)) or isinstance(divisor, bool) or not divisor:
+        return None
+    return _times(held, (1 / divisor,), kwargs)
+
+
+def _plus(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    table, scores = others[0] if len(others) == 1 else None, held.scores
+    if scores.softmax or kwargs or not isinstance(table, Tensor) or len(scores.tables) == MOST_TABLES:
+        return None
+    if isinstance(table, Held) or table.dtype is not held.dtype or table.device != held.device:
+        return None
+    if table.shape[-2:] != held.shape[-2:] or torch.broadcast_shapes(table.shape, held.shape) != held.shape:
+        return None
+    return replace(scores, tables=(*scores.tables, (table, 1.0, tuple(held.shape[:-2])))), held.shape
+
+
+def _other_shape(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    wanted = others[0] if len(others) == 1 and not isinstance(others[0], int) else others
+    if kwargs or isinstance(wanted, torch.dtype) or len(wanted) < 2:
+        return None
+    shape = torch.empty(held.shape, device="meta").view(*wanted).shape
+    return (held.scores, shape) if shape[-2:] == held.shape[-2:] else None
+
+
+def _unsqueezed(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    shape = torch.empty(held.shape, device="meta").unsqueeze(*others, **kwargs).shape
+    return (held.scores, shape) if shape[-2:] == held.shape[-2:] else None
+
+
+def _softmax(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    dim = others[0] if others else kwargs.get("dim")
+    if (
+        held.scores.softmax
+        or dim not in (-1, held.ndim - 1)
+        or kwargs.get("dtype", held.dtype) not in (held.dtype, None)
+    ):
+        return None
+    return replace(held.scores, softmax=True), held.shape
+
+
+def _dropout(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    training = kwargs.get("training", others[1] if len(others) > 1 else True)
+    p = kwargs.get("p", others[0] if others else 0.5)
+    return None if training and p else (held.scores, held.shape)
+
+
+def _nothing(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    same = all(value is held.dtype or value == held.device for value in (*others, *kwargs.values()))
+    return (held.scores, held.shape) if same else None
+
+
+_COMMUTE = frozenset(("add", "mul", "__add__", "__radd__", "__mul__", "__rmul__"))
+_STEPS: dict[str, Step] = {
+    **dict.fromkeys(("mul", "__mul__", "__rmul__"), _times),
+    **dict.fromkeys(("div", "__truediv__", "true_divide"), _over),
+    **dict.fromkeys(("add", "__add__", "__radd__"), _plus),
+    **dict.fromkeys(("view", "reshape"), _other_shape),
+    "unsqueeze": _unsqueezed,
+    "softmax": _softmax,
+    "dropout": _dropout,
+    **dict.fromkeys(("contiguous", "to", "float", "type_as"), _nothing),
+}
+
+
+def which_table(leading: tuple[int, ...], table: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distinct matrices of a table, (n, query, key), and which of them each problem has, int32 (problems,).
+
+    Args:
+        leading: shape of the scores without queries and keys, of which the table has broadcast axes.
+        table: (..., query, key).
+    """
+    own = table.shape[:-2]
+    matrices = table.reshape(-1, *table.shape[-2:])
+    numbers = torch.arange(matrices.shape[0], dtype=torch.int32).view(own)
+    return matrices, numbers.expand(leading).reshape(-1).contiguous()

@@ -1,0 +1,314 @@
+"""`Inside`: integer operators in the place of simulated ones, within a network's own code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from compsrt_plugin.engine.held import Held, Scores, computed, follow, holds, which_table
+from compsrt_plugin.engine.operators import Described, Operators, describe_layer, table_of_scores, why_not_attention
+from compsrt_plugin.native import structures as c
+from compsrt_plugin.quant import Mode, Quantizer, QuantLinear
+from compsrt_plugin.quant.matmul import product
+from compsrt_plugin.quant.tracing.classes import Derivation, derives_classes
+from compsrt_plugin.quant.tracing.interception import Intercepting, Interception, Site, quantizers_of
+from compsrt_plugin.quant.tracing.products import MATMULS, PRODUCTS, operands
+
+
+@dataclass
+class Part:
+    """A module whose work the integer operators do, or do not.
+
+    Attributes:
+        name: of the module.
+        kind: `linear` or `attention`.
+        why_not: why PyTorch does it; empty if the operators do.
+    """
+
+    name: str
+    kind: str
+    why_not: str = ""
+
+
+class KeptTable(NamedTuple):
+    """A table of scores as the operators read it, and what it was made from.
+
+    Attributes:
+        source: the matrices as the network's code had them, alive so that nothing else can lie in their place.
+        version: of `source` when it was read.
+        values: a copy of them then.
+        factor: that they were multiplied by.
+        table: as the operators read it.
+    """
+
+    source: Tensor
+    version: int
+    values: Tensor
+    factor: float
+    table: Tensor
+
+    def is_of(self, matrices: Tensor, factor: float) -> bool:
+        """Whether a table made of these matrices would be this one."""
+        if factor != self.factor or matrices.shape != self.source.shape:
+            return False
+        same = matrices.data_ptr() == self.source.data_ptr() and matrices.stride() == self.source.stride()
+        if same and _version(matrices) == self.version:
+            return True
+        return torch.equal(matrices, self.values)
+
+
+@dataclass
+class _Attention:
+    """What attention in one module needs, described at its first call."""
+
+    operators: Operators
+    part: Part
+    described: dict[tuple[Any, ...], Described] = field(default_factory=dict)
+    tables: dict[tuple[int, int], KeptTable] = field(default_factory=dict)
+
+
+class Inside:
+    """A frozen network whose linear layers and attention run in integers, its own code doing everything else.
+
+    Within `with Inside(...):` the network is the fast one. With gradients, on another device, or in another dtype than
+    float32 it runs as it did. Contexts of several threads wait for each other.
+
+    Args:
+        network: frozen, with its quantizers on.
+        operators: that do the work.
+
+    Attributes:
+        parts: what runs in integers, and what does not. Of attention that is known after a forward pass.
+        attention: by name of the module, what its attention needs.
+    """
+
+    def __init__(self, network: nn.Module, operators: Operators) -> None:
+        self.parts: list[Part] = []
+        self.attention: dict[str, _Attention] = {}
+        self._swapped: list[tuple[nn.Module, type, type, Any]] = []
+        self._lock = threading.Lock()
+        for name, module in network.named_modules():
+            kind = _kind(module)
+            if kind is None:
+                continue
+            part = Part(name, kind, _why_not(module) if isinstance(module, QuantLinear) else "")
+            self.parts.append(part)
+            if part.why_not:
+                continue
+            if isinstance(module, QuantLinear):
+                fast = _linear_in_integers(type(module))
+                self._swapped.append((module, type(module), fast, (operators, describe_layer(module, operators.level))))
+            else:
+                fast, self.attention[name] = _attention_in_integers(type(module)), _Attention(operators, part)
+                self._swapped.append((module, type(module), fast, self.attention[name]))
+
+    def __enter__(self) -> Inside:
+        self._lock.acquire()
+        for module, _, fast, needed in self._swapped:  # not kept in the module, which may be copied or pickled
+            module.__dict__["in_integers"] = needed
+            module.__class__ = fast  # pyright: ignore[reportAttributeAccessIssue]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for module, slow, _, _ in self._swapped:
+            module.__dict__.pop("in_integers", None)
+            module.__class__ = slow  # pyright: ignore[reportAttributeAccessIssue]
+        self._lock.release()
+
+
+def _kind(module: nn.Module) -> str | None:
+    if isinstance(module, QuantLinear):
+        return "linear"
+    return "attention" if isinstance(module, Intercepting) and _pairs(module.sites) else None
+
+
+def _pairs(sites: Sequence[Site]) -> bool:
+    return any(_of_scores(one) and _of_values(other) for one, other in pairwise(sites))
+
+
+def _why_not(layer: QuantLinear) -> str:
+    quantizers = (layer.input_quantizer, layer.weight_quantizer)
+    if not layer.frozen:
+        return "not frozen"
+    if any(quantizer.mode is not Mode.ON for quantizer in quantizers):
+        return "a quantizer is off"
+    if any(quantizer.spec.codes != "strict" for quantizer in quantizers):
+        return "codes: paper"
+    if layer.input_quantizer.domain.compiled is None:
+        return f"transform: {layer.input_quantizer.spec.transform}"
+    return ""
+
+
+def _runs(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype is torch.float32 and not (torch.is_grad_enabled() and x.requires_grad)
+
+
+class _LinearInIntegers(QuantLinear):
+    in_integers: tuple[Operators, c.Linear]
+
+    def _quantized(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        if not _runs(x) or self.input_quantizer.codes_seen is not None:
+            return super()._quantized(x, bias)
+        operators, described = self.in_integers
+        y = operators.linear(described, x)
+        return y if bias is self.bias else y + _difference(bias, self.bias)
+
+
+def _difference(bias: Tensor | None, own: Tensor | None) -> Tensor:
+    return cast(Tensor, (0 if bias is None else bias) - (0 if own is None else own))
+
+
+class _AttentionInIntegers(Intercepting):
+    in_integers: _Attention
+
+    def interception(self) -> Interception:
+        return _Holding(self)
+
+
+@derives_classes
+def _linear_in_integers(_module_class: type[nn.Module]) -> Derivation:
+    return (_LinearInIntegers,), {}
+
+
+@derives_classes
+def _attention_in_integers(_module_class: type[nn.Module]) -> Derivation:
+    return (_AttentionInIntegers,), {}
+
+
+class _Holding(Interception):
+    """Holds back scores until it is known what becomes of them."""
+
+    module: _AttentionInIntegers  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(self, module: _AttentionInIntegers) -> None:
+        super().__init__(module)
+        self.pending: list[Held] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if _changes_in_place(getattr(func, "__name__", "")):  # perhaps what scores that are held back depend on
+            for held in self.pending:
+                held.scores.values()
+            self.pending.clear()
+        if not holds((*args, *kwargs.values())):
+            return super().__torch_function__(func, types, args, kwargs)
+        getter = getattr(func, "__name__", "") in ("__get__", "dim", "size", "numel", "ndimension", "is_floating_point")
+        if getter:
+            return func(*args, **kwargs)
+        found = follow(func, args, kwargs)
+        if found is not None:
+            self.pending.append(found)
+            return found
+        left = args[0] if args else None
+        if func in PRODUCTS and isinstance(left, Held) and left.scores.softmax and not left.scores.known:
+            return self.map_product(func, args, kwargs, left)
+        args, kwargs = computed(args), computed(kwargs)
+        return super().__torch_function__(func, types, args, kwargs)
+
+    def quantized(
+        self,
+        site: Site,
+        quantizers: Sequence[Quantizer | None],
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Hold q kᵀ back; compute anything else."""
+        if func in MATMULS and _of_scores(site) and not torch.is_grad_enabled():
+            q, right = operands(func, args, kwargs)
+            k = right.transpose(-2, -1)
+            counted = any(x is not None and x.codes_seen is not None for x in quantizers)
+            if _runs(q) and _runs(k) and q.shape == k.shape and q.ndim > 2 and not counted:
+                self.pending = [Held(Scores(q, k, lambda: product(q, k, *quantizers)), (*q.shape[:-1], k.shape[-2]))]
+                return self.pending[0]
+        return super().quantized(site, quantizers, func, args, kwargs)
+
+    def map_product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], held: Held) -> Any:
+        """Return map · v, all of attention at once if the operators can."""
+        v = args[1] if len(args) > 1 else None
+        site = self.module.sites[self.count] if self.count < len(self.module.sites) else None
+        attention, scores = self.module.in_integers, held.scores
+        leading = scores.q.shape[:-2]
+        fits = (
+            func in MATMULS
+            and not kwargs
+            and site is not None
+            and _of_values(site)
+            and isinstance(v, Tensor)
+            and not isinstance(v, Held)
+            and _runs(v)
+            and v.shape == scores.q.shape
+            and held.shape[:-2] == leading
+        )
+        if not fits:
+            return super().__torch_function__(func, (), computed(args), computed(kwargs))
+        assert site is not None
+        of_scores = quantizers_of(self.module, self.module.sites[self.count - 1])
+        of_map, of_v = quantizers_of(self.module, site)
+        quantizers = (*of_scores, of_v, of_map)
+        why = why_not_attention(quantizers, (held.shape[-2], held.shape[-1]))
+        if why or any(x is not None and (x.mode is not Mode.ON or x.codes_seen is not None) for x in quantizers):
+            attention.part.why_not = why or "a quantizer is off"
+            return super().__torch_function__(func, (), computed(args), computed(kwargs))
+        self.expect(func, (held, v), kwargs)
+        return self.run(attention, quantizers, scores, cast(Tensor, v))
+
+    def run(self, attention: _Attention, quantizers: tuple[Quantizer | None, ...], scores: Scores, v: Tensor) -> Tensor:
+        """Run the operator."""
+        tokens, channels = scores.q.shape[-2:]
+        key = (self.count, tokens, channels, scores.scale)
+        described = attention.described.get(key)
+        if described is None:
+            described = Described(quantizers, channels, tokens, attention.operators.level, scores.scale)
+            attention.described[key] = described
+        tables = [
+            _kept_table(attention, (self.count, number), table, factor, leading)
+            for number, (table, factor, leading) in enumerate(scores.tables)
+        ]
+        return attention.operators.attention(described, scores.q, scores.k, v, tables)
+
+
+def _of_scores(site: Site) -> bool:
+    """Whether a product is q kᵀ whose operands are transformed along channels: tokens attend to tokens."""
+    if len(site.operands) != 2 or not site.operands[0].name.endswith("q"):
+        return False
+    q, k = site.operands
+    return q.contracted and k.contracted and q.axis == -1
+
+
+def _of_values(site: Site) -> bool:
+    """Whether a product is map · v, the map transformed along keys and v along channels."""
+    if len(site.operands) != 2:
+        return False
+    map_, v = site.operands
+    return map_.contracted and map_.axis == -1 and not v.contracted and v.axis == -1
+
+
+def _changes_in_place(name: str) -> bool:
+    """Whether a function of this name changes its first argument, by torch's convention."""
+    if name.startswith("__"):
+        return name == "__setitem__" or (name.startswith("__i") and name != "__invert__" and name != "__index__")
+    return name.endswith("_")
+
+
+def _version(x: Tensor) -> int:
+    return -1 if x.is_inference() else x._version  # of inference tensors torch counts no versions
+
+
+def _kept_table(
+    attention: _Attention, key: tuple[int, int], table: Tensor, factor: float, leading: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """Return a table as the operators read it, made anew only if its values are others than at the last call."""
+    matrices, which = which_table(leading, table)
+    kept = attention.tables.get(key)
+    if kept is None or not kept.is_of(matrices, factor):
+        made = table_of_scores(matrices, factor)
+        kept = KeptTable(matrices, _version(matrices), matrices.clone(), factor, made)
+        attention.tables[key] = kept
+    return kept.table, which

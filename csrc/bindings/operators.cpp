@@ -1,0 +1,23 @@
+// Operators of the engine by themselves; a handle is an `Operators*`.
+#include "engine/operators.h"
+
+#include "bindings/guard.h"
+
+using namespace compsrt;
+
+// Fewer threads than asked for where the system starts no more.
+EXPORT int compsrt_operators_create(int level, int threads, void** operators) {
+    return guarded([&] { *operators = new Operators(*level_table[level].inference, threads); });
+}
+
+EXPORT int compsrt_operators_attention(void* operators, const Attention* attention, const AttentionCall* call) {
+    return guarded([&] { ((Operators*)operators)->attention(*attention, *call); });
+}
+
+EXPORT int compsrt_operators_linear(void* operators, const Linear* layer, const float* x, float* y, int64_t tokens) {
+    return guarded([&] { ((Operators*)operators)->linear(*layer, x, y, tokens); });
+}
+
+EXPORT int compsrt_operators_destroy(void* operators) {
+    return guarded([&] { delete (Operators*)operators; });
+}

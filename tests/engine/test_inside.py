@@ -1,0 +1,256 @@
+"""Networks of any code whose linear layers and attention run in integers, against the simulated network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compsrt_plugin.engine import Engine, engine_available, unsupported_reason
+from compsrt_plugin.engine.engine import LayersEngine
+from compsrt_plugin.engine.operators import Described
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant import NetworkSpec, QuantLinear, QuantSpec, calibrate, convert, freeze, quantized_layers
+from compsrt_plugin.quant.tracing.discovery import discover
+from engine.levels import LEVELS_HERE, forced
+from engine.networks import assert_same_pixels
+
+pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
+CHANNELS, HEADS = 24, 2
+Between = Callable[["Attention", Tensor], Tensor]
+
+
+class Attention(nn.Module):
+    """Windows attend to themselves; `between` does what lies between the two products."""
+
+    def __init__(self, between: Between, window: int = 8) -> None:
+        super().__init__()
+        self.between, self.window, self.tokens = between, window, window**2
+        self.qkv, self.proj = nn.Linear(CHANNELS, 3 * CHANNELS), nn.Linear(CHANNELS, CHANNELS)
+        self.bias = nn.Parameter(torch.randn(HEADS, self.tokens, self.tokens))
+        self.temperature = nn.Parameter(torch.rand(HEADS, 1, 1) + 0.5)
+        hidden = torch.rand(4, self.tokens, self.tokens) < 0.2
+        self.register_buffer("mask", torch.where(hidden, -100.0, 0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        side = self.window
+        windows = x.view(b, c, h // side, side, w // side, side).permute(0, 2, 4, 3, 5, 1).reshape(-1, self.tokens, c)
+        q, k, v = self.qkv(windows).reshape(-1, self.tokens, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        y = self.between(self, (q * (c // HEADS) ** -0.5) @ k.transpose(-2, -1)) @ v
+        y = self.proj(y.transpose(1, 2).reshape(-1, self.tokens, c))
+        return x + y.view(b, h // side, w // side, side, side, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
+
+
+class Network(nn.Module):
+    def __init__(self, between: Between, window: int = 8) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, CHANNELS, 3, padding=1), nn.Conv2d(CHANNELS, 3, 3, padding=1)
+        self.attention = Attention(between, window)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.attention(self.first(x)))
+
+
+def biased(attn: Attention, scores: Tensor) -> Tensor:
+    return (scores + attn.bias.unsqueeze(0)).softmax(dim=-1)
+
+
+def masked(attn: Attention, scores: Tensor) -> Tensor:
+    n = scores.shape[-1]
+    scores = scores + attn.bias
+    scores = scores.view(-1, 4, HEADS, n, n) + attn.mask.unsqueeze(1).unsqueeze(0)
+    return F.dropout(F.softmax(scores.view(-1, HEADS, n, n), -1), 0.1, attn.training)
+
+
+def scaled_after(attn: Attention, scores: Tensor) -> Tensor:
+    return torch.softmax((scores * 2.0 + attn.bias) / 1.5, -1)
+
+
+def with_temperature(attn: Attention, scores: Tensor) -> Tensor:
+    return (scores * attn.temperature + attn.bias).softmax(-1)
+
+
+def in_place(attn: Attention, scores: Tensor) -> Tensor:
+    same = scores
+    scores += attn.bias
+    return (scores + 0.1 * same).softmax(-1)
+
+
+def operand_changed(attn: Attention, scores: Tensor) -> Tensor:
+    table = attn.bias * 1
+    biased = scores + table
+    table.zero_()
+    return biased.softmax(-1)
+
+
+def filled(attn: Attention, scores: Tensor) -> Tensor:
+    return scores.masked_fill(attn.bias > 2, -100.0).softmax(3)
+
+
+def sharpened(attn: Attention, scores: Tensor) -> Tensor:
+    map_ = scores.softmax(-1)
+    return map_ * (map_.shape[-1] / map_.shape[-1]) if attn.training else map_.square() / map_.square().sum(-1, True)
+
+
+HELD = [biased, masked, scaled_after]
+NOT_HELD = [with_temperature, in_place, operand_changed, filled, sharpened]
+
+
+@cache
+def _frozen(between: Between, window: int, bits: int, transform: str, unit: str) -> Network:
+    torch.manual_seed(0)
+    made, x = Network(between, window).eval(), torch.rand(1, 3, 2 * window, 2 * window)
+    weight = QuantSpec(bits, transform, "per_channel")
+    overrides = {} if transform == "none" else {"*.map": {"transform": "hadamard_softmax"}}
+    spec = NetworkSpec(weight, QuantSpec(bits, transform, unit), overrides=overrides)
+    convert(made, spec, discover(made, [x, torch.rand(1, 3, 2 * window, 2 * window)]))
+    calibrate(made, [x])
+    freeze(made)
+    return made
+
+
+def frozen(
+    between: Between = biased,
+    window: int = 8,
+    bits: int = 4,
+    transform: str = "hadamard_signed",
+    unit: str = "per_token",
+) -> Network:
+    """Return a frozen network of one's own; images of 2 × 2 windows fit it."""
+    return copy.deepcopy(_frozen(between, window, bits, transform, unit))
+
+
+def assert_same(engine: Engine, made: Network) -> None:
+    side = 2 * made.attention.window
+    assert_same_pixels(engine, made, (1, 3, side, side))
+
+
+def attention_of(engine: Engine) -> Described:
+    """Return what the engine knows of the network's attention; an error if the operators did not compute it."""
+    assert isinstance(engine, LayersEngine)
+    (found,) = engine._inside.attention["attention"].described.values()
+    return found
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("between", HELD)
+def test_attention_of_any_code_runs_in_integers(level: str, between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced(level, monkeypatch)
+    made = frozen(between)
+    engine = Engine(made, threads=2)
+    assert_same(engine, made)
+    assert {part.kind for part in engine.parts} == {"linear", "attention"}
+    assert not any(part.why_not for part in engine.parts)
+    described = attention_of(engine)
+    assert described.integer_scores == described.integer_map == (level != "plain")
+
+
+@pytest.mark.parametrize("between", NOT_HELD)
+def test_code_that_does_something_else_with_scores_gets_their_values(
+    between: Between,
+) -> None:
+    made = frozen(between)
+    engine = Engine(made, threads=1)
+    assert_same(engine, made)
+    assert isinstance(engine, LayersEngine) and not engine._inside.attention["attention"].described
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize(
+    ("window", "bits", "transform", "unit"),
+    [
+        (8, 2, "hadamard", "per_token"),
+        (8, 8, "hadamard_signed", "per_token"),
+        (8, 4, "hadamard", "per_tensor"),
+        (8, 4, "none", "per_tensor"),
+        (16, 4, "hadamard_signed", "per_token"),
+        (6, 4, "hadamard_signed", "per_token"),
+        (12, 4, "hadamard", "per_tensor"),
+    ],
+)
+def test_windows_widths_and_transforms(
+    level: str, window: int, bits: int, transform: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced(level, monkeypatch)
+    made = frozen(window=window, bits=bits, transform=transform, unit=unit)
+    engine = Engine(made, threads=2)
+    assert_same(engine, made)
+    assert attention_of(engine).tokens == window**2
+
+
+def test_small_windows_are_left_to_pytorch_and_the_parts_say_so() -> None:
+    made = frozen(window=4)
+    engine = Engine(made, threads=1)
+    assert_same(engine, made)
+    assert {part.why_not for part in engine.parts if part.kind == "attention"} == {"windows of 16 tokens"}
+
+
+def test_the_simulated_network_is_itself_again_after_a_call() -> None:
+    made = frozen()
+    x = torch.rand(1, 3, 16, 16)
+    classes = [type(module) for module in made.modules()]
+    with torch.no_grad():
+        before = made(x)
+        engine = Engine(made)
+        engine(x)
+        assert torch.equal(made(x), before)
+    assert [type(module) for module in made.modules()] == classes
+    made(x).sum().backward()
+    assert made.attention.q_quantizer.lower.grad is not None
+
+
+def test_a_mask_or_bias_that_changes_is_read_again() -> None:
+    made = frozen(masked)
+    engine = Engine(made)
+    x = torch.rand(1, 3, 16, 16)
+    before = engine(x)
+    with torch.no_grad():
+        made.attention.bias.mul_(-1)
+        made.attention.mask.zero_()
+    assert not torch.allclose(engine(x), before)
+    assert_same(engine, made)
+
+
+def test_an_error_in_the_network_leaves_it_as_it_was() -> None:
+    made = frozen()
+    engine = Engine(made)
+    with pytest.raises(RuntimeError):
+        engine(torch.rand(1, 3, 16, 15))
+    assert_same(engine, made)
+
+
+def test_weights_stay_in_memory_as_codes() -> None:
+    made = frozen()
+    Engine(made)(torch.rand(1, 3, 16, 16))
+    assert all(layer._decoded is None for _, layer in quantized_layers(made) if isinstance(layer, QuantLinear))
+
+
+def test_what_is_not_ready_is_refused() -> None:
+    plain = Network(biased)
+    assert "not quantized" in (unsupported_reason(plain) or "")
+    assert "codes: paper" in (unsupported_reason(with_paper_codes()) or "")
+    with pytest.raises(CompSRTError, match="not quantized"):
+        Engine(plain)
+
+
+def with_paper_codes() -> Network:
+    made = Network(biased).eval()
+    x = torch.rand(1, 3, 16, 16)
+    spec = NetworkSpec(QuantSpec(4, codes="paper"), QuantSpec(4, codes="paper"))
+    convert(made, spec, discover(made, [x, torch.rand(1, 3, 16, 16)]))
+    calibrate(made, [x])
+    freeze(made)
+    return made
+
+
+def test_times_of_parts() -> None:
+    engine = Engine(frozen(), profile=True)
+    engine(torch.rand(1, 3, 16, 16))
+    assert set(engine.stage_times()) == {"linear", "attention", "pytorch"}
+    assert all(milliseconds > 0 for milliseconds in engine.stage_times().values())
