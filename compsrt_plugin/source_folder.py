@@ -45,7 +45,7 @@ def in_source_folder() -> bool:
 
 @cache
 def compiled(folder: str, name: str) -> Path | None:
-    """Return a compiled part of the package.
+    """Return the file of the compiled library.
 
     Where this folder has none, an installed one serves whose Python side is the same to the byte: what is handed to
     its functions is then what they expect.

@@ -1,4 +1,4 @@
-"""A frozen SwinIR as the structures that the compiled part takes, or why it cannot be one."""
+"""Describe a frozen SwinIR in the structures of the compiled library, or say why it cannot run there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Mode, QuantConv2d, named_quantizers, quantized_layers
 
 PARTS = ("conv_first", "patch_embed", "layers", "norm", "conv_after_body", "upsampler", "img_range", "mean", "ape")
-IN_ONE = "pixelshuffledirect"  # the upsampler that the compiled part has itself
+IN_ONE = "pixelshuffledirect"  # the upsampler that the compiled library has
 HINT = "run the simulated network"
 
 
@@ -27,7 +27,7 @@ def is_swinir(network: nn.Module) -> bool:
 
 
 def check_network(network: nn.Module) -> None:
-    """Refuse what the engine cannot run.
+    """Raise where the engine cannot run a network.
 
     Raises:
         CompSRTError: not a SwinIR, not frozen, published codes, or an argument that is not supported; named.
@@ -56,7 +56,7 @@ def check_network(network: nn.Module) -> None:
 
 
 def _check_signs(name: str, attention: Any) -> None:
-    """Refuse signs that have nowhere to go: those of q and k must cancel, and no layer makes the map."""
+    """Raise where sign vectors cannot be folded: those of q and k must cancel, and no layer computes the map."""
     q, k, map_ = (getattr(attention, f"{operand}_quantizer") for operand in ("q", "k", "map"))
     signed = [x is not None and x.spec.transform == "hadamard_signed" for x in (q, k, map_)]
     if signed[0] != signed[1]:
@@ -116,7 +116,7 @@ def _block(block: Any, window: int, split: int, level: Level) -> c.Block:
         np.tile(signs_of(quantizer, head_dim), attention.num_heads)
         for quantizer in (attention.q_quantizer, attention.k_quantizer, attention.v_quantizer)
     )
-    qkv_signs, fc1_signs = (  # of inputs that come from a norm: in its weight and bias they cost nothing
+    qkv_signs, fc1_signs = (  # folded into the weight and bias of the norm before, where they cost nothing
         signs_of(getattr(layer, "input_quantizer", None), layer.in_features) for layer in (qkv.q, block.mlp.fc1)
     )
     return c.Block(

@@ -56,7 +56,7 @@ class Engine(ABC):
     Args:
         packed_network: a `PackedNetwork`, or the network rebuilt from a packed file.
         threads: how many to compute with; None: one per core this process may use. The attribute of that name is
-            how many there are: fewer, with a warning, where the system starts no more.
+            how many there are: fewer, with a warning, if the system cannot start more.
         profile: enable per-stage timing (`stage_times`).
 
     Attributes:

@@ -43,7 +43,7 @@ def integers(values: np.ndarray) -> np.ndarray:
 
 
 def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
-    """Describe an activation quantizer of `rows` rows; None is one that does nothing."""
+    """Describe an activation quantizer of `rows` rows; None stands for an operand that is not quantized."""
     if quantizer is None:
         return c.Quantizer(width=rows)
     transform = quantizer.domain.compiled or 0  # `check_quantizer` has refused other transforms
@@ -89,8 +89,8 @@ def describe_linear(
     Args:
         layer: what to describe.
         level: of instructions.
-        factor: what its outputs are multiplied by, () or (outputs,).
-        given_signs: those that its inputs come with, () or (inputs,).
+        factor: by which its outputs are multiplied, () or (outputs,).
+        given_signs: by which its inputs are already multiplied, () or (inputs,).
     """
     assert isinstance(layer, (nn.Linear, QuantLinear))
     factor = np.broadcast_to(factor, layer.out_features)
@@ -201,7 +201,7 @@ def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray) -> dict[str,
 
 
 def check_quantizer(name: str, quantizer: Quantizer) -> None:
-    """Refuse published codes, which no number of bits limits, and transforms that the engine does not have."""
+    """Raise for published codes, which are not limited to the bits, and for transforms that the engine lacks."""
     spec, hint = quantizer.spec, "run the simulated network"
     if spec.codes != "strict":
         found = f"{name} has codes: {spec.codes}, which are not limited to {spec.bits} bits"

@@ -1,4 +1,4 @@
-"""What codes stand for, in double precision."""
+"""Scale, zero point and centre of codes, in double precision."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ TWO_OF_FOUR = np.dtype([("at", np.int32), ("weights", np.int8, 4)])
 
 
 def two_of_four(codes: np.ndarray) -> np.ndarray | None:
-    """Return what is left of every four weights, as the engine multiplies it.
+    """Return the nonzero weights of every four, as the engine multiplies them.
 
     Args:
         codes: int8 (rows, columns), columns a multiple of 4.

@@ -1,4 +1,4 @@
-"""Which sums of products fit the integers that a level of instructions sums them in."""
+"""Which sums of products fit the integers in which a level of instructions sums them."""
 
 from __future__ import annotations
 

@@ -10,16 +10,16 @@ NAMESPACE = "compsrt"
 
 
 def register_once(name: str, declare: Callable[[torch.library.Library], None]) -> None:
-    """Declare an operator unless this process has it: notebooks import modules anew.
+    """Declare an operator unless this process has it already, as when a notebook reloads a module.
 
     Args:
         name: of the operator, without the namespace.
-        declare: defines it and what belongs to it in the library that it is given.
+        declare: defines the operator, its kernels and its gradient in the given library.
     """
     kept = f"library_of_{name}"
     if hasattr(torch.ops.compsrt, kept):
         return
     library = torch.library.Library(NAMESPACE, "FRAGMENT")
     declare(library)
-    # The declarations go with the library, which therefore stands beside the operators, not in a module.
+    # Declarations end with their library, so it is kept beside the operators and outlives a reloaded module.
     vars(torch.ops.compsrt)[kept] = library

@@ -1,4 +1,7 @@
 // Threads that share out the numbers 0 … count − 1; the caller is one of them.
+//
+// The engine's alone: its tasks are uneven and follow each other at once. Kernels of calibration run between torch's own
+// operations and share torch's OpenMP threads, which wait by spinning: a second pool would compete with them for the cores.
 #pragma once
 #include <atomic>
 #include <condition_variable>

@@ -1,4 +1,4 @@
-"""Sums in the compiled part at the edge of what fits, and beyond it, where floats must be taken instead."""
+"""Sums in the compiled library at the edge of what fits, and beyond it, where floats must be taken instead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def attentions(made: CompSRTSwinIR) -> list[Any]:
 
 
 def described(made: CompSRTSwinIR) -> Any:
-    """The first block as the compiled part gets it."""
+    """The first block as the compiled library gets it."""
     found = Engine(made, threads=1)._described
     group = c.Group.from_address(found.group)
     return c.Block.from_address(group.block)
