@@ -17,7 +17,7 @@ from typing import Any
 
 from compsrt_plugin.analysis.tensors.places import PAPER, ROLES
 from compsrt_plugin.analysis.tensors.verdicts import FINDINGS
-from compsrt_plugin.analysis.tensors.walk import Step, Walk
+from compsrt_plugin.analysis.tensors.walk import Walk, WalkStep
 from compsrt_plugin.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,7 +122,7 @@ def source_table(results: Sequence[Result]) -> list[str]:
 def walk_lines(results: Sequence[Result]) -> list[str]:
     """Return the sentences of the walks, for the networks that have one."""
     walks = [result["walk"] for result in results if "walk" in result]
-    found = [Walk(w["picture"], w["network"], [Step(**step) for step in w["steps"]], w["output"]) for w in walks]
+    found = [Walk(w["picture"], w["network"], [WalkStep(**step) for step in w["steps"]], w["output"]) for w in walks]
     return [f"- {sentence}" for walk in found for sentence in walk.sentences()]
 
 

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         CompSRTError: an argument is wrong, an image or the network is missing, or a result would replace a source.
     """
     from compsrt_plugin.upscale.jobs import list_jobs
-    from compsrt_plugin.upscale.network import find_network
+    from compsrt_plugin.upscale.open_network import find_network
 
     jobs = list_jobs(args.inputs, args.out, f".{args.format}" if args.format else None)
     if args.threads is not None:
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
     from compsrt_plugin.inference import tile_of_size
     from compsrt_plugin.report.results import count_of
-    from compsrt_plugin.upscale.network import network_for
+    from compsrt_plugin.upscale.open_network import network_for
     from compsrt_plugin.upscale.run_jobs import run_jobs
     from compsrt_plugin.upscale.sharing import ProcessShare
 

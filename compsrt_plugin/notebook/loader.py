@@ -10,7 +10,7 @@ from compsrt_plugin.notebook.upscaler import Upscaler
 from compsrt_plugin.packed import bundled, is_packed
 from compsrt_plugin.packed.open import find_packed
 from compsrt_plugin.packed.weights import is_url, weights_file
-from compsrt_plugin.upscale.network import network_for
+from compsrt_plugin.upscale.open_network import network_for
 
 
 def load(source: str | Path, *, threads: int | None = None, engine: Literal["auto", "never"] = "auto") -> Upscaler:

@@ -13,7 +13,7 @@ from compsrt_plugin.inference import Tile, tile_of_size
 from compsrt_plugin.notebook.arrays import to_pil, unpack
 from compsrt_plugin.packed.open import build, count_parameters, open_packed
 from compsrt_plugin.upscale.enlarge import enlarge, enlarge_samples
-from compsrt_plugin.upscale.network import OpenNetwork
+from compsrt_plugin.upscale.open_network import OpenNetwork
 from compsrt_plugin.upscale.reading import decode_image
 
 

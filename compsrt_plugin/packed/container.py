@@ -39,7 +39,7 @@ _AGAIN = "copy or download it again, or make it again with `basicsr train`"
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """A one-dimensional part of the file: its safetensors dtype (a key of `ITEM_BYTES`) and its bytes."""
 
     stored: str
@@ -51,12 +51,12 @@ class Container:
     """The contents of a file: metadata, parts by name, size in bytes, and SHA-256 of the file."""
 
     metadata: dict[str, str]
-    parts: dict[str, Part]
+    parts: dict[str, FilePart]
     bytes: int
     sha256: str
 
 
-def assemble(parts: Mapping[str, Part], metadata: Mapping[str, str]) -> bytes:
+def assemble(parts: Mapping[str, FilePart], metadata: Mapping[str, str]) -> bytes:
     """Return the bytes of a file with its checksum. The same parts and metadata give the same bytes.
 
     Args:
@@ -108,7 +108,7 @@ def read_container(path: Path) -> Container:
             raise CompSRTError(f"cannot read {path}: {error.strerror or error}", allowed=EXPECTED_PACKED) from error
     _check_seal(path, content, 8 + length, metadata["sha256"])
     parts = {
-        name: Part(stored, content[8 + length + begin : 8 + length + end])
+        name: FilePart(stored, content[8 + length + begin : 8 + length + end])
         for name, (stored, begin, end) in places.items()
     }
     return Container(metadata, parts, len(content), hashlib.sha256(content).hexdigest())

@@ -26,7 +26,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.packed import strict_json
 from compsrt_plugin.packed.coding import COMPRESSED, decode_part, encode_part
-from compsrt_plugin.packed.container import VERSION, Container, Part, assemble, damaged, read_container
+from compsrt_plugin.packed.container import VERSION, Container, FilePart, assemble, damaged, read_container
 from compsrt_plugin.packed.layout import STORED_KINDS, TensorEntry, pack_layout, sibling, unpack_layout
 
 CODINGS = {"1": "raw", "2": "lzma"}  # by version
@@ -159,8 +159,8 @@ def _structured(entry: TensorEntry, state: Mapping[str, torch.Tensor], masks: Ma
     return entry._replace(mask=last)
 
 
-def _parts(entries: list[TensorEntry], state: Mapping[str, torch.Tensor], compress: bool = True) -> dict[str, Part]:
-    parts: dict[str, Part] = {}
+def _parts(entries: list[TensorEntry], state: Mapping[str, torch.Tensor], compress: bool = True) -> dict[str, FilePart]:
+    parts: dict[str, FilePart] = {}
     for kind in STORED_KINDS:
         members = [entry for entry in entries if entry.kind == kind and entry.elements]
         if members:
@@ -168,8 +168,8 @@ def _parts(entries: list[TensorEntry], state: Mapping[str, torch.Tensor], compre
             data, compressed = encode_part(kind, values, compress) if len(values) else (b"", False)
             if data:
                 name = kind + COMPRESSED if compressed else kind
-                parts[name] = Part("U8" if compressed else STORED_KINDS[kind].stored, data)
-    parts["layout"] = Part("U8", pack_layout(entries))
+                parts[name] = FilePart("U8" if compressed else STORED_KINDS[kind].stored, data)
+    parts["layout"] = FilePart("U8", pack_layout(entries))
     return parts
 
 

@@ -23,7 +23,7 @@ from compsrt_plugin.terminal import name_step, progress
 from compsrt_plugin.upscale.enlarge import enlarge
 from compsrt_plugin.upscale.image import DecodedImage
 from compsrt_plugin.upscale.jobs import UpscaleJob
-from compsrt_plugin.upscale.network import OpenNetwork
+from compsrt_plugin.upscale.open_network import OpenNetwork
 from compsrt_plugin.upscale.reading import decode_image
 from compsrt_plugin.upscale.writing import check_fits, encode_image, fitted
 

@@ -17,12 +17,12 @@ from small_networks import save, small_network
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.engine import engine_available
 from compsrt_plugin.packed import bundled
-from compsrt_plugin.upscale import network
+from compsrt_plugin.upscale import open_network
 
 
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "unsupported_reason", lambda source: "no engine in this test")
+    monkeypatch.setattr(open_network, "unsupported_reason", lambda source: "no engine in this test")
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_a_level_that_does_not_exist_is_a_mistake_and_no_reason_to_go_without_th
 def test_threads_of_the_simulated_network_are_those_that_can_be_started(
     here: Path, no_engine: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(network, "startable", lambda threads: 2)
+    monkeypatch.setattr(open_network, "startable", lambda threads: 2)
     told: list[int] = []
-    monkeypatch.setattr(network.torch, "set_num_threads", told.append)
+    monkeypatch.setattr(open_network.torch, "set_num_threads", told.append)
     assert main(["upscale", "in", "-o", "out", "--model", "net.safetensors", "--threads", "8"]) == 0
     assert told == [2]
 
@@ -119,7 +119,7 @@ def test_a_network_that_is_not_bundled_is_told_with_those_that_are(here, monkeyp
 
 
 def test_the_bundled_network_is_found():
-    assert network.find_network(None, None, None) == bundled.checkpoint_path(4, 3)
+    assert open_network.find_network(None, None, None) == bundled.checkpoint_path(4, 3)
 
 
 def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]):

@@ -10,7 +10,7 @@ import pytest
 from compsrt_plugin.config.files import command_line, find_option_file, option_files
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.bundled import checkpoint_path
-from compsrt_plugin.upscale.network import find_network
+from compsrt_plugin.upscale.open_network import find_network
 
 
 def test_twelve_files_are_installed_for_each_command_and_three_teachers() -> None:

@@ -9,11 +9,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.packed.container import MAX_HEAD, Part, assemble, is_packed, read_container
+from compsrt_plugin.packed.container import MAX_HEAD, FilePart, assemble, is_packed, read_container
 
 from .damages import put_together, take_apart
 
-PARTS = {"wide": Part("F32", torch.tensor([1.0, 2.0]).numpy().tobytes()), "narrow": Part("U8", b"abc")}
+PARTS = {"wide": FilePart("F32", torch.tensor([1.0, 2.0]).numpy().tobytes()), "narrow": FilePart("U8", b"abc")}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from small_networks import save, small_network
 
-from compsrt_plugin.upscale.network import OpenNetwork, network_for
+from compsrt_plugin.upscale.open_network import OpenNetwork, network_for
 
 
 @pytest.fixture(scope="session")

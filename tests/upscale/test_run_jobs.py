@@ -17,7 +17,7 @@ from compsrt_plugin.inference import Tile
 from compsrt_plugin.upscale import run_jobs as run_module
 from compsrt_plugin.upscale.image import DecodedImage
 from compsrt_plugin.upscale.jobs import list_jobs
-from compsrt_plugin.upscale.network import OpenNetwork
+from compsrt_plugin.upscale.open_network import OpenNetwork
 from compsrt_plugin.upscale.reading import decode_image
 from compsrt_plugin.upscale.run_jobs import UpscaleSummary, run_jobs
 from compsrt_plugin.upscale.writing import encode_image

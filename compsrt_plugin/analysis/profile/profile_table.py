@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compsrt_plugin.analysis.profile.profiling import NO_MASK, NO_TRANSFORM, OURS, Profile
+from compsrt_plugin.analysis.profile.profiling import NO_MASK, NO_TRANSFORM, SIMULATED_AND_ENGINE, Profile
 from compsrt_plugin.analysis.profile.stages import PROFILE_STAGES
 from compsrt_plugin.analysis.profile.timing import Timing
 from compsrt_plugin.report.columns import ruled
@@ -91,7 +91,7 @@ def _range(timing: Timing) -> str:
 def profile_to_dict(profile: Profile) -> dict[str, Any]:
     """Return plain values for JSON, as docs/profile.md describes."""
     batch, threads = profile.main
-    ways = [name for name in OURS if name in profile.labels]
+    ways = [name for name in SIMULATED_AND_ENGINE if name in profile.labels]
     return {
         "file": profile.path.name,
         "scale": profile.scale,

@@ -23,7 +23,7 @@ from compsrt_plugin.packed.open import PackedNetwork, open_packed
 
 Setting = tuple[int, int]
 """Batch and threads."""
-OURS = ("simulated", "engine")  # the ways with masks and transforms
+SIMULATED_AND_ENGINE = ("simulated", "engine")  # the ways with masks and transforms
 NO_MASK, NO_TRANSFORM = "without mask", "without transform"
 
 

@@ -28,7 +28,7 @@ WALK_SIDE = 128  # low-resolution pixels per side; the inputs of all blocks are 
 
 
 @dataclass(frozen=True)
-class Step:
+class WalkStep:
     """One block.
 
     Attributes:
@@ -55,7 +55,7 @@ class Walk:
 
     picture: str
     network: str
-    steps: Sequence[Step]
+    steps: Sequence[WalkStep]
     output: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def walk(exact: nn.Module, quantized: nn.Module, lq: Tensor, picture: str, netwo
             quantized, names, lambda name, _, made: own.update({name: signal_to_noise(outputs[name], made)}), inputs
         ):
             quantized(lq)
-    steps = [Step(name, total[name], own[name]) for name in outputs]
+    steps = [WalkStep(name, total[name], own[name]) for name in outputs]
     return Walk(picture, network, steps, signal_to_noise(reference, output))
 
 
