@@ -6,7 +6,6 @@ import ctypes
 import os
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +45,7 @@ def unsupported_reason(network: Any = None) -> str | None:
     return None
 
 
-class Engine(ABC):
+class Engine:
     """A frozen network in integers: the same pixels as the simulated one, up to rounding.
 
     A SwinIR runs in the compiled library as a whole. In any other network the library runs linear layers and attention,
@@ -77,16 +76,16 @@ class Engine(ABC):
             return object.__new__(WholeEngine if is_swinir(_module(packed_network)) else LayersEngine)
         return object.__new__(cls)
 
-    @abstractmethod
-    def __init__(self, packed_network: Any, threads: int | None = None, profile: bool = False) -> None: ...
+    def __init__(self, packed_network: Any, threads: int | None = None, profile: bool = False) -> None:
+        raise NotImplementedError
 
-    @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
         """Super-resolve images (b, c, h, w) in 0..1: float32, on the CPU, `scale` times as high and wide."""
+        raise NotImplementedError
 
-    @abstractmethod
     def stage_times(self) -> dict[str, float]:
         """Return milliseconds per stage of the last call; empty without `profile`."""
+        raise NotImplementedError
 
 
 class LayersEngine(Engine):
