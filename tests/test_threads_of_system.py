@@ -17,7 +17,7 @@ from compsrt_plugin.errors import CompSRTError
 
 @pytest.mark.parametrize("count", [0, -1, 257, 1.5, True, "2", None])
 def test_numbers_that_are_refused(count: Any) -> None:
-    with pytest.raises(CompSRTError, match=r"--threads is .*; allowed: whole numbers 1 to 256"):
+    with pytest.raises(CompSRTError, match=r"--threads is .*; allowed: integers 1 to 256"):
         threads.checked("--threads", count)
 
 
@@ -42,7 +42,7 @@ def test_commands_refuse_numbers_that_are_too_large(
     for name in ("a.png", "hr/a.png"):
         Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(name)
     assert main(command) == 2
-    assert "allowed: whole numbers 1 to 256" in capsys.readouterr().err
+    assert "allowed: integers 1 to 256" in capsys.readouterr().err
     assert not (tmp_path / "b.png").exists()
 
 

@@ -144,12 +144,12 @@ def _other_shape(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) ->
     wanted = others[0] if len(others) == 1 and not isinstance(others[0], int) else others
     if kwargs or isinstance(wanted, torch.dtype) or len(wanted) < 2:
         return None
-    shape = torch.empty(held.shape, device="meta").view(*wanted).shape
+    shape = torch.empty(held.shape, dtype=held.dtype, device="meta").view(*wanted).shape
     return (held.scores, shape) if shape[-2:] == held.shape[-2:] else None
 
 
 def _unsqueezed(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
-    shape = torch.empty(held.shape, device="meta").unsqueeze(*others, **kwargs).shape
+    shape = torch.empty(held.shape, dtype=held.dtype, device="meta").unsqueeze(*others, **kwargs).shape
     return (held.scores, shape) if shape[-2:] == held.shape[-2:] else None
 
 
@@ -197,5 +197,5 @@ def which_table(leading: tuple[int, ...], table: Tensor) -> tuple[Tensor, Tensor
     """
     own = table.shape[:-2]
     matrices = table.reshape(-1, *table.shape[-2:])
-    numbers = torch.arange(matrices.shape[0], dtype=torch.int32).view(own)
+    numbers = torch.arange(matrices.shape[0], dtype=torch.int32, device="cpu").view(own)
     return matrices, numbers.expand(leading).reshape(-1).contiguous()

@@ -146,8 +146,8 @@ class Described:
     def no_table(self, problems: int) -> tuple[Tensor, Tensor]:
         """Return a table that adds nothing."""
         if self._no_table is None:
-            self._no_table = torch.zeros(1, self.tokens, in_lanes(self.tokens))
-        return self._no_table, torch.zeros(problems, dtype=torch.int32)
+            self._no_table = torch.zeros(1, self.tokens, in_lanes(self.tokens), dtype=torch.float32, device="cpu")
+        return self._no_table, torch.zeros(problems, dtype=torch.int32, device="cpu")
 
 
 def describe_layer(layer: QuantLinear, level: Level) -> c.Linear:
