@@ -53,15 +53,20 @@ def quantized_ways(source: PackedNetwork, threads: int) -> list[Way]:
 
 
 def full_precision_ways(source: PackedNetwork, threads: int, calibration: Path | None, count: int) -> list[Way]:
-    """Return the ways to run the bundled teacher of the file's scale; print what is missing and how to get it.
+    """Return the ways to run the network in full precision; print what is missing and how to get it.
+
+    A SwinIR-light has the weights of the bundled teacher of its scale. Other networks have their decoded weights and
+    run in PyTorch only.
 
     Args:
-        source: a packed SwinIR-light.
+        source: a packed network.
         threads: of each runtime; the caller sets PyTorch's.
         calibration: folder of training images for OpenVINO at 8 bits.
         count: how many of them.
     """
     teacher = decoded_network(source)
+    if source.header.arch["type"] != "CompSRTSwinIR":
+        return [_in_python("PyTorch eager fp32", teacher)]
     teacher.load_state_dict(load_weights(teacher_path(source.header.scale)))
     ways = [_in_python("PyTorch eager fp32", teacher)]
     models = models_of(teacher)

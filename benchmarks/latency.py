@@ -40,7 +40,7 @@ def measure(file: Path, size: tuple[int, int], rounds: int) -> dict[str, Any]:
     """Return milliseconds of processor time for each way to run a network, medians of rounds, as JSON holds it.
 
     Args:
-        file: a packed SwinIR-light.
+        file: a packed network.
         size: height and width of the low-resolution image.
         rounds: number of turns of every way, after one to warm up.
     """

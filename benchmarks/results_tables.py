@@ -233,12 +233,14 @@ def worst_table(found: Sequence[Results], count: int = 3) -> Table:
 
 def latency_table(found: Sequence[dict[str, Any]]) -> Table:
     """Return the processor time of each way to run each network, and how many times faster than eager the engine is."""
-    labels = list(found[0]["processor_ms"])
+    labels = max((list(one["processor_ms"]) for one in found), key=len)
     rows = []
     for one in found:
         spent = one["processor_ms"]
         faster = f"{spent[labels[0]] / spent[labels[-1]]:.1f}"
-        rows.append([f"`{one['name']}`", *(f"{spent[label]:.0f}" for label in labels), faster])
+        rows.append(
+            [f"`{one['name']}`", *(f"{spent[label]:.0f}" if label in spent else "" for label in labels), faster]
+        )
     return table(["network", *labels, "eager / engine"], rows)
 
 
