@@ -163,7 +163,7 @@ def test_tables_sort_numbers_by_size_and_texts_by_their_numbers(opened: Any) -> 
     assert texts(opened, "#scores tbody td:nth-child(3)") == ["9.25", "28.00", "30.00", "31.50"]
     assert sort_by(opened, "two <b>") == "descending"
     assert texts(opened, "#scores tbody td:nth-child(3)") == ["31.50", "30.00", "28.00", "9.25"]
-    assert sort_by(opened, "picture") == "ascending"
+    assert sort_by(opened, "image") == "ascending"
     order = texts(opened, "#scores tbody th")
     assert order.index("2.png") < order.index("10.png") and f"{HOSTILE}.png" in order
 
