@@ -61,7 +61,7 @@ static void apply_signs(const float* signs, float* x, int channels, int lanes) {
 
 static size_t in_lanes(size_t tokens) { return (tokens + 63) / 64 * 64; }
 
-void Operators::reserve(const Sizes& sizes) {
+void Operators::Room::reserve(const Sizes& sizes) {
     const bool fits = sizes.lanes == reserved_.lanes && sizes.channels <= reserved_.channels && sizes.head <= reserved_.head &&
                       sizes.hidden <= reserved_.hidden && sizes.tokens <= reserved_.tokens && sizes.sparse <= reserved_.sparse;
     if (fits) return;
@@ -75,7 +75,7 @@ void Operators::reserve(const Sizes& sizes) {
     }
     reserved_ = Sizes();  // if there is no memory
     for (size_t i = 0; i < scratch_.size(); i++) {
-        memory_[i] = {};  // the old one first: both at once might not fit
+        memory_[i] = std::vector<std::byte>();  // the old one first: both at once might not fit
         memory_[i].resize(scratch_[i].lay_out(more, nullptr));
         scratch_[i].lay_out(more, memory_[i].data());
     }
@@ -87,11 +87,11 @@ void Operators::attention(const Attention& described, const AttentionCall& call)
     sizes.lanes = in_lanes(described.tokens);
     sizes.channels = sizes.head = described.head_dim;
     sizes.tokens = described.tokens;
-    reserve(sizes);
+    of_attention_.reserve(sizes);
     const int lanes = (int)sizes.lanes, tokens = described.tokens, channels = described.head_dim;
     const size_t table = (size_t)tokens * lanes;
     pool_.run(call.problems, [&](int problem, int thread) {
-        Scratch& s = scratch_[thread];
+        Scratch& s = of_attention_[thread];
         float* part = s.qkv;
         const Strided* const operands[] = {&call.q, &call.k, &call.v};
         const float* const signs[] = {call.q_signs, call.k_signs, call.v_signs};
@@ -116,10 +116,10 @@ void Operators::linear(const Linear& layer, const float* x, float* y, int64_t to
     sizes.channels = std::max(layer.inputs, layer.outputs);
     sizes.hidden = sizes.channels;
     sizes.sparse = layer.sparse;
-    reserve(sizes);
+    of_linear_.reserve(sizes);
     const int64_t chunks = (tokens + kTokensAtOnce - 1) / kTokensAtOnce;
     pool_.run((int)chunks, [&](int chunk, int thread) {
-        Scratch& s = scratch_[thread];
+        Scratch& s = of_linear_[thread];
         const int64_t first = (int64_t)chunk * kTokensAtOnce;
         const int count = (int)std::min<int64_t>(kTokensAtOnce, tokens - first);
         for (int c = 0; c < layer.inputs && count < kTokensAtOnce; c++)

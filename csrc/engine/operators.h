@@ -28,7 +28,7 @@ struct AttentionCall {
 class Operators {
    public:
     Operators(const InferenceKernels& kernels, int threads)
-        : kernels_(kernels), pool_(threads), memory_(pool_.threads()), scratch_(pool_.threads()) {}
+        : kernels_(kernels), pool_(threads), of_attention_(pool_.threads()), of_linear_(pool_.threads()) {}
 
     int threads() const { return pool_.threads(); }
     void attention(const Attention& attention, const AttentionCall& call);
@@ -36,13 +36,22 @@ class Operators {
     void linear(const Linear& layer, const float* x, float* y, int64_t tokens);
 
    private:
-    void reserve(const Sizes& sizes);
+    // Room for each thread. Attention and linear layers take turns, so each kind keeps its own.
+    class Room {
+       public:
+        explicit Room(int threads) : memory_(threads), scratch_(threads) {}
+        void reserve(const Sizes& sizes);
+        Scratch& operator[](int thread) { return scratch_[thread]; }
+
+       private:
+        std::vector<std::vector<std::byte>> memory_;
+        std::vector<Scratch> scratch_;
+        Sizes reserved_;
+    };
 
     const InferenceKernels& kernels_;
     Pool pool_;
-    std::vector<std::vector<std::byte>> memory_;  // of each thread
-    std::vector<Scratch> scratch_;
-    Sizes reserved_;
+    Room of_attention_, of_linear_;
 };
 
 }  // namespace compsrt
