@@ -13,7 +13,7 @@ from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import check_ending, write_whole
-from compsrt_plugin.onnx import export_onnx
+from compsrt_plugin.onnx import NAMES, export_onnx
 from compsrt_plugin.packed import write_packed
 from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.network_state import masks_of
@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--out", metavar="FILE", help="the file to write: packed, or weights with --dense")
     target.add_argument("--onnx", metavar="FILE", help="the ONNX file to write, for images of any size")
     parser.add_argument(
+        "--onnx-names",
+        nargs=2,
+        metavar=("INPUT", "OUTPUT"),
+        help="names of input and output in the ONNX file (default: input output; earlier files had lq sr)",
+    )
+    parser.add_argument(
         "--dense", action="store_true", help="write ordinary weights (.pth, .safetensors) with simulated values"
     )
 
@@ -56,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.dense and args.onnx:
         raise CompSRTError("--dense and --onnx are both given", allowed="one of the two")
+    if args.onnx_names and not args.onnx:
+        raise CompSRTError("--onnx-names is given without --onnx", hint="add --onnx FILE")
     flag, path = "--onnx" if args.onnx else "--out", find_packed(args.checkpoint or args.opt)
     out = Path(args.out or args.onnx).expanduser()
     if out.resolve() == path.resolve():
@@ -63,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     ending = check_ending(f"{flag} (with --dense)" if args.dense else flag, out, *_endings(args))
     source = open_packed(path)
     if args.onnx:
-        size, opset = export_onnx(out, source.network, source.header)
+        first, last = args.onnx_names or NAMES
+        size, opset = export_onnx(out, source.network, source.header, (first, last))
         what = f"ONNX, opset {opset}, {source.header.bits} bits"
     elif args.dense:
         content = dense_content(source, ending)

@@ -13,20 +13,20 @@ from compsrt_plugin.onnx.quantized import apply, convolution, linear, matmul
 from compsrt_plugin.onnx.windows import Size, crop, reflect_to_windows, windows
 from compsrt_plugin.quant import QuantConv2d
 
-INPUT, OUTPUT = "lq", "sr"
 BATCH, PADDED = "batch", ("padded_height", "padded_width")  # names of dynamic axes
 
 
-def swinir_model(network: Any, about: dict[str, str]) -> Any:
+def swinir_model(network: Any, about: dict[str, str], names: tuple[str, str]) -> Any:
     """Return the `onnx.ModelProto` of a frozen network.
 
-    Input `lq` and output `sr` are (batch, channels, height, width), RGB in 0 to 1 (the output is not clipped). Height
+    Input and output are (batch, channels, height, width), RGB in 0 to 1 (the output is not clipped). Height
     and width can be any number from 1: the graph pads to whole windows by reflection, as `basicsr test` does, and
     crops the result.
 
     Args:
         network: a `CompSRTSwinIR`, frozen, in eval mode, its quantizers on.
         about: metadata, key -> text.
+        names: of input and output.
 
     Raises:
         CompSRTError: the network has absolute position embeddings, or an `img_size` below the window size; both fix
@@ -41,7 +41,7 @@ def swinir_model(network: Any, about: dict[str, str]) -> Any:
     first: Any = network.conv_first
     channels = first.weight_shape[1] if isinstance(first, QuantConv2d) else first.in_channels
     graph = Graph()
-    image, before, size = reflect_to_windows(graph, INPUT, network.window_size)
+    image, before, size = reflect_to_windows(graph, names[0], network.window_size)
     graph.shaped(image, BATCH, channels, *PADDED)
     x = graph.op("Sub", image, graph.constant(network.mean))
     x = graph.op("Mul", x, graph.constant(network.img_range))
@@ -49,8 +49,8 @@ def swinir_model(network: Any, about: dict[str, str]) -> Any:
     x = graph.op("Add", graph.op("Div", x, graph.constant(network.img_range)), graph.constant(network.mean))
     scale = network.upscale if network.upsampler else 1
     return graph.model(
-        {INPUT: [BATCH, channels, "height", "width"]},
-        {OUTPUT: (crop(graph, x, before, scale), [BATCH, channels, f"{scale}*height", f"{scale}*width"])},
+        {names[0]: [BATCH, channels, "height", "width"]},
+        {names[1]: (crop(graph, x, before, scale), [BATCH, channels, f"{scale}*height", f"{scale}*width"])},
         about,
     )
 

@@ -89,6 +89,8 @@ def test_dense_weights_are_of_the_kind_that_the_name_says(tmp_path: Path, name: 
         (["net.safetensors", "--onnx", "x", "--dense"], "--dense and --onnx are both given"),
         (["-opt", "compsrt_x9_3bit.yml", "--out", "x"], "no option file 'compsrt_x9_3bit.yml'"),
         (["net.safetensors", "--out", "x.pth"], "--out x.pth ends in .pth; allowed: .safetensors"),
+        (["net.safetensors", "--out", "x", "--onnx-names", "lq", "sr"], "--onnx-names is given without --onnx"),
+        (["net.safetensors", "--onnx", "x", "--onnx-names", "x", "x"], "are 'x' and 'x'; allowed: two different names"),
         (["net.safetensors", "--onnx", "x.pth"], "--onnx x.pth ends in .pth; allowed: .onnx"),
         (["net.safetensors", "--dense", "--out", "x.onnx"], "x.onnx ends in .onnx; allowed: .pth or .pt or .saf"),
     ],
@@ -122,3 +124,12 @@ def test_onnx_says_its_opset(tmp_path: Path, capsys):
     assert main(["export", str(source), "--onnx", str(tmp_path / "net.onnx")]) == 0
     size = (tmp_path / "net.onnx").stat().st_size
     assert capsys.readouterr().out == f"{tmp_path / 'net.onnx'}: {size:,} bytes (ONNX, opset 21, 3 bits, x4)\n"
+
+
+@pytest.mark.parametrize(("given", "names"), [([], ("input", "output")), (["--onnx-names", "lq", "sr"], ("lq", "sr"))])
+def test_onnx_input_and_output_have_the_names_that_other_tools_expect(tmp_path: Path, given, names):
+    onnx = pytest.importorskip("onnx")
+    source = save(tmp_path / "net.safetensors", small_network())
+    assert main(["export", str(source), "--onnx", str(tmp_path / "net.onnx"), *given]) == 0
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    assert ([value.name for value in graph.input], [value.name for value in graph.output]) == ([names[0]], [names[1]])

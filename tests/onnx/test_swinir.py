@@ -93,7 +93,7 @@ def assert_equal_to_one_grey_level(built: CompSRTSwinIR, folder: Path, sizes=SIZ
     for count, height, width in sizes:
         lq = images(count, height, width)[:, : arch.get("in_chans", 3)]
         ours = grey_levels(simulated(source.network, lq, arch.get("upscale", 4) if built.upsampler else 1))
-        theirs = grey_levels(run.run(None, {"lq": lq.numpy()})[0])
+        theirs = grey_levels(run.run(None, {"input": lq.numpy()})[0])
         assert theirs.shape == ours.shape
         assert np.ptp(ours) > 5 or height == 1, "the image says something"
         assert np.abs(theirs - ours).max() <= 1
@@ -137,7 +137,7 @@ def test_inputs_of_convolutions_are_quantized_there_too(tmp_path):
     lq = images(2, 24, 24)
     sources = [packed(network(quant={"conv_input_bits": bits}), tmp_path) for bits in (3, None)]
     ours, plain = (grey_levels(simulated(source.network, lq, 4)) for source in sources)
-    theirs = grey_levels(exported(sources[0], tmp_path).run(None, {"lq": lq.numpy()})[0])
+    theirs = grey_levels(exported(sources[0], tmp_path).run(None, {"input": lq.numpy()})[0])
     assert np.abs(theirs - ours).max() <= 1
     assert (np.abs(plain - ours) <= 1).mean() < 0.5
 
@@ -184,7 +184,7 @@ def test_the_bundled_network_differs_no_more_than_rounding_makes_it_differ(tmp_p
     """Its roundings are many and amplify each other: an image beside another one in a batch differs as much."""
     source = open_packed(checkpoint_path(4, 3))
     lq = images(1, 16, 24)
-    theirs = exported(source, tmp_path).run(None, {"lq": lq.numpy()})[0]
+    theirs = exported(source, tmp_path).run(None, {"input": lq.numpy()})[0]
     error = grey_levels(simulated(source.network, lq, 4)) - grey_levels(theirs)
     assert np.sqrt((error**2).mean()) < 1
 

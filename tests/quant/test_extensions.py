@@ -78,9 +78,9 @@ def test_a_toy_transform_is_written_to_onnx_and_a_toy_code_mode_refused(toys: No
     pytest.importorskip("onnx")
     from compsrt_plugin.onnx.swinir import swinir_model
 
-    assert swinir_model(freeze(small_network(transform="reversed")), {}).graph.node
+    assert swinir_model(freeze(small_network(transform="reversed")), {}, ("input", "output")).graph.node
     with pytest.raises(CompSRTError, match="codes: floor; allowed: strict, paper in an ONNX file"):
-        swinir_model(freeze(small_network(codes="floor")), {})
+        swinir_model(freeze(small_network(codes="floor")), {}, ("input", "output"))
 
 
 def test_a_name_is_registered_once_and_an_unknown_one_refused(toys: None):
