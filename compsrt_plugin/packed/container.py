@@ -9,8 +9,7 @@ the file, with its own 64 digits replaced by `0`.
 
 This module does not use the safetensors library to write. The library does not keep the order of metadata, so the same
 network would give a different file each time, and it accepts heads of up to 100 MB. One JSON entry in the metadata, as
-teacher files have, would fix the order but not the checksum, whose place must be known, and would need a third version
-of the format next to the two readers of today.
+teacher files have, would fix the order but not the checksum, whose place must be known.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ from compsrt_plugin.packed import strict_json
 from compsrt_plugin.packed.inputs import HEAD_BYTES, WEIGHT_KINDS, FileKind, file_kind, open_input
 
 FORMAT = "compsrt-packed"
-VERSION = "2"
-READABLE = ("1", "2")
+VERSION = "3"
+READABLE = ("1", "2", "3")
 MAX_HEAD = 1 << 20  # bytes
 EXPECTED_PACKED = "a packed checkpoint as written by `basicsr train`"
 ITEM_BYTES = {"U8": 1, "F16": 2, "F32": 4, "I64": 8}
@@ -129,7 +128,7 @@ def is_packed(path: str | Path) -> bool:
     return kind is FileKind.SAFETENSORS and f'"format":"{FORMAT}"'.encode() in start
 
 
-def damaged(path: Path, reason: object) -> CompSRTError:
+def damaged(path: str | Path, reason: object) -> CompSRTError:
     """Return the error for a damaged packed file; `reason` completes the sentence "it is damaged: …"."""
     return CompSRTError(f"{path} is damaged: {reason}", allowed=EXPECTED_PACKED, hint=_AGAIN)
 

@@ -6,15 +6,18 @@ holds all tensors of that kind one after the other, and a compressed table of na
     int64, float32, float16    numbers as they are
     uint8, codes1 … codes8     other bytes; integer codes, without those that a mask removes (`TensorEntry.mask`)
     bool, rows, columns        masks: one bit per element, per row, per column
+    header                     JSON that describes the network, compressed by zlib
     layout                     the table (`layout.pack_layout`)
 
 The file is a safetensors file with a checksum (`container`). `coding` encodes the blobs; the name of a compressed blob
-ends in `/lzma`. The metadata also hold `coding` (`lzma`; version 1 has `raw` and neither compression nor the masks
-above) and `header` (JSON that describes the network).
+ends in `/lzma`. The metadata also hold `coding`, `lzma`. The header is a blob, because readers such as spandrel drop
+the metadata; version 2 has it there, uncompressed. Version 1 has the coding `raw`: no compression, no masks as above.
 """
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +29,25 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.packed import strict_json
 from compsrt_plugin.packed.coding import COMPRESSED, decode_part, encode_part
-from compsrt_plugin.packed.container import VERSION, Container, FilePart, assemble, damaged, read_container
+from compsrt_plugin.packed.container import (
+    FORMAT,
+    MAX_HEAD,
+    VERSION,
+    Container,
+    FilePart,
+    assemble,
+    damaged,
+    read_container,
+)
+from compsrt_plugin.packed.inflate import inflate
 from compsrt_plugin.packed.layout import STORED_KINDS, TensorEntry, pack_layout, sibling, unpack_layout
 
-CODINGS = {"1": "raw", "2": "lzma"}  # by version
+CODINGS = {"1": "raw", "2": "lzma", "3": "lzma"}  # by version
 MAX_EXPANSION = 64  # largest bytes of tensors per byte of file; below 10 unless nearly everything is pruned
 ALWAYS_ALLOWED = 1 << 16  # bytes of tensors that a file of any size may hold
-_METADATA = {"sha256", "format", "version", "coding", "header"}
+_METADATA = {"format", "version", "coding"}
+_NEWEST = {"coding": CODINGS[VERSION]}  # metadata of the files that are written
+_TABLES = ("header", "layout")  # parts that are no tensors, last in the file
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,7 @@ class Packed:
         code_bits: bits per element of each uint8 tensor that holds codes.
         header: `arch`, `spec` and `provenance`, as written.
         bytes: size of the file.
-        part_bytes: bytes of each kind of tensor and of the `layout`. The rest is the head.
+        part_bytes: bytes of each kind of tensor, of the `header` and of the `layout`. The rest is the head.
         sha256: SHA-256 of the file, as `sha256sum` prints it.
     """
 
@@ -93,11 +108,14 @@ def write_packed(
         TensorEntry(name, _kind_of(name, tensor, code_bits.get(name)), tuple(tensor.shape))
         for name, tensor in state.items()
     ]
-    metadata = {"coding": CODINGS[VERSION], "header": strict_json.dump(dict(header))}
+    text = strict_json.dump(dict(header)).encode()
+    if len(text) > MAX_HEAD:
+        raise ValueError(f"the header takes {len(text)} bytes, at most {MAX_HEAD} are allowed")
+    about = FilePart("U8", zlib.compress(text, 9))
     structured = [_structured(entry, state, masks or {}) for entry in entries]
-    content = assemble(_parts(structured, state), metadata)
+    content = assemble(_parts(structured, state, about), _NEWEST)
     if not _explains(len(content), structured):
-        content = assemble(_parts(entries, state, compress=False), metadata)
+        content = assemble(_parts(entries, state, about, compress=False), _NEWEST)
     write_whole(path, content)
     return len(content)
 
@@ -110,20 +128,67 @@ def read_packed(path: str | Path) -> Packed:
     Raises:
         CompSRTError: the file is missing, not a packed file, of an unknown version, truncated or changed.
     """
-    path = Path(path)
-    container = read_container(path)
-    _check_metadata(path, container.metadata)
+    container = read_container(Path(path))
+    return _contents(container, str(path))
+
+
+def packed_from_tensors(tensors: Mapping[str, torch.Tensor], source: str) -> Packed:
+    """Return the contents of a packed file from its tensors alone, as safetensors' `load_file` returns them.
+
+    The checksum, which is not among the tensors, cannot be checked. Everything else is, as by `read_packed`.
+
+    Args:
+        tensors: the parts of the file by name, in any order, on any device.
+        source: what the tensors were read from, for messages.
+
+    Raises:
+        CompSRTError: the tensors are not those of a packed file, damaged, or of a file older than version 3.
+    """
+    if not tensors.keys() >= set(_TABLES):
+        raise CompSRTError(
+            f"{source} has no tensor {next(name for name in _TABLES if name not in tensors)!r}",
+            allowed=f"a packed checkpoint of version {VERSION}",
+            hint="write an older file again: basicsr export OLD.safetensors --out NEW.safetensors",
+        )
+    stored = {kind.dtype: kind.stored for kind in STORED_KINDS.values() if kind.dtype is not torch.bool}
+    order = {name: place for place, name in enumerate([*STORED_KINDS, *_TABLES])}
+    parts = {}
+    for name in sorted(tensors, key=lambda name: order.get(_kind(name), -1)):
+        tensor = tensors[name].detach().cpu()
+        if tensor.ndim != 1 or tensor.dtype not in stored:
+            raise damaged(source, f"its part {name[:40]!r} is a {tensor.dtype} of {tensor.ndim} axes")
+        parts[name] = FilePart(stored[tensor.dtype], tensor.contiguous().numpy().tobytes())
+    content = assemble(parts, _NEWEST)  # the very file, since it has one form only
+    metadata = {**_NEWEST, "format": FORMAT, "version": VERSION}
+    return _contents(Container(metadata, parts, len(content), hashlib.sha256(content).hexdigest()), source)
+
+
+def _contents(container: Container, source: str) -> Packed:
+    _check_metadata(source, container.metadata)
     try:
-        header = strict_json.load_strict(container.metadata["header"])
+        header = strict_json.load_strict(_header_text(container))
         if not isinstance(header, dict):
             raise ValueError("its header is not a JSON object")
         entries = _entries(container)
         state = _decode_all(container, entries)
     except ValueError as error:
-        raise damaged(path, error) from error
+        raise damaged(source, error) from error
     code_bits = {e.name: STORED_KINDS[e.kind].bits for e in entries if e.kind.startswith("codes")}
     part_bytes = {_kind(name): len(part.data) for name, part in container.parts.items()}
     return Packed(state, code_bits, header, container.bytes, part_bytes, container.sha256)
+
+
+def _header_text(container: Container) -> str:
+    if not _has_header_part(container.metadata):
+        return container.metadata["header"]
+    if "header" not in container.parts:
+        raise ValueError("it has no header")
+    return inflate(container.parts["header"].data, MAX_HEAD, "its header")
+
+
+def _has_header_part(metadata: Mapping[str, str]) -> bool:
+    """Return whether a file of this version holds its header as a part, not in its metadata."""
+    return metadata["version"] not in ("1", "2")
 
 
 def _kind_of(name: str, tensor: torch.Tensor, bits: int | None) -> str:
@@ -159,7 +224,9 @@ def _structured(entry: TensorEntry, state: Mapping[str, torch.Tensor], masks: Ma
     return entry._replace(mask=last)
 
 
-def _parts(entries: list[TensorEntry], state: Mapping[str, torch.Tensor], compress: bool = True) -> dict[str, FilePart]:
+def _parts(
+    entries: list[TensorEntry], state: Mapping[str, torch.Tensor], header: FilePart, compress: bool = True
+) -> dict[str, FilePart]:
     parts: dict[str, FilePart] = {}
     for kind in STORED_KINDS:
         members = [entry for entry in entries if entry.kind == kind and entry.elements]
@@ -169,8 +236,7 @@ def _parts(entries: list[TensorEntry], state: Mapping[str, torch.Tensor], compre
             if data:
                 name = kind + COMPRESSED if compressed else kind
                 parts[name] = FilePart("U8" if compressed else STORED_KINDS[kind].stored, data)
-    parts["layout"] = FilePart("U8", pack_layout(entries))
-    return parts
+    return {**parts, "header": header, "layout": FilePart("U8", pack_layout(entries))}
 
 
 def _stored(entry: TensorEntry, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -198,13 +264,13 @@ def _entries(container: Container) -> list[TensorEntry]:
     if "layout" not in container.parts:
         raise ValueError("it has no table of tensors")
     entries = unpack_layout(container.parts["layout"].data)
+    tables = _TABLES if _has_header_part(container.metadata) else _TABLES[1:]
     seen = set()
     for name, part in container.parts.items():
         kind = _kind(name)
-        expected = (
-            "U8" if name == "layout" or kind != name else STORED_KINDS[kind].stored if kind in STORED_KINDS else None
-        )
-        if part.stored != expected or (kind not in STORED_KINDS and name != "layout") or kind in seen:
+        known = kind in STORED_KINDS or name in tables
+        expected = "U8" if name in tables or kind != name else STORED_KINDS[kind].stored if known else None
+        if part.stored != expected or not known or kind in seen:
             raise ValueError(f"its part {name[:40]!r} is unknown, duplicate, or of the wrong type {part.stored}")
         seen.add(kind)
     if not _explains(container.bytes, entries):
@@ -243,13 +309,13 @@ def _unfold(entry: TensorEntry, piece: torch.Tensor, found: Mapping[str, torch.T
     return piece.reshape(entry.shape)
 
 
-def _check_metadata(path: Path, metadata: dict[str, str]) -> None:
+def _check_metadata(source: str, metadata: dict[str, str]) -> None:
     coding, allowed = metadata.get("coding"), CODINGS[metadata["version"]]
     if coding != allowed:
         raise CompSRTError(
-            f"{path} has codes compressed as {str(coding)[:20]!r}",
+            f"{source} has codes compressed as {str(coding)[:20]!r}",
             allowed=repr(allowed),
             hint="install a newer compsrt_plugin",
         )
-    if set(metadata) != _METADATA:
-        raise damaged(path, "its metadata are incomplete or have keys that this version does not know")
+    if metadata.keys() - {"sha256"} != _METADATA | (set() if _has_header_part(metadata) else {"header"}):
+        raise damaged(source, "its metadata are incomplete or have keys that this version does not know")

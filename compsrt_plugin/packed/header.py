@@ -12,6 +12,7 @@ from typing import Any
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.container import damaged
+from compsrt_plugin.packed.inflate import inflate
 from compsrt_plugin.quant.spec import MAX_BITS, MIN_BITS, NetworkSpec
 
 _KINDS = {
@@ -38,14 +39,7 @@ def unpack_options(packed: str) -> str:
     Raises:
         ValueError: it is not what `pack_options` made, or longer than `MAX_OPTIONS`.
     """
-    unpacker = zlib.decompressobj()
-    try:
-        text = unpacker.decompress(base64.b85decode(packed), MAX_OPTIONS).decode()
-    except zlib.error:
-        raise ValueError("it cannot be decompressed") from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise ValueError(f"it is cut off, followed by something, or larger than {MAX_OPTIONS:,} bytes")
-    return text
+    return inflate(base64.b85decode(packed), MAX_OPTIONS, "it")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 import torch
 
+from compsrt_plugin.packed.inflate import inflate
+
 MAX_TEXT = 4 << 20  # bytes of the table once decompressed
 MAX_TENSORS = 1 << 15
 MAX_NAME = 256  # characters; together with MAX_TENSORS it bounds the size of the unpacked names
@@ -122,7 +124,7 @@ def unpack_layout(data: bytes) -> list[TensorEntry]:
     Raises:
         ValueError: the table is invalid. The message completes the sentence "the file is damaged: …".
     """
-    text = _decompress(data)
+    text = inflate(data, MAX_TEXT, "its table")
     if text.count("\n") >= MAX_TENSORS:
         raise ValueError(f"its table has more than {MAX_TENSORS} tensors")
     entries: list[TensorEntry] = []
@@ -177,17 +179,3 @@ def _check_type(kind: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"its table has {kind} of a tensor of {len(shape)} axes")
     if len(shape) > MAX_AXES or math.prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
         raise ValueError(f"its table has a tensor of the impossible shape {'x'.join(map(str, shape))[:80]}")
-
-
-def _decompress(data: bytes) -> str:
-    unpacker = zlib.decompressobj()
-    try:
-        text = unpacker.decompress(data, MAX_TEXT)
-    except zlib.error:
-        raise ValueError("its table cannot be decompressed") from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise ValueError(f"its table is cut off, followed by something, or larger than {MAX_TEXT >> 20} MiB")
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        raise ValueError("its table is not text") from None

@@ -33,19 +33,25 @@ def put_together(head: dict[str, Any] | bytes, body: bytes, *, seal: bool) -> by
     return len(text).to_bytes(8, "little") + text + body
 
 
-def replace_layout(content: bytes, layout: bytes, *, seal: bool) -> bytes:
-    """Put another (compressed) table in the place of a file's own; it is the last part."""
+def replace_part(content: bytes, name: str, part: bytes, *, seal: bool) -> bytes:
+    """Put other bytes in the place of a file's `header` or `layout` (both compressed), or remove it for none."""
     head, body = take_apart(content)
-    begin = head["layout"]["data_offsets"][0]
-    end = begin + len(layout)
-    head["layout"].update(shape=[len(layout)], data_offsets=[begin, end])
-    return put_together(head, body[:begin] + layout, seal=seal)
+    begin, end = head[name]["data_offsets"]
+    body = body[:begin] + part + body[end:]
+    head[name].update(shape=[len(part)], data_offsets=[begin, begin + len(part)])
+    moved = len(part) - (end - begin)
+    later = list(head)[list(head).index(name) + 1 :]
+    for other in later:
+        head[other]["data_offsets"] = [place + moved for place in head[other]["data_offsets"]]
+    if not part:
+        del head[name]
+    return put_together(head, body, seal=seal)
 
 
 def layout_text(content: bytes) -> str:
     """Return a file's table, decompressed."""
     head, body = take_apart(content)
-    return zlib.decompress(body[head["layout"]["data_offsets"][0] :]).decode()
+    return zlib.decompress(body[slice(*head["layout"]["data_offsets"])]).decode()
 
 
 # ---- kinds of damage: (sound file, chance) -> (spoilt file, whether its seal is right) ----
@@ -133,11 +139,11 @@ def _lie_in_head(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
 
 def _lie_in_header(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
     """Put something else where the network's own description stands."""
-    head, body = take_apart(content)
-    texts = ("", "[]", "3", "null", "{", '{"a":NaN}', '{"a":1,"a":2}', '{"a":1e999}', "[" * 9000, "\ud800")
+    texts = ("", "[]", "3", "null", "{", '{"a":NaN}', '{"a":1,"a":2}', '{"a":1e999}', "[" * 9000, '"\\ud800"')
     deep = '{"a":' * 400 + "1" + "}" * 400
-    head["__metadata__"]["header"] = chance.choice((*texts, deep, '{"a":' + "9" * 5000 + "}"))
-    return put_together(head, body, seal=True), True
+    text = chance.choice((*texts, deep, '{"a":' + "9" * 5000 + "}")).encode()
+    header = chance.choice((zlib.compress(text, 9), text, *_bombs()))
+    return replace_part(content, "header", header, seal=True), True
 
 
 def _lie_in_layout(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
@@ -172,7 +178,7 @@ def _lie_in_layout(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
     if way < 4:
         lines[i] = " ".join(fields)
     packed = zlib.compress("\n".join(lines).encode(), 9)
-    return replace_layout(content, packed, seal=seal), seal
+    return replace_part(content, "layout", packed, seal=seal), seal
 
 
 @functools.cache
@@ -197,7 +203,7 @@ def _lie_in_compression(content: bytes, chance: random.Random) -> tuple[bytes, b
         table or b" ",
         b"\0",
     )
-    return replace_layout(content, chance.choice(choices), seal=True), True
+    return replace_part(content, "layout", chance.choice(choices), seal=True), True
 
 
 def _spoil_parts(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
@@ -211,11 +217,12 @@ def _spoil_parts(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
 def _lie_in_stream(content: bytes, chance: random.Random) -> tuple[bytes, bool]:
     """Put another stream in the place of a compressed part, or call a part compressed, or not."""
     head, body = take_apart(content)
-    names = [name for name in head if name not in ("__metadata__", "layout")]
+    tables = ["header", "layout"]
+    names = [name for name in head if name not in ("__metadata__", *tables)]
     if not names:
         return content, True
     chosen = chance.choice([name for name in names if name.endswith(COMPRESSED)] or names)
-    blobs = {name: body[slice(*head[name]["data_offsets"])] for name in [*names, "layout"]}
+    blobs = {name: body[slice(*head[name]["data_offsets"])] for name in [*names, *tables]}
     blob = blobs[chosen]
     way = chance.randrange(3)
     if way == 0:

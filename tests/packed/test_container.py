@@ -117,9 +117,11 @@ def test_odd_metadata_are_refused(path, change, message):
 @pytest.mark.parametrize("seal", [True, False])
 def test_a_file_of_another_version_is_told_by_it_whatever_its_seal(path, seal):
     head, body = take_apart(path.read_bytes())
-    head["__metadata__"]["version"] = "3"
+    head["__metadata__"]["version"] = "4"
     path.write_bytes(put_together(head, body, seal=seal))
-    with pytest.raises(CompSRTError, match="packed checkpoint of version '3'; allowed: versions 1, 2; install a newer"):
+    with pytest.raises(
+        CompSRTError, match="packed checkpoint of version '4'; allowed: versions 1, 2, 3; install a newer"
+    ):
         read_container(path)
 
 

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed, write_packed
+from compsrt_plugin.packed.bundled import checkpoint_path
+from compsrt_plugin.packed.container import MAX_HEAD
+from compsrt_plugin.packed.format import packed_from_tensors
 
-from .damages import layout_text, put_together, replace_layout, take_apart
+from .damages import layout_text, put_together, replace_part, take_apart
 from .fuzzing import identical, same, sample_masks, sample_state
 
 VERSION_1 = Path(__file__).with_name("version1.safetensors")
@@ -225,17 +229,38 @@ def path(tmp_path):
     [
         ("coding", "rans", "codes compressed as 'rans'; allowed: 'lzma'; install a newer"),
         ("extra", "x", "metadata"),
-        ("header", "[]", "header is not a JSON object"),
-        ("header", "{", "damaged"),
-        ("header", "[" * 5000, "damaged"),
+        ("header", "{}", "metadata"),
     ],
 )
-def test_a_file_from_the_future_or_with_an_odd_header_is_one_line(path, key, value, message):
+def test_a_file_from_the_future_is_one_line(path, key, value, message):
     head, body = take_apart(path.read_bytes())
     head["__metadata__"][key] = value
     path.write_bytes(put_together(head, body, seal=True))
     with pytest.raises(CompSRTError, match=message):
         read_packed(path)
+
+
+ODD_HEADERS = [
+    (zlib.compress(b"[]"), "header is not a JSON object"),
+    (zlib.compress(b"{"), "damaged"),
+    (zlib.compress(b"[" * 5000), "damaged"),
+    (zlib.compress(b"\xff"), "its header is not text"),
+    (zlib.compress(b" " * (MAX_HEAD + 1)), "its header is cut off, followed by something, or larger than 1,048,576"),
+    (zlib.compress(b"{}") + b"x", "its header is cut off"),
+    (b"{}", "its header cannot be decompressed"),
+]
+
+
+@pytest.mark.parametrize(("header", "message"), ODD_HEADERS, ids=lambda value: str(value)[:20])
+def test_an_odd_header_is_one_line(path, header, message):
+    path.write_bytes(replace_part(path.read_bytes(), "header", header, seal=True))
+    with pytest.raises(CompSRTError, match=message):
+        read_packed(path)
+
+
+def test_a_header_larger_than_a_reader_accepts_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="the header takes"):
+        write_packed(tmp_path / "file", {}, {}, {"note": "x" * MAX_HEAD})
 
 
 @pytest.mark.parametrize("found", ["float64", "layout2", "codes9"])
@@ -260,24 +285,64 @@ def test_a_part_of_no_known_kind_is_refused(path, found):
 def test_a_table_whose_masks_make_no_sense_is_refused(path, old, new, message):
     text = layout_text(path.read_bytes())
     assert old in text
-    path.write_bytes(replace_layout(path.read_bytes(), zlib.compress(text.replace(old, new, 1).encode()), seal=True))
+    table = zlib.compress(text.replace(old, new, 1).encode())
+    path.write_bytes(replace_part(path.read_bytes(), "layout", table, seal=True))
     with pytest.raises(CompSRTError, match=message):
         read_packed(path)
 
 
 def test_a_table_that_needs_more_than_the_file_holds_is_refused(path):
     huge = layout_text(path.read_bytes()).replace(" - ", " 40000x40000 ", 1)
-    path.write_bytes(replace_layout(path.read_bytes(), zlib.compress(huge.encode()), seal=True))
+    path.write_bytes(replace_part(path.read_bytes(), "layout", zlib.compress(huge.encode()), seal=True))
     with pytest.raises(CompSRTError, match="more tensors than the file can hold"):
         read_packed(path)
 
 
-def test_a_file_without_a_table_is_refused(path):
-    head, body = take_apart(path.read_bytes())
-    begin = head.pop("layout")["data_offsets"][0]
-    path.write_bytes(put_together(head, body[:begin], seal=True))
-    with pytest.raises(CompSRTError, match="no table"):
+@pytest.mark.parametrize(("part", "message"), [("layout", "no table"), ("header", "no header")])
+def test_a_file_without_a_table_or_a_header_is_refused(path, part, message):
+    path.write_bytes(replace_part(path.read_bytes(), part, b"", seal=True))
+    with pytest.raises(CompSRTError, match=message):
         read_packed(path)
+
+
+def test_the_header_is_read_from_the_tensors_alone(path):
+    """Readers such as spandrel drop the metadata."""
+    whole, tensors = read_packed(path), load_file(path)
+    for given in (tensors, dict(reversed(tensors.items()))):
+        found = packed_from_tensors(given, "given")
+        assert same(found, whole)
+        assert (found.bytes, found.sha256, found.part_bytes) == (whole.bytes, whole.sha256, whole.part_bytes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"header": None}, "given has no tensor 'header'; .* basicsr export OLD.safetensors --out NEW.safetensors"),
+        ({"layout": None}, "given has no tensor 'layout'"),
+        ({"layout": torch.ones(3)}, "its table cannot be decompressed"),
+        ({"header": torch.ones(2, 2)}, r"its part 'header' is a torch.float32 of 2 axes"),
+        ({"header": torch.ones(2, dtype=torch.uint8)}, "its header cannot be decompressed"),
+        ({"weight": torch.ones(2)}, "its part 'weight' is unknown"),
+        ({"weight": torch.ones(2, dtype=torch.float64)}, r"its part 'weight' is a torch.float64"),
+        ({"float16": None}, "its part float16"),
+    ],
+    ids=str,
+)
+def test_tensors_that_are_no_packed_file_are_one_line(path, change, message):
+    tensors = {name: tensor for name, tensor in {**load_file(path), **change}.items() if tensor is not None}
+    with pytest.raises(CompSRTError, match=message):
+        packed_from_tensors(tensors, "given")
+
+
+def test_files_of_version_2_stay_readable(tmp_path):
+    """The bundled files are of version 2: the header is in the metadata."""
+    old = checkpoint_path(4, 3)
+    assert take_apart(old.read_bytes())[0]["__metadata__"]["version"] == "2"
+    before = read_packed(old)
+    write_packed(tmp_path / "new", before.state, before.code_bits, before.header)
+    after = read_packed(tmp_path / "new")
+    assert same(after, before)
+    assert after.bytes < before.bytes
 
 
 def test_spaces_in_the_header_are_a_change_like_any_other(path):
