@@ -28,10 +28,15 @@ def load(source: str | Path, *, threads: int | None = None, engine: Literal["aut
     >>> load("compsrt_x4_3bit").scale
     4
     """
-    return Upscaler(network_for(_find(source), threads, engine))
+    return Upscaler(network_for(find_network_file(source), threads, engine))
 
 
-def _find(source: str | Path) -> Path:
+def find_network_file(source: str | Path) -> Path:
+    """Return the packed file that `source` names, as `load` takes it; a URL is downloaded.
+
+    Raises:
+        CompSRTError: there is no such name or file, or it cannot be downloaded.
+    """
     if is_url(source):
         return weights_file(source, expected="a packed network")
     name = str(source)

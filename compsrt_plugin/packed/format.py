@@ -132,6 +132,11 @@ def read_packed(path: str | Path) -> Packed:
     return _contents(container, str(path))
 
 
+def are_packed(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Return whether tensors with these names are the parts of a packed file, of any version."""
+    return "layout" in tensors and all(_kind(name) in STORED_KINDS or name in _TABLES for name in tensors)
+
+
 def packed_from_tensors(tensors: Mapping[str, torch.Tensor], source: str) -> Packed:
     """Return the contents of a packed file from its tensors alone, as safetensors' `load_file` returns them.
 

@@ -28,7 +28,7 @@ class PackedNetwork:
     """A packed file and the network rebuilt from it.
 
     Attributes:
-        path: the file.
+        path: the file, or what stands for it in messages.
         packed: its contents: tensors, code widths, raw header.
         header: its header, checked.
         network: the rebuilt network, with weights as codes, in eval mode, on the CPU.
@@ -46,11 +46,23 @@ def open_packed(path: str | Path) -> PackedNetwork:
     Raises:
         CompSRTError: the file is missing, damaged or not a packed file, or its network cannot be built.
     """
-    packed = read_packed(path)
-    header = Header.parse(packed.header, path, packed.state)
-    network = build(header, path)
-    load_packed_state(network, packed, path)
-    return PackedNetwork(Path(path), packed, header, network.eval())
+    return rebuild(read_packed(path), path)
+
+
+def rebuild(packed: Packed, source: str | Path) -> PackedNetwork:
+    """Rebuild the network of a packed file that was read already.
+
+    Args:
+        packed: the contents of the file.
+        source: the file, for messages.
+
+    Raises:
+        CompSRTError: the header is damaged, or its network cannot be built.
+    """
+    header = Header.parse(packed.header, source, packed.state)
+    network = build(header, source)
+    load_packed_state(network, packed, source)
+    return PackedNetwork(Path(source), packed, header, network.eval())
 
 
 def build(header: Header, source: str | Path) -> nn.Module:

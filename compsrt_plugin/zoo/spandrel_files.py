@@ -145,12 +145,22 @@ def _classes(architecture_id: str) -> dict[str, type[nn.Module]]:
     return found
 
 
-def _registry() -> Any:
-    """Return spandrel's registry with the extra architectures, if they are installed."""
+def import_spandrel() -> Any:
+    """Return the module `spandrel`.
+
+    Raises:
+        CompSRTError: it is not installed.
+    """
     try:
         import spandrel
     except ImportError as error:
         raise CompSRTError("spandrel, which reads weight files of other networks, is missing", hint=EXTRA) from error
+    return spandrel
+
+
+def _registry() -> Any:
+    """Return spandrel's registry with the extra architectures, if they are installed."""
+    spandrel = import_spandrel()
     try:
         import spandrel_extra_arches
     except ImportError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pages
@@ -48,6 +49,19 @@ def test_images_are_enlarged_from_python() -> None:
     for example in examples("docs/python.md"):
         pages.run(example, names)
     assert Image.open("photo_large.png").size == (36, 24)
+
+
+def test_other_tools_load_packed_files() -> None:
+    pytest.importorskip("spandrel")
+    shutil.copy(checkpoint_path(4, 3), "old.safetensors")
+    (command,) = [command for command in pages.commands(pages.read("docs/tools.md")) if "old.safetensors" in command]
+    assert main(command) == 0
+    Path("new.safetensors").rename("mine.safetensors")
+    names: dict[str, Any] = {}
+    for example in examples("docs/tools.md"):
+        pages.run(example, names)
+    assert names["large"].shape == (1, 3, 192, 256)
+    assert names["model"].scale == 4
 
 
 def test_large_images_are_run_in_tiles() -> None:

@@ -143,3 +143,15 @@ def test_the_engine_of_a_network_on_the_device(device: torch.device, arch: dict[
     found = Engine(moved, threads=1)(x.to(device))
     assert found.device.type == "cpu" and torch.equal(found, wanted)
     assert distance(found, moved(x.to(device)).detach().cpu()) < 0.5
+
+
+def test_an_image_model_of_spandrel_leaves_the_engine_and_returns_to_it(device: torch.device):
+    pytest.importorskip("spandrel")
+    from compsrt_plugin import spandrel_support
+
+    model, x = spandrel_support.load("compsrt_x2_2bit"), torch.rand(1, 3, 11, 9)
+    by_engine = model(x)
+    there = model.to(device)(x.to(device))
+    assert there.device.type == NAME and model.device.type == NAME
+    assert distance(there.cpu(), by_engine) < 0.05
+    assert torch.equal(model.to("cpu")(x), by_engine)
