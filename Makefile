@@ -31,12 +31,13 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-# torch first, since BasicSR's own setup.py imports it; no build isolation, or pip would fetch a second torch.
+# BasicSR before its dependants, by the package's own way: pip alone would fetch a second torch, and fails from 3.13 on.
 .venv/installed: setup.py pyproject.toml constraints.txt
 	@$(PYTHON) compsrt_plugin/pythons.py
 	$(PYTHON) -m venv .venv
-	$(PIP) install -q -c constraints.txt torch torchvision numpy cython setuptools wheel
-	$(PIP) install -q -c constraints.txt --no-build-isolation basicsr
+	$(PIP) install -q -c constraints.txt torch torchvision numpy setuptools wheel
+	PIP_QUIET=1 PIP_CONSTRAINT=constraints.txt $(BIN)/python -c \
+	    "from compsrt_plugin.basicsr_compat.installing import install_basicsr; install_basicsr()"
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[dev]'
 	touch $@
 

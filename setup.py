@@ -3,12 +3,14 @@
 import os
 import platform
 import runpy
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 from setuptools import Distribution, Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 PYTHONS = runpy.run_path("compsrt_plugin/pythons.py")  # not imported: the package needs what is not installed yet
 
@@ -50,16 +52,29 @@ class BuildLevels(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Compile the kernels, then all else, and link both."""
+        if self.compiler.compiler_type == "msvc":
+            self._take_clang_cl(ext)
         for level, source, flags in CSRC.level_sources(platform.machine()):
             if SANITIZED:
                 flags = tuple("-O1" if flag.startswith("-O") else flag for flag in flags)
             ext.extra_objects += self.compiler.compile(
                 [os.path.relpath(source)],
                 output_dir=os.path.join(self.build_temp, level),
-                extra_postargs=[*CSRC.COMMON, *CSRC.THREADS, *flags],
+                extra_postargs=self._spelled([*CSRC.COMMON, *CSRC.THREADS, *flags]),
                 depends=ext.depends,
             )
         super().build_extension(ext)
+
+    def _take_clang_cl(self, ext: Extension) -> None:
+        """Let clang-cl compile in the place of Microsoft's compiler, which has no vector types."""
+        self.compiler.initialize()
+        self.compiler.cc = shutil.which("clang-cl")
+        if self.compiler.cc is None:
+            raise CompileError("clang-cl is not on the path: install Clang (LLVM) beside Microsoft's build tools")
+        ext.extra_compile_args, ext.extra_link_args = self._spelled(ext.extra_compile_args), []
+
+    def _spelled(self, flags: list[str]) -> list[str]:
+        return CSRC.for_clang_cl(flags) if self.compiler.compiler_type == "msvc" else flags
 
 
 STARTUP = "compsrt_plugin_startup"
@@ -80,21 +95,30 @@ class WithCopy(Distribution):
 
 setup(
     name="compsrt_plugin",
-    version="0.1.0",
+    version="0.2.0",
     description="Small and fast SR transformers: Hadamard-based 2/3/4-bit quantization for BasicSR",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     keywords="super-resolution quantization transformer swinir basicsr pytorch",
+    project_urls={"BasicSR": "https://github.com/XPixelGroup/BasicSR"},
     classifiers=[
         "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Developers",
         "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: Microsoft :: Windows",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: C++",
+        "Programming Language :: Python :: 3 :: Only",
         *(f"Programming Language :: Python :: 3.{minor}" for minor in range(PYTHONS["OLDEST"], PYTHONS["NEWEST"] + 1)),
         "Topic :: Multimedia :: Graphics",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Typing :: Typed",
     ],
     python_requires=PYTHONS["REQUIRES"],
     py_modules=[STARTUP],
@@ -124,7 +148,8 @@ setup(
     ext_modules=[NATIVE],
     cmdclass={"build_ext": BuildLevels},
     install_requires=[
-        "basicsr==1.4.2",  # the host: registries, datasets, metrics, pipelines, logger
+        # the host: registries, datasets, metrics, pipelines, logger; from 3.13 on by `basicsr doctor --install`
+        f"basicsr==1.4.2; python_version < '3.{PYTHONS['PIP_BUILDS_BASICSR'] + 1}'",
         "torch>=2.6",  # networks and autograd; before 2.6 a weight file could run code (CVE-2025-32434)
         "torchvision",  # imported by BasicSR itself
         "numpy",  # pictures and fixtures

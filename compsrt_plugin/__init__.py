@@ -14,7 +14,7 @@ from compsrt_plugin import basicsr_compat, source_folder
 if TYPE_CHECKING:
     from compsrt_plugin.notebook import Upscaler, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Upscaler", "load", "register"]
 
 

@@ -6,7 +6,8 @@ This file imports nothing of the package and uses syntax of Python 3.6 only, so 
 import shutil
 import sys
 
-OLDEST, NEWEST = 10, 12  # minor versions; BasicSR 1.4.2 cannot be built on 3.13, where exec() no longer sets locals()
+OLDEST, NEWEST = 10, 14  # minor versions
+PIP_BUILDS_BASICSR = 12  # the last: from 3.13 on exec() sets no locals(), which its setup.py reads
 REQUIRES = f">=3.{OLDEST},<3.{NEWEST + 1}"
 WHICH = f"Python 3.{OLDEST} to 3.{NEWEST}"
 

@@ -5,13 +5,16 @@ setup.py and the tests in tests/csrc run this file; it imports nothing of the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import platform
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SOURCES = Path(__file__).parent
-QUIET = ("-Wno-uninitialized", "-Wno-maybe-uninitialized")  # GCC 12 warns of its own AVX-512 headers
+# GCC 12 warns of its own AVX-512 headers, and Clang of a warning that it does not know
+QUIET = ("-Wno-uninitialized", "-Wno-maybe-uninitialized", "-Wno-unknown-warning-option")
 COMMON = ("-std=c++17", "-g0", "-fvisibility=hidden", "-Wno-psabi", *QUIET, f"-I{SOURCES}")
-THREADS = ("-pthread", "-fopenmp")
+# Apple's and Microsoft's systems come without OpenMP. There calibration runs on one thread; the engine has its own.
+THREADS = ("-pthread", "-fopenmp") if platform.system() == "Linux" else ("-pthread", "-Wno-unknown-pragmas")
 
 LEVELS = {
     "x86_64": {
@@ -24,6 +27,9 @@ LEVELS = {
 }
 """Processor -> level -> flags, best level first, as in `simd/level_names.h`; other processors have `plain` alone."""
 
+SAME = {"AMD64": "x86_64", "arm64": "aarch64"}
+"""What Windows and macOS call a processor -> what Linux calls it."""
+
 KERNELS = {"kernels/calibration.cpp": ("-O2", "-ffp-contract=off"), "kernels/inference.cpp": ("-O3",)}
 """What is compiled once a level, with its flags. Calibration takes five times as long to compile with -O3."""
 
@@ -34,9 +40,15 @@ def level_sources(machine: str) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
     Args:
         machine: as `platform.machine` names it.
     """
-    for level, instructions in LEVELS.get(machine, {"plain": ()}).items():
+    for level, instructions in LEVELS.get(SAME.get(machine, machine), {"plain": ()}).items():
         for source, flags in KERNELS.items():
             yield level, SOURCES / source, (*flags, *instructions, f"-DCOMPSRT_LEVEL={level}")
+
+
+def for_clang_cl(flags: Sequence[str]) -> list[str]:
+    """Return flags in the spelling of clang-cl, the driver of Clang that takes the place of Microsoft's compiler."""
+    kept = [flag for flag in flags if flag not in ("-pthread", "-fopenmp")]
+    return [flag if flag.startswith(("-I", "-D")) else f"/clang:{flag}" for flag in kept]
 
 
 def sources() -> list[Path]:

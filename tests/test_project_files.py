@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+import compsrt_plugin
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for folder in ("compsrt_plugin", "archs") for path in sorted((ROOT / folder).rglob("*.py"))]
 
@@ -37,10 +39,13 @@ def test_no_reader_of_the_package_can_execute_what_it_reads() -> None:
     assert all(loads.values()), loads
 
 
-def test_setup_and_citation_agree() -> None:
+def test_setup_citation_changelog_and_package_agree() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     setup = (ROOT / "setup.py").read_text(encoding="utf-8")
-    assert re.search(r'^    version="(.+)",$', setup, re.MULTILINE)[1] == str(citation["version"])  # pyright: ignore
+    version, released = str(citation["version"]), citation["date-released"]
+    assert f"## {version} ({released})" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert compsrt_plugin.__version__ == version
+    assert re.search(r'^    version="(.+)",$', setup, re.MULTILINE)[1] == version  # pyright: ignore
     assert re.search(r'^    license="(.+)",$', setup, re.MULTILINE)[1] == citation["license"]  # pyright: ignore
 
 

@@ -19,7 +19,7 @@ def say_version(monkeypatch: pytest.MonkeyPatch, *version: int) -> None:
     monkeypatch.setattr(sys, "version_info", version)
 
 
-@pytest.mark.parametrize("version", [(3, 9, 18), (3, 13, 0), (4, 11, 0)])
+@pytest.mark.parametrize("version", [(3, 9, 18), (3, 15, 0), (4, 11, 0)])
 def test_another_python_ends_in_one_line_that_names_those_that_work(
     version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -27,11 +27,11 @@ def test_another_python_ends_in_one_line_that_names_those_that_work(
     assert pythons.main() == 1
     line = capsys.readouterr().err
     assert line.count("\n") == 1
-    assert "Python 3.10 to 3.12" in line and f"is Python {version[0]}.{version[1]};" in line
+    assert pythons.WHICH in line and f"is Python {version[0]}.{version[1]};" in line
     assert "make demo PYTHON=python3.1" in line
 
 
-@pytest.mark.parametrize("minor", [10, 11, 12])
+@pytest.mark.parametrize("minor", [10, 11, 12, 13, 14])
 def test_those_that_work_are_let_through_in_silence(
     minor: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -41,7 +41,8 @@ def test_those_that_work_are_let_through_in_silence(
 
 
 def test_setup_readme_and_constraints_agree_about_them() -> None:
-    assert pythons.REQUIRES == ">=3.10,<3.13"
+    assert pythons.REQUIRES == ">=3.10,<3.15"
+    assert pythons.WHICH == "Python 3.10 to 3.14"
     assert 'python_requires=PYTHONS["REQUIRES"]' in (ROOT / "setup.py").read_text(encoding="utf-8")
     assert pythons.WHICH in (ROOT / "README.md").read_text(encoding="utf-8")
     assert f'target-version = "py3{pythons.OLDEST}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -62,6 +63,6 @@ def test_make_stops_at_that_line_and_has_made_nothing(tmp_path: Path) -> None:
     command = ["make", "demo", f"PYTHON={old}"]
     done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert [line for line in done.stderr.splitlines() if "needs Python 3.10 to 3.12" in line]
+    assert [line for line in done.stderr.splitlines() if f"needs {pythons.WHICH}" in line]
     assert done.stdout == ""
     assert sorted(tmp_path.iterdir()) == before

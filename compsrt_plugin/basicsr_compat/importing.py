@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from compsrt_plugin.basicsr_compat.installing import COMMAND
 from compsrt_plugin.errors import CompSRTError
 
-WANTED_VERSION = "1.4.2"
 WANTED_NAMES = {
     "basicsr.version": ("__version__",),
     "basicsr.utils.registry": ("ARCH_REGISTRY", "DATASET_REGISTRY", "METRIC_REGISTRY", "MODEL_REGISTRY"),
@@ -77,7 +77,7 @@ def check_basicsr() -> ModuleType:
     loaded = sys.modules.get("basicsr")
     spec = loaded.__spec__ if loaded else importlib.util.find_spec("basicsr")
     if spec is None:
-        raise CompSRTError("BasicSR is not installed", hint=f"pip install basicsr=={WANTED_VERSION}")
+        raise CompSRTError("BasicSR is not installed", hint=f"install it with {COMMAND}")
     place = str(Path(spec.origin).parent) if spec.origin else str(list(spec.submodule_search_locations or []))
     global _checking
     _checking = True  # callbacks may raise; an error during this import must be BasicSR's own
@@ -112,8 +112,7 @@ def _missing_names() -> list[str]:
 
 def _remedy(place: str) -> str:
     """Return how to install the toolbox instead of the package at `place`."""
-    install = f"pip install basicsr=={WANTED_VERSION}"
     if "site-packages" not in place and "dist-packages" not in place:
-        return f"take {Path(place).parent} off the Python path (or start from another folder), then {install}"
+        return f"take {Path(place).parent} off the Python path (or start from another folder), then {COMMAND}"
     owners = importlib.metadata.packages_distributions().get("basicsr", ["basicsr"])
-    return f"pip uninstall -y {' '.join(sorted(set(owners)))}, then {install}"
+    return f"pip uninstall -y {' '.join(sorted(set(owners)))}, then {COMMAND}"

@@ -1,4 +1,4 @@
-"""`basicsr doctor`: check the installation and print one line per part."""
+"""`basicsr doctor`: check the installation and print one line per part; install BasicSR where pip could not."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ EXAMPLES = """\
 examples:
   basicsr doctor
   COMPSRT_DATA=datasets basicsr doctor          # also lists the benchmarks that are found there
+  basicsr doctor --install                      # first installs BasicSR where it is missing
   basicsr doctor --json
 
 exit code: 0 if `basicsr test -opt compsrt_x4_3bit.yml` can run, else 1
@@ -62,10 +63,21 @@ class PartCheck:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument(
+        "--install", action="store_true", help="install BasicSR 1.4.2 first if it is missing (pip cannot from 3.13 on)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings. Return 1 if one of them has the status `FAIL`."""
+    """Print the findings. Return 1 if one of them has the status `FAIL`.
+
+    Raises:
+        CompSRTError: `--install` was given, and BasicSR cannot be installed.
+    """
+    if args.install:
+        from compsrt_plugin.basicsr_compat.installing import install_basicsr
+
+        install_basicsr()
     findings = []
     for finding in examine():
         findings.append(finding)

@@ -211,12 +211,13 @@ int backward(const Scan& scan, const float* grad, const ScanGradients& to) {
     const int64_t segments = (scan.length + SEGMENT - 1) / SEGMENT;
     // B and C: a share for each block; A, D and bias: one for each sequence. Vectors must be aligned.
     float* shares = static_cast<float *>(malloc(sizeof(float) * (2 * tasks * steps + scan.batch * shared)));
-    Vec* kept = static_cast<Vec *>(aligned_alloc(sizeof(Vec), sizeof(Vec) * tasks * segments * STATES));
-    if (!shares || !kept) {
+    void* room = malloc(sizeof(Vec) * (tasks * segments * STATES + 1));  // Windows has no aligned_alloc
+    if (!shares || !room) {
         free(shares);
-        free(kept);
+        free(room);
         return 0;
     }
+    Vec* kept = reinterpret_cast<Vec *>((reinterpret_cast<uintptr_t>(room) + sizeof(Vec) - 1) / sizeof(Vec) * sizeof(Vec));
     float* of_B = shares, *of_C = of_B + tasks * steps, *of_A = of_C + tasks * steps;
     float* of_D = of_A + scan.batch * scan.channels * STATES, *of_bias = of_D + scan.batch * scan.channels;
 #pragma omp parallel for schedule(static) num_threads(scan.threads) if (scan.threads > 1)
@@ -234,7 +235,7 @@ int backward(const Scan& scan, const float* grad, const ScanGradients& to) {
     add_up(to.D, of_D, scan.batch, scan.channels);
     add_up(to.delta_bias, of_bias, scan.batch, scan.channels);
     free(shares);
-    free(kept);
+    free(room);
     return 1;
 }
 

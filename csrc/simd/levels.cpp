@@ -1,6 +1,6 @@
 #include "simd/levels.h"
 
-#if defined(__aarch64__)
+#if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -19,6 +19,8 @@ static bool avx512_available() {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+#elif defined(__aarch64__) && defined(__APPLE__)
+static bool neon_available() { return true; }  // every processor with which Apple sold such a system has dot products
 #elif defined(__aarch64__)
 static bool neon_available() { return getauxval(AT_HWCAP) & (1 << 20); }  // HWCAP_ASIMDDP
 #endif
