@@ -14,11 +14,10 @@ from held_out import SCALE, patches
 from torch import Tensor, nn
 
 from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, models_of, not_installed, runtime_way
-from compsrt_plugin.analysis.profile.ways import decoded_network
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.packed import load_weights
 from compsrt_plugin.packed.bundled import teacher_path
-from compsrt_plugin.packed.open import PackedNetwork
+from compsrt_plugin.packed.open import PackedNetwork, decoded_network
 
 Call = Callable[[], object]
 KERNELS = 0.02  # least share of OpenVINO's time for which a kind of kernel is named

@@ -24,17 +24,18 @@ from compsrt_plugin.packed.open import open_packed
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 ONNX, PARTS = DOCS / "onnx.md", DOCS / "notes" / "packed_file.md"
-ONNX_HEADING = "| | packed file | ONNX |\n|---|---:|---:|\n"
+ONNX_KINDS = ("weights", "exact", "float")
+ONNX_HEADING = f"| | packed file | {' | '.join(ONNX_KINDS)} |\n|---|---:|---:|---:|---:|\n"
 PARTS_HEADING = "| bytes of | 2 bits | 3 bits | 4 bits |\n|---|---:|---:|---:|\n"
 SCALE, BITS = 4, (2, 3, 4)
 
 
 def onnx_row(bits: int) -> str:
-    """Return a line of the ONNX table: bytes of the bundled file, and of what `basicsr export --onnx` writes."""
+    """Return a line of the ONNX table: bytes of the bundled file, and of each kind that `basicsr export` writes."""
     source = open_packed(checkpoint_path(SCALE, bits))
     with tempfile.TemporaryDirectory() as folder:
-        size, _ = export_onnx(Path(folder, "net.onnx"), source.network, source.header)
-    return f"| {bits} bits | {source.path.stat().st_size:,} | {size:,} |\n"
+        sizes = [export_onnx(Path(folder, "net.onnx"), source, kind)[0] for kind in ONNX_KINDS]
+    return f"| {bits} bits | {source.path.stat().st_size:,} | {' | '.join(f'{size:,}' for size in sizes)} |\n"
 
 
 def parts(bits: int) -> dict[str, int]:

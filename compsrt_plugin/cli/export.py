@@ -13,7 +13,7 @@ from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import check_ending, write_whole
-from compsrt_plugin.onnx import NAMES, export_onnx
+from compsrt_plugin.onnx import KINDS, NAMES, export_onnx
 from compsrt_plugin.packed import write_packed
 from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.network_state import masks_of
@@ -27,7 +27,7 @@ examples:
   basicsr export -opt compsrt_x4_3bit.yml --out swinir.pth --dense
       weights that an unpatched BasicSR SwinIR loads strictly (key `params`); .safetensors works too
   basicsr export mine.safetensors --onnx mine.onnx
-      for ONNX Runtime and others: weights as integer codes, any image size (docs/onnx.md)
+      for ONNX Runtime and others: weights as low-bit codes, any image size (docs/onnx.md)
 
 --dense writes simulated values: each weight is decoded and transformed back to floats. Such a file has no activation
 quantizers, so activations stay in full precision. Its results are slightly better than those of the quantized network.
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", metavar="FILE", help="the file to write: packed, or weights with --dense")
     target.add_argument("--onnx", metavar="FILE", help="the ONNX file to write, for images of any size")
+    kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
+    parser.add_argument("--onnx-kind", choices=KINDS, help=f"{kinds} (default: {next(iter(KINDS))})")
     parser.add_argument(
         "--onnx-names",
         nargs=2,
@@ -62,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.dense and args.onnx:
         raise CompSRTError("--dense and --onnx are both given", allowed="one of the two")
-    if args.onnx_names and not args.onnx:
-        raise CompSRTError("--onnx-names is given without --onnx", hint="add --onnx FILE")
+    for option in ("onnx_kind", "onnx_names"):
+        if getattr(args, option) and not args.onnx:
+            raise CompSRTError(f"--{option.replace('_', '-')} is given without --onnx", hint="add --onnx FILE")
     flag, path = "--onnx" if args.onnx else "--out", find_packed(args.checkpoint or args.opt)
     out = Path(args.out or args.onnx).expanduser()
     if out.resolve() == path.resolve():
@@ -72,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
     source = open_packed(path)
     if args.onnx:
         first, last = args.onnx_names or NAMES
-        size, opset = export_onnx(out, source.network, source.header, (first, last))
-        what = f"ONNX, opset {opset}, {source.header.bits} bits"
+        kind = args.onnx_kind or next(iter(KINDS))
+        size, opset = export_onnx(out, source, kind, (first, last))
+        what = f"ONNX, opset {opset}, {kind}, {source.header.bits} bits"
     elif args.dense:
         content = dense_content(source, ending)
         write_whole(out, content)

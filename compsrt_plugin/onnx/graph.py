@@ -16,6 +16,7 @@ from torch import Tensor
 
 from compsrt_plugin.packed import pack_bits
 
+SMALL = 64  # constants of fewer values are stored in float32: a Cast takes some 40 bytes
 OPSET, IR_VERSION = 21, 10  # the first opset whose DequantizeLinear takes 4-bit codes, and its IR version
 # (type, bits, signed), narrow to wide. Types narrower than a byte are packed, lowest bits first. ONNX has 2-bit types
 # from opset 25 on, but OpenVINO 2026.4 refuses them.
@@ -55,9 +56,23 @@ class Graph:
         return value
 
     def constant(self, value: Tensor | list[float] | float, name: str = "constant") -> str:
-        """Store a float or a tensor of any shape in float32 and return its name; equal constants are stored once."""
+        """Store a float or a tensor of any shape and return its float32 value; equal constants are stored once.
+
+        It takes fewer bytes where that loses nothing: as a choice between two values, or in float16, in which packed
+        files store what they do not quantize.
+        """
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
-        return self._store(np.ascontiguousarray(array, dtype=np.float32), name)
+        array = np.ascontiguousarray(array, dtype=np.float32)
+        if array.size < SMALL:
+            return self._store(array, name)
+        low, high = array.min(), array.max()
+        if np.isin(array, (low, high)).all():  # not as INT8 and a scale: OpenVINO takes these for quantized operands
+            choice = (self._store(np.asarray(value), "choice") for value in (high, low))
+            return self.op("Where", self._store(array == high, name), *choice)
+        half = array.astype(np.float16)
+        if np.array_equal(half.astype(np.float32), array):
+            return self.op("Cast", self._store(half, name), to=TensorProto.FLOAT)
+        return self._store(array, name)
 
     def integers(self, *values: int) -> str:
         """Store a list of int64, such as a shape or axes, and return its name."""
@@ -68,8 +83,10 @@ class Graph:
         return self._store(np.array(value, np.int64), "scalar")
 
     def indices(self, values: Tensor) -> str:
-        """Store indices of any shape as int32 and return their name."""
-        return self._store(np.ascontiguousarray(values.cpu().numpy(), dtype=np.int32), "indices")
+        """Store indices of any shape from 0 to 65,535 and return their int32 value."""
+        kind = np.uint8 if int(values.max()) < 256 else np.uint16
+        stored = self._store(np.ascontiguousarray(values.cpu().numpy(), dtype=kind), "indices")
+        return self.op("Cast", stored, to=TensorProto.INT32)
 
     def codes(self, values: Tensor, name: str) -> str:
         """Store integers of any shape in the narrowest type of `CODE_TYPES` that can represent them all.

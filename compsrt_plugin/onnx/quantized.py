@@ -1,32 +1,26 @@
-"""Quantizers, quantized weights and products as ONNX nodes: the formulas of `quant.fake`, operation for operation.
+"""Quantizers and products as ONNX nodes: the formulas of `quant.fake`, operation for operation.
 
-weight      DequantizeLinear(codes, s) + Z, times the mask of a pruned weight. Z is no multiple of s, so it is a term of
-            its own and not the integer zero point of DequantizeLinear.
 activation  strict codes: Clip(Round((x - Z) / s), 0, N) * s + Z; paper codes: Round((Clip(x, l, u) - Z) / s) * s + Z.
             ONNX rounds halves to even, as torch does. Per-token s and Z are multiples of ReduceMax(|x|).
 transform   MatMul with the matrix of the transform
+
+Where the quantizers are off, layers and products are those of the full-precision network.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.onnx.graph import Graph
-from compsrt_plugin.quant import (
-    Mode,
-    QuantConv2d,
-    QuantizedLayer,
-    Quantizer,
-    QuantLinear,
-)
+from compsrt_plugin.onnx.weights import CPU, WeightWriter, decoded, inverse
+from compsrt_plugin.quant import Mode, QuantConv2d, Quantizer, QuantLinear
 from compsrt_plugin.quant.fake import MIN_SCALE
 from compsrt_plugin.quant.matmul import share_domain
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 ONNX_CODES = ("strict", "paper")
-CPU = torch.device("cpu")
 
 
 def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
@@ -59,15 +53,6 @@ def transform(graph: Graph, kind: str, x: str, width: int) -> str:
     return graph.op("MatMul", x, graph.constant(domain.matrix(width, CPU, torch.float64), kind))
 
 
-def inverse(graph: Graph, kind: str, x: str, width: int) -> str:
-    """Take x back from the domain: (..., width)."""
-    domain = TRANSFORMS[kind]
-    if domain.build is None:
-        return x
-    x = graph.op("MatMul", x, graph.constant(domain.matrix(width, CPU, torch.float64).T, kind))
-    return x if domain.offset is None else graph.op("Add", x, graph.constant(domain.offset(width), kind))
-
-
 def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:
     """Return the output of `Quantizer.forward` for x (..., width); x itself in full precision."""
     if quantizer is None or quantizer.mode is not Mode.ON:
@@ -90,60 +75,30 @@ def matmul(
     return graph.op("MatMul", left, graph.op("Transpose", right, perm=[0, 1, 2, 4, 3]))
 
 
-def decoded(graph: Graph, layer: QuantizedLayer, name: str, transposed: bool = False) -> str:
-    """Return the weight of a frozen layer in its domain, (rows, m), or (m, rows) if `transposed` for MatMul."""
-    codes, mask = layer.weight_codes, layer.weight_mask
-    assert codes is not None, "the network is frozen"
-    scale, zero_point = layer.weight_quantizer.scale_and_zero_point()
-    if layer.weight_offset is not None:
-        codes = codes.int() + int(layer.weight_offset)
-    if transposed:
-        codes, mask = codes.T, None if mask is None else mask.T
-        zero_point = zero_point.flatten() if zero_point.ndim else zero_point
-    inputs = [graph.codes(codes, f"{name}.codes"), graph.constant(scale.flatten() if scale.ndim else scale, "scale")]
-    weight = graph.op("DequantizeLinear", *inputs, axis=int(transposed))
-    weight = graph.op("Add", weight, graph.constant(zero_point, "zero_point"))
-    return weight if mask is None else graph.op("Mul", weight, _mask(graph, mask, name))
-
-
-def _mask(graph: Graph, mask: Tensor, name: str) -> str:
-    """Return a mask as 0 and 1 in float32; a mask of whole rows or columns is stored as a vector."""
-    for axis in (0, 1):
-        line = mask.narrow(axis, 0, 1)
-        if torch.equal(mask, line.expand_as(mask)):
-            return graph.constant(line.float(), "mask")
-    return graph.op("DequantizeLinear", graph.codes(mask.to(torch.uint8), f"{name}.mask"), graph.constant(1.0))
-
-
-def linear(graph: Graph, layer: nn.Module, x: str, name: str) -> str:
-    """Return the output of a linear layer, quantized or in full precision, for x (..., in_features)."""
+def linear(graph: Graph, layer: nn.Module, x: str, name: str, weights: WeightWriter) -> str:
+    """Return the output of a linear layer, quantized or in full precision, for rows x (n, in_features)."""
     assert isinstance(layer, (QuantLinear, nn.Linear))
     if isinstance(layer, nn.Linear):
-        weight = graph.constant(layer.weight.T, f"{name}.weight")
+        weight = graph.constant(layer.weight, f"{name}.weight")
+    elif share_domain(layer.input_quantizer, layer.weight_quantizer):
+        quantizer = layer.input_quantizer
+        x = quantize(graph, quantizer, transform(graph, quantizer.spec.transform, x, layer.in_features))
+        weight = decoded(graph, layer, name)
     else:
-        weights, inputs, width = layer.weight_quantizer, layer.input_quantizer, layer.in_features
-        if share_domain(inputs, weights):
-            x = quantize(graph, inputs, transform(graph, inputs.spec.transform, x, width))
-            weight = decoded(graph, layer, name, transposed=True)
-        else:
-            x = apply(graph, inputs, x, width)
-            weight = inverse(graph, weights.spec.transform, decoded(graph, layer, name), width)
-            weight = graph.op("Transpose", weight, perm=[1, 0])
-    y = graph.op("MatMul", x, weight)
-    return y if layer.bias is None else graph.op("Add", y, graph.constant(layer.bias, f"{name}.bias"))
+        x = apply(graph, layer.input_quantizer, x, layer.in_features)
+        weight = weights(graph, layer, name)
+    bias = [] if layer.bias is None else [graph.constant(layer.bias, f"{name}.bias")]
+    return graph.op("Gemm", x, weight, *bias, transB=1)
 
 
-def convolution(graph: Graph, conv: nn.Module, x: str, name: str) -> str:
+def convolution(graph: Graph, conv: nn.Module, x: str, name: str, weights: WeightWriter) -> str:
     """Return the output of a convolution of stride 1, quantized or in full precision, for x (b, c, h, w)."""
     assert isinstance(conv, (QuantConv2d, nn.Conv2d))
     if isinstance(conv, nn.Conv2d):
         shape, weight = conv.weight.shape, graph.constant(conv.weight, f"{name}.weight")
     else:
-        shape = conv.weight_shape
-        kind = conv.weight_quantizer.spec.transform
-        weight = inverse(graph, kind, decoded(graph, conv, name), shape[1:].numel())
-        weight = graph.op("Reshape", weight, graph.integers(*shape))
-        if conv.input_quantizer is not None:
+        shape, weight = conv.weight_shape, weights(graph, conv, name)
+        if conv.input_quantizer is not None and conv.input_quantizer.mode is Mode.ON:
             x = quantize(graph, conv.input_quantizer, x)
     inputs = [x, weight] if conv.bias is None else [x, weight, graph.constant(conv.bias, f"{name}.bias")]
     assert not isinstance(conv.padding, str)

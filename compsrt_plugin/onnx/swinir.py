@@ -10,13 +10,14 @@ from torch import nn
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.onnx.graph import Graph
 from compsrt_plugin.onnx.quantized import apply, convolution, linear, matmul
+from compsrt_plugin.onnx.weights import WeightWriter
 from compsrt_plugin.onnx.windows import Size, crop, reflect_to_windows, windows
 from compsrt_plugin.quant import QuantConv2d
 
 BATCH, PADDED = "batch", ("padded_height", "padded_width")  # names of dynamic axes
 
 
-def swinir_model(network: Any, about: dict[str, str], names: tuple[str, str]) -> Any:
+def swinir_model(network: Any, about: dict[str, str], names: tuple[str, str], weights: WeightWriter) -> Any:
     """Return the `onnx.ModelProto` of a frozen network.
 
     Input and output are (batch, channels, height, width), RGB in 0 to 1 (the output is not clipped). Height
@@ -24,9 +25,10 @@ def swinir_model(network: Any, about: dict[str, str], names: tuple[str, str]) ->
     crops the result.
 
     Args:
-        network: a `CompSRTSwinIR`, frozen, in eval mode, its quantizers on.
+        network: a `CompSRTSwinIR`, frozen, in eval mode. Quantizers that are off are left out.
         about: metadata, key -> text.
         names: of input and output.
+        weights: writes the weights of quantized layers.
 
     Raises:
         CompSRTError: the network has absolute position embeddings, or an `img_size` below the window size; both fix
@@ -45,7 +47,7 @@ def swinir_model(network: Any, about: dict[str, str], names: tuple[str, str]) ->
     graph.shaped(image, BATCH, channels, *PADDED)
     x = graph.op("Sub", image, graph.constant(network.mean))
     x = graph.op("Mul", x, graph.constant(network.img_range))
-    x = _Body(graph, network, size).forward(x)
+    x = _Body(graph, network, image, size, weights).forward(x)
     x = graph.op("Add", graph.op("Div", x, graph.constant(network.img_range)), graph.constant(network.mean))
     scale = network.upscale if network.upsampler else 1
     return graph.model(
@@ -56,11 +58,13 @@ def swinir_model(network: Any, about: dict[str, str], names: tuple[str, str]) ->
 
 
 class _Body:
-    """The network between its two normalizations; `size` is the size of its input, a multiple of the window."""
+    """The network between its two normalizations; `size` is the size of `image`, a multiple of the window."""
 
-    def __init__(self, graph: Graph, network: SwinIR, size: Size) -> None:
-        self.graph, self.network, self.size = graph, network, size
+    def __init__(self, graph: Graph, network: SwinIR, image: str, size: Size, weights: WeightWriter) -> None:
+        self.graph, self.network, self.size, self.weights = graph, network, size, weights
         sides = [graph.op("Unsqueeze", side, graph.integers(0)) for side in (size.height, size.width)]
+        self.batch = graph.op("Shape", image, start=0, end=1)
+        self.as_tokens = graph.op("Concat", self.batch, graph.integers(-1, network.embed_dim), axis=0)
         self.as_map = graph.op("Concat", graph.integers(0, network.embed_dim), *sides, axis=0)
 
     def forward(self, x: str) -> str:
@@ -99,11 +103,20 @@ class _Body:
             return self.graph.op("DepthToSpace", x, blocksize=module.upscale_factor, mode="CRD")
         if isinstance(module, nn.LeakyReLU):
             return self.leaky(x, module)
-        return convolution(self.graph, module, x, name)
+        return convolution(self.graph, module, x, name, self.weights)
 
     def leaky(self, x: str, module: nn.LeakyReLU) -> str:
         """Return the output of a leaky ReLU."""
         return self.graph.op("LeakyRelu", x, alpha=module.negative_slope)
+
+    def linear(self, layer: nn.Module, x: str, name: str) -> str:
+        """Return the output of a linear layer for rows (n, in_features)."""
+        return linear(self.graph, layer, x, name, self.weights)
+
+    def rows(self, x: str) -> str:
+        """Return tokens (..., c) as rows (n, c): runtimes add the bias within a product of two axes."""
+        width = self.network.embed_dim
+        return self.graph.shaped(self.graph.op("Reshape", x, self.graph.integers(-1, width)), "rows", width)
 
     def twice(self, x: str) -> str:
         """Return x with each pixel repeated twice in both directions."""
@@ -139,9 +152,10 @@ class _Body:
     def block(self, block: SwinTransformerBlock, name: str, x: str) -> str:
         """Return the output of a Swin block for tokens."""
         x = self.graph.op("Add", x, self.attention(block, f"{name}.attn", self.norm(block.norm1, x)))
-        y = linear(self.graph, block.mlp.fc1, self.norm(block.norm2, x), f"{name}.mlp.fc1")
-        y = linear(self.graph, block.mlp.fc2, self.graph.op("Gelu", y), f"{name}.mlp.fc2")
-        return self.graph.op("Add", x, y)
+        y = self.linear(block.mlp.fc1, self.rows(self.norm(block.norm2, x)), f"{name}.mlp.fc1")
+        y = self.linear(block.mlp.fc2, self.graph.op("Gelu", y), f"{name}.mlp.fc2")
+        y = self.graph.op("Reshape", y, self.as_tokens)
+        return self.graph.op("Add", x, self.graph.shaped(y, BATCH, "tokens", self.network.embed_dim))
 
     def attention(self, block: SwinTransformerBlock, name: str, x: str) -> str:
         """Return the output of window attention for tokens (b, h w, c)."""
@@ -150,11 +164,11 @@ class _Body:
         place = windows(graph, self.size, block.window_size, block.shift_size)
         heads, width, n = attention.num_heads, self.network.embed_dim, block.window_size**2
         head = width // heads
-        x = graph.shaped(graph.op("Gather", x, place.tokens, axis=1), BATCH, "windows", n, width)
-        split = graph.integers(0, 0, n, heads, head)
+        x = self.rows(graph.shaped(graph.op("Gather", x, place.tokens, axis=1), BATCH, "windows", n, width))
+        split = graph.op("Concat", self.batch, graph.integers(-1, n, heads, head), axis=0)
         q, k, v = (
             graph.op("Transpose", graph.op("Reshape", part, split), perm=[0, 1, 3, 2, 4])
-            for part in (linear(graph, getattr(attention.qkv, p), x, f"{name}.qkv.{p}") for p in "qkv")
+            for part in (self.linear(getattr(attention.qkv, p), x, f"{name}.qkv.{p}") for p in "qkv")
         )
         q = graph.op("Mul", q, graph.constant(attention.scale))
         y = matmul(graph, q, k, (attention.q_quantizer, attention.k_quantizer), head)
@@ -164,8 +178,8 @@ class _Body:
         y = graph.op("Softmax", y, axis=-1)
         y = apply(graph, attention.map_quantizer, y, n)
         y = graph.op("MatMul", y, apply(graph, attention.v_quantizer, v, head))
-        y = graph.op("Reshape", graph.op("Transpose", y, perm=[0, 1, 3, 2, 4]), graph.integers(0, -1, width))
-        y = linear(graph, attention.proj, graph.shaped(y, BATCH, "tokens", width), f"{name}.proj")
+        y = self.linear(attention.proj, self.rows(graph.op("Transpose", y, perm=[0, 1, 3, 2, 4])), f"{name}.proj")
+        y = graph.shaped(graph.op("Reshape", y, self.as_tokens), BATCH, "tokens", width)
         return graph.shaped(graph.op("Gather", y, place.places, axis=1), BATCH, "tokens", width)
 
     def position_bias(self, attention: Any, name: str) -> str:

@@ -12,6 +12,20 @@ from compsrt_plugin.quant import FunctionalLinear, QuantizedLayer, Quantizer
 _PARTS = re.compile(r"(.*\.qkv)\.q\.(weight|bias)")
 
 
+def dense_weight(layer: QuantizedLayer) -> Tensor:
+    """Return the dequantized weight of a layer in the original domain, in the shape of its parameter."""
+    columns = layer.weight_shape[1:].numel()
+    with torch.no_grad():
+        matrix = layer.weight_quantizer.inverse(layer.quantized_matrix(), columns)
+    return matrix.reshape(layer.weight_shape)
+
+
+def parameter_name(name: str, layer: QuantizedLayer) -> str:
+    """Return the full-precision network's name for the weight of the layer called `name`."""
+    parameter = layer.parameter if isinstance(layer, FunctionalLinear) else None
+    return parameter or f"{name}.weight"
+
+
 def dense_state(network: nn.Module) -> dict[str, Tensor]:
     """Return the network's dequantized weights under the names of the full-precision network.
 
@@ -30,11 +44,7 @@ def dense_state(network: nn.Module) -> dict[str, Tensor]:
     skipped = tuple(f"{name}." for name, module in places if isinstance(module, Quantizer))
     layers = {name: module for name, module in places if isinstance(module, QuantizedLayer)}
     for name, layer in layers.items():
-        columns = layer.weight_shape[1:].numel()
-        with torch.no_grad():
-            matrix = layer.weight_quantizer.inverse(layer.quantized_matrix(), columns)
-        parameter = layer.parameter if isinstance(layer, FunctionalLinear) else None
-        state[parameter or f"{name}.weight"] = matrix.reshape(layer.weight_shape)
+        state[parameter_name(name, layer)] = dense_weight(layer)
     own = {f"{name}.{part}" for name in layers for part in ("weight", "weight_codes", "weight_mask", "weight_offset")}
     for name, value in network.state_dict().items():
         if name not in own and not name.startswith(skipped):

@@ -17,10 +17,12 @@ from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.load import load_option_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import bundled
+from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.format import Packed, read_packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network_state import load_packed_state
 from compsrt_plugin.quant import named_quantizers
+from compsrt_plugin.quant.computed_weights import fold_computed
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,21 @@ def build(header: Header, source: str | Path) -> nn.Module:
     arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}
     with torch.device("cpu"):  # not the device of torch.set_default_device
         return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)
+
+
+def decoded_network(source: PackedNetwork) -> nn.Module:
+    """Return the network of a file without quantizers, with its weights decoded to floats.
+
+    It is as fast as the teacher, whose weights are not needed.
+    """
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    arguments: dict[str, Any] = {k: v for k, v in source.header.arch.items() if k not in ("type", "quant")}
+    with torch.device("cpu"):  # as the network of the file is
+        network: nn.Module = ARCH_REGISTRY.get(source.header.arch["type"])(**arguments)
+    fold_computed(network)
+    network.load_state_dict(dense_state(source.network), strict=False)
+    return network.eval().requires_grad_(False)
 
 
 def count_parameters(network: nn.Module) -> int:

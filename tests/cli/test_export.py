@@ -90,6 +90,8 @@ def test_dense_weights_are_of_the_kind_that_the_name_says(tmp_path: Path, name: 
         (["-opt", "compsrt_x9_3bit.yml", "--out", "x"], "no option file 'compsrt_x9_3bit.yml'"),
         (["net.safetensors", "--out", "x.pth"], "--out x.pth ends in .pth; allowed: .safetensors"),
         (["net.safetensors", "--out", "x", "--onnx-names", "lq", "sr"], "--onnx-names is given without --onnx"),
+        (["net.safetensors", "--out", "x", "--onnx-kind", "exact"], "--onnx-kind is given without --onnx"),
+        (["net.safetensors", "--onnx", "x", "--onnx-kind", "exat"], "invalid choice: 'exat'"),
         (["net.safetensors", "--onnx", "x", "--onnx-names", "x", "x"], "are 'x' and 'x'; allowed: two different names"),
         (["net.safetensors", "--onnx", "x.pth"], "--onnx x.pth ends in .pth; allowed: .onnx"),
         (["net.safetensors", "--dense", "--out", "x.onnx"], "x.onnx ends in .onnx; allowed: .pth or .pt or .saf"),
@@ -123,7 +125,7 @@ def test_onnx_says_its_opset(tmp_path: Path, capsys):
     source = save(tmp_path / "net.safetensors", small_network())
     assert main(["export", str(source), "--onnx", str(tmp_path / "net.onnx")]) == 0
     size = (tmp_path / "net.onnx").stat().st_size
-    assert capsys.readouterr().out == f"{tmp_path / 'net.onnx'}: {size:,} bytes (ONNX, opset 21, 3 bits, x4)\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'net.onnx'}: {size:,} bytes (ONNX, opset 21, weights, 3 bits, x4)\n"
 
 
 @pytest.mark.parametrize(("given", "names"), [([], ("input", "output")), (["--onnx-names", "lq", "sr"], ("lq", "sr"))])

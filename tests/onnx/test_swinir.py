@@ -1,99 +1,38 @@
-"""An exported network computes in ONNX Runtime what the simulated network computes, at any size."""
+"""A SwinIR as ONNX computes in ONNX Runtime what it computes in PyTorch, at any size, whatever the kind of file."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from small_networks import ARCH, save, small_network
-from torch import nn
+from onnx_files import exported, grey_levels, images, network, packed, run, simulated
+from small_networks import save, small_network
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.config.recipes import RECIPES, resolve
+from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.inference.padding import pad_to_windows
 from compsrt_plugin.onnx import export_onnx
 from compsrt_plugin.packed.bundled import checkpoint_path
-from compsrt_plugin.packed.network_state import round_unquantized, save_network
-from compsrt_plugin.packed.open import PackedNetwork, open_packed
-from compsrt_plugin.pruning import prune
-from compsrt_plugin.quant import calibrate
+from compsrt_plugin.packed.open import open_packed
+from compsrt_plugin.quant.modes import switched_off
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 onnx = pytest.importorskip("onnx")
-runtime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime")
 
 SIZES = [(1, 1, 1), (1, 8, 8), (2, 13, 21), (1, 33, 9), (1, 24, 40)]
 
 
-def images(count: int, height: int, width: int) -> torch.Tensor:
-    """Return smooth images of 8-bit values, (count, 3, height, width)."""
-    coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(height))
-    smooth = nn.functional.interpolate(coarse, (height, width), mode="bicubic")
-    return smooth.clamp(0, 1).mul(255).round().div(255)
-
-
-def simulated(network: nn.Module, lq: torch.Tensor, scale: int) -> torch.Tensor:
-    with torch.no_grad():
-        return network(pad_to_windows(lq, 8, "reflect"))[..., : scale * lq.shape[2], : scale * lq.shape[3]]
-
-
-def grey_levels(image: torch.Tensor | np.ndarray) -> np.ndarray:
-    return np.round(np.clip(np.asarray(image), 0, 1) * 255)
-
-
-def session(path: Path):
-    onnx.checker.check_model(str(path), full_check=True)
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def exported(source: PackedNetwork, folder: Path):
-    export_onnx(folder / "net.onnx", source.network, source.header)
-    return session(folder / "net.onnx")
-
-
-def network(
-    recipe: str = "compsrt", bits: int = 3, pruning: dict | None = None, quant: dict | None = None, **arch: Any
-) -> CompSRTSwinIR:
-    """Return a calibrated network of two Swin blocks whose output depends on the image."""
-    torch.manual_seed(0)
-    spec = resolve({"recipe": recipe, "bits": bits, **(quant or {})}).spec
-    built = CompSRTSwinIR(**{**ARCH, **arch}, quant=spec).eval()
-    with torch.no_grad():
-        built.conv_first.weight.mul_(3)
-    batch = images(1, 16, 16)[:, : arch.get("in_chans", 3)]
-    if pruning:
-        prune(built, batches=[batch], **pruning)
-    calibrate(built, [batch])
-    round_unquantized(built)
-    return built
-
-
-def packed(built: CompSRTSwinIR, folder: Path, **arch: Any) -> PackedNetwork:
-    """Return the network as it comes out of its packed file."""
-    assert built.quant is not None
-    provenance = {"bits": built.quant.weight.bits, "recipe": "compsrt", "weights_trained": False}
-    arch = {"type": "CompSRTSwinIR", **ARCH, **arch}
-    save_network(
-        folder / "net.safetensors", built, {"arch": arch, "spec": built.quant.to_dict(), "provenance": provenance}
-    )
-    return open_packed(folder / "net.safetensors")
-
-
 def assert_equal_to_one_grey_level(built: CompSRTSwinIR, folder: Path, sizes=SIZES, **arch):
     source = packed(built, folder, **arch)
-    run = exported(source, folder)
+    session = exported(source, folder, "exact")
     for count, height, width in sizes:
         lq = images(count, height, width)[:, : arch.get("in_chans", 3)]
         ours = grey_levels(simulated(source.network, lq, arch.get("upscale", 4) if built.upsampler else 1))
-        theirs = grey_levels(run.run(None, {"input": lq.numpy()})[0])
+        theirs = grey_levels(run(session, lq))
         assert theirs.shape == ours.shape
         assert np.ptp(ours) > 5 or height == 1, "the image says something"
         assert np.abs(theirs - ours).max() <= 1
@@ -132,12 +71,34 @@ def test_every_kind_of_quantizer_is_the_same(tmp_path, quant):
     assert_equal_to_one_grey_level(network(quant=QUANTS[quant]), tmp_path, SIZES[2:3])
 
 
+def assert_weights_only(built: CompSRTSwinIR, folder: Path, **arch):
+    """The files without activation quantizers are the network with its quantizers off, decoded weights in place."""
+    source = packed(built, folder, **arch)
+    lq = images(2, 13, 21)[:, : arch.get("in_chans", 3)]
+    with switched_off(source.network):
+        ours = simulated(source.network, lq, arch.get("upscale", 4) if built.upsampler else 1).numpy()
+    found = {kind: run(exported(source, folder, kind), lq) for kind in ("weights", "float", "exact")}
+    assert np.abs(found["weights"] - ours).max() < 1e-5
+    assert np.abs(found["float"] - ours).max() < 1e-5
+    assert arch or np.abs(found["exact"] - ours).max() > 1e-4, "the quantizers change something"
+
+
+@pytest.mark.parametrize("quant", [quant for quant in QUANTS if "full-precision" not in quant])
+def test_without_activation_quantizers_the_weights_are_the_decoded_ones(tmp_path, quant):
+    assert_weights_only(network(quant=QUANTS[quant]), tmp_path)
+
+
+@pytest.mark.parametrize("pruning", PRUNINGS)
+def test_without_activation_quantizers_pruned_weights_are_zero(tmp_path, pruning):
+    assert_weights_only(network("plus", pruning=PRUNINGS[pruning]), tmp_path)
+
+
 def test_inputs_of_convolutions_are_quantized_there_too(tmp_path):
     """At 3 bits every pixel shows it."""
     lq = images(2, 24, 24)
     sources = [packed(network(quant={"conv_input_bits": bits}), tmp_path) for bits in (3, None)]
     ours, plain = (grey_levels(simulated(source.network, lq, 4)) for source in sources)
-    theirs = grey_levels(exported(sources[0], tmp_path).run(None, {"input": lq.numpy()})[0])
+    theirs = grey_levels(run(exported(sources[0], tmp_path, "exact"), lq))
     assert np.abs(theirs - ours).max() <= 1
     assert (np.abs(plain - ours) <= 1).mean() < 0.5
 
@@ -155,11 +116,28 @@ def test_every_form_of_swinir_is_the_same(tmp_path, arch):
     assert_equal_to_one_grey_level(network(bits=8, **ARCHS[arch]), tmp_path, SIZES[2:3], **ARCHS[arch])
 
 
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_form_of_swinir_has_files_without_activation_quantizers(tmp_path, arch):
+    assert_weights_only(network(bits=2, **ARCHS[arch]), tmp_path, **ARCHS[arch])
+
+
+def test_a_file_of_the_default_kind_is_a_quarter_of_the_floats(tmp_path):
+    source = open_packed(checkpoint_path(4, 4))
+    size, _ = export_onnx(tmp_path / "net.onnx", source)
+    assert size * 4 < export_onnx(tmp_path / "float.onnx", source, "float")[0]
+
+
+def test_an_unknown_kind_is_refused(tmp_path):
+    source = open_packed(save(tmp_path / "net.safetensors", small_network()))
+    with pytest.raises(CompSRTError, match=r"unknown kind of ONNX file 'weight'.*did you mean 'weights'"):
+        export_onnx(tmp_path / "net.onnx", source, "weight")
+
+
 def test_weights_are_codes_in_the_narrowest_type_that_other_tools_read(tmp_path):
     kinds = onnx.TensorProto
     for bits, kind, stored in ((2, kinds.UINT4, 4), (3, kinds.UINT4, 4), (4, kinds.UINT4, 4), (5, kinds.UINT8, 8)):
         source = open_packed(save(tmp_path / "net.safetensors", small_network(bits), bits))
-        assert export_onnx(tmp_path / "net.onnx", source.network, source.header)[1] == 21
+        assert export_onnx(tmp_path / "net.onnx", source)[1] == 21
         model = onnx.load(tmp_path / "net.onnx")
         codes = {t.name.rsplit(".", 1)[0]: t for t in model.graph.initializer if ".codes" in t.name}
         assert codes["layers.0.residual_group.blocks.0.mlp.fc1"].data_type == kind
@@ -173,7 +151,7 @@ def test_openvino_reads_every_file_and_its_pixels_are_near(tmp_path, quant):
     openvino = pytest.importorskip("openvino")
     built = network("plus", 2, PRUNINGS["magnitude"]) if quant not in QUANTS else network(quant=QUANTS[quant])
     source = packed(built, tmp_path)
-    export_onnx(tmp_path / "net.onnx", source.network, source.header)
+    export_onnx(tmp_path / "net.onnx", source, "exact")
     lq = images(1, 13, 21)
     run = openvino.Core().compile_model(str(tmp_path / "net.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     error = grey_levels(simulated(source.network, lq, 4)) - grey_levels(run(lq.numpy())[0])
@@ -184,7 +162,7 @@ def test_the_bundled_network_differs_no_more_than_rounding_makes_it_differ(tmp_p
     """Its roundings are many and amplify each other: an image beside another one in a batch differs as much."""
     source = open_packed(checkpoint_path(4, 3))
     lq = images(1, 16, 24)
-    theirs = exported(source, tmp_path).run(None, {"input": lq.numpy()})[0]
+    theirs = run(exported(source, tmp_path, "exact"), lq)
     error = grey_levels(simulated(source.network, lq, 4)) - grey_levels(theirs)
     assert np.sqrt((error**2).mean()) < 1
 
@@ -193,19 +171,20 @@ def test_the_bundled_network_differs_no_more_than_rounding_makes_it_differ(tmp_p
 def test_a_network_of_one_image_size_is_refused(tmp_path, arch):
     source = packed(network(**{"img_size": 16, **arch}), tmp_path, **arch)
     with pytest.raises(CompSRTError, match="one image size only"):
-        export_onnx(tmp_path / "net.onnx", source.network, source.header)
+        export_onnx(tmp_path / "net.onnx", source, "exact")
 
 
 def test_another_network_is_refused(tmp_path):
     source = open_packed(save(tmp_path / "net.safetensors", small_network()))
     header = dataclasses.replace(source.header, arch={**source.header.arch, "type": "CompSRTNet"})
+    source = dataclasses.replace(source, header=header)
     with pytest.raises(CompSRTError, match="CompSRTNet has no ONNX form; allowed: CompSRTSwinIR"):
-        export_onnx(tmp_path / "net.onnx", source.network, header)
+        export_onnx(tmp_path / "net.onnx", source)
 
 
 def test_without_the_extra_one_line_says_how_to_install_it(tmp_path, monkeypatch):
     source = open_packed(save(tmp_path / "net.safetensors", small_network()))
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(CompSRTError, match=r"pip install 'compsrt_plugin\[onnx\]'"):
-        export_onnx(tmp_path / "net.onnx", source.network, source.header)
+        export_onnx(tmp_path / "net.onnx", source, "exact")
     assert not (tmp_path / "net.onnx").exists()

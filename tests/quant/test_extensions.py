@@ -77,10 +77,11 @@ def test_the_engine_refuses_what_it_does_not_have(toys: None, fields: dict[str, 
 def test_a_toy_transform_is_written_to_onnx_and_a_toy_code_mode_refused(toys: None):
     pytest.importorskip("onnx")
     from compsrt_plugin.onnx.swinir import swinir_model
+    from compsrt_plugin.onnx.weights import from_codes
 
-    assert swinir_model(freeze(small_network(transform="reversed")), {}, ("input", "output")).graph.node
+    assert swinir_model(freeze(small_network(transform="reversed")), {}, ("input", "output"), from_codes).graph.node
     with pytest.raises(CompSRTError, match="codes: floor; allowed: strict, paper in an ONNX file"):
-        swinir_model(freeze(small_network(codes="floor")), {}, ("input", "output"))
+        swinir_model(freeze(small_network(codes="floor")), {}, ("input", "output"), from_codes)
 
 
 def test_a_name_is_registered_once_and_an_unknown_one_refused(toys: None):

@@ -82,8 +82,8 @@ def _way(name: str, file: Path) -> Way:
 
     if file.suffix == ".onnx":
         return runtime_way(name, file.read_bytes())
-    from compsrt_plugin.analysis.profile.ways import EngineWay, TorchWay, decoded_network
-    from compsrt_plugin.packed.open import open_packed
+    from compsrt_plugin.analysis.profile.ways import EngineWay, TorchWay
+    from compsrt_plugin.packed.open import decoded_network, open_packed
 
     source = open_packed(file)
     if name == "engine":

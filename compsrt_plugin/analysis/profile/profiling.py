@@ -16,10 +16,10 @@ from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, models_of, not_in
 from compsrt_plugin.analysis.profile.stages import shared_out
 from compsrt_plugin.analysis.profile.timing import Timing, interleaved
 from compsrt_plugin.analysis.profile.twins import pruned_share, without_mask, without_transform
-from compsrt_plugin.analysis.profile.ways import TorchWay, Way, decoded_network, engine_way
+from compsrt_plugin.analysis.profile.ways import TorchWay, Way, engine_way
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference.padding import padded_size
-from compsrt_plugin.packed.open import PackedNetwork, open_packed
+from compsrt_plugin.packed.open import PackedNetwork, decoded_network, open_packed
 
 Setting = tuple[int, int]
 """Batch and threads."""

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.analysis.profile.ways import decoded_network
 from compsrt_plugin.packed.network_state import save_network
-from compsrt_plugin.packed.open import PackedNetwork, open_packed
+from compsrt_plugin.packed.open import PackedNetwork, decoded_network, open_packed
 from compsrt_plugin.quant import Mode, NetworkSpec, freeze, named_quantizers, quantized_layers, set_mode
 
 

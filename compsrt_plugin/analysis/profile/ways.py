@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,7 @@ from torch import Tensor, nn
 from compsrt_plugin.analysis.profile.stages import stage_times
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.open import PackedNetwork
-from compsrt_plugin.quant.computed_weights import fold_computed
 
 TimedCall = Callable[[], object]
 TIMES = 3  # instrumented calls, of which the median is used
@@ -108,21 +106,6 @@ class EngineWay:
             name = OF_ENGINE.get(stage, stage)
             found[name] = found.get(name, 0.0) + milliseconds
         return {**found, "other": max(0.0, total - sum(found.values()))}
-
-
-def decoded_network(source: PackedNetwork) -> nn.Module:
-    """Return the network of a file without quantizers, with its weights decoded to floats.
-
-    It is as fast as the teacher, whose weights are not needed.
-    """
-    from basicsr.utils.registry import ARCH_REGISTRY
-
-    arguments: dict[str, Any] = {k: v for k, v in source.header.arch.items() if k not in ("type", "quant")}
-    with torch.device("cpu"):  # as the network of the file is
-        network: nn.Module = ARCH_REGISTRY.get(source.header.arch["type"])(**arguments)
-    fold_computed(network)
-    network.load_state_dict(dense_state(source.network), strict=False)
-    return network.eval().requires_grad_(False)
 
 
 def engine_way(source: PackedNetwork, name: str = "engine", label: str = "engine") -> EngineWay | str:

@@ -9,8 +9,7 @@ import torch
 from small_networks import save, small_network
 
 from compsrt_plugin.analysis.profile.twins import pruned_share, without_mask, without_transform
-from compsrt_plugin.analysis.profile.ways import decoded_network
-from compsrt_plugin.packed.open import open_packed
+from compsrt_plugin.packed.open import decoded_network, open_packed
 from compsrt_plugin.quant import named_quantizers, quantized_layers
 
 X = torch.rand(1, 3, 16, 16)
