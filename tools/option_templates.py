@@ -38,6 +38,15 @@ network_g:
   upscale: $scale
 """
 
+DAT = """\
+# DAT-light in CompSRTNet; spandrel builds the network from the authors' weight file. A packed file describes its
+# network itself, so a test needs the weights only to compare
+network_g:
+  type: CompSRTNet
+  base:
+    file: DAT_light_x$scale.pth
+"""
+
 QUANT = """\
 # how it is quantized: a recipe (a named set of values), and what differs from it, for example
 #   activation: {bits: 4}                      # or transform, search, codes: see docs/options.md
@@ -71,7 +80,7 @@ datasets:
 $benchmarks
 $network
 path:
-  pretrain_network_g: ~  # a packed checkpoint$checkpoint_if_empty
+  pretrain_network_g: $checkpoint  # a packed checkpoint$checkpoint_if_empty
   pretrain_network_teacher: ~  # full-precision weights, for comparison; ~: $weights_if_empty
   strict_load_g: true
 

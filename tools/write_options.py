@@ -1,6 +1,7 @@
 """Write the option files of `basicsr train` and `basicsr test`.
 
-SwinIR-light has 3 scales × 3 widths × 2 commands and 3 teachers, MambaIRv2-light 3 widths × 2 commands at x4.
+SwinIR-light and DAT-light have 3 scales × 3 widths × 2 commands, SwinIR-light 3 teachers besides, and MambaIRv2-light 3
+widths × 2 commands at x4.
 
 `python tools/write_options.py` writes the files into `options/`; `--check` only compares. The files differ in scale
 and bits only, so one source makes them all. Each file is complete by itself.
@@ -11,20 +12,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
 import option_templates as templates
 
 from compsrt_plugin.data.roots import BENCHMARKS
-from compsrt_plugin.packed.bundled import WEIGHTS
+from compsrt_plugin.packed.bundled import bundled_names
 
 SCALES = (2, 3, 4)
 BITS = (2, 3, 4)
-BUNDLED = {path.stem for path in WEIGHTS.glob("compsrt_*.safetensors")}  # names whose checkpoint comes with the package
+BUNDLED = bundled_names()  # names whose checkpoint comes with the package
 # Rate of the bounds, and what else distillation is told. Finer codes want smaller steps (docs/notes/training.md).
 RATES = {2: ("2e-3", "~"), 3: ("1e-3", "{lr_weights: !!float 1e-4}"), 4: ("3e-4", "{lr_weights: !!float 3e-5}")}
+DAT_RATES = {bits: ("1e-3", f"{{lr_weights: !!float {1 if bits == 4 else 2}e-4}}") for bits in BITS}
 BODY = 4  # the scale whose teacher is trained first; the others begin with its body
 
 
@@ -37,7 +39,8 @@ class Network:
         prefix: what names of its files begin with.
         block: template of `network_g`.
         scales: at which there are files.
-        weights: file name of its full-precision weights; None: they come with the package.
+        weights: what gives its full-precision weights, in the form of `--force_yml`; None: they come with the package.
+        rates: by code width, the rate of the bounds and what else distillation is told.
     """
 
     title: str
@@ -45,11 +48,21 @@ class Network:
     block: str
     scales: tuple[int, ...] = SCALES
     weights: str | None = None
+    rates: Mapping[int, tuple[str, str]] = field(default_factory=lambda: RATES)
 
 
 NETWORKS = (
     Network("SwinIR-light", "compsrt", templates.NETWORK),
-    Network("MambaIRv2-light", "compsrt_mambairv2", templates.MAMBAIRV2, (4,), "mambairv2_light_x4.pth"),
+    Network(
+        "DAT-light", "dat_light", templates.DAT, weights="network_g:base:file=DAT_light_x$scale.pth", rates=DAT_RATES
+    ),
+    Network(
+        "MambaIRv2-light",
+        "compsrt_mambairv2",
+        templates.MAMBAIRV2,
+        (4,),
+        "path:pretrain_network_g=mambairv2_light_x$scale.pth",
+    ),
 )
 
 
@@ -76,12 +89,17 @@ def _quantized(network: Network, scale: int, bits: int) -> dict[str, str]:
     name = f"{network.prefix}_x{scale}_{bits}bit"
     values: dict[str, object] = {"name": name, "title": network.title, "scale": scale, "bits": bits}
     values |= {"gt_size": 32 * scale, "val_freq": 150, "save_freq": 50}
-    values |= {"lr": RATES[bits][0], "distill": RATES[bits][1]}
-    bundled = network.weights is None
-    values["weights"] = "" if bundled else f" --force_yml path:pretrain_network_g={network.weights}"
-    values["start_if_empty"] = "; ~: those that come with the package" if bundled else f", {network.weights}"
-    values["checkpoint_if_empty"] = "; ~: the one that comes with the package" if bundled else ""
-    values["weights_if_empty"] = "those that come with the package" if bundled else "none"
+    values |= dict(zip(("lr", "distill"), network.rates[bits], strict=True))
+    own = network.weights is None  # the full-precision weights come with the package
+    weights = "" if network.weights is None else Template(network.weights).substitute(scale=scale)
+    file = weights.rpartition("=")[2]
+    values["weights"] = f" --force_yml {weights}" if weights else ""
+    described = ":base:file=" in weights
+    default = "those that come with the package" if own else "network_g.base.file" if described else ""
+    values["start_if_empty"] = f"; ~: {default}" if default else f", {file}"
+    values["checkpoint"] = name if name in BUNDLED and not own else "~"
+    values["checkpoint_if_empty"] = "; ~: the one that comes with the package" if own else ""
+    values["weights_if_empty"] = default or "none"
     values |= _parts(values, network.block)
     values["network"] = f"{values['network']}\n{Template(templates.QUANT).substitute(values)}"
     values["benchmarks"] = "\n".join(

@@ -20,11 +20,13 @@ interpolation.
 EXAMPLES = """\
 examples:
   basicsr upscale cat.jpg -o cat_large.png
-      one image, 4 times as wide and high, with the bundled 3-bit network
+      one image, 4 times as wide and high, with the best bundled network
   basicsr upscale photos -o large
       all images in a folder; each keeps its name and format
   basicsr upscale 'scans/**/*.tif' -o large --format png
       all matching images, including subfolders (quoted, so that the shell does not expand the pattern)
+  basicsr upscale photos -o large --network compsrt_x4_3bit
+      with a bundled network by its name: faster here, less accurate
   basicsr upscale photos -o large --model experiments/mine/models/mine.safetensors
       with your own network, which determines the scale
   torchrun --nproc_per_node=2 -m compsrt_plugin upscale photos -o large
@@ -47,9 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="output folder, or output file for one image")
     parser.add_argument("-s", "--scale", type=int, choices=_SCALES, help="enlargement factor (4)")
     parser.add_argument(
-        "--bits", type=int, choices=range(2, 9), metavar="N", help="code width of the bundled network (3)"
+        "--bits", type=int, choices=range(2, 9), metavar="N", help="code width of the bundled network (4)"
     )
-    parser.add_argument("--model", metavar="FILE", help="a packed file to use instead of a bundled network")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--network", metavar="NAME", help="a bundled network (the best of this scale and code width)")
+    which.add_argument("--model", metavar="FILE", help="a packed file to use instead of a bundled network")
     parser.add_argument("--format", choices=_FORMATS, help="format of the results (that of each source)")
     parser.add_argument(
         "--tile", type=int, metavar="N", help="cut images into tiles of N pixels (only if memory requires it)"
@@ -74,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         checked("--threads", args.threads)
     if args.tile is not None and args.tile < 1:
         raise CompSRTError(f"--tile is {args.tile}", allowed="1 or more")
-    path = find_network(args.scale, args.bits, args.model)
+    path = find_network(args.scale, args.bits, args.network, args.model)
 
     from compsrt_plugin.inference import tile_of_size
     from compsrt_plugin.report.results import count_of

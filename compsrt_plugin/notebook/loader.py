@@ -7,7 +7,7 @@ from typing import Literal
 
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.notebook.upscaler import Upscaler
-from compsrt_plugin.packed import bundled, is_packed
+from compsrt_plugin.packed.bundled import bundled_names
 from compsrt_plugin.packed.open import find_packed
 from compsrt_plugin.packed.weights import is_url, weights_file
 from compsrt_plugin.upscale.open_network import network_for
@@ -39,17 +39,10 @@ def find_network_file(source: str | Path) -> Path:
     """
     if is_url(source):
         return weights_file(source, expected="a packed network")
-    name = str(source)
-    if name in (known := bundled_names()):
-        return bundled.WEIGHTS / f"{name}.safetensors"
+    name, known = str(source), bundled_names()
     path = find_packed(name)
     if not path.exists() and not path.suffix:
         raise unknown_name("network", name, known)
     if path.is_dir():
         raise CompSRTError(f"{path} is a folder", allowed="a packed file, or one of: " + ", ".join(known))
     return path
-
-
-def bundled_names() -> list[str]:
-    """Return the names of the packed networks that come with the package."""
-    return sorted(path.stem for path in bundled.WEIGHTS.glob("*.safetensors") if is_packed(path))

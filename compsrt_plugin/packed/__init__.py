@@ -1,7 +1,7 @@
 """Read and write packed files, and read full-precision weight files.
 
-`open` rebuilds the network of a packed file and knows `config` and `archs`. All other modules know torch,
-safetensors and `quant` only, and this package imports none of the former.
+`open` rebuilds the network of a packed file and knows `config` and `archs`. `bundled` asks `config` for a command to
+name in a message. All other modules know torch, safetensors and `quant` only.
 """
 
 from compsrt_plugin.packed.bits import pack_bits, packed_size, unpack_bits

@@ -1,8 +1,9 @@
-"""The weight files that come with the package: where each one is, and the manifest that `basicsr doctor` checks."""
+"""The weight files that come with the package: their names and places, and the manifest that `doctor` checks."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from compsrt_plugin.config.files import command_line
@@ -10,6 +11,27 @@ from compsrt_plugin.errors import CompSRTError
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 MANIFEST = WEIGHTS / "manifest.json"  # written by tools/write_manifest.py
+
+# What names of bundled networks begin with, best network first. `compsrt` is SwinIR-light.
+FAMILIES = ("dat_light", "compsrt")
+DEFAULT_SCALE, DEFAULT_BITS = 4, 4
+
+
+@dataclass(frozen=True)
+class BundledNetwork:
+    """A packed network that comes with the package.
+
+    Attributes:
+        name: as users give it, such as `dat_light_x4_4bit`.
+        scale: factor by which it enlarges.
+        bits: nominal code width.
+        path: its file.
+    """
+
+    name: str
+    scale: int
+    bits: int
+    path: Path
 
 
 def teacher_path(scale: int) -> Path:
@@ -50,7 +72,49 @@ def packed_path(scale: int, bits: int) -> Path:
     return WEIGHTS / f"compsrt_x{scale}_{bits}bit.safetensors"
 
 
-def bundled_networks() -> list[tuple[int, int]]:
-    """Return (scale, bits) of every bundled packed file, sorted."""
-    names = (re.fullmatch(r"compsrt_x(\d)_(\d)bit", path.stem) for path in WEIGHTS.glob("*.safetensors"))
-    return sorted((int(name[1]), int(name[2])) for name in names if name)
+def bundled_networks() -> list[BundledNetwork]:
+    """Return the packed networks that come with the package: best family first, then by scale and bits."""
+    found = []
+    for family in FAMILIES:
+        for path in sorted(WEIGHTS.glob(f"{family}_x*_*bit.safetensors")):
+            named = re.fullmatch(rf"{family}_x(\d)_(\d)bit", path.stem)
+            if named:
+                found.append(BundledNetwork(path.stem, int(named[1]), int(named[2]), path))
+    return found
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the packed networks that come with the package, in the order of `bundled_networks`."""
+    return [network.name for network in bundled_networks()]
+
+
+def find_bundled(scale: int | None, bits: int | None) -> Path:
+    """Return the best bundled network of a scale and a code width.
+
+    Args:
+        scale, bits: the values asked for; None stands for x4 and for 4 bits.
+
+    Raises:
+        CompSRTError: none is bundled. The message lists those that are and says how to make this one.
+    """
+    scale, bits = scale or DEFAULT_SCALE, bits or DEFAULT_BITS
+    networks = bundled_networks()
+    for network in networks:
+        if (network.scale, network.bits) == (scale, bits):
+            return network.path
+    name = packed_path(scale, bits).stem
+    choices = dict.fromkeys(f"-s {network.scale} --bits {network.bits}" for network in networks)
+    raise CompSRTError(
+        f"no network for x{scale} at {bits} bits comes with the package",
+        allowed=", ".join(choices) or "--model FILE",
+        hint=f"make it with: {command_line('train', scale, bits)}, "
+        f"then give --model experiments/{name}/models/{name}.safetensors",
+    )
+
+
+def local_path(source: str | Path) -> Path:
+    """Return the file that a path or the name of a bundled network stands for. An existing path comes first."""
+    path = Path(source).expanduser()
+    if not path.exists() and str(source) in bundled_names():
+        return WEIGHTS / f"{source}.safetensors"
+    return path

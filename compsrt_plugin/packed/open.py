@@ -118,13 +118,14 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:
-    """Return the path of the packed file that a user names, directly or by an option file.
+    """Return the path of the packed file that a user names: by path, by a bundled name, or by an option file.
 
     A test file stands for the network it tests: `path.pretrain_network_g`, or the bundled network where that is
     empty. A train file stands for the network it makes: `experiments/NAME/models/NAME.safetensors`.
 
     Args:
-        name_or_path: a packed file, or an option file (a path, or the name of an installed test file).
+        name_or_path: a packed file, the name of a bundled network, or an option file (a path, or the name of an
+            installed test file).
         force_yml: changes to the options.
 
     Raises:
@@ -132,13 +133,13 @@ def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:
     """
     known = name_or_path in option_files("test") or name_or_path.endswith((".yml", ".yaml"))
     if not known:
-        return Path(name_or_path).expanduser()
+        return bundled.local_path(name_or_path)
     file = load_option_file(name_or_path, force_yml=force_yml or [])
     name = file.options["name"]
     if file.command == "test":
         given, quant = file.typed.path.pretrain_network_g, file.typed.quant
         if given:
-            return Path(given)
+            return bundled.local_path(given)
         if quant is None:
             raise CompSRTError(f"{file.path.name} tests a full-precision network", allowed="a quant: block")
         return bundled.checkpoint_path(file.options["scale"], quant.bits)

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed.bundled import local_path
 from compsrt_plugin.packed.container import FORMAT
 from compsrt_plugin.packed.download import check_sha256, fetch, file_sha256
 from compsrt_plugin.packed.entries import EXPECTED_WEIGHTS, choose_entry, plain_names
@@ -85,10 +86,10 @@ def weights_file(
     sha256: str | None = None,
     timeout: float = 30.0,
 ) -> Path:
-    """Return the local file of a path or URL. A URL is downloaded if necessary.
+    """Return the local file of a path, a URL or a bundled network's name. A URL is downloaded if necessary.
 
     Args:
-        source: path or http(s) URL.
+        source: path, http(s) URL, or name of a packed network that comes with the package.
         expected: what the file should be, for messages: full-precision weights, or a packed checkpoint.
         cache_dir, sha256, timeout: see `load_weights`.
 
@@ -97,7 +98,7 @@ def weights_file(
     """
     address = str(source)
     if not is_url(source):
-        path = Path(source).expanduser()
+        path = local_path(source)
         if sha256 is not None:
             check_sha256(path, file_sha256(path), sha256)
         with open_input(path, expected) as file:

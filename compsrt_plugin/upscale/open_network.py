@@ -8,15 +8,13 @@ from typing import Literal
 
 import torch
 
-from compsrt_plugin.config.files import command_line
 from compsrt_plugin.engine import Engine, unsupported_reason
-from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.inference import UpscaleCall
 from compsrt_plugin.packed import bundled
 from compsrt_plugin.packed.open import find_packed, open_packed
 from compsrt_plugin.threads import checked, startable, warn
 
-DEFAULT_SCALE, DEFAULT_BITS = 4, 3
 CHANNELS = 3
 
 
@@ -45,28 +43,26 @@ class OpenNetwork:
     why_not: str = ""
 
 
-def find_network(scale: int | None, bits: int | None, model: str | None) -> Path:
-    """Return the packed file to use: `model`, else a bundled one.
+def find_network(
+    scale: int | None = None, bits: int | None = None, name: str | None = None, model: str | None = None
+) -> Path:
+    """Return the packed file to use: `model`, the bundled network called `name`, or the best bundled one.
 
     Args:
-        scale, bits: the values asked for; None stands for x4 and 3 bits, or for those of `model`.
-        model: a packed file, or an option file that names one. None selects a bundled file.
+        scale, bits: the values asked for; None stands for x4 and 4 bits. A file or a name decides by itself.
+        name: of a bundled network.
+        model: a packed file, or an option file that names one.
 
     Raises:
         CompSRTError: there is no such file. The message lists the bundled ones and says how to make this one.
     """
     if model is not None:
         return find_packed(model)
-    scale, bits = scale or DEFAULT_SCALE, bits or DEFAULT_BITS
-    path = bundled.packed_path(scale, bits)
-    if path.is_file():
-        return path
-    raise CompSRTError(
-        f"no network for x{scale} at {bits} bits comes with the package",
-        allowed=", ".join(f"-s {s} --bits {b}" for s, b in bundled.bundled_networks()) or "--model FILE",
-        hint=f"make it with: {command_line('train', scale, bits)}, "
-        f"then give --model experiments/{path.stem}/models/{path.name}",
-    )
+    if name is None:
+        return bundled.find_bundled(scale, bits)
+    if name not in (known := bundled.bundled_names()):
+        raise unknown_name("network", name, known)
+    return bundled.local_path(name)
 
 
 def network_for(path: Path, threads: int | None = None, engine: Literal["auto", "never"] = "auto") -> OpenNetwork:

@@ -113,13 +113,20 @@ def test_a_network_that_is_not_bundled_is_told_with_those_that_are(here, monkeyp
         (here / "weights" / f"{name}.safetensors").touch()
     assert main(["upscale", "in", "-o", "out", "-s", "3"]) == 2
     assert capsys.readouterr().err.startswith(
-        "basicsr: error: no network for x3 at 3 bits comes with the package; allowed: -s 2 --bits 4, -s 4 --bits 3; "
-        "make it with: basicsr train -opt compsrt_x3_3bit.yml, then give --model experiments/compsrt_x3_3bit/models/"
+        "basicsr: error: no network for x3 at 4 bits comes with the package; allowed: -s 2 --bits 4, -s 4 --bits 3; "
+        "make it with: basicsr train -opt compsrt_x3_4bit.yml, then give --model experiments/compsrt_x3_4bit/models/"
     )
 
 
-def test_the_bundled_network_is_found():
-    assert open_network.find_network(None, None, None) == bundled.checkpoint_path(4, 3)
+def test_the_best_bundled_network_is_found():
+    assert open_network.find_network() == bundled.checkpoint_path(4, 4)
+    assert open_network.find_network(4, 2) == bundled.checkpoint_path(4, 2)  # no other family has 2 bits
+    assert open_network.find_network(name="compsrt_x2_3bit") == bundled.checkpoint_path(2, 3)
+
+
+def test_an_unknown_bundled_name_is_refused(capsys: pytest.CaptureFixture[str], here: Path):
+    assert main(["upscale", "in", "-o", "out", "--network", "compsrt_x4_5bit"]) == 2
+    assert "unknown network 'compsrt_x4_5bit'" in (said := capsys.readouterr().err) and "compsrt_x4_4bit" in said
 
 
 def test_help_teaches_by_examples(capsys: pytest.CaptureFixture[str]):

@@ -13,8 +13,8 @@ from compsrt_plugin.packed.bundled import checkpoint_path
 from compsrt_plugin.upscale.open_network import find_network
 
 
-def test_twelve_files_are_installed_for_each_command_and_three_teachers() -> None:
-    assert {command: len(option_files(command)) for command in ("test", "train")} == {"test": 12, "train": 15}
+def test_files_of_each_network_are_installed_for_each_command_and_three_teachers() -> None:
+    assert {command: len(option_files(command)) for command in ("test", "train")} == {"test": 21, "train": 24}
 
 
 @pytest.mark.parametrize("name", ["compsrt_x4_3bit.yml", "compsrt_x4_3bit"])
@@ -45,7 +45,7 @@ def test_a_folder_is_no_option_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bits", [2, 4, 7, 8])
 def test_hints_name_no_option_file_that_does_not_exist(scale: int, bits: int) -> None:
     hints = [command_line(command, scale, bits, "quant=null") for command in ("train", "test")]
-    for find in (lambda: checkpoint_path(scale, bits), lambda: find_network(scale, bits, None)):
+    for find in (lambda: checkpoint_path(scale, bits), lambda: find_network(scale, bits)):
         try:
             find()
         except CompSRTError as error:

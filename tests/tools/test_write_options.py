@@ -22,7 +22,7 @@ OPTIONS = option_files("test")["compsrt_x4_3bit"].parents[1]
 
 def test_files_and_script_are_in_step() -> None:
     assert out_of_step(OPTIONS) == []
-    assert len(option_texts()) == 27
+    assert len(option_texts()) == 45
 
 
 def test_a_difference_is_found_and_repaired(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
