@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from compsrt_plugin.engine.attention import LOG2E, describe_operands
 from compsrt_plugin.engine.fold import describe_linear, floats, signs_of
+from compsrt_plugin.engine.tape import Traced
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import Level, loading
 from compsrt_plugin.native import structures as c
@@ -50,7 +50,8 @@ class Operators:
         self._process = 0
         self.spent: dict[str, float] = {}
 
-    def _run(self, name: str, *arguments: Any) -> None:
+    def run(self, name: str, *arguments: int) -> None:
+        """Call an operator of the library with the addresses of its structures."""
         loaded = loading.library()
         assert loaded is not None
         with self._lock:
@@ -68,11 +69,20 @@ class Operators:
 
     def linear(self, layer: c.Linear, x: Tensor) -> Tensor:
         """Return the layer's output (..., outputs) of x (..., inputs), float32 on the CPU."""
+        shape = (*x.shape[:-1], layer.outputs)
+        if isinstance(x, Traced):
+            return x.tape.own(self.linear, (layer, x), torch.empty(shape, dtype=x.dtype, device="meta"))
         x = x.contiguous()
-        out = x.new_empty(*x.shape[:-1], layer.outputs)
-        tokens = x.numel() // layer.inputs
-        if tokens:
-            self._run("linear", ctypes.addressof(layer), x.data_ptr(), out.data_ptr(), tokens)
+        out = x.new_empty(shape)
+        if out.numel():
+            call = c.RowsCall(
+                rows=x.numel() // layer.inputs,
+                channels=layer.inputs,
+                x=c.Rows(data=x.data_ptr(), stride=layer.inputs, channel=1),
+                y=c.Rows(data=out.data_ptr(), stride=layer.outputs, channel=1),
+                linear=ctypes.addressof(layer),
+            )
+            self.run("rows", ctypes.addressof(call))
         return out
 
     def attention(
@@ -90,26 +100,21 @@ class Operators:
             (..., tokens, head_dim); in memory tokens come before the last leading axis, which usually counts heads.
         """
         *leading, tokens, channels = q.shape
+        like = torch.empty(0, dtype=q.dtype, device="meta" if isinstance(q, Traced) else "cpu")
         if len(leading) > 1:
             *before, heads = leading
-            out = q.new_empty(*before, tokens, heads, channels).movedim(-2, -3)
+            out = like.new_empty(*before, tokens, heads, channels).movedim(-2, -3)
         else:
-            out = q.new_empty(q.shape)
+            out = like.new_empty(q.shape)
+        if isinstance(q, Traced):
+            return q.tape.own(self.attention, (described, q, k, v, tables), out)
         problems = out.numel() // (tokens * channels)
         if not problems:
             return out
-        given = list(tables) or [described.no_table(problems)]
-        (table, which), other = given[0], given[1] if len(given) > 1 else None
-        call = c.AttentionCall(
-            problems=problems,
-            **{name: _strided(x) for name, x in (("q", q), ("k", k), ("v", v), ("out", out))},
-            **described.signs,
-            table=table.data_ptr(),
-            table_of=which.data_ptr(),
-            other_table=None if other is None else other[0].data_ptr(),
-            other_table_of=None if other is None else other[1].data_ptr(),
-        )
-        self._run("attention", ctypes.addressof(described.attention), ctypes.addressof(call))
+        call = attention_call(described, problems, tables)
+        for name, x in (("q", q), ("k", k), ("v", v), ("out", out)):
+            setattr(call, name, _strided(x))
+        self.run("attention", ctypes.addressof(described.attention), ctypes.addressof(call))
         return out
 
     def __del__(self) -> None:
@@ -136,7 +141,7 @@ class Described:
         fields = describe_operands(quantizers, head_dim, tokens, level, regular, scale)
         self.integer_scores, self.integer_map = bool(fields["integer_scores"]), bool(fields["integer_map"])
         self.attention = c.Attention(heads=1, lane_of_row=np.arange(tokens, dtype=np.int32), **fields)
-        self.tokens = tokens
+        self.tokens, self.head_dim = tokens, head_dim
         self.signs = {
             f"{name}_signs": floats(found) if (found := signs_of(quantizer, head_dim)).min() < 0 else None
             for name, quantizer in zip("qkv", quantizers)
@@ -148,6 +153,35 @@ class Described:
         if self._no_table is None:
             self._no_table = torch.zeros(1, self.tokens, in_lanes(self.tokens), dtype=torch.float32, device="cpu")
         return self._no_table, torch.zeros(problems, dtype=torch.int32, device="cpu")
+
+
+def attention_call(
+    described: Described, problems: int, tables: Sequence[tuple[Tensor, Tensor]], factor: float = 1.0
+) -> c.AttentionCall:
+    """Return the arguments of the operator, without its operands.
+
+    Args:
+        described: the quantizers.
+        problems: heads of windows.
+        tables: see `Operators.attention`.
+        factor: by which q is multiplied first.
+    """
+    given = list(tables) or [described.no_table(problems)]
+    (table, which), other = given[0], given[1] if len(given) > 1 else None
+    signs = dict(described.signs)
+    if factor != 1:
+        own = signs["q_signs"]
+        signs["q_signs"] = np.full(described.head_dim, factor, np.float32) * (1 if own is None else own)
+    call = c.AttentionCall(
+        problems=problems,
+        **{name: None if values is None else floats(values) for name, values in signs.items()},
+        table=table.data_ptr(),
+        table_of=which.data_ptr(),
+        other_table=None if other is None else other[0].data_ptr(),
+        other_table_of=None if other is None else other[1].data_ptr(),
+    )
+    call.kept += given
+    return call
 
 
 def describe_layer(layer: QuantLinear, level: Level) -> c.Linear:
@@ -201,6 +235,6 @@ def _begins(shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
     return offsets
 
 
-def _strided(x: Tensor) -> c.Strided:
+def _strided(x: Tensor) -> c.Problems:
     begin = _begins(tuple(x.shape[:-2]), x.stride()[:-2])
-    return c.Strided(data=x.data_ptr(), begin=begin, token=x.stride(-2), channel=x.stride(-1))
+    return c.Problems(data=x.data_ptr(), begin=begin, token=x.stride(-2), channel=x.stride(-1))

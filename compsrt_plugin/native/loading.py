@@ -31,7 +31,9 @@ _FUNCTIONS = {
     "engine_destroy": (_INT, [_POINTER]),
     "operators_create": (_INT, [_INT, _INT, _POINTER]),
     "operators_attention": (_INT, [_POINTER] * 3),
-    "operators_linear": (_INT, [*[_POINTER] * 4, ctypes.c_int64]),
+    "operators_rows": (_INT, [_POINTER] * 2),
+    "operators_depthwise": (_INT, [_POINTER] * 2),
+    "operators_elementwise": (_INT, [_POINTER] * 2),
     "operators_destroy": (_INT, [_POINTER]),
 }
 """Name without `compsrt_` -> (result, arguments)."""

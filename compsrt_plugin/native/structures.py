@@ -169,10 +169,55 @@ class Network(Structure):
     )
 
 
-class Strided(Structure):
+class Problems(Structure):
     """See `operators.h`."""
 
-    _fields_ = (*_all(POINTER, "data", "begin"), *_all(I64, "token", "channel"))
+    _fields_ = (*_all(POINTER, "data", "begin", "at", "table_of"), *_all(I64, "token", "channel"))
+
+
+class Rows(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (*_all(POINTER, "data", "at"), *_all(I64, "stride", "channel"))
+
+
+class RowsCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (
+        ("rows", I64),
+        *_all(I32, "channels", "activation"),
+        *_all(Rows, "x", "residual", "y"),
+        *_all(POINTER, "norm", "linear"),
+    )
+
+
+class DepthwiseCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (
+        *_all(I32, "images", "height", "width", "channels", "kernel_height", "kernel_width", "dilation", "activation"),
+        *_all(Rows, "x", "y"),
+        *_all(POINTER, "weight", "bias"),
+    )
+
+
+class Instruction(ctypes.Structure):
+    """See `operators.h`."""
+
+    _fields_ = (*_all(I32, "operation", "to", "left", "right"), ("number", F32))
+
+
+class ElementwiseCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (
+        ("rows", I64),
+        *_all(I32, "channels", "inputs", "instructions", "result"),
+        ("x", POINTER),
+        ("y", Rows),
+        ("program", POINTER),
+    )
 
 
 class AttentionCall(Structure):
@@ -180,7 +225,7 @@ class AttentionCall(Structure):
 
     _fields_ = (
         ("problems", I32),
-        *_all(Strided, "q", "k", "v", "out"),
+        *_all(Problems, "q", "k", "v", "out"),
         *_all(POINTER, "q_signs", "k_signs", "v_signs"),
         *_all(POINTER, "table", "other_table", "table_of", "other_table_of"),
     )
@@ -189,7 +234,7 @@ class AttentionCall(Structure):
 SHARED = (
     *(Integers, Level, FakeQuantize, FakeQuantizeGradients, Scan, ScanGradients),
     *(Quantizer, TwoOfFour, Linear, Attention, Norm, Block, Conv, Group, Network),
-    *(Strided, AttentionCall),
+    *(Problems, Rows, RowsCall, DepthwiseCall, Instruction, ElementwiseCall, AttentionCall),
 )
 """In the order of `csrc/bindings/library.cpp`."""
 

@@ -48,7 +48,13 @@ static std::string layout() {
     FIELDS(Group, blocks, convs, block, conv)
     FIELDS(Network, channels, in_channels, window, split, lanes, groups, tail_convs, scale, out_channels, group, first,
            tail, upsample, patch_norm, last_norm, mean, range)
-    FIELDS(Strided, data, begin, token, channel)
+    FIELDS(Problems, data, begin, at, table_of, token, channel)
+    FIELDS(Rows, data, at, stride, channel)
+    FIELDS(RowsCall, rows, channels, activation, x, residual, y, norm, linear)
+    FIELDS(DepthwiseCall, images, height, width, channels, kernel_height, kernel_width, dilation, activation, x, y, weight,
+           bias)
+    FIELDS(Instruction, operation, to, left, right, number)
+    FIELDS(ElementwiseCall, rows, channels, inputs, instructions, result, x, y, program)
     FIELDS(AttentionCall, problems, q, k, v, out, q_signs, k_signs, v_signs, table, other_table, table_of, other_table_of)
     return text;
 }

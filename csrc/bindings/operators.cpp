@@ -14,8 +14,16 @@ EXPORT int compsrt_operators_attention(void* operators, const Attention* attenti
     return guarded([&] { ((Operators*)operators)->attention(*attention, *call); });
 }
 
-EXPORT int compsrt_operators_linear(void* operators, const Linear* layer, const float* x, float* y, int64_t tokens) {
-    return guarded([&] { ((Operators*)operators)->linear(*layer, x, y, tokens); });
+EXPORT int compsrt_operators_rows(void* operators, const RowsCall* call) {
+    return guarded([&] { ((Operators*)operators)->rows(*call); });
+}
+
+EXPORT int compsrt_operators_depthwise(void* operators, const DepthwiseCall* call) {
+    return guarded([&] { ((Operators*)operators)->depthwise(*call); });
+}
+
+EXPORT int compsrt_operators_elementwise(void* operators, const ElementwiseCall* call) {
+    return guarded([&] { ((Operators*)operators)->elementwise(*call); });
 }
 
 EXPORT int compsrt_operators_destroy(void* operators) {

@@ -1,4 +1,4 @@
-// Parts of any network, run by themselves on tensors where they lie: attention and linear layers.
+// Parts of any network, run by themselves on tensors where they lie.
 #pragma once
 #include <cstddef>
 #include <vector>
@@ -8,18 +8,59 @@
 
 namespace compsrt {
 
-// A tensor [problem][token][channel]: where each problem begins, and how many floats lie between tokens and channels.
-struct Strided {
+// A tensor [problem][token][channel]: where each problem begins, and where its tokens lie from there.
+struct Problems {
     float* data;
-    const int64_t* begin;  // [problems]
-    int64_t token, channel;
+    const int64_t* begin;     // [problems]
+    const int64_t* at;        // [tables][tokens], or null: token · number
+    const int32_t* table_of;  // [problems], or null: table 0
+    int64_t token, channel;   // floats between tokens and between channels
+};
+
+// A tensor [row][channel].
+struct Rows {
+    float* data;
+    const int64_t* at;        // [rows], or null: stride · number
+    int64_t stride, channel;  // floats between rows and between channels
+};
+
+// y = activation(layer(norm(x))) + residual on rows; each part may be missing.
+struct RowsCall {
+    int64_t rows;
+    int32_t channels;      // of x
+    int32_t activation;
+    Rows x, residual, y;   // residual.data null: none
+    const Norm* norm;      // or null
+    const Linear* linear;  // or null
+};
+
+// A depth-wise convolution with zeros around the image; rows are pixels.
+struct DepthwiseCall {
+    int32_t images, height, width, channels, kernel_height, kernel_width, dilation, activation;
+    Rows x, y;
+    const float *weight, *bias;  // [kernel_height][kernel_width][channels], [channels]
+};
+
+// One operation of arithmetic on values in registers, see elementwise-inl.h.
+struct Instruction {
+    int32_t operation, to, left, right;
+    float number;
+};
+
+// y = an expression of the inputs, element by element. An input has the rows of y; between its channels may lie 0 floats.
+struct ElementwiseCall {
+    int64_t rows;
+    int32_t channels, inputs, instructions, result;
+    const Rows* x;  // [inputs], in registers 0 …
+    Rows y;
+    const Instruction* program;
 };
 
 // softmax(q kᵀ + tables) v of many problems, each one head of one window.
 struct AttentionCall {
     int32_t problems;
-    Strided q, k, v, out;
-    const float *q_signs, *k_signs, *v_signs;     // [channels] of ±1 that operands are multiplied by, v's the output too; or null
+    Problems q, k, v, out;
+    const float *q_signs, *k_signs, *v_signs;     // [channels] that operands are multiplied by, v's the output too; or null
     // Added to the scores, times log2(e): tables [·][key][lane of the query], of which each problem has one of each kind.
     const float *table, *other_table;             // the second may be null
     const int32_t *table_of, *other_table_of;     // [problems]
@@ -28,15 +69,16 @@ struct AttentionCall {
 class Operators {
    public:
     Operators(const InferenceKernels& kernels, int threads)
-        : kernels_(kernels), pool_(threads), of_attention_(pool_.threads()), of_linear_(pool_.threads()) {}
+        : kernels_(kernels), pool_(threads), of_attention_(pool_.threads()), of_rows_(pool_.threads()) {}
 
     int threads() const { return pool_.threads(); }
     void attention(const Attention& attention, const AttentionCall& call);
-    // y = layer(x): x [tokens][in], y [tokens][out], contiguous.
-    void linear(const Linear& layer, const float* x, float* y, int64_t tokens);
+    void rows(const RowsCall& call);
+    void depthwise(const DepthwiseCall& call);
+    void elementwise(const ElementwiseCall& call);
 
    private:
-    // Room for each thread. Attention and linear layers take turns, so each kind keeps its own.
+    // Room for each thread. Attention and rows take turns, so each kind keeps its own.
     class Room {
        public:
         explicit Room(int threads) : memory_(threads), scratch_(threads) {}
@@ -51,7 +93,7 @@ class Operators {
 
     const InferenceKernels& kernels_;
     Pool pool_;
-    Room of_attention_, of_linear_;
+    Room of_attention_, of_rows_;
 };
 
 }  // namespace compsrt

@@ -56,6 +56,7 @@ struct Window {
 };
 
 constexpr int kTokensAtOnce = 64;       // rows of a linear layer that stands by itself
+constexpr int kElementsAtOnce = 1024;   // elements of an expression
 
 constexpr int kStrip = 4;               // rows of pixels that a convolution computes at a time …
 constexpr int kDown = 6, kAcross = 4;  // … in tiles of 2 pixels, and what is mixed for one of them, see conv-inl.h

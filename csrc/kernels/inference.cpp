@@ -1,4 +1,5 @@
 // The kernels of the engine at one level.
+#include "engine/operators.h"
 #include "kernels/table.h"
 #include "simd/simd.h"
 
@@ -22,9 +23,11 @@ namespace {
 #endif
 #include "kernels/block-inl.h"
 #include "kernels/conv-inl.h"
+#include "kernels/elementwise-inl.h"
+#include "kernels/depthwise-inl.h"
 }  // namespace
 
 extern const InferenceKernels COMPSRT_NAMED(inference_, COMPSRT_LEVEL) = {
     {kSumBits, kProductsPerSum, kLargestCode, COMPSRT_SPARSE}, kConvRows, run_block, run_attention, run_linear,
-    normalize_cells, conv};
+    norm_rows, activate, add, depthwise, elementwise, normalize_cells, conv};
 }  // namespace compsrt

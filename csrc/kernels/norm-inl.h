@@ -34,3 +34,12 @@ static void normalize_cells(const Norm& n, const float* const* in, float* const*
             });
         }
 }
+
+static void norm_rows(const Norm& n, float* x, int channels) {
+    for (int lane = 0; lane < kTokensAtOnce; lane += 4 * W) {
+        const float* const from[4] = {x + lane, x + lane + W, x + lane + 2 * W, x + lane + 3 * W};
+        normalize(n, from, kTokensAtOnce, channels, [&](int c, int i, F y) INLINED {
+            store(x + (size_t)c * kTokensAtOnce + lane + i * W, y);
+        });
+    }
+}

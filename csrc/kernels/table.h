@@ -7,6 +7,9 @@
 
 namespace compsrt {
 
+struct DepthwiseCall;
+struct ElementwiseCall;
+
 // They return 0 where there is no code for that width or number of states, or no memory; else 1.
 struct CalibrationKernels {
     int (*fake_quantize)(const FakeQuantize&, const float* x, float* y);
@@ -31,6 +34,13 @@ struct InferenceKernels {
     void (*attention)(const Attention&, const Window&, float* out, Scratch&);
     // kTokensAtOnce rows of a linear layer: s.rows holds them [inputs][T]; out [outputs][T].
     void (*linear)(const Linear&, float* out, Scratch&);
+    // kTokensAtOnce rows, x [channels][T], in place; activations as elementwise-inl.h numbers them.
+    void (*norm_rows)(const Norm&, float* x, int channels);
+    void (*activate)(int activation, float* x, size_t count);
+    void (*add)(float* x, const float* y, size_t count);
+    void (*depthwise)(const DepthwiseCall&, int image, int line);
+    // Rows from `first` to before `last`, `at_once` of them in registers.
+    void (*elementwise)(const ElementwiseCall&, int64_t first, int64_t last, int at_once);
     // Normalize four cells: in, out [channels][lanes] each.
     void (*norm)(const Norm&, const float* const* in, float* const* out, int channels, int lanes);
     // out [blocks of conv_rows][height][pitch] from in [channels][height + 2][pitch], `height` whole strips, `width` pixels

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compsrt_plugin.engine import Engine, engine_available, unsupported_reason
-from compsrt_plugin.engine.engine import LayersEngine
+from compsrt_plugin.engine.layers import LayersEngine
 from compsrt_plugin.engine.operators import Described
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import NetworkSpec, QuantLinear, QuantSpec, calibrate, convert, freeze, quantized_layers
@@ -252,5 +252,5 @@ def with_paper_codes() -> Network:
 def test_times_of_parts() -> None:
     engine = Engine(frozen(), profile=True)
     engine(torch.rand(1, 3, 16, 16))
-    assert set(engine.stage_times()) == {"linear", "attention", "pytorch"}
+    assert set(engine.stage_times()) == {"linear", "attention", "elementwise", "pytorch"}
     assert all(milliseconds > 0 for milliseconds in engine.stage_times().values())

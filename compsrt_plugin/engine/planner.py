@@ -1,0 +1,337 @@
+"""`plan_of`: turn a tape into steps, most of which are compiled operators that read and write where tensors lie."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compsrt_plugin.engine.address import Address, contiguous
+from compsrt_plugin.engine.plan import InTorch, Native, Plan, PlanStep, point_rows
+from compsrt_plugin.engine.rules import RULES, is_copy, is_plain, is_sum, reshaped
+from compsrt_plugin.engine.tape import Buffer, Spot, Step, Tape, with_spots
+from compsrt_plugin.engine.values import (
+    ACTIVATIONS,
+    ARITHMETIC,
+    ONE_ACTIVATION,
+    OPERATIONS,
+    REGISTERS,
+    Value,
+    memory_order,
+    order_of,
+    shapes_fit,
+)
+from compsrt_plugin.native import structures as c
+
+
+def plan_of(tape: Tape) -> Plan:
+    """Return the plan of a tape."""
+    return Planner(tape).plan()
+
+
+class Planner:
+    """What is known on the way from a tape to a plan.
+
+    Attributes:
+        home: of each buffer of the tape, what it holds, with axes as they lie in it.
+        steps: of the plan so far.
+    """
+
+    def __init__(self, tape: Tape) -> None:
+        assert tape.input is not None and tape.output is not None
+        self.tape, self.steps, self.home = tape, list[PlanStep](), dict[Buffer, Value]()
+        self.constants: dict[Buffer, Tensor] = {}
+        self.readers: dict[Buffer, list[int]] = {}
+        self.done: set[int] = set()
+        self.normed: dict[Buffer, tuple[Value, c.Norm]] = {}
+        self._of_constant: dict[int, tuple[Tensor, Buffer]] = {}
+        self.made: set[Buffer] = {tape.input.buffer}
+        for number, step in enumerate(tape.steps):
+            for buffer in {spot.buffer for spot in step.reads()}:
+                self.readers.setdefault(buffer, []).append(number)
+        self.readers.setdefault(tape.output.buffer, []).append(len(tape.steps))
+        self.at_home(tape.input, tape.input.buffer)
+
+    def plan(self) -> Plan:
+        """Return the plan."""
+        tape = self.tape
+        assert tape.input is not None and tape.output is not None
+        for number, step in enumerate(tape.steps):
+            if number not in self.done:
+                self._take(step)
+        output = self.in_torch(tape.output)
+        return Plan(self.steps, self.constants, tape.input, output)
+
+    def _take(self, step: Step) -> None:
+        rule = RULES.get(step.function if hasattr(step.function, "_schema") else step.function.__name__)
+        floating = all(spot is None or spot.buffer.dtype is torch.float32 for spot in (*step.reads(), *step.outputs))
+        if floating and rule is not None and rule(self, step):
+            return
+        if floating and step.function in ARITHMETIC and self._arithmetic(step):
+            return
+        self.torch(step)
+
+    # what tensors are
+
+    def new(self, size: int, dtype: torch.dtype = torch.float32) -> Buffer:
+        """Return a buffer for a result."""
+        return self.tape.buffer(size, dtype)
+
+    def at_home(self, spot: Spot, buffer: Buffer) -> None:
+        """Say that a step's output lies in a buffer as it does on the tape."""
+        shape = [spot.shape[axis] for axis in memory_order(spot)] if spot.whole else [spot.buffer.size]
+        self.home[spot.buffer] = Value((Address.strided(buffer, shape, contiguous(shape)),))
+
+    def settle(self, spot: Spot, value: Value) -> None:
+        """Say what a step's output holds: a value of its shape."""
+        self.home[spot.buffer] = value.in_memory_order(spot)
+        self.made.add(spot.buffer)
+
+    def value(self, spot: Spot) -> Value:
+        """Return what a spot holds."""
+        if spot.buffer in self.normed:
+            self.norm_alone(spot.buffer)
+        found = self.home[spot.buffer].viewed(spot)
+        if found is None:
+            self._in_order(spot.buffer)
+            found = self.home[spot.buffer].viewed(spot)
+        assert found is not None
+        return found
+
+    def _in_order(self, buffer: Buffer) -> None:
+        """Compute a buffer as it lies in the tape."""
+        value = self.home[buffer]
+        made = self.computed(value, range(len(value.shape)))
+        self.home[buffer] = Value((Address.strided(made.buffer, (buffer.size,), (1,)),))
+
+    def address(self, spot: Spot) -> Address:
+        """Return where a spot lies; compute it first if nobody has."""
+        value = self.value(spot)
+        if value.address is not None:
+            return value.address
+        whole = self.home[spot.buffer]
+        self.home[spot.buffer] = Value((self.computed(whole),))
+        found = self.value(spot).address
+        assert found is not None
+        return found
+
+    def constant(self, x: Tensor) -> Value:
+        """Return a tensor that is the same in every run."""
+        known = self._of_constant.get(id(x))
+        if known is None:
+            buffer = self.new(x.numel())
+            self.constants[buffer] = x.detach().to("cpu", torch.float32).contiguous().clone()
+            self._of_constant[id(x)] = known = (x, buffer)
+        return Value((Address.strided(known[1], x.shape, contiguous(x.shape)),))
+
+    # computing values
+
+    def computed(self, value: Value, order: Sequence[int] | None = None) -> Address:
+        """Compute a value with the elementwise operator, laid out with these axes, and return where it lies."""
+        order = order_of(value) if order is None else list(order)
+        shape = [value.shape[axis] for axis in order]
+        buffer = self.new(int(np.prod(shape, dtype=np.int64)))
+        stride = contiguous(shape)
+        self.write(value.permuted(order), Address.strided(buffer, shape, stride))
+        back = [order.index(axis) for axis in range(len(order))]
+        return Address.strided(buffer, shape, stride).permuted(back)
+
+    def write(self, value: Value, to: Address) -> None:
+        """Compute a value into an address of its shape."""
+        found = to.merged(value.inputs)
+        all_rows = [address.rows() for address in found]
+        if any(rows is None for rows in all_rows):  # each element by itself
+            found = [address.permuted(range(len(address.shape))).broadcast(address.shape) for address in found]
+            found = [Address(a.buffer, (*a.shape, 1), a.offset, a.tables) for a in found]
+            all_rows = [address.rows() for address in found]
+        shape = found[0].shape
+        rows = int(np.prod(shape[:-1], dtype=np.int64))
+        inputs = (c.Rows * len(value.inputs))()
+        program = (c.Instruction * len(value.program))(
+            *(
+                c.Instruction(OPERATIONS.index(i.operation), len(value.inputs) + k, i.left, i.right, i.number)
+                for k, i in enumerate(value.program)
+            )
+        )
+        call = c.ElementwiseCall(
+            rows=rows,
+            channels=shape[-1],
+            inputs=len(value.inputs),
+            instructions=len(value.program),
+            result=value.registers - 1 if value.program else 0,
+            x=ctypes.addressof(inputs),
+            program=ctypes.addressof(program) if value.program else None,
+        )
+        call.kept += [inputs, program]
+        step = Native("elementwise", call, to.buffer)
+        for structure, address, at in zip((call.y, *inputs), found, all_rows):
+            point_rows(step, structure, address, at)
+        self.steps.append(step)
+
+    # PyTorch
+
+    def in_torch(self, spot: Spot) -> Spot:
+        """Return where PyTorch finds a tensor: with strides."""
+        address = self.address(spot)
+        strides = address.strides()
+        if strides is None:
+            self.home[spot.buffer] = Value((self.computed(self.home[spot.buffer]),))
+            address = self.address(spot)
+            strides = address.strides()
+            if strides is None:
+                self._in_order(spot.buffer)
+                address = self.address(spot)
+                strides = address.strides()
+        assert strides is not None
+        return Spot(address.buffer, spot.shape, strides, address.origin())
+
+    def torch(self, step: Step) -> None:
+        """Leave a step to PyTorch."""
+        args, kwargs = with_spots(step.args, self.in_torch), with_spots(step.kwargs, self.in_torch)
+        outputs: list[Spot | None] = []
+        for spot in step.outputs:
+            if spot is None:
+                outputs.append(None)
+                continue
+            buffer = self.new(spot.buffer.size, spot.buffer.dtype)
+            outputs.append(Spot(buffer, spot.shape, spot.stride, 0))
+            self.at_home(spot, buffer)
+            self.made.add(spot.buffer)
+        self.steps.append(InTorch(step.function, args, kwargs, tuple(outputs), step.single))
+
+    # arithmetic
+
+    def _arithmetic(self, step: Step) -> bool:
+        out = step.out
+        if not out.whole:
+            return False
+
+        def operand(x: Any) -> Value:
+            if isinstance(x, Spot):
+                return self.value(x)
+            return self.constant(x)
+
+        value = self._fitted(ARITHMETIC[step.function](self._broadcast(operand, out.shape), step))
+        if value is None or value.shape != out.shape:
+            return False
+        self.settle(out, value)
+        if len(self.readers.get(out.buffer, ())) > 1:
+            self.home[out.buffer] = Value((self.computed(self.home[out.buffer]),))
+        return True
+
+    def _broadcast(self, operand: Callable[[Any], Value], shape: tuple[int, ...]) -> Callable[[Any], Value]:
+        def fitted(x: Any) -> Value:
+            value = operand(x)
+            if value.registers > REGISTERS // 2 and isinstance(x, Spot):
+                value = Value((self.address(x),))
+            assert shapes_fit(value, shape)
+            return value.broadcast(shape)
+
+        return fitted
+
+    def _fitted(self, value: Value | None) -> Value | None:
+        return value if value is None or value.registers <= REGISTERS else None
+
+    # what follows a step
+
+    def only_reader(self, buffer: Buffer) -> tuple[int, Step] | None:
+        """Return the step that is the only one to read a buffer."""
+        found = self.readers.get(buffer, ())
+        if len(found) != 1 or found[0] == len(self.tape.steps):
+            return None
+        return found[0], self.tape.steps[found[0]]
+
+    def follow(self, out: Spot, value: Value, residual: bool) -> tuple[Spot, Value, str, Value | None]:
+        """Take what follows an operator into it: copies, an activation, a sum with what is known already.
+
+        Args:
+            out: what the operator returns.
+            value: where it will lie; contiguous in some order of axes.
+            residual: whether the operator can add.
+
+        Returns:
+            the output of the last step taken, where it lies, the activation and what is added.
+        """
+        activation, added = "", None
+        while (reader := self.only_reader(out.buffer)) is not None:
+            number, step = reader
+            (after,) = step.outputs if len(step.outputs) == 1 else (None,)
+            given = step.reads()
+            if after is None or not after.whole or not given:
+                break
+            here = next(spot for spot in given if spot.buffer is out.buffer)
+            seen = value.in_memory_order(out).viewed(here)
+            if seen is None or not here.whole:
+                break
+            if is_copy(step) and len(given) == 1:
+                in_shape = reshaped(seen, after.shape)
+                if in_shape is None:
+                    break
+                value = in_shape
+            elif step.function in ONE_ACTIVATION and not activation and added is None and is_plain(step):
+                activation, value = ONE_ACTIVATION[step.function], seen
+            elif residual and added is None and is_sum(step, len(given)) and here.shape == after.shape:
+                other = next(spot for spot in given if spot.buffer is not out.buffer)
+                known = other.buffer in self.made and other.buffer not in self.normed
+                if other.shape != after.shape or not known or not _in_order_of_axes(seen):
+                    break
+                added, value = self.value(other), seen
+            else:
+                break
+            self.done.add(number)
+            out = after
+        return out, value, activation, added
+
+    # row operators
+
+    def norm_alone(self, buffer: Buffer) -> None:
+        """Compute a layer norm that no linear layer takes in."""
+        x, norm = self.normed.pop(buffer)
+        made = Address.strided(self.new(buffer.size), x.shape, contiguous(x.shape))
+        self.rows(x, made, norm, None, "", None)
+        self.home[buffer] = Value((made,))
+
+    def rows(
+        self,
+        x: Value,
+        to: Address,
+        norm: c.Norm | None,
+        layer: c.Linear | None,
+        activation: str,
+        added: Value | None,
+    ) -> None:
+        """Call the operator of rows on x (..., channels), into a contiguous tensor of x's rows."""
+        address = self._with_rows(x)
+        call = c.RowsCall(
+            rows=int(np.prod(to.shape[:-1], dtype=np.int64)),
+            channels=address.shape[-1],
+            activation=ACTIVATIONS.index(activation),
+            norm=None if norm is None else ctypes.addressof(norm),
+            linear=None if layer is None else ctypes.addressof(layer),
+        )
+        call.kept += [norm, layer]
+        residual = None if added is None else self._with_rows(added)
+        step = Native("rows", call, to.buffer)
+        for structure, of in ((call.x, address), (call.residual, residual), (call.y, to)):
+            if of is not None:
+                point_rows(step, structure, of, of.rows())
+        self.steps.append(step)
+
+    def _with_rows(self, value: Value) -> Address:
+        address = value.address or self.computed(value)
+        return address if address.rows() is not None else self.computed(Value((address,)), range(len(address.shape)))
+
+
+def _in_order_of_axes(value: Value) -> bool:
+    """Whether a tensor lies side by side, its axes in some order."""
+    assert value.address is not None
+    permuted = value.address.permuted(order_of(value))
+    strides = permuted.strides()
+    wanted = contiguous(permuted.shape)
+    return strides is not None and all(
+        size == 1 or found == right for size, found, right in zip(permuted.shape, strides, wanted)
+    )

@@ -1,0 +1,364 @@
+"""`Tape`: the operations of one forward pass, recorded without computing anything that depends on the image.
+
+A `Traced` tensor stands for one that depends on the image. It has a shape and a place in memory, but no values. What
+the network computes from its parameters alone, such as a table of position biases, is computed while the tape is
+recorded and is a constant of it. Views cost nothing: a traced tensor is a buffer with sizes, strides and an offset.
+
+Changes in place become new buffers where they change all of one. Code that depends on values, or that writes a part of
+a tensor, cannot be recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+aten = torch.ops.aten
+
+
+class NotRecordable(Exception):
+    """The network's code cannot be recorded; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Buffer:
+    """Memory of a tensor that depends on the image.
+
+    Attributes:
+        number: its place in the order of the tape.
+        size: elements.
+        dtype: of the elements.
+    """
+
+    number: int
+    size: int
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A tensor in a buffer: sizes, strides and offset in elements."""
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of its buffer, each element once."""
+        return self.offset == 0 and torch.Size(self.shape).numel() == self.buffer.size and self._dense()
+
+    def _dense(self) -> bool:
+        expected = 1
+        for stride, size in sorted((stride, size) for stride, size in zip(self.stride, self.shape) if size != 1):
+            if stride != expected:
+                return False
+            expected *= size
+        return True
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether elements lie in the order of the shape, without gaps."""
+        expected = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.stride)):
+            if size != 1 and stride != expected:
+                return False
+            expected *= size
+        return True
+
+
+@dataclass
+class Step:
+    """One operation.
+
+    Attributes:
+        function: an ATen operator, or one of ours that takes and returns tensors.
+        args, kwargs: its arguments, with a `Spot` in the place of each traced tensor.
+        outputs: what it returns, `None` for what is no tensor.
+        single: whether it returns one tensor by itself.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[Spot | None, ...]
+    single: bool = True
+
+    def reads(self) -> list[Spot]:
+        """Return the tensors among the arguments that depend on the image."""
+        return spots((self.args, self.kwargs))
+
+    def given(self) -> dict[str, Any]:
+        """Return the arguments of an ATen operator by name, defaults included."""
+        arguments = self.function._schema.arguments  # pyright: ignore[reportFunctionMemberAccess]
+        defaults = {argument.name: argument.default_value for argument in arguments}
+        return {**defaults, **dict(zip(defaults, self.args)), **self.kwargs}
+
+    @property
+    def out(self) -> Spot:
+        """Its only output."""
+        (found,) = self.outputs
+        assert found is not None
+        return found
+
+
+def spots(given: Any) -> list[Spot]:
+    """Return the spots in nested arguments."""
+    if isinstance(given, Spot):
+        return [given]
+    if isinstance(given, dict):
+        given = tuple(given.values())
+    return [spot for item in given for spot in spots(item)] if isinstance(given, (tuple, list)) else []
+
+
+def with_spots(given: Any, replaced: Callable[[Spot], Any]) -> Any:
+    """Return nested arguments with something else in the place of spots."""
+    if isinstance(given, Spot):
+        return replaced(given)
+    if isinstance(given, dict):
+        return {name: with_spots(item, replaced) for name, item in given.items()}
+    if isinstance(given, (tuple, list)):
+        return type(given)(with_spots(item, replaced) for item in given)
+    return given
+
+
+@dataclass
+class Tape:
+    """What was recorded.
+
+    Attributes:
+        steps: in order.
+        input, output: of the network.
+        constants: the tensors that do not depend on the image, by identity, with a hash of what they held.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    input: Spot | None = None
+    output: Spot | None = None
+    constants: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _now: dict[Buffer, Buffer] = field(default_factory=dict)
+    _count: int = 0
+
+    def buffer(self, size: int, dtype: torch.dtype) -> Buffer:
+        """Return a new buffer."""
+        self._count += 1
+        return Buffer(self._count, size, dtype)
+
+    def spot(self, traced: Traced) -> Spot:
+        """Return where a tensor is now."""
+        buffer = traced.buffer
+        while buffer in self._now:
+            buffer = self._now[buffer]
+        return Spot(buffer, tuple(traced.shape), traced.stride(), int(traced.storage_offset()))
+
+    def new(self, like: Tensor) -> Traced:
+        """Return a tensor of this shape, strides and dtype in a buffer of its own."""
+        size = 1 + sum((n - 1) * stride for n, stride in zip(like.shape, like.stride())) if like.numel() else 0
+        return Traced(self, self.buffer(size, like.dtype), like)
+
+    def own(self, function: Callable[..., Any], args: tuple[Any, ...], like: Tensor) -> Traced:
+        """Record an operator of ours, called with these arguments, that returns a tensor of this shape and layout."""
+        made = self.new(like)
+        self._record(function, args, {}, made)
+        return made
+
+    def dispatched(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record an ATen operator and return what stands for its result."""
+        if func in _CONSTANTS:
+            return _constant(func, args, kwargs)
+        if func in _LIKE and not isinstance(args[0], Traced):  # of a constant: only shape or dtype are asked for
+            return _LIKE[func](args[0], args[1].meta)
+        schema = func._schema
+        writes = [a for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+        given = {**dict(zip((a.name for a in schema.arguments), args)), **kwargs}
+        if writes:
+            return self._written(func, args, kwargs, [given[a.name] for a in writes if a.name in given])
+        made = _on_meta(func, args, kwargs)
+        if any(a.alias_info is not None for a in schema.arguments):
+            base = args[0]
+            if not isinstance(made, Tensor) or torch._C._is_alias_of(made, _meta(base)):  # pyright: ignore[reportAttributeAccessIssue]
+                return self._viewed(func, args, made)
+        if isinstance(made, Tensor):
+            out = self.new(made)
+            self._record(func, args, kwargs, out)
+            return out
+        if not isinstance(made, (tuple, list)) or any(x is not None and not isinstance(x, Tensor) for x in made):
+            raise NotRecordable(f"its code depends on values: {func}")
+        outs = [None if x is None else self.new(x) for x in made]
+        self._record(func, args, kwargs, *outs, single=False)
+        return type(made)(outs)
+
+    def _record(self, func: Any, args: Any, kwargs: Any, *outs: Traced | None, single: bool = True) -> None:
+        given = self._given(args, kwargs)
+        self.steps.append(Step(func, *given, tuple(None if out is None else self.spot(out) for out in outs), single))
+
+    def _given(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return arguments as they are now: spots in the place of traced tensors, constants remembered."""
+        return self._leaf(tuple(args)), self._leaf(dict(kwargs))
+
+    def _leaf(self, given: Any) -> Any:
+        if isinstance(given, Traced):
+            return self.spot(given)
+        if isinstance(given, Tensor):
+            if id(given) not in self.constants:
+                self.constants[id(given)] = (given, torch.hash_tensor(given))
+        elif isinstance(given, dict):
+            return {name: self._leaf(item) for name, item in given.items()}
+        elif isinstance(given, (tuple, list)):
+            return type(given)(self._leaf(item) for item in given)
+        return given
+
+    def refuse_changed_constants(self) -> None:
+        """Raise if the code changed a constant after it was used."""
+        for constant, before in self.constants.values():
+            if torch.hash_tensor(constant) != before:
+                raise NotRecordable("it changes a tensor that it has used")
+
+    def _viewed(self, func: Any, args: tuple[Any, ...], made: Any) -> Any:
+        base = next(arg for arg in args if isinstance(arg, Tensor))
+        if not isinstance(base, Traced):
+            raise NotRecordable(f"{func} of a constant with an argument that depends on the image")
+        if isinstance(made, Tensor):
+            return Traced(self, base.buffer, made)
+        return type(made)(Traced(self, base.buffer, x) for x in made)
+
+    def _written(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], written: list[Any]) -> Any:
+        name, overload = func._schema.name.partition("::")[2], func._overloadname
+        functional = getattr(getattr(aten, name[:-1], None), overload or "default", None) if name[-1] == "_" else None
+        if functional is None or len(written) != 1 or not isinstance(written[0], Traced):
+            raise NotRecordable(f"it changes tensors in place: {func}")
+        target = written[0]
+        before = self.spot(target)
+        if func is aten.copy_.default:
+            raise NotRecordable("it writes parts of tensors")
+        if not before.whole:
+            raise NotRecordable(f"it changes a part of a tensor in place: {func}")
+        like = _on_meta(functional, args, kwargs)
+        if like.dtype is not target.dtype or like.shape != target.shape:
+            raise NotRecordable(f"it changes tensors in place: {func}")
+        after = self.buffer(before.buffer.size, target.dtype)
+        given = self._given(args, kwargs)
+        self.steps.append(Step(functional, *given, (Spot(after, before.shape, before.stride, 0),)))
+        self._now[before.buffer] = after
+        return target
+
+
+class Traced(Tensor):
+    """A tensor that depends on the image, without values."""
+
+    tape: Tape
+    buffer: Buffer
+    meta: Tensor
+
+    @staticmethod
+    def __new__(cls, tape: Tape, buffer: Buffer, meta: Tensor) -> Traced:
+        """Make one in a buffer, with the shape and strides of a tensor on the meta device."""
+        made = Tensor._make_wrapper_subclass(
+            cls,
+            meta.shape,
+            strides=meta.stride(),
+            storage_offset=meta.storage_offset(),
+            dtype=meta.dtype,
+            device=torch.device("cpu"),
+        )
+        made.tape, made.buffer, made.meta = tape, buffer, meta
+        return made
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        first = args[0] if args else None
+        traced = first if isinstance(first, Traced) else _first((args, kwargs))
+        assert traced is not None
+        tape = traced.tape
+        return tape.dispatched(func, args, kwargs or {})
+
+
+def _first(given: Any) -> Traced | None:
+    """Return the first traced tensor of nested arguments."""
+    if isinstance(given, Traced):
+        return given
+    items = given.values() if isinstance(given, dict) else given if isinstance(given, (tuple, list)) else ()
+    return next((found for item in items if (found := _first(item)) is not None), None)
+
+
+_CONSTANTS = {
+    aten.zeros_like.default: 0.0,
+    aten.ones_like.default: 1.0,
+    aten.new_zeros.default: 0.0,
+    aten.new_ones.default: 1.0,
+}
+_LIKE: dict[Any, Callable[[Tensor, Tensor], Tensor]] = {
+    aten.type_as.default: lambda x, other: x.to(other.dtype),
+    aten.to.other: lambda x, other: x.to(other.dtype),
+    aten.expand_as.default: lambda x, other: x.expand(other.shape),
+    aten.view_as.default: lambda x, other: x.view(other.shape),
+    aten.reshape_as.default: lambda x, other: x.reshape(other.shape),
+}
+_NO_VALUES = (aten._local_scalar_dense.default, aten.equal.default, aten.is_nonzero.default, aten.item.default)
+
+
+def _constant(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    like, *size = args
+    shape = size[0] if size else like.shape
+    dtype = kwargs.get("dtype") or like.dtype
+    return torch.full(tuple(shape), _CONSTANTS[func], dtype=dtype, device="cpu")
+
+
+def _on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the result of an operator on the meta device."""
+    if func in _NO_VALUES:
+        raise NotRecordable("its code depends on values of the image")
+    if kwargs.get("device") is not None:
+        kwargs = {**kwargs, "device": "meta"}
+    try:
+        return func(*_all_meta(args), **_all_meta(kwargs))
+    except NotImplementedError as error:
+        raise NotRecordable(f"{func} has no shape before it is computed") from error
+
+
+def _all_meta(given: Any) -> Any:
+    if isinstance(given, Tensor):
+        return _meta(given)
+    if isinstance(given, dict):
+        return {name: _all_meta(item) for name, item in given.items()}
+    if isinstance(given, (tuple, list)):
+        return type(given)(_all_meta(item) for item in given)
+    return given
+
+
+def _meta(x: Tensor) -> Tensor:
+    if isinstance(x, Traced):
+        return x.meta
+    if x.ndim == 0:
+        return torch.empty((), dtype=x.dtype, device="meta")
+    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
+
+
+def record(network: nn.Module, x: Tensor) -> Tape:
+    """Record the forward pass of images of x's shape.
+
+    Raises:
+        NotRecordable: the code of the network depends on values, or writes parts of tensors.
+    """
+    tape = Tape()
+    traced = tape.new(torch.empty(x.shape, dtype=x.dtype, device="meta"))
+    tape.input = tape.spot(traced)
+    before = {module: dict(vars(module)) for module in network.modules()}
+    try:
+        y = network(traced)
+    finally:  # some networks keep a tensor of their forward pass
+        for module, attributes in before.items():
+            for name in [name for name, kept in vars(module).items() if isinstance(kept, Traced)]:
+                vars(module)[name] = attributes.get(name)
+    if not isinstance(y, Traced):
+        raise NotRecordable("its output is no tensor that depends on the image")
+    tape.output = tape.spot(y)
+    tape.refuse_changed_constants()
+    return tape

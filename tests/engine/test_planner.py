@@ -1,0 +1,168 @@
+"""Plans of code of all kinds, on every level of instructions, against torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from compsrt_plugin.engine import engine_available
+from compsrt_plugin.engine.operators import Operators
+from compsrt_plugin.engine.plan import InTorch, Plan
+from compsrt_plugin.engine.planner import plan_of
+from compsrt_plugin.engine.tape import record
+from engine.levels import LEVELS_HERE, named
+
+pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
+Code = Callable[[Tensor], Tensor]
+C, H, W = 12, 8, 16
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Coded(nn.Module):
+    def __init__(self, code: Code) -> None:
+        super().__init__()
+        self.code = code
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.code(x)
+
+
+def planned(code: Code, x: Tensor) -> Plan:
+    with torch.inference_mode():
+        return plan_of(record(Coded(code), x))
+
+
+def assert_same(code: Code, level: str, shape: tuple[int, ...] = (2, C, H, W), threads: int = 2) -> Plan:
+    """Assert that the plan computes what the code does, on images that it was not made from."""
+    plan = planned(code, torch.zeros(shape))
+    operators = Operators(named(level), threads)
+    with torch.inference_mode():
+        for seed in range(2):
+            x = drawn(*shape, seed=seed)
+            wanted, found = code(x), plan.run(x, operators)
+            assert found.shape == wanted.shape and found.dtype == wanted.dtype
+            assert torch.allclose(found, wanted, rtol=1e-5, atol=3e-6), (found - wanted).abs().max()
+    return plan
+
+
+def in_torch(plan: Plan) -> list[str]:
+    return [str(step.function) for step in plan.steps if isinstance(step, InTorch)]
+
+
+ONE = {
+    "sums": lambda x: 2 + (x + x[:, :1] - 3) - (1 - x),
+    "products": lambda x: x * x.mean((2, 3), keepdim=True) * 0.5,
+    "quotients": lambda x: x / (x.square() + 1) + 1 / (x * x + 2) - x / 4,
+    "sigmoid": lambda x: torch.sigmoid(x * 30) + torch.sigmoid(x),
+    "gelu": lambda x: F.gelu(x * 3),
+    "silu": lambda x: F.silu(x * 8),
+    "tanh": lambda x: torch.tanh(x * 4),
+    "relu": lambda x: F.relu(x) - F.leaky_relu(x, 0.2),
+    "roots": lambda x: (x * x + 1).sqrt() + (x**2 + 0.5).rsqrt() + (x * x) ** 0.5,
+    "clamp": lambda x: -x.clamp_min(0.3),
+    "rsub": lambda x: torch.rsub(x, 2.0),
+    "weights": lambda x: x * drawn(C, 1, 1) + drawn(W),
+    "many": lambda x: sum((x * i + i for i in range(1, 14)), x),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("name", ONE)
+def test_arithmetic(name: str, level: str) -> None:
+    plan = assert_same(ONE[name], level)
+    assert set(in_torch(plan)) <= {"aten.mean.dim"}
+
+
+def test_arithmetic_is_one_step() -> None:
+    assert len(planned(lambda x: F.gelu(x * 2 + 1) * x - x.flip(1).square(), torch.zeros(2, C, H, W)).steps) == 2
+
+
+def norm_of(channels: int) -> nn.LayerNorm:
+    norm = nn.LayerNorm(channels)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+def tokens(x: Tensor) -> Tensor:
+    return x.flatten(2).transpose(1, 2)
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_layer_norms_of_tokens_and_of_planes(level: str) -> None:
+    norm, plain = norm_of(C), nn.LayerNorm(C, elementwise_affine=False)
+    assert not in_torch(assert_same(lambda x: norm(tokens(x)) + plain(tokens(x)), level))
+    assert not in_torch(assert_same(lambda x: norm(x.permute(0, 2, 3, 1)[:, 1:]).contiguous(), level))
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (3, 2), ((1, 5), 1)])
+@pytest.mark.parametrize("channels", [5, 16, 24, 40])
+def test_depthwise_convolutions(level: str, kernel: Any, dilation: int, channels: int) -> None:
+    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+    padding = tuple(side // 2 * dilation for side in sides)
+    conv = nn.Conv2d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels)
+    plan = assert_same(lambda x: conv(x), level, (2, channels, H, W))
+    assert not in_torch(plan)
+    assert len(assert_same(lambda x: conv(x.permute(0, 3, 1, 2)), level, (2, H, W, channels)).steps) == 1
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_batch_norm_and_activation_are_part_of_a_convolution(level: str) -> None:
+    conv, norm = nn.Conv2d(C, C, 3, padding=1, groups=C, bias=False), nn.BatchNorm2d(C).eval()
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(tensor)
+    assert len(assert_same(lambda x: F.gelu(norm(conv(x))), level).steps) == 2  # a copy to pixels, and all of it
+    assert not in_torch(assert_same(lambda x: norm(x), level))
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_shifted_windows_are_read_and_written_where_they_lie(level: str) -> None:
+    norm = norm_of(C)
+
+    def code(x: Tensor) -> Tensor:
+        b = x.shape[0]
+        image = x.permute(0, 2, 3, 1)
+        windows = torch.roll(image, (-2, -2), (1, 2)).view(b, H // 4, 4, W // 4, 4, C).permute(0, 1, 3, 2, 4, 5)
+        y = norm(windows.contiguous().view(-1, 16, C)).view(b, H // 4, W // 4, 4, 4, C)
+        y = y.permute(0, 1, 3, 2, 4, 5).contiguous().view(b, H, W, C)
+        return image + torch.roll(y, (2, 2), (1, 2))
+
+    plan = assert_same(code, level)
+    assert [getattr(step, "name", "") for step in plan.steps] == ["rows", "elementwise"]
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_parts_put_side_by_side(level: str) -> None:
+    assert not in_torch(assert_same(lambda x: torch.cat([x * 2, x[:, 3:].roll(1, 2), x], 1), level))
+    assert not in_torch(assert_same(lambda x: torch.cat(x.chunk(3, 1)[::-1], -1).contiguous(), level))
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_what_the_operators_lack_runs_in_torch(level: str) -> None:
+    def code(x: Tensor) -> Tensor:
+        order = x.mean((2, 3)).argsort(1)
+        y = x.gather(1, order[:, :, None, None].expand_as(x)).softmax(1)
+        return F.max_pool2d(F.pad(y.permute(0, 1, 3, 2), (1, 1, 1, 1), "reflect"), 3, 1) * 2
+
+    assert "aten.softmax.int" in in_torch(assert_same(code, level))
+
+
+def test_memory_is_given_back_when_it_is_no_longer_needed() -> None:
+    plan = planned(lambda x: F.max_pool2d(F.max_pool2d(x, 3, 1, 1), 3, 1, 1) * 2, torch.zeros(2, C, H, W))
+    assert [len(done) for done in plan._done] == [1, 1, 1]
+
+
+def test_an_input_may_have_any_strides() -> None:
+    x = drawn(2, H, W, C).permute(0, 3, 1, 2)
+    plan = planned(lambda x: x * 2, x)
+    with torch.inference_mode():
+        assert torch.equal(plan.run(x, Operators(named(LEVELS_HERE[0]), 1)), x * 2)
