@@ -13,9 +13,16 @@ from compsrt_plugin import basicsr_compat, source_folder
 
 if TYPE_CHECKING:
     from compsrt_plugin.notebook import Upscaler, load
+    from compsrt_plugin.notebook.quantizing import quantize
 
 __version__ = "0.2.0"
-__all__ = ["Upscaler", "load", "register"]
+__all__ = ["Upscaler", "load", "quantize", "register"]
+
+LATE = {
+    "Upscaler": "compsrt_plugin.notebook",
+    "load": "compsrt_plugin.notebook",
+    "quantize": "compsrt_plugin.notebook.quantizing",
+}  # what notebooks use, imported at first access: BasicSR's own scripts do not need it
 
 
 MODULES = (
@@ -42,9 +49,9 @@ def register() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what notebooks use at first access: BasicSR's own scripts do not need it."""
-    if name in ("Upscaler", "load"):
-        return getattr(importlib.import_module("compsrt_plugin.notebook"), name)
+    """Import what notebooks use."""
+    if name in LATE:
+        return getattr(importlib.import_module(LATE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -56,7 +56,7 @@ def reader_is_gone() -> bool:
 
 
 def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **options: Any) -> Any:
-    """Return a `tqdm`: a bar on a terminal; otherwise a log line every half minute.
+    """Return a `tqdm`: a bar on a terminal or in a notebook; otherwise a log line every half minute.
 
     Args:
         iterable: what to iterate over. If None, `update` counts.
@@ -67,7 +67,7 @@ def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **opt
 
     if not shown:
         options["disable"] = True
-    elif not sys.stderr.isatty():
+    elif not _shows_bars():
         total = options.get("total", len(iterable) if hasattr(iterable, "__len__") else None)  # type: ignore[arg-type]
         places = 2 if isinstance(total, float) else 0  # small files are 0.25 MB, not 0
         options.update(
@@ -84,7 +84,12 @@ def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **opt
 
 def name_step(bar: Any, name: str) -> None:
     """Set the label of a bar of `progress`. In a log, the next line shows it."""
-    bar.set_description_str(name, refresh=sys.stderr.isatty())  # tqdm's `set_description` would add a second colon
+    bar.set_description_str(name, refresh=_shows_bars())  # tqdm's `set_description` would add a second colon
+
+
+def _shows_bars() -> bool:
+    """Return whether stderr is a terminal, or the output of a notebook's cell."""
+    return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
 
 
 class _Log(io.TextIOBase):
@@ -93,7 +98,7 @@ class _Log(io.TextIOBase):
     def write(self, text: str) -> int:
         line = text.strip()
         logger = logging.getLogger("basicsr")
-        if line and logger.handlers:
+        if line and logger.handlers and logger.isEnabledFor(logging.INFO):
             logger.info(line)
         elif line:
             sys.stderr.write(f"{line}\n")

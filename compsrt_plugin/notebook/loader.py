@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.notebook.upscaler import Upscaler
 from compsrt_plugin.packed.bundled import bundled_names
 from compsrt_plugin.packed.open import find_packed
 from compsrt_plugin.packed.weights import is_url, weights_file
 from compsrt_plugin.upscale.open_network import network_for
+from compsrt_plugin.zoo.own_classes import register_class
 
 
-def load(source: str | Path, *, threads: int | None = None, engine: Literal["auto", "never"] = "auto") -> Upscaler:
+def load(
+    source: str | Path,
+    *,
+    threads: int | None = None,
+    engine: Literal["auto", "never"] = "auto",
+    network_class: type[nn.Module] | None = None,
+) -> Upscaler:
     """Return a packed network, ready to upscale.
 
     Args:
@@ -21,6 +30,7 @@ def load(source: str | Path, *, threads: int | None = None, engine: Literal["aut
             http(s) URL. A URL is downloaded once.
         threads: threads of one forward pass; None uses all cores.
         engine: `never` runs the simulated network in PyTorch even if the integer engine can run it.
+        network_class: your own class, if the file holds a network of one: a file names its class and holds no code.
 
     Raises:
         CompSRTError: there is no such name or file, it cannot be downloaded, or it is not a packed network.
@@ -28,6 +38,8 @@ def load(source: str | Path, *, threads: int | None = None, engine: Literal["aut
     >>> load("compsrt_x4_3bit").scale
     4
     """
+    if network_class is not None:
+        register_class(network_class)
     return Upscaler(network_for(find_network_file(source), threads, engine))
 
 

@@ -33,7 +33,7 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         network: a network from `convert`, not frozen.
-        batches: inputs of the network, one forward pass each.
+        batches: inputs of the network, one forward pass each; not read if weights alone are quantized.
 
     Raises:
         CompSRTError: there is no batch, a batch is not an input, a search is unknown, values of a layer are not
@@ -43,8 +43,9 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     _check(network)
     before = [(quantizer, quantizer.mode) for _, quantizer in named_quantizers(network)]
     try:
-        with evaluating(network):
-            observe(network, batches)
+        if activations:
+            with evaluating(network):
+                observe(network, batches)
         found = _search(network, activations)
     except BaseException:
         for quantizer, mode in before:

@@ -15,13 +15,13 @@ from compsrt_plugin.quant.passes.equalization import equalize
 from compsrt_plugin.quant.passes.gptq import round_compensated
 from compsrt_plugin.quant.passes.statistics import gather_statistics
 from compsrt_plugin.quant.sensitivity import give_bits, output_errors, raised_bits
-from compsrt_plugin.training.patches import CalibrationPatches
+from compsrt_plugin.training.patches import Patches
 
 GUARDED_PATCHES, GUARD_PROJECTIONS = 4, 2
 """Calibration patches on which the guard estimates errors, and backward passes for each of them."""
 
 
-def condition_weights(network: nn.Module, patches: CalibrationPatches, tolerance: float) -> None:
+def condition_weights(network: nn.Module, patches: Patches, tolerance: float) -> None:
     """Lower the condition numbers of all quantized linear weights (`quant.conditioning`).
 
     Args:
@@ -52,7 +52,7 @@ def condition_weights(network: nn.Module, patches: CalibrationPatches, tolerance
     )
 
 
-def equalize_inputs(network: Any, patches: CalibrationPatches) -> None:
+def equalize_inputs(network: Any, patches: Patches) -> None:
     """Shift and scale the inputs of linear layers that follow a norm (`quant.equalization`).
 
     Each norm absorbs the shift and scale, so that the full-precision network stays the same.
@@ -61,6 +61,8 @@ def equalize_inputs(network: Any, patches: CalibrationPatches) -> None:
         network: the quantized network, quantizers off, with its `window_size`.
         patches: inputs on which the statistics of channels are measured.
     """
+    if not _has_linear(network):
+        return
     batches = list(patches("equalization"))
     less = network.window_size  # for inputs of another size, which a network that takes any size must pad itself
     side = max(less, patches.block.patch_size - less)
@@ -68,13 +70,13 @@ def equalize_inputs(network: Any, patches: CalibrationPatches) -> None:
     get_root_logger().info(f"Inputs of linear layers shifted and scaled by {len(found)} norms before them")
 
 
-def search_bounds(network: nn.Module, patches: CalibrationPatches) -> None:
+def search_bounds(network: nn.Module, patches: Patches) -> None:
     """Search the bounds of every quantizer on calibration patches, and switch the quantizers on."""
     calibrate(network, patches("bound search"))
     get_root_logger().info(f"Bounds of {sum(1 for _ in named_quantizers(network))} quantizers searched")
 
 
-def guard_activations(network: nn.Module, patches: CalibrationPatches, guard: GuardBlock) -> dict[str, int]:
+def guard_activations(network: nn.Module, patches: Patches, guard: GuardBlock) -> dict[str, int]:
     """Give more bits to activations that cause too much of the output's error (`quant.guard`).
 
     Args:
@@ -86,6 +88,8 @@ def guard_activations(network: nn.Module, patches: CalibrationPatches, guard: Gu
     Returns:
         Name of each activation that got more bits -> its bits, in descending order of error.
     """
+    if not activation_quantizers(network):
+        return {}
     errors = output_errors(network, patches("guard", GUARDED_PATCHES), GUARD_PROJECTIONS)
     quantizers = activation_quantizers(network)
     raised = raised_bits(errors, {name: q.spec.bits for name, q in quantizers.items()}, guard.times_mean, guard.bits)
@@ -102,13 +106,15 @@ def guard_activations(network: nn.Module, patches: CalibrationPatches, guard: Gu
     return raised
 
 
-def round_weights(network: nn.Module, patches: CalibrationPatches) -> None:
+def round_weights(network: nn.Module, patches: Patches) -> None:
     """Round the weights of all quantized linear layers by GPTQ (`quant.rounding`).
 
     Args:
         network: the quantized network, bounds searched.
         patches: inputs from which the Gram matrix of each layer is computed.
     """
+    if not _has_linear(network):
+        return
     statistics = gather_statistics(network, patches("rounding"))
     changed = total = 0
     for name, layer in quantized_layers(network):
@@ -118,3 +124,8 @@ def round_weights(network: nn.Module, patches: CalibrationPatches) -> None:
             changed += int(layer.weight_shift.count_nonzero())
             total += layer.weight_shift.numel()
     get_root_logger().info(f"Weights rounded by gptq: {changed / max(total, 1):.1%} have another code than the nearest")
+
+
+def _has_linear(network: nn.Module) -> bool:
+    """Return whether any linear layer is quantized; a network of convolutions alone has none."""
+    return any(isinstance(layer, QuantLinear) for _, layer in quantized_layers(network))

@@ -14,6 +14,7 @@ from compsrt_plugin.config.blocks import PruneBlock
 from compsrt_plugin.config.recipes import QuantOptions
 from compsrt_plugin.packed.network_state import round_unquantized
 from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
+from compsrt_plugin.report.versions import versions
 from compsrt_plugin.training.calibration_steps import (
     condition_weights,
     equalize_inputs,
@@ -22,7 +23,7 @@ from compsrt_plugin.training.calibration_steps import (
     search_bounds,
 )
 from compsrt_plugin.training.gradual_pruning import GradualPruning
-from compsrt_plugin.training.patches import CalibrationPatches
+from compsrt_plugin.training.patches import Patches
 
 
 class Calibrator:
@@ -47,7 +48,7 @@ class Calibrator:
         network: Any,
         quant: QuantOptions,
         prune: PruneBlock | None,
-        patches: CalibrationPatches,
+        patches: Patches,
         teacher: Callable[[], nn.Module],
     ) -> None:
         self.network, self.quant, self.patches, self._teacher = network.eval(), quant, patches, teacher
@@ -85,3 +86,26 @@ class Calibrator:
         if not self.quant.bias_correction:
             return None
         return BiasCorrection(self.network, self._teacher(), list(self.patches("bias correction")))
+
+    def header(self, arch: Mapping[str, Any], **provenance: Any) -> dict[str, Any]:
+        """Return the header of the packed file of the calibrated network.
+
+        Args:
+            arch: the block that builds the network.
+            **provenance: how it was made, besides what the `quant:` block says; `weights_trained` among it.
+        """
+        quant = self.quant
+        return {
+            "arch": dict(arch),
+            "spec": quant.spec.with_bits(self.raised).to_dict(),
+            "provenance": {
+                "recipe": quant.recipe,
+                "bits": quant.bits,
+                "conditioning": quant.conditioning,
+                "rounding": quant.rounding,
+                "equalization": quant.equalization,
+                "bias_correction": quant.bias_correction,
+                "versions": versions(),
+                **provenance,
+            },
+        }

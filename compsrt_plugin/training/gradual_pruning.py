@@ -8,7 +8,7 @@ from torch import nn
 from compsrt_plugin import pruning
 from compsrt_plugin.config.blocks import PruneBlock
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.training.patches import CalibrationPatches
+from compsrt_plugin.training.patches import Patches
 
 
 class GradualPruning:
@@ -26,7 +26,7 @@ class GradualPruning:
         CompSRTError: a gradual schedule without a ratio.
     """
 
-    def __init__(self, network: nn.Module, block: PruneBlock | None, patches: CalibrationPatches) -> None:
+    def __init__(self, network: nn.Module, block: PruneBlock | None, patches: Patches) -> None:
         self.network, self.block, self.patches = network, block, patches
         block = block or PruneBlock()
         self.schedule = pruning.Schedule(block.start, block.end, block.every, block.curve)

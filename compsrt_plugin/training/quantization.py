@@ -16,7 +16,6 @@ from compsrt_plugin.packed.header import pack_options
 from compsrt_plugin.packed.network_state import save_network
 from compsrt_plugin.quant import Mode, freeze, quantized_layers, set_mode
 from compsrt_plugin.quant.sensitivity import give_bits
-from compsrt_plugin.report.versions import versions
 from compsrt_plugin.training.calibrator import Calibrator
 from compsrt_plugin.training.option_text import option_text
 from compsrt_plugin.training.patches import CalibrationPatches
@@ -110,27 +109,17 @@ class Quantization(Task):
         get_root_logger().info(f"Packed network: {path}, {size:,d} bytes")
 
     def _header(self, outcome: Outcome) -> dict[str, Any]:
-        quant, identity = self.quant, outcome.identity
-        return {
-            "arch": identity["network_g"],
-            "spec": quant.spec.with_bits(self.calibrator.raised).to_dict(),
-            "provenance": {
-                "name": self.opt["name"],
-                "recipe": quant.recipe,
-                "prune": identity["prune"],
-                "bits": quant.bits,
-                "weights_trained": self.trains_weights,
-                "conditioning": quant.conditioning,
-                "rounding": quant.rounding,
-                "equalization": quant.equalization,
-                "bias_correction": quant.bias_correction,
-                "iterations": outcome.iterations,
-                **({"changed": list(outcome.changed)} if outcome.changed else {}),
-                "chosen": outcome.selected,
-                "teacher_sha256": identity["teacher"],
-                "calibration": self.opt["datasets"]["train"]["name"],
-                "seed": self.opt["manual_seed"],
-                "options": pack_options(option_text(self.opt)),
-                "versions": versions(),
-            },
-        }
+        identity = outcome.identity
+        return self.calibrator.header(
+            identity["network_g"],
+            name=self.opt["name"],
+            prune=identity["prune"],
+            weights_trained=self.trains_weights,
+            iterations=outcome.iterations,
+            **({"changed": list(outcome.changed)} if outcome.changed else {}),
+            chosen=outcome.selected,
+            teacher_sha256=identity["teacher"],
+            calibration=self.opt["datasets"]["train"]["name"],
+            seed=self.opt["manual_seed"],
+            options=pack_options(option_text(self.opt)),
+        )

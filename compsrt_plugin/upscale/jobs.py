@@ -59,10 +59,7 @@ def list_jobs(inputs: Sequence[str], out: str | os.PathLike[str], suffix: str | 
     found: dict[Path, Path] = {}  # source -> its name below `out`
     left_alone = 0
     for text in inputs:
-        try:
-            sources, base, others = _expand(text, out)
-        except OSError as error:  # the name is too long, or the folder is not accessible
-            raise CompSRTError(f"cannot read {text}: {error.strerror or error}", hint="check the path") from error
+        sources, base, others = find_images(text, out)
         left_alone += others
         found.update({source: source.relative_to(base) for source in sources})
     if one_file and len(found) > 1:
@@ -100,8 +97,23 @@ def _with_ending(source: Path, name: Path, suffix: str | None) -> Path:
     return name if kind is None else name.with_name(name.name + ENDINGS[kind])  # None: reading the file reports it
 
 
-def _expand(text: str, out: Path) -> tuple[list[Path], Path, int]:
-    """Return the sources of one input, the folder that their names are relative to, and the number of other files."""
+def find_images(text: str, out: Path | None = None) -> tuple[list[Path], Path, int]:
+    """Return the images that one input means, the folder that their names are relative to, and the other files' number.
+
+    Args:
+        text: a file, a folder, which stands for the images directly in it, or a shell pattern.
+        out: folder of results, which are not among the matches of a pattern.
+
+    Raises:
+        CompSRTError: nothing is found.
+    """
+    try:
+        return _expand(text, out)
+    except OSError as error:  # the name is too long, or the folder is not accessible
+        raise CompSRTError(f"cannot read {text}: {error.strerror or error}", hint="check the path") from error
+
+
+def _expand(text: str, out: Path | None) -> tuple[list[Path], Path, int]:
     path = Path(text).expanduser()
     if path.is_file():
         return [path], path.parent, 0
@@ -122,8 +134,8 @@ def _expand(text: str, out: Path) -> tuple[list[Path], Path, int]:
         raise CompSRTError(f"no such file or folder: {text}", hint="check the path")
     base = fixed_part(path)
     matches = _images(match for match in matching(path) if not match.is_dir())
-    written = _real(out)
-    if _real(base) in written.parents:  # results of an earlier run are not sources of this one
+    written = None if out is None else _real(out)
+    if written is not None and _real(base) in written.parents:  # results of an earlier run are not sources of this one
         matches = [match for match in matches if written not in _real(match).parents]
     if not matches:
         raise CompSRTError(f"no images match {text!r}", allowed=f"files ending in {ALLOWED_ENDINGS}")

@@ -53,10 +53,23 @@ def read(source: str | Path, param_key: str | None = None) -> SpandrelFile:
     Raises:
         CompSRTError: spandrel is missing, the file is damaged, or holds no network that enlarges one picture.
     """
+    import_spandrel()  # before a large file is read
+    return recognize(load_weights(source, param_key=param_key, derived=True), source)
+
+
+def recognize(weights: Mapping[str, torch.Tensor], source: str | Path) -> SpandrelFile:
+    """Return the network that a state dict belongs to, with these weights.
+
+    Args:
+        weights: the state dict, with derived buffers if it has any.
+        source: what it was read from, for messages.
+
+    Raises:
+        CompSRTError: spandrel is missing, or this is no network of its that enlarges one picture.
+    """
     registry = _registry()
     import spandrel
 
-    weights = load_weights(source, param_key=param_key, derived=True)
     supported = next((entry for entry in registry.architectures("detection") if entry.detect(weights)), None)
     if supported is None:
         raise CompSRTError(
@@ -110,20 +123,29 @@ def _arguments(network: nn.Module) -> dict[str, Any]:
     found = {}
     for name, value in given.items():
         try:
-            found[name] = _plain(name, value)
+            found[name] = plain_value(name, value)
         except CompSRTError:
             if defaults.get(name) is not value:  # a class, say, that the constructor brings along
                 raise
     return found
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain_value(name: str, value: Any) -> Any:
+    """Return the value of a constructor's argument as a packed file holds it.
+
+    Args:
+        name: of the argument, for the message.
+        value: a number, text, None, a tensor of one element, or lists and mappings of these.
+
+    Raises:
+        CompSRTError: a value of another type.
+    """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
-        return [_plain(name, item) for item in value]
+        return [plain_value(name, item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(name, item) for key, item in value.items()}
+        return {key: plain_value(name, item) for key, item in value.items()}
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         return value.item()
     raise CompSRTError(f"the argument {name} of this network is a {type(value).__name__}, which no file can hold")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import compsrt_plugin as csr
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.packed.bundled import checkpoint_path
 
@@ -43,12 +44,22 @@ def test_the_zoo_opens_a_network(capsys: pytest.CaptureFixture[str]) -> None:
     assert "521,686" in capsys.readouterr().out
 
 
-def test_images_are_enlarged_from_python() -> None:
+def test_images_are_enlarged_and_networks_quantized_from_python() -> None:
+    from zoo.networks import weight_file  # skips without spandrel
+
+    weight_file("DAT", Path()).rename("dat_light_x4.pth")
     Image.fromarray(np.zeros((6, 9, 3), np.uint8)).save("photo.png")
+    Path("photos").mkdir()
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(f"photos/{number}.png")
     names: dict[str, object] = {}
     for example in examples("docs/python.md"):
         pages.run(example, names)
     assert Image.open("photo_large.png").size == (36, 24)
+    assert Path("dat_4bit.safetensors").is_file() and Path("my_net.safetensors").is_file()
+    loaded = csr.load("my_net.safetensors", network_class=names["MyNet"])  # type: ignore[arg-type]
+    assert (loaded.scale, loaded.bits) == (2, 4)
 
 
 def test_other_tools_load_packed_files() -> None:
