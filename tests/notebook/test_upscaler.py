@@ -16,8 +16,8 @@ import compsrt_plugin as csr
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.notebook import Upscaler
-from compsrt_plugin.notebook.loader import bundled_names
 from compsrt_plugin.packed import bundled
+from compsrt_plugin.packed.bundled import bundled_names
 from compsrt_plugin.upscale.open_network import OpenNetwork
 
 RGBA = np.random.default_rng(0).integers(0, 256, (6, 9, 4), dtype=np.uint8)
