@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from compsrt_plugin.cli import publishing
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import check_ending, write_whole
 from compsrt_plugin.onnx import KINDS, NAMES, export_onnx
@@ -28,6 +29,8 @@ examples:
       weights that an unpatched BasicSR SwinIR loads strictly (key `params`); .safetensors works too
   basicsr export mine.safetensors --onnx mine.onnx
       for ONNX Runtime and others: weights as low-bit codes, any image size (docs/onnx.md)
+  basicsr export mine.safetensors --hub repository --license apache-2.0 --results results/mine/results.json
+      a repository for the Hugging Face Hub, with a card that has the scores (docs/publish.md)
 
 --dense writes simulated values: each weight is decoded and transformed back to floats. Such a file has no activation
 quantizers, so activations stay in full precision. Its results are slightly better than those of the quantized network.
@@ -42,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", metavar="FILE", help="the file to write: packed, or weights with --dense")
     target.add_argument("--onnx", metavar="FILE", help="the ONNX file to write, for images of any size")
+    publishing.add_arguments(parser, target)
     kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     parser.add_argument("--onnx-kind", choices=KINDS, help=f"{kinds} (default: {next(iter(KINDS))})")
     parser.add_argument(
@@ -62,12 +66,16 @@ def run(args: argparse.Namespace) -> int:
         CompSRTError: the checkpoint is missing or damaged, the output cannot be written or has a wrong extension, or
             the network cannot be exported to ONNX.
     """
-    if args.dense and args.onnx:
-        raise CompSRTError("--dense and --onnx are both given", allowed="one of the two")
+    other = next((target for target in ("onnx", "hub", "openmodeldb") if getattr(args, target)), None)
+    if args.dense and other is not None:
+        raise CompSRTError(f"--dense and --{other} are both given", allowed="one of the two")
     for option in ("onnx_kind", "onnx_names"):
         if getattr(args, option) and not args.onnx:
             raise CompSRTError(f"--{option.replace('_', '-')} is given without --onnx", hint="add --onnx FILE")
+    publishing.check(args)
     flag, path = "--onnx" if args.onnx else "--out", find_packed(args.checkpoint or args.opt)
+    if args.hub or args.openmodeldb:
+        return publishing.run(args, path)
     out = Path(args.out or args.onnx).expanduser()
     if out.resolve() == path.resolve():
         raise CompSRTError(f"{flag} is the file to export, {out}", hint="give it another name")

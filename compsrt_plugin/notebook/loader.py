@@ -26,8 +26,8 @@ def load(
     """Return a packed network, ready to upscale.
 
     Args:
-        source: name of a bundled network (`"compsrt_x4_3bit"`), path of a packed file, option file that names one, or
-            http(s) URL. A URL is downloaded once.
+        source: name of a bundled network (`"compsrt_x4_3bit"`), path of a packed file or of a repository of the
+            Hugging Face Hub, option file that names one, or http(s) URL. A URL is downloaded once.
         threads: threads of one forward pass; None uses all cores.
         engine: `never` runs the simulated network in PyTorch even if the integer engine can run it.
         network_class: your own class, if the file holds a network of one: a file names its class and holds no code.

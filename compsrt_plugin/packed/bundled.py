@@ -10,6 +10,7 @@ from compsrt_plugin.config.files import command_line
 from compsrt_plugin.errors import CompSRTError
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
+REPOSITORY_FILE = "model.safetensors"  # in a repository of the Hugging Face Hub
 MANIFEST = WEIGHTS / "manifest.json"  # written by tools/write_manifest.py
 
 # What names of bundled networks begin with, best network first. `compsrt` is SwinIR-light.
@@ -113,8 +114,13 @@ def find_bundled(scale: int | None, bits: int | None) -> Path:
 
 
 def local_path(source: str | Path) -> Path:
-    """Return the file that a path or the name of a bundled network stands for. An existing path comes first."""
+    """Return the file that a path or the name of a bundled network stands for. An existing path comes first.
+
+    A folder that holds a repository of the Hugging Face Hub (`publish.hub`) stands for its weight file.
+    """
     path = Path(source).expanduser()
+    if (path / REPOSITORY_FILE).is_file():
+        return path / REPOSITORY_FILE
     if not path.exists() and str(source) in bundled_names():
         return WEIGHTS / f"{source}.safetensors"
     return path
