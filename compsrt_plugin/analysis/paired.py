@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import numpy as np
@@ -164,3 +165,16 @@ def _interval(values: np.ndarray, seed: int, resamples: int) -> tuple[float, flo
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+def format_p(p: float) -> str:
+    """Return a p value as text. Ties round up, as in the browser: the smallest p of four pairs, 0.0625, is 0.063.
+
+    >>> format_p(0.0625), format_p(0.0321), format_p(3.4e-25), format_p(1.0)
+    ('0.063', '0.032', '3e-25', '1')
+    """
+    if p < 1e-3:
+        return f"{p:.0e}"
+    exact = Decimal(p)
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), ROUND_HALF_UP)
+    return f"{rounded.normalize():f}"

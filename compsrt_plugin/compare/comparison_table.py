@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compsrt_plugin.analysis.paired import Paired
+from compsrt_plugin.analysis.paired import Paired, format_p
 from compsrt_plugin.compare.differences import COMPARED_METRICS, ComparedMetric, Difference
 from compsrt_plugin.compare.document import conditions
 from compsrt_plugin.compare.gather import Gathering
@@ -48,8 +48,8 @@ def _rows(comparisons: Sequence[tuple[Difference, Paired]], metric: ComparedMetr
                 f"{found.mean:+.{digits}f}",
                 f"{low:+.{digits}f} to {high:+.{digits}f}",
                 "-" if found.d_z is None else f"{found.d_z:+.2f}",
-                f"{found.wilcoxon_p:.2g}",
-                f"{comparison.adjusted_p:.2g}",
+                format_p(found.wilcoxon_p),
+                format_p(comparison.adjusted_p),
             )
         )
     return rows if several else [row[:-1] for row in rows]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from compsrt_plugin.analysis.paired import Paired, holm, paired, smallest_p
+from compsrt_plugin.analysis.paired import Paired, format_p, holm, paired, smallest_p
 from compsrt_plugin.compare.judging import Contestant, ImageKey
 from compsrt_plugin.report import Score
 
@@ -140,4 +140,4 @@ def _warning(found: Paired, family: int, over: str) -> str:
     which = f"{untied} pair{'s' * (untied > 1)} that differ{'s' * (untied == 1)}"
     corrected = f" ({family} tests, Holm)" if family > 1 else ""
     verdict = "too few to say anything" if least > _LEVEL else "only a difference in (nearly) all pairs can be found"
-    return f"{which}: p cannot be below {least:.2g}{corrected}; {verdict}"
+    return f"{which}: p cannot be below {format_p(least)}{corrected}; {verdict}"

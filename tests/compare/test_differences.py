@@ -63,7 +63,7 @@ def test_p_is_corrected_for_all_entries_that_meet_one_baseline() -> None:
 @pytest.mark.parametrize(
     ("sets", "warning"),
     [
-        (4, "4 pairs that differ: p cannot be below 0.062; too few to say anything"),
+        (4, "4 pairs that differ: p cannot be below 0.063; too few to say anything"),
         (5, "5 pairs that differ: p cannot be below 0.031; only a difference in (nearly) all pairs can be found"),
         (6, "6 pairs that differ: p cannot be below 0.016; only a difference in (nearly) all pairs can be found"),
         (7, ""),

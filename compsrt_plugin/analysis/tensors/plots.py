@@ -159,5 +159,8 @@ def _running_median(values: Sequence[float]) -> np.ndarray:
 
 
 def _short(name: str, most: int = 34) -> str:
-    """Shorten a long name at its front, where names are alike."""
-    return name if len(name) <= most else f"…{name[-most + 1 :]}"
+    """Shorten a long name in its middle: its first two parts tell the stage, its end the layer."""
+    if len(name) <= most:
+        return name
+    stage = ".".join(name.split(".")[:2])[: most // 2]
+    return f"{stage}…{name[len(stage) - most + 1 :]}"

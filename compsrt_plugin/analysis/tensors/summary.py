@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from compsrt_plugin.analysis.paired import format_p
 from compsrt_plugin.analysis.tensors.places import BEFORE, PAPER, ROLES, Place
 from compsrt_plugin.analysis.tensors.stream import SAMPLE_VALUES
 from compsrt_plugin.analysis.tensors.tensor_statistics import BITS, SUBSAMPLE, SUBSAMPLES
 from compsrt_plugin.analysis.tensors.transform_tests import MEASURES, TransformTest, evaluate_transform
-from compsrt_plugin.analysis.tensors.verdicts import Verdict, judge_findings, p_value
+from compsrt_plugin.analysis.tensors.verdicts import Verdict, judge_findings
 from compsrt_plugin.analysis.tensors.walk import Walk
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.quant.transforms import TRANSFORMS
@@ -151,7 +152,7 @@ def _table(tests: Sequence[TransformTest]) -> list[str]:
                     f"{one.before:.3g}",
                     f"{one.after:.3g}",
                     f"{evidence.positive} of {evidence.pairs}",
-                    p_value(one.p),
+                    format_p(one.p),
                     "" if evidence.d_z is None else f"{evidence.d_z:.2f}",
                 )
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compsrt_plugin.analysis.paired import format_p
 from compsrt_plugin.analysis.tensors.transform_tests import MEASURES, PLACE_KINDS, SIGNIFICANCE, TransformTest
 
 HOLDS, OPPOSITE, OPEN = "holds", "does not hold", "not shown"
@@ -78,7 +79,7 @@ def _judge(finding: PaperFinding, kind: str, members: Sequence[TransformTest]) -
     which = " for the opposite" if outcome == OPPOSITE else ""
     sentence = (
         f"{kind.capitalize()}, {finding.about}: {outcome}. {_figures(one)} It is so at {one.evidence.positive} of "
-        f"{one.evidence.pairs} places (Wilcoxon p {p_value(p)}{which}, sign test p {p_value(sign_p)}{size})."
+        f"{one.evidence.pairs} places (Wilcoxon p {format_p(p)}{which}, sign test p {format_p(sign_p)}{size})."
     )
     return Verdict(finding.name, kind, outcome, sentence)
 
@@ -105,12 +106,3 @@ def _judge_normality(finding: PaperFinding, kind: str, members: Sequence[Transfo
         f"{first.evidence.pairs} places."
     )
     return Verdict(finding.name, kind, outcome, sentence)
-
-
-def p_value(p: float) -> str:
-    """Return a p value as text.
-
-    >>> p_value(0.0321), p_value(3.4e-25), p_value(1.0)
-    ('0.032', '3e-25', '1')
-    """
-    return f"{p:.2g}" if p >= 1e-3 else f"{p:.0e}"

@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("module", ["image_patches", "places", "verdicts"])
+@pytest.mark.parametrize("module", ["image_patches", "places"])
 def test_the_examples_in_the_docstrings_hold(module: str):
     result = doctest.testmod(importlib.import_module(f"compsrt_plugin.analysis.tensors.{module}"))
     assert result.attempted and not result.failed
