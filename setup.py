@@ -22,8 +22,7 @@ OPTIONAL = os.environ.get("COMPSRT_COMPILED") != "required"
 SANITIZED = "-fsanitize" in os.environ.get("CXXFLAGS", "")
 
 ZOO = [
-    "spandrel",  # weight files of other people's networks: network_g.base: {file: …}
-    "spandrel_extra_arches",  # those whose licences differ, SRFormer among them
+    "spandrel_extra_arches",  # architectures that spandrel leaves out for their licences, SRFormer among them
 ]
 ONNX = [
     "onnx>=1.20",  # `export --onnx`: writes 4-bit integers
@@ -162,6 +161,7 @@ setup(
         "scikit-image>=0.19",  # the embedded photographs lie inside its wheel
         "pillow>=10.1",  # captions of the comparison pictures
         "tifffile",  # the tags of TIFF pictures; scikit-image needs it too
+        "spandrel",  # DAT-light, which comes with the package, and weight files of other people's networks
         "tqdm",  # progress bars
     ],
     extras_require={

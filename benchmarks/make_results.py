@@ -23,7 +23,6 @@ from results_tables import (
     absolute,
     difference,
     latency_table,
-    mean_difference,
     network_table,
     published_table,
     recipe_table,
@@ -38,14 +37,16 @@ from compsrt_plugin.analysis.paired import smallest_p
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import write_whole
-from compsrt_plugin.packed.bundled import MANIFEST
+from compsrt_plugin.packed.bundled import FAMILIES, MANIFEST
 from compsrt_plugin.report import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "zoo.md", ROOT / "README.md")
+DAT, SWINIR = FAMILIES
 MAMBA = "compsrt_mambairv2"  # prefix of the names of its results
 DEMO = "compsrt_x4_3bit"  # README's first table
+FULL_PRECISION = {DAT: "DAT-light, 32 bits", SWINIR: "SwinIR-light (ours), 32 bits"}
 BLOCK = re.compile(r"(<!-- begin (\S+) -->)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
 
@@ -55,7 +56,7 @@ class Found:
     Attributes:
         bundled: of the files that come with the package, by name.
         recipes: of the bundled x4 teacher, by bits and recipe, all calibrated for the same time.
-        others: of other people's networks.
+        others: of networks that do not come with the package, made from other people's weights.
         latency: by name, as `latency.py` wrote them.
 
     Raises:
@@ -67,7 +68,7 @@ class Found:
         known = json.loads(MANIFEST.read_text(encoding="utf-8"))
         self.all = found
         self.bundled = {r.name: r for r in found if r.files["checkpoint"].path in known}
-        self.others = [r for r in found if r.files["teacher"].path not in known]
+        self.others = [r for r in found if r.files["teacher"].path not in known and r.name not in self.bundled]
         self.recipes: dict[int, dict[str, Results]] = {}
         for results in found:
             if results.name in self.bundled:
@@ -79,9 +80,15 @@ class Found:
         for name, one in self.latency.items():
             check_hash(name, one["sha256"], known)
 
-    def of_scale(self, scale: int) -> list[Results]:
-        """Return the bundled networks of a scale, most bits last."""
-        return sorted((r for r in self.bundled.values() if r.scale == scale), key=lambda r: r.bits)
+    def of(self, scale: int, family: str = SWINIR) -> list[Results]:
+        """Return the bundled networks of a scale and a family, most bits last."""
+        names = (name for name in self.bundled if name.startswith(f"{family}_x{scale}_"))
+        return sorted((self.bundled[name] for name in names), key=lambda r: r.bits)
+
+    def times_of(self, networks: Sequence[Results]) -> dict[str, Mapping[str, Any]] | None:
+        """Return what `latency.py` measured of these networks, or None where one of them was not measured."""
+        times = {results.name: self.latency[results.name] for results in networks if results.name in self.latency}
+        return times if len(times) == len(networks) else None
 
 
 def check_hash(name: str, sha256: str, known: Mapping[str, Mapping[str, Any]]) -> None:
@@ -97,10 +104,9 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
     made: dict[str, Callable[[], Sequence[str]]] = {
         "demo": lambda: measured(demo, demo_network),
         "demo-file": lambda: measured(demo_file, demo_network),
-        "widths": lambda: measured(widths, found.of_scale(4)),
-        "dat-light-x4": lambda: measured(network_table, [r for r in found.others if not r.name.startswith(MAMBA)]),
+        "networks": lambda: measured(overview, [found.of(4, family) for family in FAMILIES], found.latency),
         "mambairv2-light-x4": lambda: measured(network_table, [r for r in found.others if r.name.startswith(MAMBA)]),
-        "worst": lambda: measured(worst_table, found.of_scale(4)),
+        "worst": lambda: measured(worst_table, found.of(4)),
         "significance": lambda: measured(significance_table, found.recipes),
         "missing": lambda: [missing(found)],
         "smallest-p": lambda: [f"{smallest_p(len(BENCHMARKS)):.3f}"],
@@ -109,11 +115,11 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "sources": lambda: measured(source_table, found.all),
     }
     for scale in (2, 3, 4):
-        of_scale = found.of_scale(scale)
+        of_scale = found.of(scale)
         beside = [*of_scale, *(r for of_bits in found.recipes.values() for r in of_bits.values() if r.scale == scale)]
-        times = {results.name: found.latency[results.name] for results in of_scale if results.name in found.latency}
-        complete = times if len(times) == len(of_scale) else None
-        made[f"bundled-x{scale}"] = partial(measured, network_table, of_scale, complete)
+        for family, name in ((SWINIR, "swinir"), (DAT, "dat")):
+            networks = found.of(scale, family)
+            made[f"{name}-light-x{scale}"] = partial(measured, network_table, networks, found.times_of(networks))
         made[f"published-x{scale}"] = partial(measured, published_table, beside, scale)
     for bits in (2, 3, 4):
         made[f"recipes-{bits}"] = partial(measured, recipe_table, list(found.recipes.get(bits, {}).values()))
@@ -141,13 +147,32 @@ def demo_file(results: Results) -> list[str]:
     return [f"**{results.bytes:,} bytes, {ratio:.2f} times smaller** than the float weights ({results.float_bytes:,})"]
 
 
-def widths(found: Sequence[Results]) -> list[str]:
-    """Return README's second table: each width at x4."""
-    rows = []
-    for results in found:
-        size = f"{results.bytes:,} bytes, {results.float_bytes / results.bytes:.1f} times smaller"
-        rows.append([str(results.bits), signed(mean_difference(results)), size, str(results.max_distinct_codes)])
-    return table(["bits", "PSNR, dB / SSIM", "file", "codes"], rows, left=0)
+def overview(families: Sequence[Sequence[Results]], latency: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return README's second table: the networks of one scale, each family below its full-precision network.
+
+    Args:
+        families: results of each family, of one scale.
+        latency: name -> what `latency.py` measured.
+    """
+    rows: list[list[str]] = []
+    for networks in families:
+        first = networks[0]
+        sets = [name for name in BENCHMARKS if name in first.datasets]
+        if not rows:
+            rows.append(["bicubic", *(absolute(first.datasets[name].mean.bicubic) for name in sets), "", ""])
+        full = [absolute(first.datasets[name].mean.teacher) for name in sets]
+        named = FULL_PRECISION[first.name.partition("_x")[0]]
+        rows.append([named, *full, f"{first.float_bytes:,}", milliseconds(latency.get(first.name), first=True)])
+        for results in reversed(networks):
+            scores = [absolute(results.datasets[name].mean.quantized) for name in sets]
+            time = milliseconds(latency.get(results.name))
+            rows.append([f"`{results.name}`", *scores, f"{results.bytes:,}", time])
+    return table(["network", *BENCHMARKS, "bytes", "ms"], rows)
+
+
+def milliseconds(measured: Mapping[str, Any] | None, *, first: bool = False) -> str:
+    """Return the time of the engine, the last way measured, or of the first way, PyTorch in full precision."""
+    return "" if measured is None else f"{list(measured['processor_ms'].values())[0 if first else -1]:.0f}"
 
 
 def missing(found: Found) -> str:

@@ -30,7 +30,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 EXTRAS = {
     "onnx": (("onnx", "onnxruntime"), "basicsr export --onnx"),
     "plot": (("matplotlib",), "the plots of basicsr analyze"),
-    "zoo": (("spandrel", "spandrel_extra_arches"), "network_g.base: {file: …}"),
+    "zoo": (("spandrel_extra_arches",), "network_g.base: {file: …} of SRFormer and a few others"),
     "dev": (("pytest", "ruff", "pyright"), "make test, make lint"),
 }
 

@@ -49,7 +49,7 @@ def _rows(comparisons: Sequence[tuple[Difference, Paired]], metric: ComparedMetr
                 f"{low:+.{digits}f} to {high:+.{digits}f}",
                 "-" if found.d_z is None else f"{found.d_z:+.2f}",
                 format_p(found.wilcoxon_p),
-                format_p(comparison.adjusted_p),
+                "-" if comparison.adjusted_p is None else format_p(comparison.adjusted_p),
             )
         )
     return rows if several else [row[:-1] for row in rows]

@@ -1,6 +1,6 @@
 """Packed networks as spandrel's image models, for ComfyUI, chaiNNer and whatever else loads models by spandrel.
 
-spandrel is an extra (`pip install 'compsrt_plugin[zoo]'`) and is imported when a function here is called.
+spandrel is imported when a function here is called.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weight files of other people's networks, as spandrel reads them (extra `zoo`).
+"""Weight files of other people's networks, as spandrel reads them (extra `zoo`: more architectures).
 
 spandrel tells the architecture and its arguments from the names and shapes in a state dict. Its classes keep their
 arguments (`hyperparameters`), plain values that go into the header of a packed file, so that the network is rebuilt
@@ -23,7 +23,7 @@ from compsrt_plugin.packed import load_weights
 from compsrt_plugin.zoo.construct import construct
 from compsrt_plugin.zoo.size import SizeRule
 
-EXTRA = "pip install 'compsrt_plugin[zoo]'"
+INSTALL = "pip install spandrel"
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def import_spandrel() -> Any:
     try:
         import spandrel
     except ImportError as error:
-        raise CompSRTError("spandrel, which reads weight files of other networks, is missing", hint=EXTRA) from error
+        raise CompSRTError("spandrel, which reads weight files of other networks, is missing", hint=INSTALL) from error
     return spandrel
 
 

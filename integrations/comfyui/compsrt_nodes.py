@@ -1,6 +1,6 @@
 """ComfyUI nodes: upscale images with packed low-bit networks.
 
-Copy this file into `ComfyUI/custom_nodes`, and `pip install 'compsrt_plugin[zoo]'` into ComfyUI's Python. It adds two
+Copy this file into `ComfyUI/custom_nodes`, and `pip install compsrt_plugin` into ComfyUI's Python. It adds two
 nodes, and ComfyUI's own "Load Upscale Model" reads packed files of version 3 from then on.
 """
 

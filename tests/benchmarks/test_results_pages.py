@@ -46,15 +46,16 @@ def test_the_zoo_has_every_bundled_network_with_its_time(found: make_results.Fou
 
 
 def test_a_changed_figure_puts_a_page_out_of_step(found: make_results.Found):
-    page = make_results.filled("<!-- begin bundled-x4 -->\n<!-- end bundled-x4 -->", found)
+    page = make_results.filled("<!-- begin swinir-light-x4 -->\n<!-- end swinir-light-x4 -->", found)
     assert "| `compsrt_x4_3bit` | 30.40 / 0.8581 |" in page
     changed = page.replace("30.40 / 0.8581", "30.41 / 0.8581")
     assert make_results.filled(changed, found) == page
 
 
 def test_every_bundled_network_at_x4_is_judged_on_every_benchmark(found: make_results.Found):
-    assert [results.bits for results in found.of_scale(4)] == [2, 3, 4]
-    for results in found.of_scale(4):
+    networks = [*found.of(4), *found.of(4, make_results.DAT)]
+    assert [results.bits for results in networks] == [2, 3, 4, 3, 4]
+    for results in networks:
         counts = {name: len(scores.per_image) for name, scores in results.datasets.items()}
         assert counts == {"Demo": 4, "Set5": 5, "Set14": 14, "B100": 100}
 
