@@ -29,6 +29,8 @@ ONNX = [
     "onnxruntime",  # runs what was exported
 ]
 
+CLUSTER = ["ray[data]>=2.40"]  # `upscale --ray`: one job on many machines
+
 BROWSER = "selenium"  # drives the browser in which the pages of `basicsr compare` are tested
 PLOT = ["matplotlib>=3.6"]  # pictures of `analyze`
 
@@ -174,10 +176,12 @@ setup(
             "pyright",
             BROWSER,
             FUZZING,
+            *CLUSTER,
             *ONNX,
             *PLOT,
             *ZOO,
         ],
+        "cluster": CLUSTER,
         "onnx": ONNX,
         "plot": PLOT,
         "zoo": ZOO,

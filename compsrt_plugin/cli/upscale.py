@@ -31,6 +31,8 @@ examples:
       with your own network, which determines the scale
   torchrun --nproc_per_node=2 -m compsrt_plugin upscale photos -o large
       two processes that share the images; several machines work the same way
+  basicsr upscale photos -o large --ray auto
+      on all machines of a Ray cluster, which see the same folders (local: one process for each core of this machine)
 
 Repeating a command resumes it: results that exist, made from the same source by the same network, are kept. An image
 that cannot be used is named, and the others are made.
@@ -58,7 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tile", type=int, metavar="N", help="cut images into tiles of N pixels (only if memory requires it)"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="threads per image (all cores)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads per image (all cores; with --ray 1)")
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="share the images on a Ray cluster: its address, auto, or local for a new one"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         raise CompSRTError(f"--tile is {args.tile}", allowed="1 or more")
     path = find_network(args.scale, args.bits, args.network, args.model)
 
+    from compsrt_plugin.cluster import UpscaleFiles
+    from compsrt_plugin.cluster.on_ray import run_on_ray
     from compsrt_plugin.inference import tile_of_size
     from compsrt_plugin.report.results import count_of
     from compsrt_plugin.upscale.open_network import network_for
@@ -87,10 +94,14 @@ def run(args: argparse.Namespace) -> int:
     from compsrt_plugin.upscale.sharing import ProcessShare
 
     share = ProcessShare.from_environment()
+    if args.ray is not None and share.count > 1:
+        raise CompSRTError("--ray shares the images itself", hint="start one process, without torchrun")
     threads = args.threads
     if threads is None and share.local_count > 1:
         threads = max(1, cores() // share.local_count)
-    network = network_for(path, threads)
+    asked_for = {name: getattr(args, name) for name in ("network", "model", "scale", "bits", "tile")}
+    worker = UpscaleFiles(jobs.root.absolute(), **asked_for, threads=threads or 1)
+    network = network_for(path, threads) if args.ray is None else worker.open()
     tile = None if args.tile is None else tile_of_size(args.tile, network.window, "--tile")
     for what, asked, found in (("-s", args.scale, network.scale), ("--bits", args.bits, network.bits)):
         if asked is not None and asked != found:
@@ -102,7 +113,10 @@ def run(args: argparse.Namespace) -> int:
         _say(f"running the simulated network in PyTorch, which is slower than the engine ({network.why_not})")
     share.connect()
     own = share.of(jobs.jobs, [_bytes(job.source) for job in jobs.jobs])
-    summary = run_jobs(own, jobs.root, network, tile, show_progress=first)
+    if args.ray is None:
+        summary = run_jobs(own, jobs.root, network, tile, show_progress=first)
+    else:
+        summary = run_on_ray(args.ray, own, worker)
     total = share.gathered(summary)
     for other in total[1:]:
         total[0] += other

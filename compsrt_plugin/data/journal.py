@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / FILE_NAME
-        self._made: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def _made(self) -> dict[str, dict[str, Any]]:
+        """Read at the first question: who only adds needs none of a million lines."""
+        made: dict[str, dict[str, Any]] = {}
         try:
             lines = self._file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -32,9 +37,10 @@ class Journal:
         for line in lines:
             try:
                 entry = json.loads(line)
-                self._made[entry["file"]] = entry
+                made[entry["file"]] = entry
             except (ValueError, KeyError, TypeError):
                 continue  # truncated when a process was killed
+        return made
 
     def holds(self, place: str, made_from: list[Any]) -> bool:
         """Return whether the file exists, is complete, and was made from exactly this (JSON values)."""
@@ -55,4 +61,5 @@ class Journal:
                 stream.write(f"\n{json.dumps(entry)}\n")
         except OSError as error:
             raise UnwritableError(f"cannot write {self._file}: {error.strerror or error}") from error
-        self._made[place] = entry
+        if "_made" in self.__dict__:
+            self._made[place] = entry

@@ -14,7 +14,7 @@ from torch import Tensor
 from compsrt_plugin.data.formats.png import Chunk
 from compsrt_plugin.files import UnwritableError
 from compsrt_plugin.inference import Tile
-from compsrt_plugin.upscale import run_jobs as run_module
+from compsrt_plugin.upscale import one_image
 from compsrt_plugin.upscale.image import DecodedImage
 from compsrt_plugin.upscale.jobs import list_jobs
 from compsrt_plugin.upscale.open_network import OpenNetwork
@@ -131,7 +131,7 @@ def test_a_fault_of_ours_ends_one_picture_and_is_named_as_ours(pictures: Path):
 @pytest.mark.parametrize("step", ["decode_image", "enlarge", "encode_image", "check_fits", "write_whole"])
 @pytest.mark.parametrize("error", [KeyError(".jfif"), OSError(5, "Input/output error"), AssertionError(), ValueError])
 def test_nothing_that_one_picture_does_ends_the_run(pictures: Path, monkeypatch: pytest.MonkeyPatch, step, error):
-    real, calls = getattr(run_module, step), []
+    real, calls = getattr(one_image, step), []
 
     def fails_once(*args, **how):
         calls.append(args)
@@ -139,7 +139,7 @@ def test_nothing_that_one_picture_does_ends_the_run(pictures: Path, monkeypatch:
             raise error
         return real(*args, **how)
 
-    monkeypatch.setattr(run_module, step, fails_once)
+    monkeypatch.setattr(one_image, step, fails_once)
     summary = go(pictures)
     assert counts(summary) == (2, 0, 1) and "b.jpg: not made" in summary.failures[0]
     assert counts(go(pictures)) == (1, 2, 0)
@@ -176,10 +176,10 @@ def test_a_name_or_size_that_the_disk_does_not_take_fails_one_picture_alone(pict
 
 
 def test_a_result_larger_than_the_memory_is_refused_before_it_is_begun(pictures: Path, monkeypatch):
-    monkeypatch.setattr(run_module, "free_memory", lambda _: 9 * 11 * 4 * (12 + 3) - 1)
+    monkeypatch.setattr(one_image, "free_memory", lambda _: 9 * 11 * 4 * (12 + 3) - 1)
     summary = go(pictures, replace(NETWORK, run=lambda x: pytest.fail("begun")))
     assert counts(summary) == (0, 0, 3) and "22 x 18 pixels, takes 0.0 GiB of memory" in summary.failures[0]
-    monkeypatch.setattr(run_module, "free_memory", lambda _: 9 * 11 * 4 * (12 + 3))
+    monkeypatch.setattr(one_image, "free_memory", lambda _: 9 * 11 * 4 * (12 + 3))
     assert counts(go(pictures)) == (3, 0, 0)
 
 
