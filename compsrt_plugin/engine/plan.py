@@ -28,7 +28,7 @@ class Native:
         name: of the operator.
         call: its arguments, without the addresses of tensors.
         more: arguments before `call`.
-        pointers: structures of `call` whose `data` is the address of a buffer plus bytes.
+        pointers: structures of `call`, the field that is an address, and what it is of: a buffer, plus bytes.
         output: the buffer that it writes.
         first: whether the output is new; else an earlier step made it.
     """
@@ -37,11 +37,11 @@ class Native:
     call: c.Structure
     output: Buffer
     more: tuple[c.Structure, ...] = ()
-    pointers: list[tuple[Any, Buffer, int]] = field(default_factory=list)
+    pointers: list[tuple[Any, str, Buffer, int]] = field(default_factory=list)
 
-    def point(self, structure: Any, buffer: Buffer, offset: int) -> None:
-        """Let a structure's `data` be an element of a buffer."""
-        self.pointers.append((structure, buffer, offset * FLOAT))
+    def point(self, structure: Any, buffer: Buffer, offset: int, name: str = "data") -> None:
+        """Let a field of a structure be the address of an element of a buffer."""
+        self.pointers.append((structure, name, buffer, offset * FLOAT))
 
     def keep(self, table: np.ndarray) -> int:
         """Return the address of a table, which stays as long as the call."""
@@ -51,7 +51,7 @@ class Native:
 
     def buffers(self) -> list[Buffer]:
         """Return the buffers that it reads or writes."""
-        return [buffer for _, buffer, _ in self.pointers]
+        return [buffer for _, _, buffer, _ in self.pointers]
 
     def prepare(self) -> None:
         """Take the addresses of what does not move."""
@@ -61,8 +61,8 @@ class Native:
         """Run it."""
         if memory[self.output.number] is None:
             memory[self.output.number] = torch.empty(self.output.size, dtype=self.output.dtype, device="cpu")
-        for structure, buffer, offset in self.pointers:
-            structure.data = memory[buffer.number].data_ptr() + offset
+        for structure, name, buffer, offset in self.pointers:
+            setattr(structure, name, memory[buffer.number].data_ptr() + offset)
         operators.run(self.name, *self._arguments)
 
 

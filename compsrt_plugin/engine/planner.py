@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
+from compsrt_plugin.engine.channels import QuantizedChannels
 from compsrt_plugin.engine.plan import InTorch, Native, Plan, PlanStep, point_rows
 from compsrt_plugin.engine.rules import RULES, is_copy, is_plain, is_sum, reshaped
 from compsrt_plugin.engine.tape import Buffer, Spot, Step, Tape, with_spots
@@ -47,6 +48,7 @@ class Planner:
         self.constants: dict[Buffer, Tensor] = {}
         self.readers: dict[Buffer, list[int]] = {}
         self.done: set[int] = set()
+        self.quantized: dict[Buffer, QuantizedChannels] = {}
         self.normed: dict[Buffer, tuple[Value, c.Norm]] = {}
         self._of_constant: dict[int, tuple[Tensor, Buffer]] = {}
         self.made: set[Buffer] = {tape.input.buffer}
@@ -95,6 +97,8 @@ class Planner:
         """Return what a spot holds."""
         if spot.buffer in self.normed:
             self.norm_alone(spot.buffer)
+        if spot.buffer in self.quantized:
+            self.torch(self.quantized.pop(spot.buffer).step)
         found = self.home[spot.buffer].viewed(spot)
         if found is None:
             self._in_order(spot.buffer)
@@ -226,7 +230,8 @@ class Planner:
     def _broadcast(self, operand: Callable[[Any], Value], shape: tuple[int, ...]) -> Callable[[Any], Value]:
         def fitted(x: Any) -> Value:
             value = operand(x)
-            if value.registers > REGISTERS // 2 and isinstance(x, Spot):
+            smaller = value.program and value.elements < np.prod(shape)  # computed once, and not for each row
+            if isinstance(x, Spot) and (smaller or value.registers > REGISTERS // 2):
                 value = Value((self.address(x),))
             assert shapes_fit(value, shape)
             return value.broadcast(shape)
@@ -305,7 +310,7 @@ class Planner:
         added: Value | None,
     ) -> None:
         """Call the operator of rows on x (..., channels), into a contiguous tensor of x's rows."""
-        address = self._with_rows(x)
+        address = self.with_rows(x)
         call = c.RowsCall(
             rows=int(np.prod(to.shape[:-1], dtype=np.int64)),
             channels=address.shape[-1],
@@ -314,14 +319,15 @@ class Planner:
             linear=None if layer is None else ctypes.addressof(layer),
         )
         call.kept += [norm, layer]
-        residual = None if added is None else self._with_rows(added)
+        residual = None if added is None else self.with_rows(added)
         step = Native("rows", call, to.buffer)
         for structure, of in ((call.x, address), (call.residual, residual), (call.y, to)):
             if of is not None:
                 point_rows(step, structure, of, of.rows())
         self.steps.append(step)
 
-    def _with_rows(self, value: Value) -> Address:
+    def with_rows(self, value: Value) -> Address:
+        """Return where a value lies so that its channels have a stride; compute or copy it if it does not."""
         address = value.address or self.computed(value)
         return address if address.rows() is not None else self.computed(Value((address,)), range(len(address.shape)))
 

@@ -63,6 +63,11 @@ class Value:
         return None if self.program else self.inputs[0]
 
     @property
+    def elements(self) -> int:
+        """How many elements there are without those that are repeated."""
+        return max(math.prod(table.size for _, table in address.tables) for address in self.inputs)
+
+    @property
     def registers(self) -> int:
         """How many registers the program takes."""
         return len(self.inputs) + len(self.program)

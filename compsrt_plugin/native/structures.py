@@ -192,6 +192,30 @@ class RowsCall(Structure):
     )
 
 
+class MomentsCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (("rows", I64), *_all(I32, "channels", "variance"), *_all(Rows, "x", "y"))
+
+
+class ChannelOperand(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (("x", Rows), *_all(POINTER, "divisor", "signs", "quantizer"))
+
+
+class GramCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (("rows", I64), *_all(I32, "heads", "channels"), *_all(ChannelOperand, "q", "k"), ("y", Rows))
+
+
+class MixCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (("rows", I64), *_all(I32, "heads", "channels"), ("map", POINTER), ("v", ChannelOperand), ("y", Rows))
+
+
 class DepthwiseCall(Structure):
     """See `operators.h`."""
 
@@ -234,7 +258,8 @@ class AttentionCall(Structure):
 SHARED = (
     *(Integers, Level, FakeQuantize, FakeQuantizeGradients, Scan, ScanGradients),
     *(Quantizer, TwoOfFour, Linear, Attention, Norm, Block, Conv, Group, Network),
-    *(Problems, Rows, RowsCall, DepthwiseCall, Instruction, ElementwiseCall, AttentionCall),
+    *(Problems, Rows, RowsCall, MomentsCall, ChannelOperand, GramCall, MixCall),
+    *(DepthwiseCall, Instruction, ElementwiseCall, AttentionCall),
 )
 """In the order of `csrc/bindings/library.cpp`."""
 

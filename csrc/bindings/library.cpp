@@ -51,6 +51,10 @@ static std::string layout() {
     FIELDS(Problems, data, begin, at, table_of, token, channel)
     FIELDS(Rows, data, at, stride, channel)
     FIELDS(RowsCall, rows, channels, activation, x, residual, y, norm, linear)
+    FIELDS(MomentsCall, rows, channels, variance, x, y)
+    FIELDS(ChannelOperand, x, divisor, signs, quantizer)
+    FIELDS(GramCall, rows, heads, channels, q, k, y)
+    FIELDS(MixCall, rows, heads, channels, map, v, y)
     FIELDS(DepthwiseCall, images, height, width, channels, kernel_height, kernel_width, dilation, activation, x, y, weight,
            bias)
     FIELDS(Instruction, operation, to, left, right, number)

@@ -18,6 +18,18 @@ EXPORT int compsrt_operators_rows(void* operators, const RowsCall* call) {
     return guarded([&] { ((Operators*)operators)->rows(*call); });
 }
 
+EXPORT int compsrt_operators_moments(void* operators, const MomentsCall* call) {
+    return guarded([&] { ((Operators*)operators)->moments(*call); });
+}
+
+EXPORT int compsrt_operators_gram(void* operators, const GramCall* call) {
+    return guarded([&] { ((Operators*)operators)->gram(*call); });
+}
+
+EXPORT int compsrt_operators_mix(void* operators, const MixCall* call) {
+    return guarded([&] { ((Operators*)operators)->mix(*call); });
+}
+
 EXPORT int compsrt_operators_depthwise(void* operators, const DepthwiseCall* call) {
     return guarded([&] { ((Operators*)operators)->depthwise(*call); });
 }

@@ -1,101 +1,8 @@
 #include "engine/operators.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace compsrt {
-
-typedef float F4 __attribute__((vector_size(16)));
-
-static F4 load4(const float* p) {
-    F4 v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-static void store4(float* p, F4 v) { std::memcpy(p, &v, sizeof v); }
-
-// Four rows of floats → the columns of `to`, 4 × 4 at a time.
-static void transpose4(const float* const (&from)[4], float* to, size_t to_row, size_t columns) {
-    size_t column = 0;
-    for (; column + 4 <= columns; column += 4) {
-        const F4 a = load4(from[0] + column), b = load4(from[1] + column), c = load4(from[2] + column);
-        const F4 d = load4(from[3] + column);
-        const F4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        const F4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-        float* q = to + column * to_row;
-        store4(q, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-        store4(q + to_row, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
-        store4(q + 2 * to_row, __builtin_shufflevector(AB, CD, 0, 1, 4, 5));
-        store4(q + 3 * to_row, __builtin_shufflevector(AB, CD, 2, 3, 6, 7));
-    }
-    for (; column < columns; column++)
-        for (size_t r = 0; r < 4; r++) to[column * to_row + r] = from[r][column];
-}
-
-// Columns of `from` → four rows of floats.
-static void untranspose4(const float* from, size_t from_row, float* const (&to)[4], size_t columns) {
-    size_t column = 0;
-    for (; column + 4 <= columns; column += 4) {
-        const float* p = from + column * from_row;
-        const F4 a = load4(p), b = load4(p + from_row), c = load4(p + 2 * from_row), d = load4(p + 3 * from_row);
-        const F4 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-        const F4 cd = __builtin_shufflevector(c, d, 0, 4, 1, 5), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-        store4(to[0] + column, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-        store4(to[1] + column, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
-        store4(to[2] + column, __builtin_shufflevector(AB, CD, 0, 1, 4, 5));
-        store4(to[3] + column, __builtin_shufflevector(AB, CD, 2, 3, 6, 7));
-    }
-    for (; column < columns; column++)
-        for (size_t r = 0; r < 4; r++) to[r][column] = from[column * from_row + r];
-}
-
-// `count` rows, the first of which is `first` → [channels][lanes], zeros behind the last. `at(row)` is where a row begins.
-template <class At>
-static void gather(At at, int64_t channel, int count, int channels, int lanes, float* to) {
-    for (int c = 0; count < lanes && c < channels; c++) std::fill(to + (size_t)c * lanes + count, to + (size_t)(c + 1) * lanes, 0.0f);
-    int row = 0;
-    if (channel == 1)
-        for (; row + 4 <= count; row += 4) {
-            const float* const from[4] = {at(row), at(row + 1), at(row + 2), at(row + 3)};
-            transpose4(from, to + row, lanes, channels);
-        }
-    for (int c = 0; row < count && c < channels; c++)
-        for (int r = row; r < count; r++) to[(size_t)c * lanes + r] = at(r)[c * channel];
-}
-
-template <class At>
-static void scatter(const float* from, At at, int64_t channel, int count, int channels, int lanes) {
-    int row = 0;
-    if (channel == 1)
-        for (; row + 4 <= count; row += 4) {
-            float* const to[4] = {at(row), at(row + 1), at(row + 2), at(row + 3)};
-            untranspose4(from + row, lanes, to, channels);
-        }
-    for (int c = 0; row < count && c < channels; c++)
-        for (int r = row; r < count; r++) at(r)[c * channel] = from[(size_t)c * lanes + r];
-}
-
-// Call `use(at)` with where each token of a problem, or each row from `first` on, begins.
-template <class Use>
-static void with_tokens(const Problems& x, int problem, int tokens, Use use) {
-    float* const data = x.data + x.begin[problem];
-    const int64_t token = x.token;
-    if (!x.at) return use([=](int t) { return data + t * token; });
-    const int64_t* const at = x.at + (x.table_of ? x.table_of[problem] : 0) * (int64_t)tokens;
-    use([=](int t) { return data + at[t]; });
-}
-
-template <class Use>
-static void with_rows(const Rows& x, int64_t first, Use use) {
-    const int64_t stride = x.stride;
-    if (!x.at) {
-        float* const data = x.data + first * stride;
-        return use([=](int r) { return data + r * stride; });
-    }
-    float* const data = x.data;
-    const int64_t* const at = x.at + first;
-    use([=](int r) { return data + at[r]; });
-}
 
 static void apply_signs(const float* signs, float* x, int channels, int lanes) {
     for (int c = 0; signs && c < channels; c++)
@@ -126,6 +33,10 @@ void Operators::Room::reserve(const Sizes& sizes) {
     reserved_ = more;
 }
 
+static const int64_t* table_of(const Problems& x, int problem, int tokens) {
+    return x.at ? x.at + (x.table_of ? x.table_of[problem] : 0) * (int64_t)tokens : nullptr;
+}
+
 void Operators::attention(const Attention& described, const AttentionCall& call) {
     Sizes sizes;
     sizes.lanes = in_lanes(described.tokens);
@@ -140,9 +51,9 @@ void Operators::attention(const Attention& described, const AttentionCall& call)
         const Problems* const operands[] = {&call.q, &call.k, &call.v};
         const float* const signs[] = {call.q_signs, call.k_signs, call.v_signs};
         for (int i = 0; i < 3; i++, part += (size_t)channels * lanes) {
-            with_tokens(*operands[i], problem, tokens, [&](auto at) {
-                gather(at, operands[i]->channel, tokens, channels, lanes, part);
-            });
+            const Problems& x = *operands[i];
+            kernels_.gather(x.data + x.begin[problem], table_of(x, problem, tokens), x.token, x.channel, tokens, channels,
+                            lanes, part);
             apply_signs(signs[i], part, channels, lanes);
         }
         Attention one = described;
@@ -152,36 +63,100 @@ void Operators::attention(const Attention& described, const AttentionCall& call)
         if (window.masked) window.added = call.other_table + call.other_table_of[problem] * table;
         kernels_.attention(one, window, s.rows, s);
         apply_signs(call.v_signs, s.rows, channels, lanes);
-        with_tokens(call.out, problem, tokens, [&](auto at) {
-            scatter(s.rows, at, call.out.channel, tokens, channels, lanes);
-        });
+        const Problems& out = call.out;
+        kernels_.scatter(s.rows, out.data + out.begin[problem], table_of(out, problem, tokens), out.token, out.channel, tokens,
+                         channels, lanes);
     });
 }
 
-void Operators::rows(const RowsCall& call) {
-    constexpr int lanes = kTokensAtOnce;
-    const int outputs = call.linear ? call.linear->outputs : call.channels;
-    Sizes sizes;
-    sizes.lanes = lanes;
-    sizes.channels = sizes.hidden = std::max(call.channels, outputs);
-    sizes.sparse = call.linear && call.linear->sparse;
+// Rows from `first` on → to [channels][kTokensAtOnce].
+static void gather(const InferenceKernels& kernels, const Rows& x, int64_t first, int count, int channels, float* to) {
+    kernels.gather(x.data + (x.at ? 0 : first * x.stride), x.at ? x.at + first : nullptr, x.stride, x.channel, count, channels,
+                   kTokensAtOnce, to);
+}
+
+static void scatter(const InferenceKernels& kernels, const float* from, const Rows& y, int64_t first, int count, int channels) {
+    kernels.scatter(from, y.data + (y.at ? 0 : first * y.stride), y.at ? y.at + first : nullptr, y.stride, y.channel, count,
+                    channels, kTokensAtOnce);
+}
+
+template <class Work>
+void Operators::in_chunks(int64_t rows, const Sizes& sizes, const Work& work) {
     of_rows_.reserve(sizes);
-    pool_.run((int)((call.rows + lanes - 1) / lanes), [&](int chunk, int thread) {
-        Scratch& s = of_rows_[thread];
-        const int64_t first = (int64_t)chunk * lanes;
-        const int count = (int)std::min<int64_t>(lanes, call.rows - first);
-        with_rows(call.x, first, [&](auto at) { gather(at, call.x.channel, count, call.channels, lanes, s.rows); });
+    pool_.run((int)((rows + kTokensAtOnce - 1) / kTokensAtOnce), [&](int chunk, int thread) {
+        const int64_t first = (int64_t)chunk * kTokensAtOnce;
+        work(first, (int)std::min<int64_t>(kTokensAtOnce, rows - first), of_rows_[thread]);
+    });
+}
+
+static Sizes sizes_of(int channels, int head = 1) {
+    Sizes sizes;
+    sizes.lanes = kTokensAtOnce;
+    sizes.channels = sizes.hidden = channels;
+    sizes.head = head;
+    return sizes;
+}
+
+void Operators::rows(const RowsCall& call) {
+    const int outputs = call.linear ? call.linear->outputs : call.channels;
+    Sizes sizes = sizes_of(std::max(call.channels, outputs));
+    sizes.sparse = call.linear && call.linear->sparse;
+    in_chunks(call.rows, sizes, [&](int64_t first, int count, Scratch& s) {
+        gather(kernels_, call.x, first, count, call.channels, s.rows);
         if (call.norm) kernels_.norm_rows(*call.norm, s.rows, call.channels);
         float* y = s.rows;
         if (call.linear) kernels_.linear(*call.linear, y = s.hidden, s);
-        if (call.activation) kernels_.activate(call.activation, y, (size_t)outputs * lanes);
+        if (call.activation) kernels_.activate(call.activation, y, (size_t)outputs * kTokensAtOnce);
         if (call.residual.data) {
-            with_rows(call.residual, first, [&](auto at) {
-                gather(at, call.residual.channel, count, outputs, lanes, s.qkv);
-            });
-            kernels_.add(y, s.qkv, (size_t)outputs * lanes);
+            gather(kernels_, call.residual, first, count, outputs, s.qkv);
+            kernels_.add(y, s.qkv, (size_t)outputs * kTokensAtOnce);
         }
-        with_rows(call.y, first, [&](auto at) { scatter(y, at, call.y.channel, count, outputs, lanes); });
+        scatter(kernels_, y, call.y, first, count, outputs);
+    });
+}
+
+void Operators::moments(const MomentsCall& call) {
+    in_chunks(call.rows, sizes_of(call.channels), [&](int64_t first, int count, Scratch& s) {
+        gather(kernels_, call.x, first, count, call.channels, s.rows);
+        kernels_.moments(s.rows, call.channels, s.hidden, s.qkv);
+        scatter(kernels_, call.variance ? s.qkv : s.hidden, call.y, first, count, 1);
+    });
+}
+
+// Parts of the pixels are summed by themselves and the parts in order, so that the threads do not change the sum.
+constexpr int kParts = 16, kMostLanes = 16;
+
+void Operators::gram(const GramCall& call) {
+    const int channels = call.heads * call.channels;
+    const size_t size = (size_t)channels * call.channels;
+    of_rows_.reserve(sizes_of(channels, call.channels));
+    std::vector<float> sums(kParts * size * kMostLanes);
+    const int64_t chunks = (call.rows + kTokensAtOnce - 1) / kTokensAtOnce;
+    pool_.run(kParts, [&](int part, int thread) {
+        Scratch& s = of_rows_[thread];
+        for (int64_t chunk = chunks * part / kParts; chunk < chunks * (part + 1) / kParts; chunk++) {
+            const int64_t first = chunk * kTokensAtOnce;
+            const int count = (int)std::min<int64_t>(kTokensAtOnce, call.rows - first);
+            gather(kernels_, call.q.x, first, count, channels, s.rows);
+            gather(kernels_, call.k.x, first, count, channels, s.hidden);
+            kernels_.gram(call, count, sums.data() + part * size * kMostLanes, s);
+        }
+    });
+    for (size_t i = 0; i < size; i++) {
+        float sum = 0;
+        for (int part = 0; part < kParts; part++)
+            for (int lane = 0; lane < kernels_.lanes; lane++)
+                sum += sums[part * size * kMostLanes + i * kernels_.lanes + lane];
+        call.y.data[i] = sum;
+    }
+}
+
+void Operators::mix(const MixCall& call) {
+    const int channels = call.heads * call.channels;
+    in_chunks(call.rows, sizes_of(channels, call.channels), [&](int64_t first, int count, Scratch& s) {
+        gather(kernels_, call.v.x, first, count, channels, s.rows);
+        kernels_.mix(call, s);
+        scatter(kernels_, s.hidden, call.y, first, count, channels);
     });
 }
 

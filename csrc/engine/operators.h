@@ -34,11 +34,43 @@ struct RowsCall {
     const Linear* linear;  // or null
 };
 
-// A depth-wise convolution with zeros around the image; rows are pixels.
+// Mean, or variance, of the channels of each row: y [rows].
+struct MomentsCall {
+    int64_t rows;
+    int32_t channels, variance;
+    Rows x, y;
+};
+
+// An operand of attention between channels: [pixel][head · channels].
+struct ChannelOperand {
+    Rows x;
+    const float* divisor;  // [heads · channels] that it is divided by first, or null
+    const float* signs;    // [channels] of ±1 of its transform, or null
+    const Quantizer* quantizer;
+};
+
+// y [heads][channels][channels] = Σ over pixels of q̂ k̂ᵀ.
+struct GramCall {
+    int64_t rows;
+    int32_t heads, channels;
+    ChannelOperand q, k;
+    Rows y;
+};
+
+// y [pixel][head · channels] = map v̂ of each head.
+struct MixCall {
+    int64_t rows;
+    int32_t heads, channels;
+    const float* map;  // [heads][channels][channels]
+    ChannelOperand v;
+    Rows y;
+};
+
+// A depth-wise convolution with zeros around the image, or the largest value under its kernel; rows are pixels.
 struct DepthwiseCall {
     int32_t images, height, width, channels, kernel_height, kernel_width, dilation, activation;
     Rows x, y;
-    const float *weight, *bias;  // [kernel_height][kernel_width][channels], [channels]
+    const float *weight, *bias;  // [kernel_height][kernel_width][channels], [channels]; both null: the largest value
 };
 
 // One operation of arithmetic on values in registers, see elementwise-inl.h.
@@ -74,6 +106,9 @@ class Operators {
     int threads() const { return pool_.threads(); }
     void attention(const Attention& attention, const AttentionCall& call);
     void rows(const RowsCall& call);
+    void moments(const MomentsCall& call);
+    void gram(const GramCall& call);
+    void mix(const MixCall& call);
     void depthwise(const DepthwiseCall& call);
     void elementwise(const ElementwiseCall& call);
 
@@ -90,6 +125,10 @@ class Operators {
         std::vector<Scratch> scratch_;
         Sizes reserved_;
     };
+
+    // Call `work(first row, rows, scratch)` for each kTokensAtOnce rows.
+    template <class Work>
+    void in_chunks(int64_t rows, const Sizes& sizes, const Work& work);
 
     const InferenceKernels& kernels_;
     Pool pool_;

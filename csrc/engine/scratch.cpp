@@ -72,7 +72,7 @@ size_t Scratch::lay_out(const Sizes& n, void* memory) {
     parts.take(input, widest * t);
     parts.take(hidden, hidden_rows * t);
     parts.take(qkv, 3 * n.channels * t);
-    parts.take(scores, map_rows * t);
+    parts.take(scores, map_rows * (t + 16));
     for (float*& p : operands) parts.take(p, std::max(head_rows, (size_t)16) * t);
     for (float*& p : small) parts.take(p, std::max(t, head_rows));
     for (float*& p : code_sums) parts.take(p, t);
@@ -80,7 +80,7 @@ size_t Scratch::lay_out(const Sizes& n, void* memory) {
     for (uint8_t*& p : codes) parts.take(p, (widest + 16) * t);
     parts.take(code_pairs, n.sparse ? (widest + 3) / 4 * 12 * t : 0);
     for (uint8_t*& p : head_codes) parts.take(p, (head_rows + 16) * t);
-    parts.take(pairs, (map_rows + 2) / 2 * t);
+    parts.take(pairs, (map_rows + 2) / 2 * (t + 16));
     parts.take(values, head_rows * t);
     parts.take(starts, std::max(t, head_rows));
     parts.take(from, t);

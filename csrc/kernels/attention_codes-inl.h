@@ -17,6 +17,12 @@ static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, Lanes
     encode<1>({&q}, x, rows, T, {out}, unit);
 }
 
+// Floats between rows of the map. A vector's column of 256 rows a multiple of a KiB apart would share a few sets of the
+// first cache.
+INLINE int pitch_of_map(int T) { return T >= 256 ? T + 16 : T; }
+template <int N>
+INLINE Count<(N >= 256 ? N + 16 : N)> pitch_of_map(Count<N>) { return {}; }
+
 // Scores of all keys for 4 vectors of queries, and the largest of each query.
 template <bool MASKED, class Lanes>
 OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, Lanes T,
@@ -40,14 +46,14 @@ OUTLINED static void score_column(const Attention& a, const Window& w, const flo
             }
         }
         UNROLL for (int r = 0; r < kKeys; r++) {
-            const size_t at = (size_t)(key + r) * T + lane;
+            const size_t at = (size_t)(key + r) * T + lane, to = (size_t)(key + r) * pitch_of_map(T) + lane;
             const F alpha = all(a.alpha), key_unit = all(key_units[key + r]), key_term = all(key_terms[key + r]);
             UNROLL for (int i = 0; i < 4; i++) {
                 F y = fma(to_float(dot_end(sums[r][i])), alpha, load(query_terms + i * W));
                 y = fma(fma(y, key_unit, key_term), load(query_units + i * W), load(bias + at + i * W));
                 if (MASKED) y = y + mask_of(w, key + r, lane + i * W, T);
                 most[i] = larger(most[i], y);
-                store(s.scores + at + i * W, y);
+                store(s.scores + to + i * W, y);
             }
         }
     }
@@ -95,12 +101,16 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
             score_column<false>(a, w, bias, lane, T, most, s);
         for (int i = 0; i < 4; i++) store(s.small[1] + lane + i * W, most[i]);
     }
+    if (a.integer_map) return;
+    for (int row = 1; row < T; row++)  // what goes on in floats has no room between rows
+        __builtin_memmove(s.scores + (size_t)row * T, s.scores + (size_t)row * pitch_of_map(T), sizeof(float) * T);
 }
 
-// Softmax, transform and quantization of the map: 16-bit codes, two rows a lane, in s.pairs [rows / 2][T]. The factor
+// Softmax, transform and quantization of the map: 16-bit codes, two rows a lane, in s.pairs [rows / 2][pitch]. The factor
 // 1 / Σ exp is part of the quantizer's scale, or of the unit of the query (s.units[2]).
 template <class Lanes>
 OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
+    const auto P = pitch_of_map(T);
     const F offset = all(a.map.code_offset), zero = all(0.0f);
     const I top = iall(a.map.top << 16 | a.map.top);
     for (int lane = 0; lane < T; lane += W) {
@@ -122,40 +132,40 @@ OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
             return e[0];
         };
         const auto pack = [&](int row, F even, F odd, F scale) INLINED {
-            istore(s.pairs + (size_t)(row / 2) * T + lane, codes2(fma(even, scale, offset), fma(odd, scale, offset), top));
+            istore(s.pairs + (size_t)(row / 2) * P + lane, codes2(fma(even, scale, offset), fma(odd, scale, offset), top));
         };
         if (a.map.per_token) {
             F unit = all(kSmallestUnit);
             if (a.map.transform) {
-                leading_passes(column, T, T, exponentials);
+                leading_passes(column, T, P, exponentials);
                 auto sink = [&](int first, F(&v)[8]) INLINED {
                     if (first == 0 && a.map.transform == kSoftmax) v[0] = zero;  // known, and no part of the unit
                     unit = widest(unit, v);
-                    put_rows(v, column, first, T);
+                    put_rows(v, column, first, P);
                 };
-                for (int row = 0; row < T; row += 8) last_block<8>(column, row, T, T, sink);
+                for (int row = 0; row < T; row += 8) last_block<8>(column, row, T, P, sink);
             } else {
-                for (int row = 0; row < T; row++) store(column + (size_t)row * T, exponential(column + (size_t)row * T));
-                unit = unit_of(column, 0, T, T);
+                for (int row = 0; row < T; row++) store(column + (size_t)row * P, exponential(column + (size_t)row * P));
+                unit = unit_of(column, 0, T, P);
             }
             const F scale = all(a.map.code_scale) / unit;
             for (int row = 0; row < T; row += 2)
-                pack(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T), scale);
+                pack(row, load(column + (size_t)row * P), load(column + (size_t)(row + 1) * P), scale);
             store(s.units[2] + lane, unit / total);
         } else if (a.map.transform) {
-            leading_passes(column, T, T, exponentials);
+            leading_passes(column, T, P, exponentials);
             const F scale = all(a.map.code_scale) / total;
             for (int row = 0; row < T; row += 8) {
                 auto sink = [&](int first, F(&v)[8]) INLINED {
                     UNROLL for (int r = 0; r < 8; r += 2) pack(first + r, v[r], v[r + 1], scale);
                 };
-                last_block<8>(column, row, T, T, sink);
+                last_block<8>(column, row, T, P, sink);
             }
         } else {
-            for (int row = 0; row < T; row++) store(column + (size_t)row * T, exponential(column + (size_t)row * T));
+            for (int row = 0; row < T; row++) store(column + (size_t)row * P, exponential(column + (size_t)row * P));
             const F scale = all(a.map.code_scale) / total;
             for (int row = 0; row < T; row += 2)
-                pack(row, load(column + (size_t)row * T), load(column + (size_t)(row + 1) * T), scale);
+                pack(row, load(column + (size_t)row * P), load(column + (size_t)(row + 1) * P), scale);
         }
         if (a.map.transform == kSoftmax) {  // the first coefficient is known: its code is 0
             int32_t* first = s.pairs + lane;
@@ -203,7 +213,7 @@ OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, flo
         UNROLL for (int i = 0; i < 4; i++) sums[r][i] = pairs_begin(s.starts[c + r]);
     const int32_t* from = s.pairs + lane;
     const int16_t* values = s.values + (size_t)c * T;
-    for (int row = 0; row < T; row += 2, from += T) {
+    for (int row = 0; row < T; row += 2, from += pitch_of_map(T)) {
         I codes[4];
         UNROLL for (int i = 0; i < 4; i++) codes[i] = iload(from + i * W);
         UNROLL for (int r = 0; r < R; r++) {
@@ -254,7 +264,7 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
             } else {
                 PairSum total = pairs_begin(-a.map.centre * T);
                 for (int row = 0; row < T; row += 2)
-                    total = dot_pairs(total, iload(s.pairs + (size_t)(row / 2) * T + lane), iall(0x00010001));
+                    total = dot_pairs(total, iload(s.pairs + (size_t)(row / 2) * pitch_of_map(T) + lane), iall(0x00010001));
                 sums = to_float((I)total);
             }
             store(map_sums + lane, sums);

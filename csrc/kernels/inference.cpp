@@ -25,9 +25,11 @@ namespace {
 #include "kernels/conv-inl.h"
 #include "kernels/elementwise-inl.h"
 #include "kernels/depthwise-inl.h"
+#include "kernels/transpose-inl.h"
+#include "kernels/channels-inl.h"
 }  // namespace
 
 extern const InferenceKernels COMPSRT_NAMED(inference_, COMPSRT_LEVEL) = {
-    {kSumBits, kProductsPerSum, kLargestCode, COMPSRT_SPARSE}, kConvRows, run_block, run_attention, run_linear,
-    norm_rows, activate, add, depthwise, elementwise, normalize_cells, conv};
+    {kSumBits, kProductsPerSum, kLargestCode, COMPSRT_SPARSE}, kConvRows, W, run_block, run_attention, run_linear,
+    norm_rows, activate, add, gather_rows, scatter_rows, moments, gram, mix, depthwise, elementwise, normalize_cells, conv};
 }  // namespace compsrt

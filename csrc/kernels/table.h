@@ -9,6 +9,8 @@ namespace compsrt {
 
 struct DepthwiseCall;
 struct ElementwiseCall;
+struct GramCall;
+struct MixCall;
 
 // They return 0 where there is no code for that width or number of states, or no memory; else 1.
 struct CalibrationKernels {
@@ -29,6 +31,7 @@ struct Integers {
 struct InferenceKernels {
     Integers integers;
     int conv_rows;  // output channels that a convolution computes at a time
+    int lanes;      // of a vector
     void (*block)(const Network&, const Block&, const Window&, Scratch&);
     // One head of one window: s.qkv holds q, k and v [head_dim][T]; out [head_dim][T].
     void (*attention)(const Attention&, const Window&, float* out, Scratch&);
@@ -38,6 +41,15 @@ struct InferenceKernels {
     void (*norm_rows)(const Norm&, float* x, int channels);
     void (*activate)(int activation, float* x, size_t count);
     void (*add)(float* x, const float* y, size_t count);
+    // Rows, which begin at `at` or `stride` apart, → to [channels][lanes], and the other way.
+    void (*gather)(float* data, const int64_t* at, int64_t stride, int64_t channel, int count, int channels, int lanes,
+                   float* to);
+    void (*scatter)(const float* from, float* data, const int64_t* at, int64_t stride, int64_t channel, int count, int channels,
+                    int lanes);
+    // kTokensAtOnce rows in scratch, see channels-inl.h.
+    void (*moments)(const float* x, int channels, float* mean, float* variance);
+    void (*gram)(const GramCall&, int count, float* sums, Scratch&);
+    void (*mix)(const MixCall&, Scratch&);
     void (*depthwise)(const DepthwiseCall&, int image, int line);
     // Rows from `first` to before `last`, `at_once` of them in registers.
     void (*elementwise)(const ElementwiseCall&, int64_t first, int64_t last, int at_once);

@@ -156,8 +156,59 @@ def test_what_the_operators_lack_runs_in_torch(level: str) -> None:
     assert "aten.softmax.int" in in_torch(assert_same(code, level))
 
 
+def names(plan: Plan) -> list[str]:
+    return [step.name for step in plan.steps if not isinstance(step, InTorch)]
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_moments_of_channels_and_largest_values(level: str) -> None:
+    def normed(x: Tensor) -> Tensor:
+        y = tokens(x)
+        return (y - y.mean(-1, keepdim=True)) / (y.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+
+    assert names(assert_same(normed, level)) == ["moments", "moments", "elementwise", "elementwise"]
+    plan = assert_same(lambda x: F.max_pool2d(x, 3, 1, 1) + F.max_pool2d(x, (1, 5), 1, (0, 2)), level)
+    assert names(plan).count("depthwise") == 2 and not in_torch(plan)
+
+
+HEADS = 3
+
+
+def between_channels(bits: int, transform: str, transform_of_map: str) -> Code:
+    """Return attention between the channels of heads as the simulated network computes it."""
+    quantize = torch.ops.compsrt.fake_quantize.default
+    s, z, top = torch.tensor(2.0 / 2**bits), torch.tensor(-1.0), 2**bits - 1
+
+    def code(x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        q, k, v = x.permute(0, 2, 3, 1).reshape(b, h * w, 3, HEADS, c // 3 // HEADS).permute(2, 0, 3, 4, 1)
+        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        q, k = (quantize(y.transpose(-2, -1), s / 8, z / 8, top, transform, True, False) for y in (q, k))
+        map_ = (q.transpose(-2, -1) @ k * 2).softmax(-1)
+        map_ = quantize(map_, s, z, 255, transform_of_map, True, True)
+        v = quantize(v.transpose(-2, -1), s, z, top, transform, True, True)
+        return (map_ @ v.transpose(-2, -1)).permute(0, 3, 1, 2).reshape(b, h * w, -1)
+
+    return code
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize(("bits", "transform"), [(4, "hadamard_signed"), (8, "hadamard"), (6, "none")])
+@pytest.mark.parametrize("channels", [8, 10, 18])
+def test_attention_between_channels(level: str, bits: int, transform: str, channels: int) -> None:
+    code, shape = between_channels(bits, transform, "hadamard"), (1, 3 * HEADS * channels, 6, 14)
+    plan = planned(code, torch.zeros(shape))
+    assert {"gram", "mix"} <= set(names(plan)) and "compsrt.fake_quantize.default" not in in_torch(plan)[:-1]
+    x = drawn(*shape)
+    with torch.inference_mode():
+        wanted = code(x)
+        found, again = (plan.run(x, Operators(named(level), threads)) for threads in (1, 3))
+    assert torch.equal(found, again)
+    assert ((found - wanted).abs() > 1e-4).float().mean() < 0.02  # codes at a rounding boundary, of one pixel each
+
+
 def test_memory_is_given_back_when_it_is_no_longer_needed() -> None:
-    plan = planned(lambda x: F.max_pool2d(F.max_pool2d(x, 3, 1, 1), 3, 1, 1) * 2, torch.zeros(2, C, H, W))
+    plan = planned(lambda x: F.avg_pool2d(F.avg_pool2d(x, 3, 1, 1), 3, 1, 1) * 2, torch.zeros(2, C, H, W))
     assert [len(done) for done in plan._done] == [1, 1, 1]
 
 
