@@ -10,6 +10,7 @@ import torch
 from small_networks import ARCH
 from torch import nn
 
+from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
 from compsrt_plugin.config.recipes import resolve
 from compsrt_plugin.inference.padding import pad_to_windows
@@ -85,4 +86,18 @@ def packed(built: CompSRTSwinIR, folder: Path, **arch: Any) -> PackedNetwork:
     save_network(
         folder / "net.safetensors", built, {"arch": arch, "spec": built.quant.to_dict(), "provenance": provenance}
     )
+    return open_packed(folder / "net.safetensors")
+
+
+def packed_foreign(base: dict[str, Any], folder: Path) -> PackedNetwork:
+    """Return a network that `CompSRTNet` wraps, quantized at 4 bits, as it comes out of its packed file."""
+    torch.manual_seed(0)
+    built = CompSRTNet(base=base).eval()
+    spec = resolve({"recipe": "plus", "bits": 4}).spec
+    built.quantize(spec)
+    calibrate(built, [images(1, *built.size_rule.fit(32, 32))])
+    round_unquantized(built)
+    provenance = {"bits": 4, "recipe": "plus", "weights_trained": False}
+    header = {"arch": {"type": "CompSRTNet", **built.arch}, "spec": spec.to_dict(), "provenance": provenance}
+    save_network(folder / "net.safetensors", built, header)
     return open_packed(folder / "net.safetensors")

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = "; ".join(f"{kind}: {what}" for kind, what in KINDS.items())
     parser.add_argument("--onnx-kind", choices=KINDS, help=f"{kinds} (default: {next(iter(KINDS))})")
     parser.add_argument(
+        "--onnx-images",
+        metavar="DIR",
+        help="images like those to upscale, on which int8 searches bounds (default: photographs of the package)",
+    )
+    parser.add_argument(
         "--onnx-names",
         nargs=2,
         metavar=("INPUT", "OUTPUT"),
@@ -69,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     other = next((target for target in ("onnx", "hub", "openmodeldb") if getattr(args, target)), None)
     if args.dense and other is not None:
         raise CompSRTError(f"--dense and --{other} are both given", allowed="one of the two")
-    for option in ("onnx_kind", "onnx_names"):
+    for option in ("onnx_kind", "onnx_names", "onnx_images"):
         if getattr(args, option) and not args.onnx:
             raise CompSRTError(f"--{option.replace('_', '-')} is given without --onnx", hint="add --onnx FILE")
     publishing.check(args)
@@ -84,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if args.onnx:
         first, last = args.onnx_names or NAMES
         kind = args.onnx_kind or next(iter(KINDS))
-        size, opset = export_onnx(out, source, kind, (first, last))
+        size, opset = export_onnx(out, source, kind, (first, last), _images(args.onnx_images, kind))
         what = f"ONNX, opset {opset}, {kind}, {source.header.bits} bits"
     elif args.dense:
         content = dense_content(source, ending)
@@ -96,6 +101,15 @@ def run(args: argparse.Namespace) -> int:
         what = f"packed, {source.header.bits} bits"
     sys.stdout.write(f"{out}: {size:,} bytes ({what}, x{source.header.scale})\n")
     return 0
+
+
+def _images(given: str | None, kind: str) -> Path | None:
+    """Return the folder of `--onnx-images`."""
+    if given is None:
+        return None
+    if kind != "int8":
+        raise CompSRTError(f"--onnx-images is given for the kind {kind}", hint="add --onnx-kind int8")
+    return Path(given).expanduser()
 
 
 def _endings(args: argparse.Namespace) -> tuple[str, ...]:

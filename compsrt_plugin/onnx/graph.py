@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
 from compsrt_plugin.packed import pack_bits
@@ -37,14 +38,57 @@ class Graph:
         self._initializers: list[onnx.TensorProto] = []
         self._known: dict[Any, str] = {}
         self._shapes: dict[str, list[int | str]] = {}
+        self._producers: dict[str, onnx.NodeProto] = {}
+        self._copied: dict[Any, list[str]] = {}
+        self._arrays: dict[str, np.ndarray] = {}  # what is known of the values of `copy`
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output and return the name of the output; an equal node is reused."""
         key = (kind, inputs, tuple(sorted((name, str(value)) for name, value in attributes.items())))
         if key not in self._known:
             self._known[key] = f"{kind}_{len(self._nodes)}"
-            self._nodes.append(helper.make_node(kind, inputs, [self._known[key]], **attributes))
+            self._add(helper.make_node(kind, inputs, [self._known[key]], **attributes))
         return self._known[key]
+
+    def copy(self, node: onnx.NodeProto, inputs: list[str]) -> list[str]:
+        """Add a node of another graph with other inputs and return the names of its outputs.
+
+        An equal node is reused. A node that only computes a small constant becomes that constant.
+        """
+        if node.op_type == "Identity":
+            return inputs
+        if all(name in self._arrays for name in inputs if name):
+            found = computed(node, [self._arrays.get(name) for name in inputs])
+            if node.op_type == "Constant" or all(array.size < SMALL for array in found):
+                return [self.array(array, "constant") for array in found]
+        attributes = tuple(attribute.SerializeToString() for attribute in node.attribute)
+        key = (node.op_type, tuple(inputs), attributes, len(node.output))
+        if key not in self._copied:
+            added = onnx.NodeProto(op_type=node.op_type, input=inputs, attribute=node.attribute)
+            added.output.extend(f"{node.op_type}_{len(self._nodes)}_{k}" for k in range(len(node.output)))
+            self._add(added)
+            self._copied[key] = list(added.output)
+        return self._copied[key]
+
+    def array(self, value: np.ndarray, name: str) -> str:
+        """Store an array of any type and return its value; as `constant`, in fewer bytes where that loses nothing."""
+        stored = self.constant(value, name) if value.dtype == np.float32 else self._whole_numbers(value, name)
+        self._arrays[stored] = value
+        return stored
+
+    def _whole_numbers(self, array: np.ndarray, name: str) -> str:
+        kind = np.uint8 if array.size and array.max() < 256 else np.uint16
+        if array.size < SMALL or array.dtype not in (np.int32, np.int64) or array.min() < 0 or array.max() >= 1 << 16:
+            return self._store(array, name)
+        return self.op("Cast", self._store(array.astype(kind), name), to=helper.np_dtype_to_tensor_dtype(array.dtype))
+
+    def plain(self, value: np.ndarray | np.generic, name: str) -> str:
+        """Store an array as it is and return its name; equal ones are stored once."""
+        return self._store(np.asarray(value, order="C"), name)
+
+    def producer(self, value: str) -> onnx.NodeProto | None:
+        """Return the node that computes a value; None for inputs and stored constants."""
+        return self._producers.get(value)
 
     def shaped(self, value: str, *shape: int | str) -> str:
         """Declare the shape of a value that cannot be inferred, dynamic axes by name, and return the value.
@@ -55,7 +99,7 @@ class Graph:
         self._shapes[value] = list(shape)
         return value
 
-    def constant(self, value: Tensor | list[float] | float, name: str = "constant") -> str:
+    def constant(self, value: Tensor | np.ndarray | list[float] | float, name: str = "constant") -> str:
         """Store a float or a tensor of any shape and return its float32 value; equal constants are stored once.
 
         It takes fewer bytes where that loses nothing: as a choice between two values, or in float16, in which packed
@@ -83,10 +127,8 @@ class Graph:
         return self._store(np.array(value, np.int64), "scalar")
 
     def indices(self, values: Tensor) -> str:
-        """Store indices of any shape from 0 to 65,535 and return their int32 value."""
-        kind = np.uint8 if int(values.max()) < 256 else np.uint16
-        stored = self._store(np.ascontiguousarray(values.cpu().numpy(), dtype=kind), "indices")
-        return self.op("Cast", stored, to=TensorProto.INT32)
+        """Store indices of any shape and return their value as int32."""
+        return self.array(values.cpu().numpy().astype(np.int32), "indices")
 
     def codes(self, values: Tensor, name: str) -> str:
         """Store integers of any shape in the narrowest type of `CODE_TYPES` that can represent them all.
@@ -114,15 +156,22 @@ class Graph:
             outputs: name -> (value, shape).
             about: metadata, key -> text.
         """
-        nodes = [*self._nodes, *(helper.make_node("Identity", [value], [n]) for n, (value, _) in outputs.items())]
+        needed = {value for value, _ in outputs.values()}
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+        used = [node for node in self._nodes if needed.intersection(node.output)]
+        nodes = [*used, *(helper.make_node("Identity", [value], [n]) for n, (value, _) in outputs.items())]
         graph = helper.make_graph(
             nodes,
             "CompSRT",
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, (_, shape) in outputs.items()],
-            self._initializers,
+            [stored for stored in self._initializers if stored.name in needed],
             value_info=[
-                helper.make_tensor_value_info(value, TensorProto.FLOAT, shape) for value, shape in self._shapes.items()
+                helper.make_tensor_value_info(value, TensorProto.FLOAT, shape)
+                for value, shape in self._shapes.items()
+                if value in needed
             ],
         )
         model = helper.make_model(
@@ -133,6 +182,10 @@ class Graph:
         )
         helper.set_model_props(model, about)
         return model
+
+    def _add(self, node: onnx.NodeProto) -> None:
+        self._nodes.append(node)
+        self._producers.update(dict.fromkeys(node.output, node))
 
     @staticmethod
     def _narrowest(low: int, high: int) -> tuple[int, int]:
@@ -150,3 +203,17 @@ class Graph:
             stored = helper.make_tensor(self._known[key], kind, array.shape, array.tobytes(), raw=True)
             self._initializers.append(stored)
         return self._known[key]
+
+
+def computed(node: onnx.NodeProto, arrays: list[np.ndarray | None]) -> list[np.ndarray]:
+    """Return what a node computes of constants."""
+    feeds = {name: array for name, array in zip(node.input, arrays) if array is not None}
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for name, a in feeds.items()
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
+    model = helper.make_model(
+        helper.make_graph([node], "node", inputs, outputs), opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+    return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, feeds)]

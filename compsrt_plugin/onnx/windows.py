@@ -25,8 +25,17 @@ class Size:
     width: str
 
 
-def reflect_to_windows(graph: Graph, image: str, window: int) -> tuple[str, Size, Size]:
+def reflect_to_windows(
+    graph: Graph, image: str, window: int, minimum: int = 1, square: bool = False
+) -> tuple[str, Size, Size]:
     """Pad the image (b, c, h, w), h, w >= 1, at the bottom and right to whole windows by reflection.
+
+    Args:
+        graph: in which to compute.
+        image: name of the image.
+        window: sides become multiples of it,
+        minimum: at least this,
+        square: and equal.
 
     Returns:
         The padded image, and its size before and after.
@@ -34,11 +43,15 @@ def reflect_to_windows(graph: Graph, image: str, window: int) -> tuple[str, Size
     before, after = [], []
     for axis in (2, 3):
         side = graph.op("Squeeze", graph.op("Shape", image, start=axis, end=axis + 1))
-        whole = graph.op("Div", graph.op("Add", side, graph.scalar(window - 1)), graph.scalar(window))
-        target = graph.op("Mul", whole, graph.scalar(window))
-        image = graph.op("Gather", image, _mirrored(graph, side, target), axis=axis)
         before.append(side)
-        after.append(target)
+        if minimum > 1:
+            side = graph.op("Max", side, graph.scalar(minimum))
+        whole = graph.op("Div", graph.op("Add", side, graph.scalar(window - 1)), graph.scalar(window))
+        after.append(graph.op("Mul", whole, graph.scalar(window)))
+    if square:
+        after = [graph.op("Max", *after)] * 2
+    for axis, side, target in zip((2, 3), before, after):
+        image = graph.op("Gather", image, _mirrored(graph, side, target), axis=axis)
     return image, Size(*before), Size(*after)
 
 

@@ -91,6 +91,7 @@ def test_dense_weights_are_of_the_kind_that_the_name_says(tmp_path: Path, name: 
         (["net.safetensors", "--out", "x.pth"], "--out x.pth ends in .pth; allowed: .safetensors"),
         (["net.safetensors", "--out", "x", "--onnx-names", "lq", "sr"], "--onnx-names is given without --onnx"),
         (["net.safetensors", "--out", "x", "--onnx-kind", "exact"], "--onnx-kind is given without --onnx"),
+        (["net.safetensors", "--onnx", "x", "--onnx-images", "DIR"], "--onnx-images is given for the kind weights"),
         (["net.safetensors", "--onnx", "x", "--onnx-kind", "exat"], "invalid choice: 'exat'"),
         (["net.safetensors", "--onnx", "x", "--onnx-names", "x", "x"], "are 'x' and 'x'; allowed: two different names"),
         (["net.safetensors", "--onnx", "x.pth"], "--onnx x.pth ends in .pth; allowed: .onnx"),

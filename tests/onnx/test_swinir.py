@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -172,14 +171,6 @@ def test_a_network_of_one_image_size_is_refused(tmp_path, arch):
     source = packed(network(**{"img_size": 16, **arch}), tmp_path, **arch)
     with pytest.raises(CompSRTError, match="one image size only"):
         export_onnx(tmp_path / "net.onnx", source, "exact")
-
-
-def test_another_network_is_refused(tmp_path):
-    source = open_packed(save(tmp_path / "net.safetensors", small_network()))
-    header = dataclasses.replace(source.header, arch={**source.header.arch, "type": "CompSRTNet"})
-    source = dataclasses.replace(source, header=header)
-    with pytest.raises(CompSRTError, match="CompSRTNet has no ONNX form; allowed: CompSRTSwinIR"):
-        export_onnx(tmp_path / "net.onnx", source)
 
 
 def test_without_the_extra_one_line_says_how_to_install_it(tmp_path, monkeypatch):

@@ -1,0 +1,149 @@
+"""Any network as an ONNX graph: torch traces it, and the trace is written anew, with weights as codes.
+
+The trace is taken at sides that nothing in a network is made for, so that code which treats one size specially, such as
+a stored mask, takes its general path. What is still fixed shows when ONNX Runtime runs the graph at other sizes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.onnx.graph import Graph
+from compsrt_plugin.onnx.weights import WeightWriter
+from compsrt_plugin.onnx.windows import crop, reflect_to_windows
+from compsrt_plugin.packed.dense import parameter_name
+from compsrt_plugin.packed.open import PackedNetwork, decoded_network
+from compsrt_plugin.quant import QuantizedLayer, quantized_layers
+
+TRACED_OPSET = 20  # the last that torch's tracing exporter writes; its operators mean the same in the graph's opset
+TRACED_SIZE = (48, 80)
+OTHER_SIZES = ((64, 64), (32, 56))
+LARGEST_ERROR = 1e-3  # of the image's range; a mask of another size changes far more
+IMAGE = "image"  # name of the trace's input
+
+
+def traced_model(source: PackedNetwork, about: dict[str, str], names: tuple[str, str], weights: WeightWriter) -> Any:
+    """Return the `onnx.ModelProto` of any network, without activation quantizers.
+
+    Input and output are (1, channels, height, width). Height and width can be any number from 1: the graph pads by
+    reflection to a size that the network takes, and crops the result.
+
+    Args:
+        source: a packed file of a `CompSRTNet`.
+        about: metadata, key -> text.
+        names: of input and output.
+        weights: writes the weights of quantized layers.
+
+    Raises:
+        CompSRTError: torch cannot trace the network, or the trace fits one size only.
+    """
+    network: Any = decoded_network(source)
+    rule, channels, scale = network.size_rule, network.channels, network.scale
+    inner = network.base[0]
+    image = torch.rand(1, channels, *rule.fit(*TRACED_SIZE), generator=torch.Generator().manual_seed(0))
+    layers = {parameter_name(name, layer): (name, layer) for name, layer in quantized_layers(source.network)}
+    trace = _trace(inner, image)
+    graph = Graph()
+    padded, before, _ = reflect_to_windows(graph, names[0], rule.multiple_of, rule.minimum, rule.square)
+    output = _rewritten(trace, graph, padded, layers, weights)
+    model = graph.model(
+        {names[0]: [1, channels, "height", "width"]},
+        {names[1]: (crop(graph, output, before, scale), [1, channels, f"{scale}*height", f"{scale}*width"])},
+        about,
+    )
+    _check_sizes(model, network)
+    return model
+
+
+def _trace(network: nn.Module, image: Tensor) -> onnx.ModelProto:
+    buffer, level = io.BytesIO(), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    options: dict[str, Any] = {
+        "input_names": [IMAGE],
+        "opset_version": TRACED_OPSET,
+        "dynamo": False,  # torch.export asks code for one branch for all sizes, and takes minutes
+        "do_constant_folding": False,  # keeps the names of parameters
+        "dynamic_axes": {IMAGE: {2: "height", 3: "width"}},
+    }
+    try:
+        with warnings.catch_warnings(), _silent(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(network, (image,), buffer, **options)  # pyright: ignore[reportArgumentType]
+    except Exception as error:  # foreign code may raise anything in a trace
+        said = (str(error).strip().split("\n")[0] or type(error).__name__)[:160]
+        raise CompSRTError(
+            f"torch cannot write {type(network).__name__} as ONNX ({said})",
+            hint="`basicsr export --dense` writes its weights for other tools",
+        ) from error
+    finally:
+        logging.disable(level)
+    return onnx.load_from_string(buffer.getvalue())
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Hide what torch prints: on a failure, the whole graph."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def _rewritten(
+    trace: onnx.ModelProto,
+    graph: Graph,
+    image: str,
+    layers: Mapping[str, tuple[str, QuantizedLayer]],
+    weights: WeightWriter,
+) -> str:
+    """Write the nodes of a trace, equal ones once and constant ones as constants; return its output."""
+    values = {"": "", IMAGE: image}
+    for stored in trace.graph.initializer:
+        if stored.name in layers:
+            name, layer = layers[stored.name]
+            values[stored.name] = weights(graph, layer, name)
+        else:
+            values[stored.name] = graph.array(numpy_helper.to_array(stored), stored.name)
+    for node in trace.graph.node:
+        if node.op_type == "Transpose":  # `movedim` is written with axes counted from the end, which ONNX forbids
+            axes = node.attribute[0].ints
+            axes[:] = [axis % len(axes) for axis in axes]
+        outputs = graph.copy(node, [values[name] for name in node.input])
+        values.update(zip(node.output, outputs, strict=True))
+    return values[trace.graph.output[0].name]
+
+
+def _check_sizes(model: onnx.ModelProto, network: Any) -> None:
+    """Refuse a graph that computes something else than the network at sizes other than that of the trace."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # a failure is reported below
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    height, width = network.size_rule.fit(*TRACED_SIZE)
+    for size in OTHER_SIZES:
+        image = torch.rand(
+            1, network.channels, *network.size_rule.fit(*size), generator=torch.Generator().manual_seed(0)
+        )
+        with torch.no_grad():
+            expected = network(image)
+        try:
+            (found,) = session.run(None, {model.graph.input[0].name: image.numpy()})
+        except Exception:  # of ONNX Runtime, not a subclass that it documents
+            found = None
+        if found is None or not torch.allclose(torch.from_numpy(found), expected, rtol=0, atol=LARGEST_ERROR):
+            raise CompSRTError(
+                f"an ONNX file of {type(network.base[0]).__name__} would be right at {height} x {width} pixels only: "
+                "its code fixes what it derives from the image's size",
+                hint="`basicsr export --dense` writes its weights for other tools",
+            )
