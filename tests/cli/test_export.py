@@ -84,7 +84,7 @@ def test_dense_weights_are_of_the_kind_that_the_name_says(tmp_path: Path, name: 
         (["net.safetensors", "--out", "./net.safetensors"], "--out is the file to export"),
         (["net.safetensors", "--out", "net.safetensors/x"], "cannot write"),
         (["--out", "x"], "one of the arguments CHECKPOINT -opt is required"),
-        (["net.safetensors"], "one of the arguments --out --onnx is required"),
+        (["net.safetensors"], "one of the arguments --out --onnx --hub --openmodeldb is required"),
         (["net.safetensors", "--onnx", "./net.safetensors"], "--onnx is the file to export"),
         (["net.safetensors", "--onnx", "x", "--dense"], "--dense and --onnx are both given"),
         (["-opt", "compsrt_x9_3bit.yml", "--out", "x"], "no option file 'compsrt_x9_3bit.yml'"),
