@@ -25,6 +25,7 @@ from compsrt_plugin.quant import (
     discover,
     quantized_layers,
 )
+from compsrt_plugin.quant.branches import merge_branches
 from compsrt_plugin.quant.surgery import refuse_converted, refuse_replicas
 from compsrt_plugin.quant.tracing.linears import bind_weight
 from compsrt_plugin.registries import register_once
@@ -115,6 +116,7 @@ class CompSRTNet(nn.Module):
     def quantize(self, spec: NetworkSpec) -> None:
         """Swap the layers for quantized ones; the parameters' values stay, the quantizers are off."""
         refuse_converted(self)
+        merge_branches(self)
         found = self._discover()
         recipes = {pattern for recipe in RECIPES.values() for pattern in recipe.values["overrides"]}
         convert(self, spec, found, may_miss=recipes)

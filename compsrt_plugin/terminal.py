@@ -8,7 +8,7 @@ import logging
 import os
 import select
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 TrackProgress = Callable[[list[Any]], Iterable[Any]]
@@ -85,6 +85,18 @@ def progress(iterable: Iterable[Any] | None = None, *, shown: bool = True, **opt
 def name_step(bar: Any, name: str) -> None:
     """Set the label of a bar of `progress`. In a log, the next line shows it."""
     bar.set_description_str(name, refresh=_shows_bars())  # tqdm's `set_description` would add a second colon
+
+
+@contextlib.contextmanager
+def log_from(level: int) -> Iterator[None]:
+    """Show only what BasicSR's logger says at this level or above, and progress bars."""
+    logger = logging.getLogger("basicsr")
+    before = logger.level
+    logger.setLevel(max(before, level))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _shows_bars() -> bool:

@@ -19,6 +19,7 @@ from compsrt_plugin.packed import write_packed
 from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.network_state import masks_of
 from compsrt_plugin.packed.open import PackedNetwork, find_packed, open_packed
+from compsrt_plugin.quant.branches import MergedBranches
 from compsrt_plugin.quant.computed_weights import fold_computed
 
 EXAMPLES = """\
@@ -148,6 +149,11 @@ def plain_state(source: PackedNetwork) -> dict[str, torch.Tensor]:
         from compsrt_plugin.zoo import SizeRule, build_base
 
         arch = source.header.arch
+        if any(isinstance(module, MergedBranches) for module in source.network.modules()):
+            raise CompSRTError(
+                f"{source.path} has convolutions that were merged from branches, which cannot be separated again",
+                allowed="--out without --dense",
+            )
         plain = build_base(arch["base"], arch["upscale"], SizeRule.from_dict(arch["size"])).network
         fold_computed(plain)
         return {**plain.state_dict(), **state}

@@ -29,6 +29,8 @@ examples:
       with a bundled network by its name: faster here, less accurate
   basicsr upscale photos -o large --model experiments/mine/models/mine.safetensors
       with your own network, which determines the scale
+  basicsr upscale photos -o large --model realesrgan.pth
+      with weights that others published (ESRGAN, Compact, SPAN), quantized to 8 bits as they are read
   torchrun --nproc_per_node=2 -m compsrt_plugin upscale photos -o large
       two processes that share the images; several machines work the same way
   basicsr upscale photos -o large --ray auto
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--network", metavar="NAME", help="a bundled network (the best of this scale and code width)")
-    which.add_argument("--model", metavar="FILE", help="a packed file to use instead of a bundled network")
+    which.add_argument("--model", metavar="FILE", help="a packed file, or weights of a network of convolutions")
     parser.add_argument("--format", choices=_FORMATS, help="format of the results (that of each source)")
     parser.add_argument(
         "--tile", type=int, metavar="N", help="cut images into tiles of N pixels (only if memory requires it)"
@@ -89,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
     from compsrt_plugin.cluster.on_ray import run_on_ray
     from compsrt_plugin.inference import tile_of_size
     from compsrt_plugin.report.results import count_of
-    from compsrt_plugin.upscale.open_network import network_for
     from compsrt_plugin.upscale.run_jobs import run_jobs
     from compsrt_plugin.upscale.sharing import ProcessShare
+    from compsrt_plugin.upscale.weight_files import open_file
 
     share = ProcessShare.from_environment()
     if args.ray is not None and share.count > 1:
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         threads = max(1, cores() // share.local_count)
     asked_for = {name: getattr(args, name) for name in ("network", "model", "scale", "bits", "tile")}
     worker = UpscaleFiles(jobs.root.absolute(), **asked_for, threads=threads or 1)
-    network = network_for(path, threads) if args.ray is None else worker.open()
+    network = open_file(path, threads) if args.ray is None else worker.open()
     tile = None if args.tile is None else tile_of_size(args.tile, network.window, "--tile")
     for what, asked, found in (("-s", args.scale, network.scale), ("--bits", args.bits, network.bits)):
         if asked is not None and asked != found:

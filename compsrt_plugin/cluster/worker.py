@@ -13,8 +13,9 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import Tile, tile_of_size
 from compsrt_plugin.upscale.jobs import UpscaleJob, list_jobs
 from compsrt_plugin.upscale.one_image import failure_of, make_image, task_of
-from compsrt_plugin.upscale.open_network import OpenNetwork, find_network, network_for
+from compsrt_plugin.upscale.open_network import OpenNetwork, find_network
 from compsrt_plugin.upscale.run_jobs import unfinished
+from compsrt_plugin.upscale.weight_files import open_file
 
 MADE, FAILED = "made", "failed"  # the status of an image
 SOURCE, TARGET = "source", "target"  # the columns of a batch
@@ -105,7 +106,7 @@ class UpscaleFiles:
 
 @lru_cache(maxsize=1)
 def _network(scale: int | None, bits: int | None, name: str | None, model: str | None, threads: int) -> OpenNetwork:
-    return network_for(find_network(scale, bits, name, model), threads)
+    return open_file(find_network(scale, bits, name, model), threads)
 
 
 @lru_cache(maxsize=1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from compsrt_plugin.notebook.loader import load
 from compsrt_plugin.notebook.upscaler import Upscaler
 from compsrt_plugin.notebook.wrapped import wrap
 from compsrt_plugin.packed.network_state import save_network
+from compsrt_plugin.terminal import log_from
 from compsrt_plugin.training.calibrator import Calibrator
 
 
@@ -62,7 +62,7 @@ def quantize(
     options = resolve(QuantBlock.from_dict({"recipe": recipe, "bits": bits, **quant}))
     if out is not None:
         check_ending("out", out, ".safetensors")
-    with _quiet():
+    with log_from(logging.WARNING):
         made = wrap(network, arguments)
         whole = made.network
         teacher = copy.deepcopy(whole).requires_grad_(False) if options.bias_correction else whole
@@ -87,15 +87,3 @@ def quantize(
 def _name(arch: Mapping[str, Any], bits: int) -> str:
     base = arch.get("base", {"type": "SwinIR"})
     return f"{base.get('class') or base['type']}_x{arch['upscale']}_{bits}bit".lower()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Show progress bars and warnings, but not the log of a training run."""
-    logger = logging.getLogger("basicsr")
-    before = logger.level
-    logger.setLevel(max(before, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -90,11 +90,7 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
             run = Engine(source, threads=threads)
     by_engine = run is not None
     if run is None:
-        if threads is not None:
-            found = startable(threads)
-            if found < threads:
-                warn(threads, found)
-            torch.set_num_threads(found)
+        take_threads(threads)
         run = source.network
     return OpenNetwork(
         run=run,
@@ -106,3 +102,12 @@ def network_for(path: Path, threads: int | None = None, engine: Literal["auto", 
         engine=by_engine,
         why_not=why_not,
     )
+
+
+def take_threads(threads: int | None) -> None:
+    """Let PyTorch compute with this many threads, with a warning if the system starts fewer; None changes nothing."""
+    if threads is not None:
+        found = startable(threads)
+        if found < threads:
+            warn(threads, found)
+        torch.set_num_threads(found)

@@ -45,7 +45,7 @@ def test_the_zoo_opens_a_network(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_images_are_enlarged_and_networks_quantized_from_python() -> None:
-    from zoo.networks import weight_file  # skips without spandrel
+    from foreign_networks import weight_file  # skips without spandrel
 
     weight_file("DAT", Path()).rename("dat_light_x4.pth")
     Image.fromarray(np.zeros((6, 9, 3), np.uint8)).save("photo.png")

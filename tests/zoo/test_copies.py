@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_networks import block_for
 
 import compsrt_plugin  # noqa: F401  (repairs what BasicSR's import needs)
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, freeze
-
-from .networks import block_for
 
 NAMES = ["SwinIR", "ReadsWeights", "DAT"]
 PICTURE = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))

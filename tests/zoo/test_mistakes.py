@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from foreign_networks import BASICSR, weight_file
 from places import Place
 
 from compsrt_plugin.cli.main import main
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.zoo import SizeRule, build_base, find_rule
-
-from .networks import BASICSR, weight_file
 
 EDSR = {"type": "EDSR", **BASICSR["EDSR"]}
 CASES: dict[str, tuple[dict[str, Any], str]] = {

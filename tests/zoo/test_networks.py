@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from basicsr.utils import get_root_logger
+from foreign_networks import BASICSR, SPANDREL, block_for
 
 import compsrt_plugin  # noqa: F401  (repairs what BasicSR's import needs)
 from compsrt_plugin.analysis.sizes import count_products
@@ -30,8 +31,6 @@ from compsrt_plugin.quant import (
     quantized_layers,
 )
 from compsrt_plugin.training.trainer import Trainer
-
-from .networks import BASICSR, SPANDREL, block_for
 
 NAMES = [*SPANDREL, *BASICSR]
 WITHOUT_ATTENTION = ("EDSR", "RCAN", "ReadsWeights")

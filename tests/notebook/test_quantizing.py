@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
+from foreign_networks import BASICSR, foreign_network, spandrel_class, weight_file
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from zoo.networks import BASICSR, foreign_network, spandrel_class, weight_file
 
 import compsrt_plugin as csr
 from compsrt_plugin.errors import CompSRTError
