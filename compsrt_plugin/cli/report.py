@@ -13,6 +13,8 @@ from compsrt_plugin.analysis import sensitivity
 from compsrt_plugin.analysis.sizes import Account, account_for, count_products
 from compsrt_plugin.analysis.sizes.size_map import draw_size_map
 from compsrt_plugin.analysis.sizes.size_table import size_text
+from compsrt_plugin.engine import Engine
+from compsrt_plugin.engine.layer_runs import layers_text, layers_to_list
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import check_ending, write_whole
 from compsrt_plugin.packed import read_packed
@@ -32,6 +34,8 @@ examples:
       the same as JSON, for the network that an option file tests or has trained
   basicsr report mine.safetensors --size 320x180 --picture where.png
       operations for images of 320 x 180 pixels, and a chart of where the bytes go
+  basicsr report mine.safetensors --engine
+      how the engine runs each layer: in integers, in compiled floats or in PyTorch, and why
   basicsr report mine.safetensors --sensitivity 12
       the twelve activations whose quantization harms the output most, estimated in seconds, and the overrides that
       give them 6 bits; with --exact each activation is measured, which takes minutes
@@ -51,6 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="64x64",
         metavar="HxW",
         help="image size for which operations are counted, in low-resolution pixels (64x64)",
+    )
+    what.add_argument(
+        "--engine", action="store_true", help="list how the engine runs each layer, and why not in integers"
     )
     what.add_argument("--picture", metavar="FILE.png", help="also write a chart of where the bytes go")
     what.add_argument(
@@ -79,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
     path = find_packed(args.source)
     if args.options:
         sys.stdout.write(options_of(path))
+        return 0
+    if args.engine:
+        layers = Engine(open_packed(path)).layers(*size)
+        sys.stdout.write((json.dumps(layers_to_list(layers), indent=2) if args.json else layers_text(layers)) + "\n")
         return 0
     if args.sensitivity is not None:
         unit = "activations" if args.exact else "images"

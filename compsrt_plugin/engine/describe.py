@@ -78,7 +78,7 @@ def describe_network(network: Any, level: Level) -> c.Network:
     split = next((block.shift_size for block in blocks if block.shift_size), window // 2)
     groups, owner = [], []
     for layer in network.layers:
-        inner = [_block(block, window, split, level) for block in layer.residual_group.blocks]
+        inner = [describe_block(block, window, split, level) for block in layer.residual_group.blocks]
         convs = _convs(layer.conv)
         groups.append(
             c.Group(blocks=len(inner), convs=len(convs), block=c.array_of(inner, owner), conv=c.array_of(convs, owner))
@@ -108,7 +108,8 @@ def describe_network(network: Any, level: Level) -> c.Network:
     return described
 
 
-def _block(block: Any, window: int, split: int, level: Level) -> c.Block:
+def describe_block(block: Any, window: int, split: int, level: Level) -> c.Block:
+    """Describe one Swin block of windows that cells split so."""
     attention, shifted = block.attn, block.shift_size > 0
     qkv = attention.qkv
     head_dim = qkv.q.out_features // attention.num_heads

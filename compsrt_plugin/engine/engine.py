@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from compsrt_plugin.engine.layer_runs import LayerRun
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import Level, level, loading
 from compsrt_plugin.threads import checked, cores, warn
@@ -34,7 +35,7 @@ class Engine:
     """A frozen network in integers: the same pixels as the simulated one, up to rounding.
 
     A SwinIR runs in the compiled library as a whole. Any other network is recorded once for each size of image and then
-    runs as a plan of compiled operators, with PyTorch for what they lack; `report` says which does what. Calls from
+    runs as a plan of compiled operators, with PyTorch for what they lack; `layers` says which does what. Calls from
     several threads wait for each other. Works in a process forked from the one that made it.
 
     Args:
@@ -100,6 +101,10 @@ class Engine:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Super-resolve images (b, c, h, w) in 0..1: float32, on the CPU, `scale` times as high and wide."""
+        raise NotImplementedError
+
+    def layers(self, height: int, width: int) -> list[LayerRun]:
+        """Return how each layer runs for images of this size."""
         raise NotImplementedError
 
     def stage_times(self) -> dict[str, float]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.engine.held import Held, Scores, computed, follow, holds, which_table
+from compsrt_plugin.engine.layer_runs import FLOATS, INTEGERS, NO_SUM, PYTORCH, LayerRun
 from compsrt_plugin.engine.operators import Described, Operators, describe_layer, table_of_scores, why_not_attention
 from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Mode, Quantizer, QuantLinear
@@ -86,11 +87,13 @@ class Inside:
     Attributes:
         parts: what runs in integers, and what does not. Of attention that is known after a forward pass.
         attention: by name of the module, what its attention needs.
+        linear: by name of the layer, how the operators know it.
     """
 
     def __init__(self, network: nn.Module, operators: Operators) -> None:
         self.parts: list[Part] = []
         self.attention: dict[str, _Attention] = {}
+        self.linear: dict[str, c.Linear] = {}
         self._swapped: list[tuple[nn.Module, type, type, Any]] = []
         self._lock = threading.Lock()
         for name, module in network.named_modules():
@@ -103,10 +106,27 @@ class Inside:
                 continue
             if isinstance(module, QuantLinear):
                 fast = _linear_in_integers(type(module))
-                self._swapped.append((module, type(module), fast, (operators, describe_layer(module, operators.level))))
+                self.linear[name] = describe_layer(module, operators.level)
+                self._swapped.append((module, type(module), fast, (operators, self.linear[name])))
             else:
                 fast, self.attention[name] = _attention_in_integers(type(module)), _Attention(operators, part)
                 self._swapped.append((module, type(module), fast, self.attention[name]))
+
+    def runs(self) -> list[tuple[str, LayerRun]]:
+        """Return how linear layers and attention run, by name of the module."""
+        found = []
+        for part in self.parts:
+            fits = self._fit(part)
+            run = LayerRun(part.name, PYTORCH, part.why_not) if part.why_not else LayerRun(part.name, INTEGERS)
+            found.append((part.name, run if part.why_not or fits else LayerRun(part.name, FLOATS, NO_SUM)))
+        return found
+
+    def _fit(self, part: Part) -> bool:
+        """Whether the products of a linear layer or attention are those of integers."""
+        if part.kind == "linear":
+            return bool(self.linear[part.name].integer) if part.name in self.linear else False
+        described = self.attention[part.name].described.values()
+        return bool(described) and all(one.integer_scores and one.integer_map for one in described)
 
     def __enter__(self) -> Inside:
         self._lock.acquire()

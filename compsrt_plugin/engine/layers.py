@@ -16,12 +16,16 @@ from compsrt_plugin.devices import example
 from compsrt_plugin.engine.describe import HINT
 from compsrt_plugin.engine.engine import Engine
 from compsrt_plugin.engine.inside import Inside, Part
+from compsrt_plugin.engine.layer_runs import FLOATS, KEPT, PYTORCH, LayerRun
 from compsrt_plugin.engine.operators import Operators
 from compsrt_plugin.engine.plan import Plan
-from compsrt_plugin.engine.planner import plan_of
+from compsrt_plugin.engine.planner import Planner, plan_of
+from compsrt_plugin.engine.rules import is_copy, operator_name
 from compsrt_plugin.engine.tape import record
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import named_quantizers, quantized_layers
+from compsrt_plugin.quant.quantized_layer import QuantizedLayer
+from compsrt_plugin.quant.tracing.interception import Intercepting
 
 MOST_PLANS = 8
 """Sizes of images whose plans are kept: tiles at the edges of an image have other sizes than those within."""
@@ -102,6 +106,37 @@ class LayersEngine(Engine, check=check_layers):
         with torch.inference_mode(), self._inside:
             return self._planned(x).why_not
 
+    def layers(self, height: int, width: int) -> list[LayerRun]:
+        """See `Engine`.
+
+        Raises:
+            CompSRTError: the network's code cannot be recorded for images of this size.
+        """
+        place = example(self._network)
+        assert place is not None
+        x = place.new_zeros(1, getattr(self._network, "in_channels", 3), height, width)
+        try:
+            with torch.inference_mode(), self._inside:
+                tape = record(self._network, x)
+                planner = Planner(tape)
+                planner.plan()
+        except Exception as error:
+            found = f"the network cannot be recorded for images of {height} × {width}: {error}"
+            raise CompSRTError(found, hint="its linear layers and attention still run in integers") from error
+        left: dict[str, list[str]] = {}
+        for step in planner.left:
+            left.setdefault(step.module, []).append(operator_name(step))
+        found, modules = dict(self._inside.runs()), dict(self._network.named_modules())
+        for step in tape.steps:
+            if step.module in left:
+                names = ", ".join(dict.fromkeys(left[step.module]))
+                why = found[step.module].why if step.module in found else _why_floats(modules[step.module])
+                if step.module not in found or found[step.module].runs == PYTORCH:
+                    found[step.module] = LayerRun(step.module, PYTORCH, f"{why}; no operator for {names}")
+            elif step.module not in found and not is_copy(step):
+                found[step.module] = LayerRun(step.module, FLOATS, _why_floats(modules[step.module]))
+        return sorted((run for name, run in found.items() if name), key=lambda run: run.layer)
+
     def _planned(self, x: Tensor) -> Planned:
         """Return the plan for images of this shape."""
         shape, state = tuple(x.shape), [(x.data_ptr(), _version(x)) for x in self._tensors]
@@ -121,6 +156,15 @@ class LayersEngine(Engine, check=check_layers):
         except Exception as error:  # of the network's own code, which then runs as it is and may raise it again
             logging.getLogger(__name__).debug("no plan for %s: %s", tuple(x.shape), error)
             return None, str(error)
+
+
+def _why_floats(module: nn.Module) -> str:
+    """Return why what the operators for integers do not know runs in floats."""
+    if isinstance(module, Intercepting):
+        return "its products sum over pixels, or are not those of attention"
+    if isinstance(module, QuantizedLayer):
+        return "its input is not quantized"
+    return KEPT
 
 
 def _version(x: Tensor) -> int:

@@ -40,6 +40,7 @@ class Planner:
     Attributes:
         home: of each buffer of the tape, what it holds, with axes as they lie in it.
         steps: of the plan so far.
+        left: steps of the tape that PyTorch runs.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -48,6 +49,7 @@ class Planner:
         self.constants: dict[Buffer, Tensor] = {}
         self.readers: dict[Buffer, list[int]] = {}
         self.done: set[int] = set()
+        self.left: list[Step] = []
         self.quantized: dict[Buffer, QuantizedChannels] = {}
         self.normed: dict[Buffer, tuple[Value, c.Norm]] = {}
         self._of_constant: dict[int, tuple[Tensor, Buffer]] = {}
@@ -195,6 +197,7 @@ class Planner:
 
     def torch(self, step: Step) -> None:
         """Leave a step to PyTorch."""
+        self.left.append(step)
         args, kwargs = with_spots(step.args, self.in_torch), with_spots(step.kwargs, self.in_torch)
         outputs: list[Spot | None] = []
         for spot in step.outputs:

@@ -34,6 +34,12 @@ def is_copy(step: Step) -> bool:
     return step.function in COPIES
 
 
+def operator_name(step: Step) -> str:
+    """Return the name of a step's operator, as PyTorch users know it."""
+    schema = getattr(step.function, "_schema", None)
+    return step.function.__name__ if schema is None else schema.name.partition("::")[2]
+
+
 def is_plain(step: Step) -> bool:
     """Whether an activation has no options that change it."""
     return len(step.args) == 1 and step.kwargs.get("approximate", "none") == "none"

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 aten = torch.ops.aten
 
@@ -81,6 +82,7 @@ class Step:
         args, kwargs: its arguments, with a `Spot` in the place of each traced tensor.
         outputs: what it returns, `None` for what is no tensor.
         single: whether it returns one tensor by itself.
+        module: dotted name of the module whose code called it.
     """
 
     function: Callable[..., Any]
@@ -88,6 +90,7 @@ class Step:
     kwargs: dict[str, Any]
     outputs: tuple[Spot | None, ...]
     single: bool = True
+    module: str = ""
 
     def reads(self) -> list[Spot]:
         """Return the tensors among the arguments that depend on the image."""
@@ -135,12 +138,14 @@ class Tape:
         steps: in order.
         input, output: of the network.
         constants: the tensors that do not depend on the image, by identity, with a hash of what they held.
+        modules: names of the modules whose forward pass runs now, the innermost last.
     """
 
     steps: list[Step] = field(default_factory=list)
     input: Spot | None = None
     output: Spot | None = None
     constants: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
     _now: dict[Buffer, Buffer] = field(default_factory=dict)
     _count: int = 0
 
@@ -195,7 +200,11 @@ class Tape:
 
     def _record(self, func: Any, args: Any, kwargs: Any, *outs: Traced | None, single: bool = True) -> None:
         given = self._given(args, kwargs)
-        self.steps.append(Step(func, *given, tuple(None if out is None else self.spot(out) for out in outs), single))
+        made = tuple(None if out is None else self.spot(out) for out in outs)
+        self.steps.append(Step(func, *given, made, single, self._module()))
+
+    def _module(self) -> str:
+        return self.modules[-1] if self.modules else ""
 
     def _given(self, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return arguments as they are now: spots in the place of traced tensors, constants remembered."""
@@ -243,7 +252,8 @@ class Tape:
             raise NotRecordable(f"it changes tensors in place: {func}")
         after = self.buffer(before.buffer.size, target.dtype)
         given = self._given(args, kwargs)
-        self.steps.append(Step(functional, *given, (Spot(after, before.shape, before.stride, 0),)))
+        made = (Spot(after, before.shape, before.stride, 0),)
+        self.steps.append(Step(functional, *given, made, module=self._module()))
         self._now[before.buffer] = after
         return target
 
@@ -341,6 +351,10 @@ def _meta(x: Tensor) -> Tensor:
     return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="meta")
 
 
+def _left(modules: list[str]) -> None:
+    modules.pop()
+
+
 def record(network: nn.Module, x: Tensor) -> Tape:
     """Record the forward pass of images of x's shape.
 
@@ -351,9 +365,17 @@ def record(network: nn.Module, x: Tensor) -> Tape:
     traced = tape.new(torch.empty(x.shape, dtype=x.dtype, device="meta"))
     tape.input = tape.spot(traced)
     before = {module: dict(vars(module)) for module in network.modules()}
+    names = {module: name for name, module in network.named_modules()}
+    hooks = (
+        register_module_forward_pre_hook(lambda module, _: tape.modules.append(names.get(module, ""))),
+        register_module_forward_hook(lambda *_: _left(tape.modules), always_call=True),
+    )
     try:
         y = network(traced)
-    finally:  # some networks keep a tensor of their forward pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+        # some networks keep a tensor of their forward pass
         for module, attributes in before.items():
             for name in [name for name, kept in vars(module).items() if isinstance(kept, Traced)]:
                 vars(module)[name] = attributes.get(name)

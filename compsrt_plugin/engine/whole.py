@@ -8,16 +8,20 @@ import threading
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compsrt_plugin import native
 from compsrt_plugin.devices import example
-from compsrt_plugin.engine.describe import IN_ONE, blocks_of, check_network, describe_network, is_swinir
+from compsrt_plugin.engine.describe import IN_ONE, blocks_of, check_network, describe_block, describe_network, is_swinir
 from compsrt_plugin.engine.engine import Engine
+from compsrt_plugin.engine.layer_runs import FLOATS, INTEGERS, KEPT, NO_SUM, LayerRun
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import loading
 from compsrt_plugin.native.loading import DONE
+from compsrt_plugin.quant import QuantConv2d, QuantLinear
 
+CONVS = "3x3 convolutions run in floats, by Winograd's filtering"
 STAGES = ("transform", "quantize", "products", "scores", "softmax", "map_products", "norm", "gelu", "conv", "copies")
 """In the order of `enum Stage` in `csrc/engine/network.h`."""
 
@@ -96,10 +100,32 @@ class WholeEngine(Engine, only=is_swinir, check=check_network):
         loaded.compsrt_engine_times(self._handle, seconds)
         self._times = {stage: value * 1e3 / self.threads for stage, value in zip(STAGES, seconds)}
 
+    def layers(self, height: int, width: int) -> list[LayerRun]:
+        """See `Engine`."""
+        found = []
+        names = {module: name for name, module in self._network.named_modules()}
+        for block in blocks_of(self._network):
+            described = describe_block(block, self.window_size, self._described.split, native.level())
+            qkv, mlp, name = block.attn.qkv, block.mlp, names[block.attn]
+            layers = {"q": qkv.q, "k": qkv.k, "v": qkv.v, "proj": block.attn.proj, "fc1": mlp.fc1, "fc2": mlp.fc2}
+            for field, layer in layers.items():
+                found.append(_layer_run(names[layer], layer, bool(getattr(described, field).integer)))
+            attention = described.attention
+            integer = bool(attention.integer_scores and attention.integer_map)
+            found.append(LayerRun(name, INTEGERS) if integer else LayerRun(name, FLOATS, NO_SUM))
+        convs = (nn.Conv2d, QuantConv2d)
+        return found + [LayerRun(name, FLOATS, CONVS) for module, name in names.items() if isinstance(module, convs)]
+
     def __del__(self) -> None:
         handle, loaded = getattr(self, "_handle", None), loading.library()
         if handle and loaded is not None and self._process == os.getpid():
             loaded.compsrt_engine_destroy(handle)
+
+
+def _layer_run(name: str, layer: nn.Module, integer: bool) -> LayerRun:
+    if integer:
+        return LayerRun(name, INTEGERS)
+    return LayerRun(name, FLOATS, NO_SUM if isinstance(layer, QuantLinear) else KEPT)
 
 
 def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:
