@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
+from foreign_networks import BASICSR, block_for
 from onnx_files import exported, images, packed_foreign, run
 from torch import Tensor, nn
-from zoo.networks import BASICSR, block_for
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference.padding import mirrored_indices
