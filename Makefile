@@ -3,6 +3,7 @@
 # make sanitize   the tests of the compiled parts under sanitizers (GCC)
 # make fuzz       a minute of fuzzing guided by coverage: packed files, weights, option files
 # make results    the figures of docs/results.md, docs/zoo.md and README.md, from the files in benchmarks/results
+# make docs   the site of docs/, with the reference of the Python API, in build/site
 # make lint   ruff and pyright
 # make clean  remove the environment and what runs leave behind
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: demo test sanitize fuzz results lint clean
+.PHONY: demo test sanitize fuzz results docs lint clean
 
 demo: .venv/installed
 	$(BIN)/basicsr test -opt compsrt_x4_3bit.yml
@@ -26,6 +27,9 @@ fuzz: .venv/installed
 
 results: .venv/installed
 	$(BIN)/python benchmarks/make_results.py
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -31,6 +31,11 @@ ONNX = [
 
 CLUSTER = ["ray[data]>=2.40"]  # `upscale --ray`: one job on many machines
 
+DOCS = [
+    "mkdocs-material>=9.5",  # `make docs`: the site
+    "mkdocstrings[python]>=0.27",  # its reference of the Python API
+]
+
 BROWSER = "selenium"  # drives the browser in which the pages of `basicsr compare` are tested
 PLOT = ["matplotlib>=3.6"]  # pictures of `analyze`
 
@@ -177,11 +182,13 @@ setup(
             BROWSER,
             FUZZING,
             *CLUSTER,
+            *DOCS,
             *ONNX,
             *PLOT,
             *ZOO,
         ],
         "cluster": CLUSTER,
+        "docs": DOCS,
         "onnx": ONNX,
         "plot": PLOT,
         "zoo": ZOO,

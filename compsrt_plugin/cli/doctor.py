@@ -29,6 +29,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 # extra -> the packages that are looked for, and what needs them
 EXTRAS = {
     "cluster": (("ray",), "basicsr upscale --ray"),
+    "docs": (("mkdocs", "mkdocstrings"), "make docs"),
     "onnx": (("onnx", "onnxruntime"), "basicsr export --onnx"),
     "plot": (("matplotlib",), "the plots of basicsr analyze"),
     "zoo": (("spandrel_extra_arches",), "network_g.base: {file: …} of SRFormer and a few others"),
