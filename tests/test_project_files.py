@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 import compsrt_plugin
+from compsrt_plugin import pythons
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for folder in ("compsrt_plugin", "archs") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -57,3 +58,16 @@ def test_the_notice_covers_every_bundled_file() -> None:
     assert len(ours) == 12
     others = names - ours
     assert all(name in notice for name in others), others
+
+
+def test_the_workflows_install_every_python_that_is_supported() -> None:
+    text = (ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    tried = set(jobs["install"]["strategy"]["matrix"]["python"])
+    tried |= {
+        step["with"]["python-version"] for step in jobs["suite"]["steps"] if "python-version" in step.get("with", {})
+    }
+    assert tried == {f"3.{minor}" for minor in range(pythons.OLDEST, pythons.NEWEST + 1)}
+    wheels = re.search(r'^build = "cp31\{(.*)\}-\*"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    assert wheels is not None
+    assert wheels[1].split(",") == [str(minor - 10) for minor in range(pythons.OLDEST, pythons.NEWEST + 1)]

@@ -1,7 +1,8 @@
-"""The wheel holds all that the checkout does: command, archs, option files, weights."""
+"""The source archive and the wheel made from it hold all that the checkout does, and run the main job."""
 
 from __future__ import annotations
 
+import email
 import json
 import os
 import shutil
@@ -26,16 +27,29 @@ SOURCES = (
     "setup.py",
     "pyproject.toml",
     "README.md",
+    "MANIFEST.in",
+    "LICENSE",
+    "NOTICE",
 )
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: the checkout's build/ may hold modules that are gone."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive, made from a copy: the checkout's build/ may hold modules that are gone."""
+    source, out = copied_sources(tmp_path_factory.mktemp("source")), tmp_path_factory.mktemp("archive")
+    argv = [sys.executable, "setup.py", "-q", "sdist", "-d", str(out)]
+    subprocess.run(argv, check=True, capture_output=True, cwd=source)
+    (made,) = out.glob("*.tar.gz")
+    return made
+
+
+@pytest.fixture(scope="module")
+def wheel(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source archive."""
     pytest.importorskip("pip")
     pytest.importorskip("wheel")
-    source, out = copied_sources(tmp_path_factory.mktemp("source")), tmp_path_factory.mktemp("wheel")
-    pip("wheel", str(source), "--no-deps", "--no-build-isolation", "-w", str(out))
+    out = tmp_path_factory.mktemp("wheel")
+    pip("wheel", str(archive), "--no-deps", "--no-build-isolation", "-w", str(out))
     (built,) = out.glob("*.whl")
     return built
 
@@ -70,13 +84,34 @@ def test_an_installed_wheel_can_run_the_main_job(wheel: Path, tmp_path: Path) ->
     venv.create(fresh, symlinks=True)
     pip("install", "--no-deps", "--no-index", "--ignore-installed", "--prefix", str(fresh), str(wheel))
     # The other packages are this environment's; an editable install in it does not count on PYTHONPATH.
-    environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
-    argv = [fresh / "bin" / "python", fresh / "bin" / "basicsr", "doctor", "--json"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-    report = json.loads(done.stdout)
+    environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib"), "COMPSRT_CACHE": str(tmp_path / "cache")}
+    environment.pop("COMPSRT_DATA", None)
+
+    def basicsr(*arguments: str) -> str:
+        argv = [fresh / "bin" / "python", fresh / "bin" / "basicsr", *arguments]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    report = json.loads(basicsr("doctor", "--json"))
     assert report["ok"], report
     details = {(finding["part"], finding["detail"]) for finding in report["findings"]}
     assert {("option files", f"{len(option_files(name))} for basicsr {name}") for name in ("test", "train")} <= details
+    assert "28.90 / 0.8167" in basicsr("test", "-opt", "compsrt_x4_3bit.yml")  # bicubic on the four photographs
+
+
+def test_the_metadata_of_the_wheel_is_complete(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as content:
+        (name,) = [name for name in content.namelist() if name.endswith(".dist-info/METADATA")]
+        about = email.message_from_bytes(content.read(name))
+        licences = {name.rpartition("/")[2] for name in content.namelist() if ".dist-info/licenses/" in name}
+    assert licences == {"LICENSE", "NOTICE"} and about["License"] == "Apache-2.0"
+    assert about["Requires-Python"].replace(" ", "") == "<3.15,>=3.10"
+    assert {"cluster", "docs", "onnx", "plot", "zoo", "dev"} <= set(about.get_all("Provides-Extra", []))
+    needs = {need for need in about.get_all("Requires-Dist", []) if need.startswith("basicsr")}
+    assert {need.replace('"', "'") for need in needs} == {"basicsr==1.4.2; python_version < '3.13'"}
+    known = {f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 15)}
+    assert known <= set(about.get_all("Classifier", []))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="another layout of folders")
