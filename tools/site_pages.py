@@ -27,6 +27,8 @@ PAGES = {
 PUBLIC = (
     *("compsrt_plugin.load", "compsrt_plugin.quantize", "compsrt_plugin.notebook.Upscaler"),
     *("compsrt_plugin.cluster", "compsrt_plugin.spandrel_support", "compsrt_plugin.publish"),
+    # two functions that a module of their name hides
+    *("compsrt_plugin.quant.convert.convert", "compsrt_plugin.quant.calibrate.calibrate"),
     *("compsrt_plugin.quant", "compsrt_plugin.pruning", "compsrt_plugin.inference", "compsrt_plugin.engine"),
     "compsrt_plugin.packed",
 )

@@ -42,7 +42,7 @@ def test_links_that_leave_docs_lead_to_files_of_the_site(site: Path) -> None:
 
 def test_the_reference_shows_the_python_api(site: Path) -> None:
     text = (site / "api.html").read_text(encoding="utf-8")
-    for name in ("load", "notebook.Upscaler", "cluster.UpscaleFiles", "quant.convert", "pruning.prune"):
+    for name in ("load", "notebook.Upscaler", "cluster.UpscaleFiles", "quant.convert.convert", "pruning.prune"):
         assert f'id="compsrt_plugin.{name}"' in text, name
 
 
