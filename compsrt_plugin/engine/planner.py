@@ -262,7 +262,7 @@ class Planner:
             residual: whether the operator can add.
 
         Returns:
-            the output of the last step taken, where it lies, the activation and what is added.
+            the output of the last step taken, where it lies, the activation, and what is added, in the order of rows.
         """
         activation, added = "", None
         while (reader := self.only_reader(out.buffer)) is not None:
@@ -287,7 +287,7 @@ class Planner:
                 known = other.buffer in self.made and other.buffer not in self.normed
                 if other.shape != after.shape or not known or not _in_order_of_axes(seen):
                     break
-                added, value = self.value(other), seen
+                added, value = self.value(other).permuted(order_of(seen)), seen
             else:
                 break
             self.done.add(number)

@@ -15,7 +15,7 @@ from compsrt_plugin.engine.fold import floats
 from compsrt_plugin.engine.operators import attention_call
 from compsrt_plugin.engine.plan import Native, point_rows
 from compsrt_plugin.engine.tape import Spot, Step
-from compsrt_plugin.engine.values import ACTIVATIONS, Value, batch_norm_constants, memory_order, order_of
+from compsrt_plugin.engine.values import ACTIVATIONS, Value, batch_norm_constants, memory_order
 from compsrt_plugin.native import structures as c
 
 if TYPE_CHECKING:
@@ -127,8 +127,6 @@ def _linear(planner: Planner, step: Step) -> bool:
     shape = (*value.shape[:-1], layer.outputs)
     made = Address.strided(planner.new(step.out.buffer.size), shape, contiguous(shape))
     last, where, activation, added = planner.follow(step.out, Value((made,)), residual=True)
-    if added is not None:
-        added = added.permuted(order_of(where))
     planner.rows(value, made, norm, layer, activation, added)
     planner.settle(last, where)
     return True

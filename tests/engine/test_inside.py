@@ -184,6 +184,29 @@ def test_windows_widths_and_transforms(
     assert attention_of(engine).tokens == window**2
 
 
+class Reshaped(nn.Module):
+    """A sum with a linear layer's output whose result gets another shape."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        windows = self.inner.first(x).view(b, -1, h // 8, 8, w // 8, 8).permute(0, 2, 4, 3, 5, 1).contiguous()
+        y = windows + self.inner.attention.proj(windows.view(-1, 64, CHANNELS)).view_as(windows)
+        y = F.gelu(y.permute(0, 5, 1, 3, 2, 4).reshape(b, CHANNELS, h, w))
+        return self.inner.last(y)
+
+
+def test_a_sum_in_windows_whose_result_is_merged() -> None:
+    made = Reshaped(frozen())
+    engine, x = Engine(made, threads=1), torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.allclose(engine(x), made(x), atol=1e-4)
+    assert isinstance(engine, LayersEngine) and engine.why_not_planned(x) == ""
+
+
 def test_small_windows_are_left_to_pytorch_and_the_parts_say_so() -> None:
     made = frozen(window=4)
     engine = Engine(made, threads=1)
