@@ -22,7 +22,8 @@ def install(registry: ArchRegistry | None = None) -> None:
     """Add packed files to the architectures that spandrel detects; a second call changes nothing.
 
     `spandrel.ModelLoader().load_from_file("x.safetensors")` then returns an `ImageModelDescriptor` for packed files of
-    version 3. Older ones, the bundled files among them, keep their header in metadata that spandrel drops: use `load`.
+    version 3. Older ones, the bundled SwinIR-light files among them, keep their header in metadata that spandrel drops:
+    use `load`.
 
     Args:
         registry: the registry to add to; None: the one that every `ModelLoader` uses.
