@@ -24,6 +24,7 @@ from results_tables import (
     difference,
     latency_table,
     network_table,
+    onnx_table,
     published_table,
     recipe_table,
     signed,
@@ -42,7 +43,12 @@ from compsrt_plugin.report import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "docs" / "results.md", ROOT / "docs" / "zoo.md", ROOT / "README.md")
+PAGES = (
+    ROOT / "docs" / "results.md",
+    ROOT / "docs" / "zoo.md",
+    ROOT / "docs" / "notes" / "onnx.md",
+    ROOT / "README.md",
+)
 DAT, SWINIR = FAMILIES
 MAMBA = "compsrt_mambairv2"  # prefix of the names of its results
 DEMO = "compsrt_x4_3bit"  # README's first table
@@ -58,6 +64,7 @@ class Found:
         recipes: of the bundled x4 teacher, by bits and recipe, all calibrated for the same time.
         others: of networks that do not come with the package, made from other people's weights.
         latency: by name, as `latency.py` wrote them.
+        onnx: as `onnx_kinds.py` wrote them.
 
     Raises:
         CompSRTError: a bundled file differs from the one that was judged.
@@ -77,7 +84,9 @@ class Found:
                 self.recipes.setdefault(results.bits, {})[results.recipe] = results
         files = sorted((folder / "latency").glob("*.json"))
         self.latency = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
-        for name, one in self.latency.items():
+        files = sorted((folder / "onnx").glob("*.json"))
+        self.onnx = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        for name, one in [*self.latency.items(), *((one["name"], one) for one in self.onnx)]:
             check_hash(name, one["sha256"], known)
 
     def of(self, scale: int, family: str = SWINIR) -> list[Results]:
@@ -112,6 +121,8 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "smallest-p": lambda: [f"{smallest_p(len(BENCHMARKS)):.3f}"],
         "latency": lambda: measured(latency_table, latency),
         "latency-sources": lambda: measured(latency_sources, latency),
+        "onnx-kinds": lambda: measured(onnx_table, found.onnx, full_precision(found)),
+        "onnx-sources": lambda: measured(latency_sources, found.onnx),
         "sources": lambda: measured(source_table, found.all),
     }
     for scale in (2, 3, 4):
@@ -192,6 +203,17 @@ def latency_sources(found: Sequence[Mapping[str, Any]]) -> list[str]:
         cells = [one["date"], one["processor"], str(one["rounds"]), versions, f"`{one['command']}`"]
         rows.append([f"`{one['name']}`", *cells])
     return table(["network", "date", "processor", "rounds", "versions", "command"], rows, left=6)
+
+
+def full_precision(found: Found) -> dict[str, float | None]:
+    """Return the PSNR of full precision on Set5 for the networks that were measured as ONNX."""
+    measured_there = {results.name: results for results in found.all}
+    scores = {}
+    for one in found.onnx:
+        results = measured_there.get(one["name"])
+        teacher = results.datasets["Set5"].mean.teacher if results is not None else None
+        scores[one["name"]] = None if teacher is None else teacher.psnr
+    return scores
 
 
 def filled(page: str, found: Found) -> str:

@@ -244,6 +244,29 @@ def latency_table(found: Sequence[dict[str, Any]]) -> Table:
     return table(["network", *labels, "eager / engine"], rows)
 
 
+def onnx_table(found: Sequence[dict[str, Any]], fp32: Mapping[str, float | None]) -> Table:
+    """Return bytes, time and PSNR of every kind of ONNX file in every runtime.
+
+    Args:
+        found: what `onnx_kinds.py` wrote.
+        fp32: PSNR of each full-precision network, by the name of the quantized one.
+    """
+    rows = []
+    for one in found:
+        for kind, of_kind in one["kinds"].items():
+            cells = [f"`{one['name']}`", kind, f"{of_kind['bytes']:,}"]
+            for runtime in ("onnxruntime", "openvino"):
+                time, floats = (one["kinds"][name].get(runtime) for name in (kind, "float"))
+                if time is None or floats is None:
+                    cells += ["", "", ""]
+                    continue
+                cells += [f"{time['ms']:.0f}", f"{floats['ms'] / time['ms']:.2f}", f"{time['psnr']:.2f}"]
+            full = fp32.get(one["name"])
+            rows.append([*cells, "" if full is None else f"{full:.2f}"])
+    heads = [f"{runtime} {what}" for runtime in ("ORT", "OpenVINO") for what in ("ms", "speed", "PSNR")]
+    return table(["network", "kind", "bytes", *heads, "full precision PSNR"], rows, left=2)
+
+
 def source_table(found: Sequence[Results]) -> Table:
     """Return the source of every figure: file, day, runner, hashes, versions, command."""
     rows = []
