@@ -173,7 +173,7 @@ def overview(families: Sequence[Sequence[Results]], latency: Mapping[str, Mappin
             rows.append(["bicubic", *(absolute(first.datasets[name].mean.bicubic) for name in sets), "", ""])
         full = [absolute(first.datasets[name].mean.teacher) for name in sets]
         named = FULL_PRECISION[first.name.partition("_x")[0]]
-        rows.append([named, *full, f"{first.float_bytes:,}", milliseconds(latency.get(first.name), first=True)])
+        rows.append([named, *full, f"{first.float_bytes:,}", milliseconds(latency.get(networks[-1].name), first=True)])
         for results in reversed(networks):
             scores = [absolute(results.datasets[name].mean.quantized) for name in sets]
             time = milliseconds(latency.get(results.name))
