@@ -53,11 +53,15 @@ def test_setup_citation_changelog_and_package_agree() -> None:
 def test_the_notice_covers_every_bundled_file() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
     names = {path.name for path in (ROOT / "compsrt_plugin" / "weights").glob("*.safetensors")}
-    ours = {name for name in names if re.fullmatch(r"swinir_light_x\d_teacher.*|compsrt_x\d_\dbit.*", name)}
-    assert "three SwinIR-light teachers and the nine quantized networks" in notice
-    assert len(ours) == 12
-    others = names - ours
-    assert all(name in notice for name in others), others
+    told = {
+        "three SwinIR-light teachers": r"swinir_light_x\d_teacher.*",
+        "nine quantized networks": r"compsrt_x\d_\dbit.*",
+        "six DAT-light networks": r"dat_light_x\d_\dbit.*",
+    }
+    found = {words: {name for name in names if re.fullmatch(form, name)} for words, form in told.items()}
+    assert [len(members) for members in found.values()] == [3, 9, 6]
+    assert all(words in notice for words in told)
+    assert names == set.union(*found.values())
 
 
 def test_the_workflows_install_every_python_that_is_supported() -> None:
