@@ -40,7 +40,7 @@ lint: .venv/installed
 	@$(PYTHON) compsrt_plugin/pythons.py
 	$(PYTHON) -m venv .venv
 	$(PIP) install -q -c constraints.txt torch torchvision numpy setuptools wheel
-	PIP_QUIET=1 PIP_CONSTRAINT=constraints.txt $(BIN)/python -c \
+	PIP_QUIET=1 PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -c \
 	    "from compsrt_plugin.basicsr_compat.installing import install_basicsr; install_basicsr()"
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[dev]'
 	touch $@

@@ -53,7 +53,8 @@ def build_wheel(folder: Path) -> Path:
         CompSRTError: pip is missing, or it fails: the archive cannot be downloaded or is another one.
     """
     tools, wanted = folder / "tools", folder / "basicsr.txt"
-    _pip("install", "--target", str(tools), "setuptools", "wheel")
+    # Cython is not used, but named as a requirement: without it setuptools would call a pip of its own
+    _pip("install", "--target", str(tools), "setuptools", "wheel", "cython")
     (tools / "sitecustomize.py").write_bytes(_EXEC.read_bytes())
     wanted.write_text(f"basicsr=={WANTED_VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
     here = ("--no-build-isolation", "--no-deps", "--no-cache-dir", "--no-binary", "basicsr")
