@@ -142,7 +142,7 @@ def test_a_network_is_found_by_name_path_and_option_file(tmp_path: Path) -> None
     [
         ("compsrt_x4_3bits", r"unknown network 'compsrt_x4_3bits'; .*did you mean 'compsrt_x4_3bit'"),
         ("none.safetensors", "none.safetensors"),
-        (".", ". is a folder; allowed: a packed file, or one of: compsrt_x2_2bit, "),
+        (".", ". is a folder; allowed: a packed file, or one of: dat_light_x2_3bit, "),
         (bundled.WEIGHTS / "swinir_light_x4_teacher.safetensors", "not a packed checkpoint"),
         ("ftp://host/file", "cannot download ftp://host/file; allowed: a path, http:// or https://"),
     ],
