@@ -37,8 +37,7 @@ SHORT = [
 
 def readme_commands(weights: Path) -> tuple[str, list[list[str]]]:
     """Return `COMPSRT_DATA` and the arguments of both `basicsr` commands, with `weights` for the address."""
-    section = README.split("## Your own weights")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```\n(.*?)```", section, re.DOTALL)
+    (block,) = re.findall(r"^```\n(OFFICIAL=.*?)^```", README, re.DOTALL | re.MULTILINE)
     words = shlex.split(block.replace("$OFFICIAL", str(weights)).replace("&&", "").replace("\\\n", ""))
     (data,) = (word.split("=")[1] for word in words if word.startswith("COMPSRT_DATA="))
     starts = [index for index, word in enumerate(words) if word == "basicsr"]

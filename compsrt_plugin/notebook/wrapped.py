@@ -154,7 +154,9 @@ def _check_same(made: Any, network: nn.Module) -> None:
     rule: SizeRule = getattr(made, "size_rule", SizeRule(made.window_size))
     place = cast(torch.Tensor, example(network))
     height, width = rule.fit(PROBE, PROBE)
-    image = torch.rand(1, _channels(made), height, width, generator=torch.Generator().manual_seed(0)).to(place)
+    seeded = torch.Generator("cpu").manual_seed(0)
+    shape = (1, _channels(made), height, width)
+    image = torch.rand(shape, generator=seeded, device="cpu", dtype=torch.float32).to(place)
     try:
         with evaluating(network), torch.no_grad():
             wanted, found = network(image), made(image)

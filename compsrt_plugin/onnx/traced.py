@@ -51,7 +51,7 @@ def traced_model(source: PackedNetwork, about: dict[str, str], names: tuple[str,
     network: Any = decoded_network(source)
     rule, channels, scale = network.size_rule, network.channels, network.scale
     inner = network.base[0]
-    image = torch.rand(1, channels, *rule.fit(*TRACED_SIZE), generator=torch.Generator().manual_seed(0))
+    image = _noise(channels, rule.fit(*TRACED_SIZE))
     layers = {parameter_name(name, layer): (name, layer) for name, layer in quantized_layers(source.network)}
     trace = _trace(inner, image)
     graph = Graph()
@@ -132,9 +132,7 @@ def _check_sizes(model: onnx.ModelProto, network: Any) -> None:
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     height, width = network.size_rule.fit(*TRACED_SIZE)
     for size in OTHER_SIZES:
-        image = torch.rand(
-            1, network.channels, *network.size_rule.fit(*size), generator=torch.Generator().manual_seed(0)
-        )
+        image = _noise(network.channels, network.size_rule.fit(*size))
         with torch.no_grad():
             expected = network(image)
         try:
@@ -147,3 +145,9 @@ def _check_sizes(model: onnx.ModelProto, network: Any) -> None:
                 "its code fixes what it derives from the image's size",
                 hint="`basicsr export --dense` writes its weights for other tools",
             )
+
+
+def _noise(channels: int, size: tuple[int, int]) -> torch.Tensor:
+    """Return an image (1, channels, height, width) of values in 0 to 1, the same at every call."""
+    seeded = torch.Generator("cpu").manual_seed(0)
+    return torch.rand((1, channels, *size), generator=seeded, device="cpu", dtype=torch.float32)

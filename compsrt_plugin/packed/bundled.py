@@ -119,8 +119,11 @@ def local_path(source: str | Path) -> Path:
     A folder that holds a repository of the Hugging Face Hub (`publish.hub`) stands for its weight file.
     """
     path = Path(source).expanduser()
-    if (path / REPOSITORY_FILE).is_file():
-        return path / REPOSITORY_FILE
-    if not path.exists() and str(source) in bundled_names():
-        return WEIGHTS / f"{source}.safetensors"
+    try:
+        if (path / REPOSITORY_FILE).is_file():
+            return path / REPOSITORY_FILE
+        if not path.exists() and str(source) in bundled_names():
+            return WEIGHTS / f"{source}.safetensors"
+    except OSError:  # a name that is too long; whoever opens it says so
+        pass
     return path

@@ -32,7 +32,7 @@ class PackedModule(nn.Module):
         self.channels = int(source.header.arch.get("in_chans") or getattr(source.network, "channels", 3))
         self.by_engine = unsupported_reason(source) is None
         # spandrel asks the first parameter for device and dtype, and a frozen network may have no other
-        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+        self.place = nn.Parameter(torch.empty(0, device="cpu", dtype=torch.float32), requires_grad=False)
         self._engine: Engine | None = None
 
     def forward(self, x: Tensor) -> Tensor:

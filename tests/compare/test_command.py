@@ -266,5 +266,5 @@ def test_the_terminal_has_means_differences_and_warnings(networks: Networks, cap
     (over_pictures,) = [c for c in found["comparisons"] if c["metric"] == "psnr" and c["over"] == "images of Mine"]
     assert f"{over_pictures['mean']:+.3f}" in text
     assert "warning  data sets: 1 pair: no interval and no test" in text
-    assert "warning  images of Mine: 3 pairs that differ: p cannot be below 0.12" in text
+    assert "warning  images of Mine: 3 pairs that differ: p cannot be below 0.13" in text
     assert text.rstrip().endswith(f"{len(Path('out/index.html').read_bytes()):,} bytes")

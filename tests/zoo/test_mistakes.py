@@ -60,9 +60,9 @@ def test_a_file_that_is_not_there_ends_in_one_line():
         build_base({"file": "nowhere.pth"})
 
 
-def test_without_spandrel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_without_spandrel_the_next_step_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    with pytest.raises(CompSRTError, match=r"spandrel, .*, is missing; pip install 'compsrt_plugin\[zoo\]'"):
+    with pytest.raises(CompSRTError, match=r"spandrel, .*, is missing; pip install spandrel"):
         build_base({"file": "any.pth"})
 
 
