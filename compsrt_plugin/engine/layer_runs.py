@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-INTEGERS, FLOATS, PYTORCH = "integers", "compiled, floats", "PyTorch"
+INTEGERS, FLOATS, PYTORCH = "integers", "compiled floats", "PyTorch"
 KEPT = "not quantized"
 NO_SUM = "its sums are not proved to fit, or its operands lie in different domains"
 
@@ -17,7 +17,7 @@ class LayerRun:
 
     Attributes:
         layer: name of the module.
-        runs: `integers`, `compiled, floats` or `PyTorch`.
+        runs: `integers`, `compiled floats` or `PyTorch`.
         why: why it does not run in integers; empty if it does.
     """
 
@@ -33,7 +33,7 @@ def layers_text(layers: Sequence[LayerRun]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = ["  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2])).rstrip() for row in rows]
     counts = {runs: sum(layer.runs == runs for layer in layers) for runs in (INTEGERS, FLOATS, PYTORCH)}
-    return "\n".join([*lines, "", ", ".join(f"{count} layers in {runs}" for runs, count in counts.items())])
+    return "\n".join([*lines, "", "layers: " + ", ".join(f"{count} in {runs}" for runs, count in counts.items())])
 
 
 def layers_to_list(layers: Sequence[LayerRun]) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def test_a_network_that_cannot_be_recorded_is_refused() -> None:
 def test_the_table_counts_what_runs_where() -> None:
     text = layers_text([LayerRun("a.long_name", INTEGERS), LayerRun("b", PYTORCH, "windows of 16 tokens")])
     assert text.splitlines()[2] == "b            PyTorch   windows of 16 tokens"
-    assert text.endswith("1 layers in integers, 0 layers in compiled, floats, 1 layers in PyTorch")
+    assert text.endswith("layers: 1 in integers, 0 in compiled floats, 1 in PyTorch")
 
 
 @pytest.mark.parametrize("file", ["compsrt_x4_3bit.yml"])
@@ -68,4 +68,4 @@ def test_command(file: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     layers = json.loads(capsys.readouterr().out)
     assert {layer["runs"] for layer in layers} == {INTEGERS, FLOATS}
     assert main(["report", file, "--engine"]) == 0
-    assert "168 layers in integers" in capsys.readouterr().out
+    assert "layers: 168 in integers" in capsys.readouterr().out
