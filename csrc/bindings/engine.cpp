@@ -4,12 +4,12 @@
 
 using namespace compsrt;
 
-// Fewer threads than asked for where the system starts no more.
+// Start fewer threads than requested if the system refuses more.
 EXPORT int compsrt_engine_create(int level, const Network* network, int threads, void** engine) {
     return guarded([&] { *engine = new Engine(*network, *level_table[level].inference, threads); });
 }
 
-// How many threads there are, that of the caller included.
+// Return the number of threads, including the caller's.
 EXPORT int compsrt_engine_threads(void* engine) { return ((Engine*)engine)->threads(); }
 
 EXPORT int compsrt_engine_run(void* engine, const float* in, float* out, int h, int w) {

@@ -1,4 +1,4 @@
-// Functions that Python calls through ctypes: no exception leaves them.
+// Wrappers of functions that Python calls through ctypes: no exception leaves them.
 #pragma once
 #include <new>
 

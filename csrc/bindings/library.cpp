@@ -1,4 +1,4 @@
-// What the library says of itself: its levels, and where each field of its structures is.
+// What Python reads from the library: its levels, and the offset of each field of its structures.
 #include <string>
 
 #include "bindings/guard.h"
@@ -7,7 +7,7 @@
 
 using namespace compsrt;
 
-// Fill in the levels, best first, and return how many there are; `levels` may be null.
+// Fill in the levels, best first, and return their number; `levels` may be null.
 EXPORT int compsrt_levels(Level* levels) {
     for (int i = 0; levels && i < level_count; i++)
         levels[i] = {level_table[i].name, level_table[i].available(), level_table[i].inference->integers};
@@ -63,8 +63,8 @@ static std::string layout() {
     return text;
 }
 
-// Name, offset and bytes of each structure and each of its fields, one a line; native/structures.py compares them with
-// its own. Null if there is no memory.
+// Return name, offset and bytes of each structure and field, one a line; native/structures.py compares them with its own.
+// Null if there is no memory.
 EXPORT const char* compsrt_layout() {
     static std::string text;
     return guarded([] { text = layout(); }) == kDone ? text.c_str() : nullptr;

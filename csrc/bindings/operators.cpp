@@ -1,11 +1,11 @@
-// Operators of the engine by themselves; a handle is an `Operators*`.
+// The engine's operators for parts of networks; a handle is an `Operators*`.
 #include "engine/operators.h"
 
 #include "bindings/guard.h"
 
 using namespace compsrt;
 
-// Fewer threads than asked for where the system starts no more.
+// Start fewer threads than requested if the system refuses more.
 EXPORT int compsrt_operators_create(int level, int threads, void** operators) {
     return guarded([&] { *operators = new Operators(*level_table[level].inference, threads); });
 }

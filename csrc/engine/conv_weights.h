@@ -1,4 +1,4 @@
-// Weights of a convolution as its kernel reads them.
+// The weights of a convolution in the layout of its kernel.
 #pragma once
 #include <vector>
 
@@ -7,12 +7,12 @@
 namespace compsrt {
 
 struct PackedConv {
-    std::vector<float> weight;  // [kDown · kAcross][block][in][rows], taps mixed as conv-inl.h mixes pixels
+    std::vector<float> weight;  // [kDown · kAcross][block][in][rows], in the Winograd domain of conv-inl.h
     std::vector<float> bias;    // [block · rows]
     int blocks = 0;
 };
 
-// `rows` output channels are a block.
+// A block has `rows` output channels.
 PackedConv pack(const Conv& conv, int rows);
 
 }  // namespace compsrt

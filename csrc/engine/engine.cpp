@@ -11,7 +11,7 @@ static float* aligned(float* p) { return (float*)(((uintptr_t)p + kAlign - 1) / 
 
 void Engine::Cells::reserve(size_t count) {
     if (memory.size() < count + kAlign) {
-        memory = std::vector<float>();  // the old one first: both at once might not fit
+        memory = std::vector<float>();  // free the old buffer first: both may not fit in memory
         memory.resize(count + kAlign);
     }
     data = aligned(memory.data());
@@ -94,7 +94,7 @@ void Engine::run_blocks(const Grid& grid, const Group& group, const float* sourc
     const int down = grid.rows / 2, across = grid.columns / 2;
     for (int b = 0; b < group.blocks; b++) {
         const Block& block = group.block[b];
-        const float* from = b ? target : source;  // the group's input is still wanted
+        const float* from = b ? target : source;  // the residual still needs the group's input
         pool_.run(down * across, [&](int number, int thread) {
             const int i = number / across, j = number % across, shift = block.shifted;
             const bool last_row = shift && i == down - 1, last_column = shift && j == across - 1;

@@ -1,4 +1,4 @@
-// A network ready to run: kernels, threads, buffers.
+// A network that is ready to run: kernels, threads and buffers.
 #pragma once
 #include <cstddef>
 #include <vector>
@@ -33,7 +33,7 @@ class Engine {
     void reserve(const Grid& grid);
     void run_blocks(const Grid& grid, const Group& group, const float* source, float* target);
     void run_norm(const Grid& grid, const Norm& norm, const float* in, float* out);
-    // Several convolutions, one after the other: from → to, plus `residual`.
+    // Run several convolutions in sequence: from → to, plus `residual`.
     void run_convs(const Grid& grid, const Conv* convs, const PackedConv* packed, int count, const float* from,
                    const float* residual, float* to);
 

@@ -6,7 +6,7 @@ namespace compsrt {
 
 static int smaller(int a, int b) { return a < b ? a : b; }
 
-// Four pixels are what half a window of 8 has: worth a copy without a loop.
+// Half a window of 8 has four pixels: a copy without a loop pays.
 static inline void copy_pixels(float* to, const float* from, int count) {
     if (count == 4)
         std::memcpy(to, from, 16);
@@ -57,7 +57,7 @@ void Grid::gather_image(const float* image, const float* mean, float range, int 
         for (int dy = -1; dy <= whole_strips(h); dy++) {
             const int y = start(row) + dy;
             float* line = planes + ((size_t)c * (whole_strips(h) + 2) + dy + 1) * pitch;
-            const ptrdiff_t from = ((ptrdiff_t)c * height + y) * width;  // y may be -1: no pointer is made to there
+            const ptrdiff_t from = ((ptrdiff_t)c * height + y) * width;  // y may be -1: an offset, since a pointer there would be undefined
             for (int x = x0 - 1; x <= x1 + 1; x++) {
                 const bool outside = y < 0 || y >= height || dy > h || x < 0 || x >= width || x > x1;
                 line[x - x0 + 1] = outside ? 0 : (image[from + x] - mean[c]) * range;

@@ -1,4 +1,4 @@
-// Features of an image in cells, and the way between them and rows of pixels.
+// Image features in cells, and their conversion from and to rows of pixels.
 #pragma once
 #include <cstddef>
 
@@ -6,10 +6,10 @@
 
 namespace compsrt {
 
-constexpr int kTilePixels = 64;              // a convolution's tile is at least one cell and about so many pixels wide
-inline int pitch_of(int width) { return (width + 31) / 32 * 32 + 16; }  // the last vectors may reach past the row
+constexpr int kTilePixels = 64;              // a convolution's tile is at least one cell wide, and about this many pixels
+inline int pitch_of(int width) { return (width + 31) / 32 * 32 + 16; }  // the last vectors may extend past the row
 
-// Where the cells of an image of h × w pixels are; (row, column) of cells, lanes in pixel rows.
+// The layout of the cells of an image of h × w pixels; (row, column) counts cells, lanes are pixels of a row.
 struct Grid {
     int window, split, lanes, height, width, rows, columns;
 
@@ -23,27 +23,27 @@ struct Grid {
     size_t cell(int row, int column, int channels) const {
         return ((size_t)row * columns + column) * channels * lanes;
     }
-    int tile_columns() const {  // even, so that all tiles are equally wide
+    int tile_columns() const {  // even: all tiles have the same width
         int windows = kTilePixels / window;
         return 2 * (windows > 0 ? windows : 1);
     }
     int tiles() const { return (columns + tile_columns() - 1) / tile_columns(); }
     int tile_width() const { return tile_columns() / 2 * window; }
 
-    // Rows of pixels of one tile with one pixel around it, zeros beyond the image: planes [channels][height + 2][pitch],
-    // height in whole strips here and below. What only fills the last strip, or the last pair of columns, is 0: a
-    // convolution mixes it with its neighbours, and takes it out again but for rounding.
+    // Copy one tile with a border of one pixel, zeros outside the image: planes [channels][height + 2][pitch]. Here and
+    // below the height is rounded up to whole strips. Padding of the last strip or pair of columns is 0. Winograd's
+    // transform mixes it with its neighbours; it cancels again up to rounding.
     void gather(const float* cells, int channels, int row, int tile, float* planes) const;
-    // The same from an image [channels][height][width], as (x − mean) · range.
+    // Copy the same from an image [channels][height][width], as (x − mean) · range.
     void gather_image(const float* image, const float* mean, float range, int channels, int row, int tile,
                         float* planes) const;
-    // result [channels][height][pitch] → cells, through a leaky ReLU, plus `residual` (cells as well; may be null).
+    // Copy a result [channels][height][pitch] to cells, after a leaky ReLU, plus `residual` (also cells; may be null).
     void scatter(const float* result, int channels, float slope, int row, int tile, const float* residual,
                  float* cells) const;
-    // result → image [out_channels][height · scale][width · scale] by pixel shuffle, as x / range + mean.
+    // Copy a result to an image [out_channels][height · scale][width · scale] by pixel shuffle, as x / range + mean.
     void shuffle(const float* result, int out_channels, int scale, const float* mean, float range, int row, int tile,
                  float* image) const;
-    // cells → image [channels][height][width].
+    // Copy cells to an image [channels][height][width].
     void unfold(const float* cells, int channels, int row, float* image) const;
 };
 

@@ -1,4 +1,5 @@
-// What Python hands over: the network as plain structures; every pointer stays Python's. Mirrored in compsrt_plugin/native/structures.py.
+// The network as plain structures. Python owns the memory of every pointer.
+// Mirrored in compsrt_plugin/native/structures.py.
 #pragma once
 #include <stdint.h>
 
@@ -7,8 +8,8 @@
 namespace compsrt {
 
 // x̂ = s·r + Z, r = clamp(round((x̃ − Z) / s), 0, top), x̃ = x H / √width or x itself. top 0: not quantized.
-// `per_token`: s and Z are in units of the largest |x̃| of each token, and code_scale in units of the largest unnormalized
-// one; the engine keeps that unit, and the factors of products have its 1/√width in them.
+// `per_token`: s and Z are in units of the largest |x̃| of each token, code_scale in units of the largest unnormalized |x̃|.
+// The engine keeps the unnormalized unit; the factors of products contain its 1/√width.
 struct Quantizer {
     float scale;
     float zero;
@@ -18,13 +19,13 @@ struct Quantizer {
     float code_scale;    // codes of the unnormalized butterfly: r = round(x̃·code_scale + code_offset)
     float code_offset;
     int32_t per_token;
-    int32_t centre;      // integer subtracted from codes in products, so that they lie around zero
+    int32_t centre;      // integer subtracted from codes in products, which centres them around zero
 };
 
-// What n:m pruning leaves of a row's four neighbouring weights, see sparse-inl.h.
+// The two weights that 2:4 pruning leaves of a row's four neighbours, see sparse-inl.h.
 struct TwoOfFour {
     int32_t at;         // 6 · group + number of the pair
-    int8_t weights[4];  // both, twice
+    int8_t weights[4];  // the two weights, twice
 };
 
 // A linear layer. `integer`: the input as codes r, the weight as signed w' = c − its centre, and
@@ -32,16 +33,16 @@ struct TwoOfFour {
 // Otherwise y = Σ weight·x̂ + bias in floats.
 struct Linear {
     int32_t inputs, outputs;
-    int32_t columns, rows;  // what pruning of whole columns and rows leaves
+    int32_t columns, rows;  // the columns and rows that pruning leaves
     int32_t integer;
-    int32_t inverse;        // x̂ is transformed back before the product
+    int32_t inverse;        // whether x̂ is transformed back before the product
     Quantizer input;
-    const float* signs;           // [inputs] of ±1 that the input is multiplied by before all else, or null
+    const float* signs;           // [inputs] sign vector (±1) of the input, applied first; or null
     const int32_t* kept_columns;  // [columns] or null: all
     const int32_t* kept_rows;     // [rows] or null: all
     const float* weight;          // [rows][columns]
     const int8_t* codes;          // [rows][columns rounded up to 4]
-    const TwoOfFour* sparse;      // the same [rows][columns / 4, rounded up]; null: not two zeros in every four
+    const TwoOfFour* sparse;      // the same weights [rows][columns / 4, rounded up]; null: not 2:4 sparse
     const int32_t* start;         // [rows] −centre · Σ w'
     const float *alpha, *beta, *gamma;  // [rows]
     const float* bias;            // [outputs]
@@ -52,15 +53,15 @@ struct Attention {
     int32_t heads, head_dim, tokens;
     Quantizer q, k, v, map;
     int32_t integer_scores, integer_map;
-    const int32_t* lane_of_row;  // [tokens]: where the token of a map's row lies among the lanes
+    const int32_t* lane_of_row;  // [tokens]: the lane of the token of each row of the map
     const float* bias;           // [heads][tokens][lanes], times log2(e)
-    // integer scores, in units of log2, with the units of the query and of the key as factors:
-    //   alpha Σ q'k' + key_beta Σ k' + query_beta Σ q' + gamma;  the last two are 0 where keys have no units of their own,
-    //   since what all keys share drops out of the softmax
+    // integer scores in units of log2, times the units of the query and of the key:
+    //   alpha Σ q'k' + key_beta Σ k' + query_beta Σ q' + gamma;  the last two are 0 unless keys have per-token units,
+    //   since a term that all keys share cancels in the softmax
     float alpha, key_beta, query_beta, gamma;
     // integer map·v, see attention_codes-inl.h
     float out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta;
-    float score_scale;           // of q kᵀ, for scores in floats; integer scores have it in their constants
+    float score_scale;           // factor of q kᵀ in float scores; the constants of integer scores contain it
 };
 
 struct Norm {
@@ -78,7 +79,7 @@ struct Block {
 
 struct Conv {
     int32_t inputs, outputs;
-    float slope;          // of a leaky ReLU behind it; 1: none
+    float slope;          // of the leaky ReLU after it; 1: none
     const float* weight;  // [outputs][inputs][3][3]
     const float* bias;    // [outputs] or null
 };
@@ -89,8 +90,8 @@ struct Group {
     const Conv* conv;
 };
 
-// An image is cut into cells: rows of cells are `split` and `window − split` pixels high by turns, columns alike,
-// and every window, shifted or not, is 2 × 2 of them.
+// An image is divided into cells. Rows of cells are alternately `split` and `window − split` pixels high, and columns
+// alternate likewise. Every window, shifted or not, is 2 × 2 cells.
 struct Network {
     int32_t channels, in_channels, window, split, lanes;  // lanes of a cell
     int32_t groups, tail_convs, scale, out_channels;

@@ -24,9 +24,9 @@ void Operators::Room::reserve(const Sizes& sizes) {
         more.tokens = std::max(sizes.tokens, reserved_.tokens);
         more.sparse |= reserved_.sparse;
     }
-    reserved_ = Sizes();  // if there is no memory
+    reserved_ = Sizes();  // reset in case the allocation fails
     for (size_t i = 0; i < scratch_.size(); i++) {
-        memory_[i] = std::vector<std::byte>();  // the old one first: both at once might not fit
+        memory_[i] = std::vector<std::byte>();  // free the old buffer first: both may not fit in memory
         memory_[i].resize(scratch_[i].lay_out(more, nullptr));
         scratch_[i].lay_out(more, memory_[i].data());
     }
@@ -123,7 +123,8 @@ void Operators::moments(const MomentsCall& call) {
     });
 }
 
-// Parts of the pixels are summed by themselves and the parts in order, so that the threads do not change the sum.
+// Each part of the pixels has its own sum, and the parts are added in a fixed order: the sum does not depend on the
+// number of threads.
 constexpr int kParts = 16, kMostLanes = 16;
 
 void Operators::gram(const GramCall& call) {

@@ -1,4 +1,4 @@
-// Parts of any network, run by themselves on tensors where they lie.
+// Operators on strided tensors, for parts of any network.
 #pragma once
 #include <cstddef>
 #include <vector>
@@ -8,7 +8,7 @@
 
 namespace compsrt {
 
-// A tensor [problem][token][channel]: where each problem begins, and where its tokens lie from there.
+// A tensor [problem][token][channel]: the start of each problem, and the offsets of its tokens from there.
 struct Problems {
     float* data;
     const int64_t* begin;     // [problems]
@@ -24,12 +24,12 @@ struct Rows {
     int64_t stride, channel;  // floats between rows and between channels
 };
 
-// y = activation(layer(norm(x))) + residual on rows; each part may be missing.
+// y = activation(layer(norm(x))) + residual on rows; each part is optional.
 struct RowsCall {
     int64_t rows;
     int32_t channels;      // of x
     int32_t activation;
-    Rows x, residual, y;   // residual.data null: none
+    Rows x, residual, y;   // residual.data is null without a residual
     const Norm* norm;      // or null
     const Linear* linear;  // or null
 };
@@ -44,7 +44,7 @@ struct MomentsCall {
 // An operand of attention between channels: [pixel][head · channels].
 struct ChannelOperand {
     Rows x;
-    const float* divisor;  // [heads · channels] that it is divided by first, or null
+    const float* divisor;  // [heads · channels], divides the operand before all else; or null
     const float* signs;    // [channels] of ±1 of its transform, or null
     const Quantizer* quantizer;
 };
@@ -66,20 +66,20 @@ struct MixCall {
     Rows y;
 };
 
-// A depth-wise convolution with zeros around the image, or the largest value under its kernel; rows are pixels.
+// A depth-wise convolution with zero padding, or max pooling with the same kernel; rows are pixels.
 struct DepthwiseCall {
     int32_t images, height, width, channels, kernel_height, kernel_width, dilation, activation;
     Rows x, y;
-    const float *weight, *bias;  // [kernel_height][kernel_width][channels], [channels]; both null: the largest value
+    const float *weight, *bias;  // [kernel_height][kernel_width][channels], [channels]; both null: max pooling
 };
 
-// One operation of arithmetic on values in registers, see elementwise-inl.h.
+// One arithmetic instruction on registers, see elementwise-inl.h.
 struct Instruction {
     int32_t operation, to, left, right;
     float number;
 };
 
-// y = an expression of the inputs, element by element. An input has the rows of y; between its channels may lie 0 floats.
+// y = an element-wise expression of the inputs. An input has the rows of y; a channel stride of 0 broadcasts.
 struct ElementwiseCall {
     int64_t rows;
     int32_t channels, inputs, instructions, result;
@@ -92,9 +92,9 @@ struct ElementwiseCall {
 struct AttentionCall {
     int32_t problems;
     Problems q, k, v, out;
-    const float *q_signs, *k_signs, *v_signs;     // [channels] that operands are multiplied by, v's the output too; or null
-    // Added to the scores, times log2(e): tables [·][key][lane of the query], of which each problem has one of each kind.
-    const float *table, *other_table;             // the second may be null
+    const float *q_signs, *k_signs, *v_signs;     // [channels] sign vectors of the operands, v's of the output too; or null
+    // Added to the scores, times log2(e): tables [·][key][lane of the query]. Each problem has one table of each kind.
+    const float *table, *other_table;             // other_table may be null
     const int32_t *table_of, *other_table_of;     // [problems]
 };
 
@@ -113,7 +113,7 @@ class Operators {
     void elementwise(const ElementwiseCall& call);
 
    private:
-    // Room for each thread. Attention and rows take turns, so each kind keeps its own.
+    // Buffers of each thread. Attention and row operators alternate, so each kind keeps its own.
     class Room {
        public:
         explicit Room(int threads) : memory_(threads), scratch_(threads) {}

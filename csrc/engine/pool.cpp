@@ -4,7 +4,7 @@
 
 namespace compsrt {
 
-// A round takes a few milliseconds and the next follows at once: waking a sleeping thread would cost more than waiting.
+// A round takes a few milliseconds and the next follows immediately: to spin costs less than to wake a sleeping thread.
 constexpr int kSpins = 4000;
 
 static void pause_briefly() {
@@ -16,7 +16,7 @@ static void pause_briefly() {
 }
 
 Pool::Pool(int threads) {
-    workers_.reserve(threads - 1);  // then nothing but the start itself can fail
+    workers_.reserve(threads - 1);  // after this only the start of a thread can fail
     try {
         for (int thread = 1; thread < threads; thread++) workers_.emplace_back([this, thread] { serve(thread); });
     } catch (const std::system_error&) {

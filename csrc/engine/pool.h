@@ -1,7 +1,8 @@
-// Threads that share out the numbers 0 … count − 1; the caller is one of them.
+// A thread pool that works on the numbers 0 … count − 1; the caller is one of the threads.
 //
-// The engine's alone: its tasks are uneven and follow each other at once. Kernels of calibration run between torch's own
-// operations and share torch's OpenMP threads, which wait by spinning: a second pool would compete with them for the cores.
+// Only the engine uses it: its tasks are uneven and follow each other without a pause. Calibration kernels run between
+// torch's own operations and use torch's OpenMP threads. Those spin while they wait, so a second pool would compete with
+// them for the cores.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -13,7 +14,7 @@ namespace compsrt {
 
 class Pool {
    public:
-    // Fewer threads where the system starts no more.
+    // Start fewer threads if the system refuses more.
     explicit Pool(int threads);
     ~Pool();
     Pool(const Pool&) = delete;
@@ -21,7 +22,7 @@ class Pool {
 
     int threads() const { return (int)workers_.size() + 1; }
 
-    // Call `work(number, thread)` once for each number, threads taking the next one as they come free.
+    // Call `work(number, thread)` once for each number. A thread takes the next number when it is free.
     template <class Work>
     void run(int count, const Work& work) {
         run(count, [](const void* w, int number, int thread) { (*(const Work*)w)(number, thread); }, &work);

@@ -21,7 +21,7 @@ static size_t padded_width(size_t width) {
     return m;
 }
 
-// Hands out parts of one allocation, each on cache lines of its own, or only counts their bytes.
+// Divide one allocation into buffers on separate cache lines, or only count their bytes.
 class Parts {
    public:
     explicit Parts(void* memory) : base_((char*)(((uintptr_t)memory + kLine - 1) / kLine * kLine)), counting_(!memory) {}
@@ -29,7 +29,7 @@ class Parts {
     template <class T>
     void take(T*& part, size_t count) {
         const size_t bytes = sizeof(T) * count, begin = used_;
-        used_ += (bytes + kLine - 1) / kLine * kLine + kLine;  // a line between them keeps columns off the same cache sets
+        used_ += (bytes + kLine - 1) / kLine * kLine + kLine;  // a line between buffers keeps columns out of the same cache sets
         if (counting_) return;
         part = (T*)(base_ + begin);
         ASAN_POISON_MEMORY_REGION(base_ + begin + bytes, used_ - begin - bytes);

@@ -1,4 +1,4 @@
-// What one thread needs to work on one window; laid out once for a network.
+// The buffers of one thread for one window, laid out once for a network.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -7,12 +7,12 @@
 
 namespace compsrt {
 
-// How much room a scratch needs; parts that are 0 are not used.
+// The sizes of the buffers; a buffer of size 0 is not used.
 struct Sizes {
     size_t lanes = 0;                 // of a window
     size_t channels = 1, hidden = 0;  // rows of a linear layer's input and output
     size_t head = 1, tokens = 0;      // channels of a head, tokens of a window
-    size_t planes = 0, outputs = 0, tall = 0, pitch = 0;  // of a convolution's strip: channels in and out, rows, pitch
+    size_t planes = 0, outputs = 0, tall = 0, pitch = 0;  // of a convolution's strip: input and output channels, rows, pitch
     bool sparse = false;
 };
 Sizes sizes_of(const Network& network);
@@ -22,10 +22,10 @@ struct Scratch {
     float *qkv, *input, *rows, *hidden, *scores, *operands[3], *small[6], *code_sums[3], *units[3];
     uint8_t *codes[3], *head_codes[2], *code_pairs;
     int32_t* pairs;            // 16-bit codes of the map, two rows a lane
-    int16_t* values;           // what the map is multiplied with
+    int16_t* values;           // right operand of map · v
     int32_t* starts;
-    const float** from;        // per vector of a window: its first row in the image read …
-    float** to;                // … and in the image written
+    const float** from;        // per vector of a window: its first row in the input image …
+    float** to;                // … and in the output image
     float *planes, *result, *line, *mixed, *sums;  // of convolutions
     float* taken;
     double* spent = nullptr;   // seconds per stage; null: not measured
@@ -34,7 +34,7 @@ struct Scratch {
     // Return the bytes that the buffers take and, unless `memory` is null, point to them in it.
     size_t lay_out(const Sizes& sizes, void* memory);
 
-    // Always inline: the linker would keep one level's copy for all.
+    // Always inline: otherwise the linker keeps the copy of one level for all levels.
     __attribute__((always_inline)) void begin() {
         if (spent) add_time(kStages);
     }
@@ -50,16 +50,16 @@ struct Scratch {
 struct Window {
     const float* source[4];  // its cells
     float* target[4];
-    bool masked;             // some keys are hidden from some queries:
+    bool masked;             // some keys are masked for some queries:
     float mask[4][4];        // by cell of the key and cell of the query, 0 or −100 log2(e)
-    const float* added;      // or this [key][query lane], times log2(e); null: `mask`
+    const float* added;      // added mask [key][query lane], times log2(e); null: use `mask`
 };
 
-constexpr int kTokensAtOnce = 64;       // rows of a linear layer that stands by itself
-constexpr int kElementsAtOnce = 1024;   // elements of an expression
+constexpr int kTokensAtOnce = 64;       // rows per call of a linear layer outside a window
+constexpr int kElementsAtOnce = 1024;   // elements per step of an expression
 
 constexpr int kStrip = 4;               // rows of pixels that a convolution computes at a time …
-constexpr int kDown = 6, kAcross = 4;  // … in tiles of 2 pixels, and what is mixed for one of them, see conv-inl.h
+constexpr int kDown = 6, kAcross = 4;  // … in tiles of 2 pixels; rows and columns that a tile reads, see conv-inl.h
 inline int whole_strips(int height) { return (height + kStrip - 1) / kStrip * kStrip; }
 
 }  // namespace compsrt

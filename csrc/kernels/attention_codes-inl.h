@@ -1,6 +1,6 @@
-// Attention in integers, where a row of the map is a lane (windows of 8, 16 or 32).
+// Integer attention, for maps whose rows fill the lanes (windows of 8, 16 or 32).
 //
-// scores  q' k' sums of centred codes. What depends on the query alone drops out of the softmax, unless keys have units.
+// scores  q' k' are sums of centred codes. Terms of the query alone cancel in the softmax, unless keys have units.
 // map·v   With H the transform along tokens, V = H v̂ is a_v·(H w) + a constant: w, integers, are the centred codes of v
 //         taken back along channels, and H w fits 16 bits. So the map is never transformed back, and
 //         out[c] = out_alpha Σ_h r'[h] V[h][c] + (terms of c alone, and of Σ r' where v has a constant in every token).
@@ -17,13 +17,13 @@ static void head_codes(const Quantizer& q, float* x, int rows, Scratch& s, Lanes
     encode<1>({&q}, x, rows, T, {out}, unit);
 }
 
-// Floats between rows of the map. A vector's column of 256 rows a multiple of a KiB apart would share a few sets of the
-// first cache.
+// Floats between rows of the map. With a pitch of a multiple of 1 KiB, a column of 256 rows would share a few sets of the
+// first-level cache.
 INLINE int pitch_of_map(int T) { return T >= 256 ? T + 16 : T; }
 template <int N>
 INLINE Count<(N >= 256 ? N + 16 : N)> pitch_of_map(Count<N>) { return {}; }
 
-// Scores of all keys for 4 vectors of queries, and the largest of each query.
+// Scores of all keys for 4 vectors of queries, and the largest score of each query.
 template <bool MASKED, class Lanes>
 OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, Lanes T,
                                   F (&largest)[4], Scratch& s) {
@@ -67,7 +67,7 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
     float* key_terms = s.small[0];
     head_codes(a.q, q, a.head_dim, s, T, qc, s.units[0]);
     head_codes(a.k, k, a.head_dim, s, T, kc, s.units[1]);
-    // Rows that only fill the last four have code 0, and so must they after the subtraction; q's are 0 there anyway.
+    // Padding rows of the last four have code 0 and must keep it after the subtraction; those of q are 0 anyway.
     const I centre = all_bytes(a.k.centre), ones = all_bytes(1);
     const int filled = (width - a.q.width) * a.k.centre;
     for (int lane = 0; lane < T; lane += W) {
@@ -102,7 +102,7 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
         for (int i = 0; i < 4; i++) store(s.small[1] + lane + i * W, most[i]);
     }
     if (a.integer_map) return;
-    for (int row = 1; row < T; row++)  // what goes on in floats has no room between rows
+    for (int row = 1; row < T; row++)  // float code expects rows without a gap
         __builtin_memmove(s.scores + (size_t)row * T, s.scores + (size_t)row * pitch_of_map(T), sizeof(float) * T);
 }
 
@@ -139,7 +139,7 @@ OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
             if (a.map.transform) {
                 leading_passes(column, T, P, exponentials);
                 auto sink = [&](int first, F(&v)[8]) INLINED {
-                    if (first == 0 && a.map.transform == kSoftmax) v[0] = zero;  // known, and no part of the unit
+                    if (first == 0 && a.map.transform == kSoftmax) v[0] = zero;  // known, and not counted in the unit
                     unit = widest(unit, v);
                     put_rows(v, column, first, P);
                 };
@@ -174,7 +174,8 @@ OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
     }
 }
 
-// The centred codes of v, taken back along channels if transformed: w [head_dim][T] in s.operands[1], small integers.
+// The centred codes of v, transformed back along channels if v is transformed: w [head_dim][T] in s.operands[1], small
+// integers.
 template <class Lanes>
 OUTLINED static void integer_values(const Attention& a, const float* v, Lanes T, Scratch& s) {
     const int rows = a.head_dim, m = a.v.width;
@@ -235,7 +236,7 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
     map_codes(a, T, s);
     s.end(kSoftmaxStage);
     integer_values(a, v, T, s);
-    float *constants = s.small[2], *known = s.small[5];  // known: what the map's first coefficient gives, without units
+    float *constants = s.small[2], *known = s.small[5];  // known: the share of the map's first coefficient, without units
     for (int c = 0; c < a.head_dim; c++) {
         float* w = s.operands[1] + (size_t)c * T;
         float total = 0, first = 0;
@@ -254,7 +255,7 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
         known[c] = first * a.first_alpha + (all_channels ? a.first_beta : 0);
         if (!a.map.per_token) constants[c] += known[c];
     }
-    // Σ r' of each query, where v has a constant in every token; a transform keeps it in the first coefficient.
+    // Σ r' of each query, for a v with a constant in every token; a transform keeps it in the first coefficient.
     float* map_sums = s.small[3];
     if (a.out_beta != 0)
         for (int lane = 0; lane < T; lane += W) {

@@ -1,7 +1,7 @@
-// Attention in floats: operands kept in full precision, transforms that differ, windows whose token count is no power
-// of two, and processors without integer products.
+// Attention in floats, for operands in full precision, transforms that differ, windows whose number of tokens is not a
+// power of two, and processors without integer products.
 
-// The operand as the network sees it: rows [width][T], quantized; returns how many rows.
+// Fake-quantize an operand: rows [width][T]; return the number of rows.
 static int operand(const Quantizer& q, bool inverse, const float* x, int rows, int T, float* out) {
     __builtin_memcpy(out, x, sizeof(float) * (size_t)rows * T);
     return simulate(q, inverse, out, rows, T);

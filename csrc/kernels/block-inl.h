@@ -1,5 +1,5 @@
-// A whole Swin block on one window. Windows of 8 have code of their own, with a Count of lanes: a twentieth of the time is
-// address arithmetic otherwise.
+// A whole Swin block on one window. Windows of 8 are compiled separately, with a constant number of lanes (`Count`), which
+// saves 5 % of the time in address arithmetic.
 
 template <class Lanes>
 static void attention_head(const Attention& a, const Window& w, int head, float* q, float* k, const float* v, float* out,

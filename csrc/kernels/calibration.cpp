@@ -1,5 +1,5 @@
-// The kernels of calibration at one level. Compiled without contraction: a multiply-add rounded once would give other
-// codes than torch's.
+// The kernels of calibration at one level. Compiled without contraction: a fused multiply-add rounds once, and its codes
+// would differ from torch's.
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-// Attention between channels: each head's channels attend to each other over all pixels. Both parts take kTokensAtOnce
-// pixels, whose channels are quantized and taken back as the simulated network does.
+// Attention between the channels of each head, over all pixels. Both parts process kTokensAtOnce pixels at a time, whose
+// channels are quantized, and transformed back, as in the simulated network.
 
 // Quantize the channels of one head in floats: x [channels][T] → out [at least as many rows as the domain][T].
 static void quantize_head(const ChannelOperand& o, const float* x, int head, int channels, float* out) {
@@ -15,8 +15,8 @@ static void quantize_head(const ChannelOperand& o, const float* x, int head, int
         if (o.signs[c] < 0) multiply(out + c * T, -1, 1, T);
 }
 
-// sums [heads][channels][channels][W] += Σ over `count` pixels of q̂ k̂ᵀ. Pixels that are missing are 0 before they are
-// quantized and must be 0 behind it.
+// sums [heads][channels][channels][W] += Σ over `count` pixels of q̂ k̂ᵀ. Padding pixels are 0 before quantization, and
+// must be set to 0 again after it.
 static void gram(const GramCall& call, int count, float* sums, Scratch& s) {
     constexpr int T = kTokensAtOnce;
     const int C = call.channels;

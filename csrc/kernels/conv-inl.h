@@ -1,13 +1,15 @@
 // 3×3 convolution in floats by Winograd's minimal filtering (Lavin and Gray, arXiv 1509.09308): F(4, 3) down the image, at
-// the points 0, 1, −1, 1/2, −2 and infinity, and F(2, 3) across it. A tile of 4 rows × 2 pixels of output, from 6 × 4 of
-// input, is 24 products instead of 72 for each pair of channels; float32 loses 1.3 times what it loses without.
+// the points 0, 1, −1, 1/2, −2 and infinity, and F(2, 3) across it. An output tile of 4 rows × 2 pixels, from an input of
+// 6 × 4, takes 24 products instead of 72 for each pair of channels. The rounding error of float32 grows by a factor of 1.3.
 //
-// Pixels of a row are lanes, and so are tiles: even and odd pixels are parted before they are mixed, and woven together
-// again when the sums are separated. In between come kConvRows output channels × 2 vectors of tiles at a time.
+// Lanes are pixels of a row, and in the Winograd domain tiles: even and odd pixels are separated before the input
+// transform, and interleaved again after the output transform. In between, kConvRows output channels × 2 vectors of tiles
+// are computed at a time.
 
 constexpr int kConvRows = kRegisters == 32 ? 12 : 6;
 
-// One strip: in [channels][…][pitch] with a pixel around it → mixed [kDown · kAcross][channels][half]; line [kDown][pitch].
+// Transform one strip: in [channels][…][pitch] with a border of one pixel → mixed [kDown · kAcross][channels][half];
+// line [kDown][pitch] is a buffer.
 static void mix_strip(const float* in, int channels, size_t plane, int pitch, int tiles, float* line, float* mixed) {
     const int half_pitch = pitch / 2;
     const size_t size = (size_t)channels * half_pitch;
@@ -39,7 +41,7 @@ static void mix_strip(const float* in, int channels, size_t plane, int pitch, in
     }
 }
 
-// Products of one mixture of all input channels with kConvRows output channels, for V vectors of tiles.
+// Multiply one Winograd coefficient of all input channels with kConvRows output channels, for V vectors of tiles.
 template <int V>
 OUTLINED static void conv_tile(const float* w, const float* in, float* out, int channels, int half_pitch) {
     F sums[kConvRows][V];
@@ -57,7 +59,7 @@ OUTLINED static void conv_tile(const float* w, const float* in, float* out, int 
         UNROLL for (int i = 0; i < V; i++) store(out + o * half_pitch + i * W, sums[o][i]);
 }
 
-// The other way: sums [kDown · kAcross][outputs][half] → four rows of out [outputs][…][pitch].
+// Transform back: sums [kDown · kAcross][outputs][half] → four rows of out [outputs][…][pitch].
 static void separate_strip(const float* sums, const float* bias, int outputs, int tiles, int pitch, size_t plane,
                            float* out) {
     const int half_pitch = pitch / 2;

@@ -1,8 +1,8 @@
-// Depth-wise convolution of pixels whose channels lie side by side: a vector is W channels of one pixel.
+// Depth-wise convolution in channels-last layout: a vector is W channels of one pixel.
 
 INLINE F some(const float* p, int count) { return count >= W ? load(p) : load_some(p, count); }
 
-// One line of pixels for channels from c on; `count` of them are left.
+// One line of pixels, channels from c on; `count` of them are left.
 template <bool THREE, bool MAXIMUM>
 static void depthwise_channels(const DepthwiseCall& call, int image, int line, int c, int count) {
     const int KH = THREE ? 3 : call.kernel_height, KW = THREE ? 3 : call.kernel_width, width = call.width, C = call.channels;
@@ -45,9 +45,9 @@ static void depthwise(const DepthwiseCall& call, int image, int line) {
         channels(call, image, line, c, count);
     }
     if (!call.activation) return;
-    alignas(64) float part[kElementsAtOnce + 64];  // an activation takes whole vectors
+    alignas(64) float part[kElementsAtOnce + 64];  // activations compute whole vectors
     float* const to = row_of(call.y, ((int64_t)image * call.height + line) * call.width);
-    const int64_t size = (int64_t)call.width * call.channels;  // pixels of y lie side by side
+    const int64_t size = (int64_t)call.width * call.channels;  // pixels of y are contiguous
     for (int64_t i = 0; i < size; i += kElementsAtOnce) {
         const size_t count = size - i < kElementsAtOnce ? size - i : kElementsAtOnce;
         __builtin_memcpy(part, to + i, sizeof(float) * count);

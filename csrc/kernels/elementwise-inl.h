@@ -1,5 +1,5 @@
-// Expressions element by element. Registers are short arrays, so that an instruction is one loop over vectors and its
-// values stay in the first cache.
+// Element-wise expressions. Registers are short arrays: an instruction is one loop over vectors, and its values stay in
+// the first-level cache.
 
 enum Operation { kAdd, kSubtract, kMultiply, kDivide, kAddNumber, kTimesNumber, kNumberMinus, kNumberOver, kMaximum,
                  kSigmoid, kGelu, kSilu, kRelu, kLeakyRelu, kSquareRoot, kSquare, kTanh, kSetNumber };
@@ -26,7 +26,7 @@ INLINE void sigmoid(F (&x)[V]) {
     }
 }
 
-// Apply `change` to `count` values, four vectors at a time; behind them is room for as many.
+// Apply `change` to `count` values, four vectors at a time; the arrays have room for four whole vectors after them.
 template <class Change>
 INLINE void each(float* to, const float* from, size_t count, Change change) {
     for (size_t i = 0; i < count; i += 4 * W) {
@@ -99,7 +99,7 @@ static inline float* row_of(const Rows& x, int64_t row) { return x.data + (x.at 
 static void elementwise(const ElementwiseCall& call, int64_t first, int64_t last, int at_once) {
     alignas(64) float r[kRegistersOfExpressions][kElementsAtOnce + 64];
     const int C = call.channels;
-    // rows longer than a register in pieces
+    // a row that is longer than a register is computed in pieces
     for (int64_t row = first; row < last; row += at_once) {
         const int64_t rows = row + at_once < last ? at_once : last - row;
         for (int begin = 0; begin < C; begin += kElementsAtOnce) {

@@ -1,13 +1,13 @@
 // Fake quantization of a row, between two Hadamard transforms, in registers.
 //
-// A row is held as V groups of 16 floats. Sums over a tensor are taken in 16 partial sums for each block of rows, and then
-// in double precision in the order of the blocks, so neither the level nor the number of threads changes a result.
+// A row is held as V groups of 16 floats. Sums over a tensor are 16 partial sums for each block of rows, which are then
+// added in double precision in the order of the blocks: results depend neither on the level nor on the number of threads.
 #include "kernels/codes-inl.h"
 #include "kernels/fake_quantize.h"
 
 constexpr int kGroup = 16, PARTS = kGroup / W;  // PARTS: vectors in a group
 
-// x H / √m, fast Walsh-Hadamard: its own inverse
+// x H / √m by the fast Walsh-Hadamard transform, which is its own inverse
 template <int N>
 INLINE void hadamard(F (&x)[N], float norm) {
     UNROLL for (int i = 0; i < N; i++) {
@@ -26,7 +26,7 @@ INLINE void apply_signs(F (&x)[N], const float* signs) {
     if (signs) UNROLL for (int i = 0; i < N; i++) x[i] = x[i] * load(signs + i * W);
 }
 
-// x D H / √m with D the diagonal matrix of signs, and the way back
+// x D H / √m with D the diagonal matrix of signs, and its inverse
 template <int N>
 INLINE void to_domain(F (&x)[N], const FakeQuantize& q, float norm) {
     if (!q.transform) return;
@@ -41,7 +41,7 @@ INLINE void from_domain(F (&x)[N], const FakeQuantize& q, float norm) {
     apply_signs(x, q.signs);
 }
 
-// Only one vector of a row can be incomplete. Inlined for every vector, these took most of the compiler's time.
+// Not inlined: only one vector of a row can be incomplete, and inlined copies took most of the compile time.
 OUTLINED static F load_rest(const float* from, int count) { return load_some(from, count); }
 OUTLINED static void store_rest(float* to, F x, int count) { store_some(to, x, count); }
 
@@ -60,7 +60,7 @@ INLINE void store_row(const F (&x)[N], float* to, int width) {
             store_rest(to, x[i], width);
 }
 
-// The largest magnitude of a transformed row; without coefficient 0 where that is known.
+// The largest magnitude of a transformed row, without coefficient 0 if that is known.
 template <int N>
 INLINE float magnitude_of(const F (&x)[N], Transform transform) {
     F most = all(kSmallestUnit);
@@ -77,7 +77,7 @@ INLINE float magnitude_of(const F (&x)[N], Transform transform) {
 
 // One row's scale and zero point.
 struct RowScale {
-    float unit;  // what the quantizer's scale and zero point are multiples of
+    float unit;  // unit of the quantizer's scale and zero point
     F scale, zero, inverse, top;
     bool transformed;
 
@@ -180,7 +180,7 @@ static void backward_rows(const FakeQuantize& q, const float* x, const float* gr
     }
 }
 
-constexpr int64_t kBlock = 64;  // rows whose sums are taken in single precision
+constexpr int64_t kBlock = 64;  // rows that are summed in single precision
 
 INLINE int64_t end_of(int64_t block, int64_t rows) { return (block + 1) * kBlock < rows ? (block + 1) * kBlock : rows; }
 

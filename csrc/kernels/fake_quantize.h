@@ -1,4 +1,4 @@
-// What fake quantization is told; compsrt_plugin/native/fake_quantize.py calls it.
+// Arguments of fake quantization; the caller is compsrt_plugin/native/kernels.py.
 #pragma once
 #include <stdint.h>
 
@@ -9,10 +9,10 @@ enum Transform : int32_t { kNone = 0, kHadamard = 1, kSoftmax = 2 };  // kSoftma
 struct FakeQuantize {
     int64_t rows;
     int width;           // of a row in memory
-    int vectors;         // 16 m: a row is held as so many groups of 16 floats, zeros behind
+    int vectors;         // a row is held as this many groups of 16 floats, padded with zeros
     Transform transform;
     int invert;          // whether the output is transformed back
-    const float* signs;  // [16 · vectors] of ±1 that a row is multiplied by before its transform, or null
+    const float* signs;  // [16 · vectors] sign vector (±1) of a row, applied before its transform; or null
     const float *scale, *zero_point;  // one, or one for each row
     int per_row;
     int per_token;       // scale and zero point are in units of the largest magnitude of each row, transformed
@@ -22,7 +22,7 @@ struct FakeQuantize {
 
 struct FakeQuantizeGradients {
     float *x, *scale, *zero_point;
-    float* y;  // what the forward pass gave, or null
+    float* y;  // receives the output of the forward pass; or null
 };
 
 }  // namespace compsrt

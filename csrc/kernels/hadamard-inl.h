@@ -1,5 +1,5 @@
-// The unnormalized Hadamard transform of the rows of x [m][T], every lane on its own: butterflies in registers, eight
-// (or sixteen) rows at a time. The quantizer's constants contain the factor 1/√m.
+// The unnormalized Hadamard transform of the rows of x [m][T], for each lane separately: butterflies in registers, eight
+// (or sixteen) rows at a time. The constants of the quantizer contain the factor 1/√m.
 
 template <int R, class Change>
 INLINE void radix_pass(float* x, int m, int stride, int T, Change& change) {
@@ -14,12 +14,12 @@ INLINE void radix_pass(float* x, int m, int stride, int T, Change& change) {
         }
 }
 
-// All passes but the last, which takes blocks of 8 neighbouring rows. `change(values)` is done to what the first pass
-// takes in. m ≥ 16.
+// All passes except the last, which takes blocks of 8 neighbouring rows. `change(values)` is applied to the input of the
+// first pass. m ≥ 16.
 template <class Change>
 INLINE void leading_passes(float* x, int m, int T, Change change) {
     auto keep = [](auto&) INLINED {};
-    int span = m / 8;  // rows that a pass still has to bring together, in blocks of 8
+    int span = m / 8;  // distance of the rows that the next pass combines, in blocks of 8
     if (span == 2) return radix_pass<2>(x, m, 8, T, change);
     if (span == 4) return radix_pass<4>(x, m, 8, T, change);
     if (span == 8) return radix_pass<8>(x, m, 8, T, change);
@@ -35,7 +35,7 @@ INLINE void leading_passes(float* x, int m, int T, Change change) {
     }
 }
 
-// Rows `row` … `row + R − 1` of R neighbours: the last pass, given to `sink(row, values)`.
+// The last pass on rows `row` … `row + R − 1`, whose results go to `sink(row, values)`.
 template <int R, class Sink>
 INLINE void last_block(const float* x, int row, int rows, int T, Sink& sink) {
     F v[R];
@@ -44,8 +44,8 @@ INLINE void last_block(const float* x, int row, int rows, int T, Sink& sink) {
     sink(row, v);
 }
 
-// Transform one column of W lanes. x: its first row; rows ≥ `rows` count as 0 (and must lie in memory as zeros if
-// m > 16). `sink(row, values)` gets 1, 2, 4, 8 or 16 neighbouring rows at a time.
+// Transform one column of W lanes. x: its first row; rows ≥ `rows` count as 0, and for m > 16 memory must hold zeros
+// there. `sink(row, values)` receives 1, 2, 4, 8 or 16 neighbouring rows at a time.
 template <class Sink>
 INLINE void hadamard(float* x, int rows, int m, int T, Sink sink) {
     if (m == 16) return last_block<16>(x, 0, rows, T, sink);
@@ -60,7 +60,7 @@ INLINE void hadamard(float* x, int rows, int m, int T, Sink sink) {
         last_block<1>(x, 0, rows, T, sink);
 }
 
-// The rows as they are, four at a time; what is missing of the last four gets code 0.
+// The untransformed rows, four at a time; rows missing from the last four get code 0.
 template <class Sink>
 INLINE void untransformed(const float* x, int rows, int T, Sink sink) {
     for (int row = 0; row < rows; row += 4) {

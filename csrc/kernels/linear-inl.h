@@ -1,6 +1,6 @@
 // A linear layer on a window: x [features][T] → done(row, lane, y).
 
-// What pruned rows give: the bias alone.
+// The output of pruned rows: the bias alone.
 template <class Done>
 INLINE void pruned_rows(const Linear& l, int T, Done done) {
     if (!l.kept_rows) return;
@@ -18,8 +18,8 @@ static void apply_signs(const float* signs, float* x, int rows, int T) {
         if (signs[row] < 0) multiply(x + (size_t)row * T, -1, 1, T);
 }
 
-// Bring x into the form that the product wants: codes in s.codes[slot], or floats in s.input. x is left as it is
-// unless `own`, which lets it be worked on in place (it then has room for as many rows as the quantizer's domain).
+// Convert x to the input of the product: codes in s.codes[slot], or floats in s.input. With `own` x may be overwritten,
+// and has room for as many rows as the quantizer's domain.
 template <class Lanes>
 static void take_input(const Linear& l, float* x, bool own, int slot, Lanes T, Scratch& s) {
     if (!own) {
@@ -39,7 +39,7 @@ static void take_input(const Linear& l, float* x, bool own, int slot, Lanes T, S
         return;
     }
 #endif
-    if (l.kept_columns) {  // chosen in the domain, before a token's unit is taken
+    if (l.kept_columns) {  // selected in the domain, before the token's unit is computed
         to_domain(l.input, x, l.inputs, T);
         for (int k = 0; k < l.columns; k++)
             __builtin_memmove(x + (size_t)k * T, x + (size_t)l.kept_columns[k] * T, sizeof(float) * T);
@@ -64,13 +64,13 @@ INLINE void give_output(const Linear& l, int slot, Lanes T, Scratch& s, Done don
 }
 
 #if COMPSRT_INTEGER
-// q, k and v read the same rows: one transform, three sets of codes. x is worked on in place.
+// q, k and v read the same rows: one transform, three sets of codes. x is overwritten.
 template <class Lanes>
 static bool take_shared_input(const Linear* const (&linears)[3], float* x, Lanes T, Scratch& s) {
     for (const Linear* l : linears)
         if (!l->integer || l->kept_columns || l->input.transform != linears[0]->input.transform ||
             l->input.per_token != linears[0]->input.per_token ||
-            !l->signs != !linears[0]->signs)  // which signs they are, their common width says
+            !l->signs != !linears[0]->signs)  // the common width determines the sign vector
             return false;
     const int rows = linears[0]->inputs;
     apply_signs(linears[0]->signs, x, rows, T);

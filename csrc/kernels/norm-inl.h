@@ -1,6 +1,7 @@
 // Layer norm over the channels of each lane.
 
-// Four vectors of lanes at once, since each is one long chain of sums. x: first channel of each; row: floats between channels.
+// Normalize four vectors of lanes at once, since each sum is one long dependency chain. x: the first channel of each;
+// row: floats between channels.
 template <class Done>
 INLINE void normalize(const Norm& n, const float* const* x, int row, int channels, Done done) {
     F mean[4], square[4];
@@ -27,7 +28,7 @@ static void normalize_cells(const Norm& n, const float* const* in, float* const*
     for (int cell = 0; cell < 4; cell++)
         for (int lane = 0; lane < lanes; lane += 4 * W) {
             const float* x[4];
-            // A cell may have fewer than four vectors: those that it lacks repeat the last.
+            // A cell may have fewer than four vectors: the last one is then repeated.
             for (int i = 0; i < 4; i++) x[i] = in[cell] + (lane + i * W < lanes ? lane + i * W : lanes - W);
             normalize(n, x, lanes, channels, [&](int c, int i, F y) INLINED {
                 if (lane + i * W < lanes) store(out[cell] + (size_t)c * lanes + lane + i * W, y);

@@ -1,12 +1,12 @@
-// Register-blocked products: R rows of the weight × 4 vectors of lanes at a time, of codes × kCodeVectors.
+// Register-blocked products: R rows of the weight × 4 vectors of lanes at a time, for codes × kCodeVectors.
 
-// As many rows as the registers hold sums. With 16 registers codes take 4 × 2: a step then loads 6 operands for its 8
+// As many rows as the registers hold sums. With 16 registers codes take 4 × 2: a step then loads 6 operands for 8
 // products.
 constexpr bool kMany = kRegisters == 32;
 constexpr int kFloatRows = kMany ? 6 : 3, kPairRows = kMany ? 5 : 2;
 constexpr int kCodeRows = kMany ? 6 : 4, kCodeVectors = kMany ? 4 : 2;
 
-// Call `body` with R = MOST as often as it fits, then once with what remains.
+// Call `body` with R = MOST as often as it fits, then once with the remainder.
 template <int MOST, class Body>
 INLINE void in_blocks(int rows, Body body) {
     int row = 0;
@@ -20,7 +20,7 @@ INLINE void in_blocks(int rows, Body body) {
     }
 }
 
-// A tile of R rows × 4 vectors, a function of its own, so that its sums have all registers to themselves.
+// A tile of R rows × 4 vectors. It is a separate function, so that its sums can use all registers.
 template <int R, class Done>
 OUTLINED static void float_tile(const float* const (&w)[R], size_t step, int row, const float* x, int K, int T, int lane,
                                 Done done) {
@@ -54,7 +54,7 @@ INLINE void float_product(const float* weight, const int32_t* rows_at, size_t ro
 }
 
 #if COMPSRT_INTEGER
-// Σ of the codes of each lane, less `centre` for each of `columns`, as floats: out [T].
+// Σ over `columns` of (code − centre) for each lane, as floats: out [T].
 template <class Lanes>
 static void sums_of_codes(const uint8_t* codes, int columns, int centre, Lanes T, float* out) {
     const I ones = all_bytes(1);
@@ -65,13 +65,13 @@ static void sums_of_codes(const uint8_t* codes, int columns, int centre, Lanes T
     }
 }
 
-// R rows, kCodeVectors vectors of lanes at a time. A function of its own, so that its sums have all registers to themselves.
+// R rows, kCodeVectors vectors of lanes at a time. It is a separate function, so that its sums can use all registers.
 template <int R, class Lanes, class Done>
 OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, const float* code_sums,
                                const float* units, Lanes T, Done done) {
     const int padded = (l.columns + 3) & ~3;
     const int8_t* const weights = l.codes + (size_t)row * padded;
-    // read once: for all the compiler knows, `done` writes over them
+    // read once: the compiler must assume that `done` overwrites them
     const int32_t *const start = l.start + row, *const kept = l.kept_rows ? l.kept_rows + row : nullptr;
     const float *const alpha = l.alpha + row, *const beta = l.beta + row, *const gamma = l.gamma + row, *const bias = l.bias;
     for (int lane = 0; lane < T; lane += kCodeVectors * W) {
@@ -80,7 +80,7 @@ OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, c
             UNROLL for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot_begin(start[r]);
         const uint8_t* from = codes + lane * 4;
         const int8_t* w = weights;
-#pragma GCC unroll 2  // steps; elsewhere loops are unrolled as a whole
+#pragma GCC unroll 2  // two steps; other loops are unrolled completely
         for (int k = 0; k < padded; k += 4, from += 4 * T, w += 4) {
             I values[kCodeVectors];
             UNROLL for (int i = 0; i < kCodeVectors; i++) values[i] = iload(from + i * W * 4);

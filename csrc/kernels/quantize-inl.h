@@ -1,4 +1,4 @@
-// Quantization of whole windows, lanes being tokens: to codes in bytes for products of integers, or to values in floats.
+// Quantization of whole windows, whose lanes are tokens: to codes in bytes for integer products, or to float values.
 #include "kernels/codes-inl.h"
 
 struct Coder {
@@ -7,8 +7,8 @@ struct Coder {
     Coder() = default;
     explicit Coder(const Quantizer& q)
         : scale(all(q.code_scale)), offset(all(q.code_offset)), top(q.top) {}
-    Coder(const Quantizer& q, F unit) : Coder(q) { scale = scale / unit; }  // of lanes with units of their own
-    // Neither rounded nor limited: packing does both, four codes at a time. On x86 a value 2^31 scales beyond the bounds
+    Coder(const Quantizer& q, F unit) : Coder(q) { scale = scale / unit; }  // of lanes with per-token units
+    // Neither rounded nor clamped: packing does both, four codes at a time. On x86 a value 2^31 scales beyond the bounds
     // gets code 0 instead of `top`; the error is negligible at this magnitude.
     INLINED F raw(F x) const { return folded(x, scale, offset); }
     INLINED F code(F x) const { return code_of(raw(x), all((float)top)); }
@@ -17,13 +17,13 @@ struct Coder {
 static float root(int m) { return __builtin_sqrtf((float)m); }
 
 #if COMPSRT_INTEGER
-// What a row of a linear layer gives: unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
+// The output of a row of a linear layer: unit (alpha Σ r'w' + beta Σ r' + gamma) + bias.
 INLINE F finished(I sum, F alpha, F beta, F gamma, F codes, F unit, F bias) {
     return fma(fma(to_float(sum), alpha, fma(codes, beta, gamma)), unit, bias);
 }
 #endif
 
-// In pairs: one long chain of maxima would be waited for.
+// In pairs: one chain of maxima would be limited by its latency.
 template <int R>
 INLINE F widest(F unit, const F (&v)[R]) {
     F most[R];
@@ -70,15 +70,15 @@ static void to_domain(const Quantizer& q, float* x, int rows, int T) {
     hadamard_in_place(x, q.width, T);
 }
 
-// Quantize `rows` rows of x in floats, in place, x with room for q.width rows: in the quantizer's domain, or back in
-// the original one if `inverse`. Returns the rows there are then.
+// Fake-quantize `rows` rows of x in place; x has room for q.width rows. The result is in the quantizer's domain, or with
+// `inverse` transformed back. Return its number of rows.
 static int simulate(const Quantizer& q, int inverse, float* x, int rows, int T) {
     if (!q.top) return rows;
     const int m = q.width;
     to_domain(q, x, rows, T);
     decode_in_place(q, x, m, T);
     if (!q.transform || !inverse) return m;
-    if (q.transform == kSoftmax) fill(x, 1 / root(m), T);  // the coefficient that rows of sum 1 all have
+    if (q.transform == kSoftmax) fill(x, 1 / root(m), T);  // the first coefficient of every row with sum 1
     hadamard_in_place(x, m, T);
     multiply(x, 1 / root(m), rows, T);
     return rows;
@@ -99,8 +99,8 @@ INLINE void put_codes(const Coder& coder, F (&v)[R], uint8_t* out, int row, int 
     }
 }
 
-// Codes of `rows` rows of x [·][T] for N quantizers that have their transform in common, and are per token all or none.
-// x is worked on in place if the domain has more than 16 rows. unit [T]: that of each lane, 1 if not per token.
+// Codes of `rows` rows of x [·][T] for N quantizers with the same transform, all of them per token or none.
+// x is overwritten if the domain has more than 16 rows. unit [T]: the unit of each lane, 1 if not per token.
 template <int N, class Lanes>
 static void encode(const Quantizer* const (&q)[N], float* x, int rows, Lanes T, uint8_t* const (&out)[N], float* unit) {
     const int m = q[0]->width;
@@ -130,7 +130,7 @@ static void encode(const Quantizer* const (&q)[N], float* x, int rows, Lanes T, 
             take_unit(most);
             untransformed(column, m, T, coded);
         } else if (transform) {
-            hadamard(column, rows, m, T, [&](int row, auto& v) INLINED {  // once, with all rows
+            hadamard(column, rows, m, T, [&](int row, auto& v) INLINED {  // once, for all rows
                 most = widest(most, v);
                 take_unit(most);
                 coded(row, v);
@@ -144,7 +144,7 @@ static void encode(const Quantizer* const (&q)[N], float* x, int rows, Lanes T, 
     }
 }
 
-// Codes of those rows of x [m][T], already transformed, that `kept` names.
+// Codes of the rows `kept` of x [m][T], already transformed.
 static void encode_kept(const Quantizer& q, const float* x, const int32_t* kept, int count, int T, uint8_t* out,
                         float* unit) {
     for (int lane = 0; lane < T; lane += W) {

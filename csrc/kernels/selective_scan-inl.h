@@ -5,8 +5,8 @@
 //     y_t = <C_t, h_t> + D u_t
 //
 // Channels do not depend on each other, so a vector holds eight of them, and their states stay in registers. Sums over
-// channels (gradients of B and C) and over the batch are taken at the end, in one order: neither the level
-// nor the number of threads changes a result.
+// channels (gradients of B and C) and over the batch are computed at the end in a fixed order: results depend neither on
+// the level nor on the number of threads.
 #include "kernels/selective_scan.h"
 
 namespace scan_kernel {
@@ -75,7 +75,7 @@ template <int STATES>
 struct Block {
     const float* u, *delta, *B, *C;
     int64_t offset, channels;  // of the block's first value in an array like u, and that array's step
-    int count;                 // channels that there are, 1 to 8; the others compute with zeros
+    int count;                 // valid channels, 1 to 8; the others compute with zeros
     Vec a[STATES], bias, skip;
 
     Block(const Scan& scan, int64_t sequence, int64_t first) : channels(scan.channels) {
@@ -115,7 +115,7 @@ void forward_block(const Scan& scan, int64_t sequence, int64_t first, float* y) 
     }
 }
 
-// What the forward pass had at each step of a segment, made again from the state before it
+// The values of the forward pass at each step of a segment, recomputed from the state before it
 template <int STATES>
 struct Segment {
     Vec h[SEGMENT + 1][STATES], decay[SEGMENT][STATES], step[SEGMENT], slope[SEGMENT], u[SEGMENT];
@@ -135,7 +135,7 @@ struct Segment {
     }
 };
 
-// Gradients of one block: into `to` those of u and delta; into the others of `part` this block's share.
+// Gradients of one block: those of u and delta into `to`, the block's share of the others into `part`.
 // kept: ceil(length / SEGMENT) * STATES vectors
 template <int STATES>
 void backward_block(const Scan& scan, int64_t sequence, int64_t first, const float* grad, const ScanGradients& to,
@@ -153,7 +153,7 @@ void backward_block(const Scan& scan, int64_t sequence, int64_t first, const flo
             memcpy(seen.h[0], seen.h[SEGMENT], sizeof seen.h[0]);
         }
     }
-    Vec of_h[STATES] = {}, of_a[STATES] = {}, of_skip{}, of_bias{};  // of_h: d loss / d h_t, through all later steps
+    Vec of_h[STATES] = {}, of_a[STATES] = {}, of_skip{}, of_bias{};  // of_h: d loss / d h_t over all later steps
     for (int64_t segment = segments - 1; segment >= 0; --segment) {
         const int64_t begin = segment * SEGMENT, left = scan.length - begin;
         const int length = left < SEGMENT ? static_cast<int>(left) : SEGMENT;

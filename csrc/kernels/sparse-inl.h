@@ -1,8 +1,8 @@
-// Products of weights of which at most two of every four neighbours are not zero, as n:m pruning leaves them. Of each four
-// codes all six pairs are laid out once; what is left of a row's four weights is then one product for twice as many tokens
-// a vector, at the address of the pair that it wants.
+// Products with 2:4 sparse weights: at most two of every four neighbours are not zero. All six pairs of each four codes
+// are laid out once. The two weights that are left then take one product, at the address of their pair, and a vector
+// holds twice as many tokens.
 
-// codes [groups][T][4] → out [groups][6][T][2], of 2 W tokens in the order that `sums_low` and `sums_high` undo.
+// codes [groups][T][4] → out [groups][6][T][2]; `sums_low` and `sums_high` undo the order within 2 W tokens.
 template <class Lanes>
 static void lay_out_pairs(const uint8_t* codes, int groups, Lanes T, uint8_t* out) {
     const I orders[3] = {in_each_16(0, 1, 2, 3), in_each_16(0, 2, 1, 3), in_each_16(0, 3, 1, 2)};
@@ -19,7 +19,7 @@ static void lay_out_pairs(const uint8_t* codes, int groups, Lanes T, uint8_t* ou
 
 constexpr int kSparseRows = 2, kSparseVectors = 32 / W;  // 64 lanes
 
-// R rows, 64 lanes at a time.
+// Compute R rows for 64 lanes at a time.
 template <int R, class Lanes, class Done>
 OUTLINED static void sparse_rows(const Linear& l, int row, const uint8_t* pairs, const float* code_sums, const float* units,
                                Lanes T, Done done) {

@@ -1,5 +1,5 @@
-// Rows of a tensor [row][channel] ↔ [channel][lanes], 8 × 8 at a time. Columns that are left are taken together with some
-// that have been done, so that fewer than eight channels alone go one by one.
+// Transpose rows of a tensor, [row][channel] ↔ [channel][lanes], 8 × 8 at a time. The last block of columns overlaps the
+// one before it, so that only tensors of fewer than eight channels are copied element by element.
 
 typedef float Eight __attribute__((vector_size(32)));
 
@@ -34,7 +34,7 @@ struct RowPlaces {
     INLINED float* operator[](int row) const { return data + (at ? at[row] : row * stride); }
 };
 
-// `count` rows → to [channels][lanes], zeros behind the last.
+// `count` rows → to [channels][lanes], zeros after the last.
 static void gather_rows(float* data, const int64_t* at, int64_t stride, int64_t channel, int count, int channels, int lanes,
                         float* to) {
     const RowPlaces rows = {data, at, stride};

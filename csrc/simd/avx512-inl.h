@@ -1,6 +1,6 @@
 // Vectors of 16 floats: AVX-512 with VNNI.
 #define COMPSRT_INTEGER 1
-#define COMPSRT_SPARSE 0  // vpdpbusd takes four products for the price of two
+#define COMPSRT_SPARSE 0  // vpdpbusd computes four products as fast as two
 constexpr int W = 16;
 constexpr int kRegisters = 32;
 constexpr int kSumBits = 32, kProductsPerSum = 4, kLargestCode = 255;
@@ -34,11 +34,11 @@ INLINE F lane_butterfly(F a) {
     return _mm512_mask_sub_ps(_mm512_add_ps(b, a), odd, b, a);
 }
 
-// The first `count` floats, zeros behind; nothing beyond them is read or written.
+// The first `count` floats, followed by zeros; memory beyond them is not accessed.
 INLINE F load_some(const float* p, int count) { return _mm512_maskz_loadu_ps((1 << count) - 1, p); }
 INLINE void store_some(float* p, F v, int count) { _mm512_mask_storeu_ps(p, (1 << count) - 1, v); }
 
-// Every second value of a and b, in an order of their own, and the two woven together again.
+// Separate the even and odd values of a and b, in an order of this level, and interleave them again.
 INLINE F evens(F a, F b) { return _mm512_shuffle_ps(a, b, 0x88); }
 INLINE F odds(F a, F b) { return _mm512_shuffle_ps(a, b, 0xDD); }
 INLINE F woven_first(F even, F odd) { return _mm512_unpacklo_ps(even, odd); }
@@ -60,13 +60,13 @@ INLINE I all_bytes(int v) { return _mm512_set1_epi8((char)v); }
 INLINE I low_half(I a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xFFFF)); }
 INLINE I high_half(I a) { return _mm512_andnot_si512(_mm512_set1_epi32(0xFFFF), a); }
 
-// Four rows of 16 values → their rounded codes, four bytes a lane, limited to 0 … top, which every byte of it holds.
+// Four rows of 16 values → rounded codes, four bytes a lane, clamped to 0 … top; every byte of `top` holds that value.
 INLINE I codes4(F a, F b, F c, F d, I top) {
     const I order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     I low = _mm512_packs_epi32(to_int(a), to_int(b)), high = _mm512_packs_epi32(to_int(c), to_int(d));
     return _mm512_shuffle_epi8(_mm512_min_epu8(_mm512_packus_epi16(low, high), top), order);
 }
-// Two rows of values → two 16-bit codes a lane, limited likewise.
+// Two rows of values → two 16-bit codes a lane, clamped likewise.
 INLINE I codes2(F a, F b, I top) {
     const I order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
     return _mm512_shuffle_epi8(_mm512_min_epu16(_mm512_packus_epi32(to_int(a), to_int(b)), top), order);
@@ -74,7 +74,7 @@ INLINE I codes2(F a, F b, I top) {
 INLINE void store_16bit(int16_t* p, F v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(to_int(v))); }
 
 // Σ of four unsigned × signed bytes, per lane. Sums have their own type: the compiler keeps them in registers only if
-// it need not convert them from step to step.
+// no step converts them.
 typedef int32_t Sum __attribute__((vector_size(64)));
 INLINE Sum dot_begin(int start) { return (Sum)_mm512_set1_epi32(start); }
 INLINE Sum dot(Sum sum, I codes, I weights) { return (Sum)_mm512_dpbusd_epi32((I)sum, codes, weights); }

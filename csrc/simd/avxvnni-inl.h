@@ -1,11 +1,11 @@
 // AVX-VNNI: 8 floats as in AVX2, and byte products summed in 32 bits, for processors without AVX-512.
 #include "ymm-inl.h"
 
-#define COMPSRT_SPARSE 0  // vpdpbusd takes four products for the price of two
+#define COMPSRT_SPARSE 0  // vpdpbusd computes four products as fast as two
 constexpr int kSumBits = 32, kProductsPerSum = 4, kLargestCode = 255;
 
 // Σ of four unsigned × signed bytes, per lane. Sums have their own type: the compiler keeps them in registers only if
-// it need not convert them from step to step.
+// no step converts them.
 typedef int32_t Sum __attribute__((vector_size(32)));
 INLINE Sum dot_begin(int start) { return (Sum)_mm256_set1_epi32(start); }
 INLINE Sum dot(Sum sum, I codes, I weights) { return (Sum)_mm256_dpbusd_avx_epi32((I)sum, codes, weights); }

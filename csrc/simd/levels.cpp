@@ -6,7 +6,7 @@
 
 namespace compsrt {
 
-// Questions to the processor and its operating system. Nothing compiled for a level runs before they are answered.
+// CPU detection. No code that is compiled for a level runs before it.
 static bool plain_available() { return true; }
 #if defined(__x86_64__)
 static bool avx2_available() {
@@ -20,7 +20,7 @@ static bool avx512_available() {
            __builtin_cpu_supports("avx512vnni");
 }
 #elif defined(__aarch64__) && defined(__APPLE__)
-static bool neon_available() { return true; }  // every processor with which Apple sold such a system has dot products
+static bool neon_available() { return true; }  // every 64-bit Arm processor of Apple has dot products
 #elif defined(__aarch64__)
 static bool neon_available() { return getauxval(AT_HWCAP) & (1 << 20); }  // HWCAP_ASIMDDP
 #endif

@@ -1,14 +1,14 @@
 // Functions of vectors that every level shares.
 
-// A number that is known when this is compiled. A parameter of type `Lanes` is the number of lanes of a window: a Count, or
-// an int that is known only when this runs.
+// A compile-time constant. A parameter of type `Lanes` is the number of lanes of a window: a Count, or an int that is known
+// only at run time.
 template <int N>
 struct Count {
     static constexpr int value = N;
     constexpr operator int() const { return N; }
 };
 
-// c[N − 1] t^(N − 1) + … + c[0], of V vectors by turns: one alone would wait for each of its steps.
+// c[N − 1] t^(N − 1) + … + c[0] of V interleaved vectors: the steps of one alone would be limited by their latency.
 template <int N, int V>
 INLINE void polynomial(const float (&c)[N], const F (&t)[V], F (&y)[V]) {
     UNROLL for (int v = 0; v < V; v++) y[v] = fma(t[v], all(c[N - 1]), all(c[N - 2]));
@@ -47,14 +47,14 @@ INLINE void gelu(F (&x)[V]) {
     UNROLL for (int v = 0; v < V; v++) x[v] = larger(x[v], all(0.0f)) - h[v];
 }
 
-// The step that every Hadamard transform is made of.
+// One step of a Hadamard transform.
 INLINE void butterfly(F& a, F& b) {
     const F sum = a + b;
     b = a - b;
     a = sum;
 }
 
-// Butterflies of R values, in registers: the unnormalized Hadamard transform.
+// The unnormalized Hadamard transform of R values, in registers.
 template <int R>
 INLINE void butterflies(F (&x)[R]) {
     UNROLL for (int half = R / 2; half >= 1; half /= 2)

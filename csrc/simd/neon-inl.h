@@ -35,7 +35,7 @@ INLINE F lane_butterfly(F a) {
     return vbslq_f32(odd, vsubq_f32(b, a), vaddq_f32(b, a));
 }
 
-// The first `count` floats, zeros behind; nothing beyond them is read or written.
+// The first `count` floats, followed by zeros; memory beyond them is not accessed.
 INLINE F load_some(const float* p, int count) {
     F v = all(0.0f);
     __builtin_memcpy(&v, p, sizeof(float) * count);
@@ -43,7 +43,7 @@ INLINE F load_some(const float* p, int count) {
 }
 INLINE void store_some(float* p, F v, int count) { __builtin_memcpy(p, &v, sizeof(float) * count); }
 
-// Every second value of a and b, and the two woven together again.
+// Separate the even and odd values of a and b, and interleave them again.
 INLINE F evens(F a, F b) { return vuzp1q_f32(a, b); }
 INLINE F odds(F a, F b) { return vuzp2q_f32(a, b); }
 INLINE F woven_first(F even, F odd) { return vzip1q_f32(even, odd); }
@@ -66,7 +66,7 @@ INLINE I all_bytes(int v) { return vreinterpretq_s32_s8(vdupq_n_s8((int8_t)v)); 
 INLINE I low_half(I a) { return vandq_s32(a, vdupq_n_s32(0xFFFF)); }
 INLINE I high_half(I a) { return vbicq_s32(a, vdupq_n_s32(0xFFFF)); }
 
-// Four rows of 4 values → their rounded codes, four bytes a lane, limited to 0 … top, which every byte of it holds.
+// Four rows of 4 values → rounded codes, four bytes a lane, clamped to 0 … top; every byte of `top` holds that value.
 INLINE I codes4(F a, F b, F c, F d, I top) {
     const uint8x16_t order = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
     const int16x8_t low = vqmovn_high_s32(vqmovn_s32(to_int(a)), to_int(b));
@@ -74,7 +74,7 @@ INLINE I codes4(F a, F b, F c, F d, I top) {
     const uint8x16_t codes = vminq_u8(vqmovun_high_s16(vqmovun_s16(low), high), vreinterpretq_u8_s32(top));
     return vreinterpretq_s32_u8(vqtbl1q_u8(codes, order));
 }
-// Two rows of values → two 16-bit codes a lane, limited likewise.
+// Two rows of values → two 16-bit codes a lane, clamped likewise.
 INLINE I codes2(F a, F b, I top) {
     const uint16x8_t both = vqmovun_high_s32(vqmovun_s32(to_int(a)), to_int(b));
     const uint16x8_t codes = vminq_u16(both, vreinterpretq_u16_s32(top));

@@ -1,4 +1,4 @@
-// Vectors of 4 floats in the compiler's own notation: SSE2, NEON or whatever the processor has. No integer products.
+// Vectors of 4 floats as compiler extensions: SSE2, NEON or another set of the processor. No integer products.
 #define COMPSRT_INTEGER 0
 #define COMPSRT_SPARSE 0
 constexpr int W = 4;
@@ -38,7 +38,7 @@ INLINE F lane_butterfly(F a) {
                   : F{total[0], total[1], difference[2], difference[3]};
 }
 
-// The first `count` floats, zeros behind; nothing beyond them is read or written.
+// The first `count` floats, followed by zeros; memory beyond them is not accessed.
 INLINE F load_some(const float* p, int count) {
     F v{};
     __builtin_memcpy(&v, p, sizeof(float) * count);
@@ -46,7 +46,7 @@ INLINE F load_some(const float* p, int count) {
 }
 INLINE void store_some(float* p, F v, int count) { __builtin_memcpy(p, &v, sizeof(float) * count); }
 
-// Every second value of a and b, and the two woven together again.
+// Separate the even and odd values of a and b, and interleave them again.
 INLINE F evens(F a, F b) { return F{a[0], a[2], b[0], b[2]}; }
 INLINE F odds(F a, F b) { return F{a[1], a[3], b[1], b[3]}; }
 INLINE F woven_first(F even, F odd) { return F{even[0], odd[0], even[1], odd[1]}; }

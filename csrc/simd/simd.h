@@ -1,7 +1,7 @@
-// The vectors of the level that this file is compiled for: COMPSRT_LEVEL names it, and csrc/levels.py says how.
+// The vectors of the level for which this file is compiled. COMPSRT_LEVEL names it; csrc/levels.py has its flags.
 //
-// Include inside namespace compsrt and an anonymous one, once a source file. No inline function of the standard library
-// may be called in such a file: the linker might keep this level's copy of it for everybody.
+// Include it once per source file, inside namespace compsrt and an anonymous one. Such a file must not call inline
+// functions of the standard library: the linker might keep this level's copy for all levels.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -15,7 +15,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define INLINED __attribute__((always_inline))
 #define OUTLINED __attribute__((noinline))
-#define UNROLL _Pragma("GCC unroll 64")  // a loop whose count is known
+#define UNROLL _Pragma("GCC unroll 64")  // for loops with a constant count
 
 #define COMPSRT_PASTED(a, b) a##b
 #define COMPSRT_NAMED(name, level) COMPSRT_PASTED(name, level)

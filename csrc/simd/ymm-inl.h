@@ -32,14 +32,14 @@ INLINE F lane_butterfly(F a) {
     return _mm256_blend_ps(_mm256_add_ps(b, a), _mm256_sub_ps(b, a), odd);
 }
 
-// The first `count` floats, zeros behind; nothing beyond them is read or written.
+// The first `count` floats, followed by zeros; memory beyond them is not accessed.
 INLINE I first_lanes(int count) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 INLINE F load_some(const float* p, int count) { return _mm256_maskload_ps(p, first_lanes(count)); }
 INLINE void store_some(float* p, F v, int count) { _mm256_maskstore_ps(p, first_lanes(count), v); }
 
-// Every second value of a and b, in an order of their own, and the two woven together again.
+// Separate the even and odd values of a and b, in an order of this level, and interleave them again.
 INLINE F evens(F a, F b) { return _mm256_shuffle_ps(a, b, 0x88); }
 INLINE F odds(F a, F b) { return _mm256_shuffle_ps(a, b, 0xDD); }
 INLINE F woven_first(F even, F odd) { return _mm256_unpacklo_ps(even, odd); }
@@ -61,13 +61,13 @@ INLINE I all_bytes(int v) { return _mm256_set1_epi8((char)v); }
 INLINE I low_half(I a) { return _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)); }
 INLINE I high_half(I a) { return _mm256_andnot_si256(_mm256_set1_epi32(0xFFFF), a); }
 
-// Four rows of 8 values → their rounded codes, four bytes a lane, limited to 0 … top, which every byte of it holds.
+// Four rows of 8 values → rounded codes, four bytes a lane, clamped to 0 … top; every byte of `top` holds that value.
 INLINE I codes4(F a, F b, F c, F d, I top) {
     const I order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     I low = _mm256_packs_epi32(to_int(a), to_int(b)), high = _mm256_packs_epi32(to_int(c), to_int(d));
     return _mm256_shuffle_epi8(_mm256_min_epu8(_mm256_packus_epi16(low, high), top), order);
 }
-// Two rows of values → two 16-bit codes a lane, limited likewise.
+// Two rows of values → two 16-bit codes a lane, clamped likewise.
 INLINE I codes2(F a, F b, I top) {
     const I order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
     return _mm256_shuffle_epi8(_mm256_min_epu16(_mm256_packus_epi32(to_int(a), to_int(b)), top), order);
