@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names of input and output in the ONNX file (default: input output; earlier files had lq sr)",
     )
     parser.add_argument(
+        "--fp16",
+        action="store_true",
+        help="with --onnx: compute floats in 16 bits, for runtimes on GPUs (input and output stay in 32 bits)",
+    )
+    parser.add_argument(
         "--dense", action="store_true", help="write ordinary weights (.pth, .safetensors) with simulated values"
     )
 
@@ -75,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     other = next((target for target in ("onnx", "hub", "openmodeldb") if getattr(args, target)), None)
     if args.dense and other is not None:
         raise CompSRTError(f"--dense and --{other} are both given", allowed="one of the two")
-    for option in ("onnx_kind", "onnx_names", "onnx_images"):
+    for option in ("onnx_kind", "onnx_names", "onnx_images", "fp16"):
         if getattr(args, option) and not args.onnx:
             raise CompSRTError(f"--{option.replace('_', '-')} is given without --onnx", hint="add --onnx FILE")
     publishing.check(args)
@@ -90,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
     if args.onnx:
         first, last = args.onnx_names or NAMES
         kind = args.onnx_kind or next(iter(KINDS))
-        size, opset = export_onnx(out, source, kind, (first, last), _images(args.onnx_images, kind))
-        what = f"ONNX, opset {opset}, {kind}, {source.header.bits} bits"
+        size, opset = export_onnx(out, source, kind, (first, last), _images(args.onnx_images, kind), args.fp16)
+        floats = ", 16-bit floats" if args.fp16 else ""
+        what = f"ONNX, opset {opset}, {kind}{floats}, {source.header.bits} bits"
     elif args.dense:
         content = dense_content(source, ending)
         write_whole(out, content)

@@ -21,6 +21,7 @@ KINDS = {
     "exact": "what the simulated network computes, roundings of activations included",
     "float": "weights decoded to floats, for tools that read no integers",
 }
+HALF_KINDS = ("weights", "float")  # whose floats can be of 16 bits; the others compute with codes
 
 
 def export_onnx(
@@ -29,6 +30,7 @@ def export_onnx(
     kind: str = "weights",
     names: tuple[str, str] = NAMES,
     images: Path | None = None,
+    half: bool = False,
 ) -> tuple[int, int]:
     """Write the network of a packed file as one ONNX file; the file is written completely or not at all.
 
@@ -38,13 +40,14 @@ def export_onnx(
         kind: a key of `KINDS`.
         names: of input and output.
         images: folder on which `int8` searches bounds; None takes photographs of the package.
+        half: whether floats are computed in 16 bits; for the kinds in `HALF_KINDS`.
 
     Returns:
         Size of the file in bytes, and the opset.
 
     Raises:
-        CompSRTError: the extra `onnx` is not installed, the network is not supported or works at one size only, or
-            `images` holds none.
+        CompSRTError: the extra `onnx` is not installed, the network is not supported or works at one size only,
+            `images` holds none, or the kind has no form in 16 bits.
     """
     header = source.header
     if kind not in KINDS:
@@ -55,6 +58,8 @@ def export_onnx(
     if kind == "exact" and header.arch["type"] != WRITTEN_OUT:
         kinds = ", ".join(name for name in KINDS if name != kind)
         raise CompSRTError(f"{header.arch['type']} has no ONNX file of the kind exact", allowed=kinds)
+    if half and kind not in HALF_KINDS:
+        raise CompSRTError(f"the kind {kind} has no form in 16-bit floats", allowed=", ".join(HALF_KINDS))
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -63,6 +68,7 @@ def export_onnx(
             "ONNX export needs the packages onnx and onnxruntime", hint="install it: pip install 'compsrt_plugin[onnx]'"
         ) from error
     from compsrt_plugin.onnx.calibration import calibration_patches
+    from compsrt_plugin.onnx.half import in_half
     from compsrt_plugin.onnx.int8 import int8_model
     from compsrt_plugin.onnx.swinir import swinir_model
     from compsrt_plugin.onnx.traced import traced_model
@@ -78,6 +84,8 @@ def export_onnx(
         model = traced_model(source, texts, names, weights)
     if kind == "int8":
         model = int8_model(model, calibration_patches(header.scale, images))
+    if half:
+        model = in_half(model)
     content = model.SerializeToString()
     write_whole(path, content)
     return len(content), model.opset_import[0].version

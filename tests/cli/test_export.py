@@ -91,6 +91,7 @@ def test_dense_weights_are_of_the_kind_that_the_name_says(tmp_path: Path, name: 
         (["net.safetensors", "--out", "x.pth"], "--out x.pth ends in .pth; allowed: .safetensors"),
         (["net.safetensors", "--out", "x", "--onnx-names", "lq", "sr"], "--onnx-names is given without --onnx"),
         (["net.safetensors", "--out", "x", "--onnx-kind", "exact"], "--onnx-kind is given without --onnx"),
+        (["net.safetensors", "--out", "x", "--fp16"], "--fp16 is given without --onnx"),
         (["net.safetensors", "--onnx", "x", "--onnx-images", "DIR"], "--onnx-images is given for the kind weights"),
         (["net.safetensors", "--onnx", "x", "--onnx-kind", "exat"], "invalid choice: 'exat'"),
         (["net.safetensors", "--onnx", "x", "--onnx-names", "x", "x"], "are 'x' and 'x'; allowed: two different names"),
@@ -127,6 +128,13 @@ def test_onnx_says_its_opset(tmp_path: Path, capsys):
     assert main(["export", str(source), "--onnx", str(tmp_path / "net.onnx")]) == 0
     size = (tmp_path / "net.onnx").stat().st_size
     assert capsys.readouterr().out == f"{tmp_path / 'net.onnx'}: {size:,} bytes (ONNX, opset 21, weights, 3 bits, x4)\n"
+
+
+def test_onnx_of_16_bit_floats_says_so(tmp_path: Path, capsys):
+    pytest.importorskip("onnx")
+    source = save(tmp_path / "net.safetensors", small_network())
+    assert main(["export", str(source), "--onnx", str(tmp_path / "net.onnx"), "--fp16"]) == 0
+    assert "(ONNX, opset 21, weights, 16-bit floats, 3 bits, x4)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("given", "names"), [([], ("input", "output")), (["--onnx-names", "lq", "sr"], ("lq", "sr"))])
