@@ -14,7 +14,7 @@ import time
 import torch
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.data import embedded_pairs
 from compsrt_plugin.data.images import images_in, read_image
 from compsrt_plugin.packed import load_weights

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 import compsrt_plugin
 from compsrt_plugin import native
-from compsrt_plugin.config.recipes import resolve, resolve_distill
+from compsrt_plugin.config.quant_options import resolve, resolve_distill
 from compsrt_plugin.packed import load_weights
 from compsrt_plugin.packed.bundled import teacher_path
 from compsrt_plugin.quant import Quantizer, calibrate, fake

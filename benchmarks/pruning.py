@@ -20,7 +20,7 @@ import torch
 from held_out import judge, patches, teacher
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.pruning import prune
 from compsrt_plugin.quant import Mode, calibrate, quantized_layers, set_mode
 from compsrt_plugin.quant.calibrate import weight_bounds

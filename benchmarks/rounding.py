@@ -19,7 +19,7 @@ from held_out import judge, patches, teacher
 from torch import Tensor, nn
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.packed.coding import FILTERS
 from compsrt_plugin.packed.network_state import POSITION_TABLE, round_mantissa, round_table
 from compsrt_plugin.quant import Mode, named_quantizers, quantized_layers

@@ -23,8 +23,8 @@ from torch import Tensor
 import compsrt_plugin
 from compsrt_plugin.config.files import find_option_file
 from compsrt_plugin.config.force_yml import apply_force_yml
+from compsrt_plugin.config.quant_options import resolve, resolve_distill
 from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.config.recipes import resolve, resolve_distill
 
 compsrt_plugin.register()
 

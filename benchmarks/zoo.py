@@ -21,7 +21,7 @@ import torch
 
 import compsrt_plugin
 from compsrt_plugin.cli.report import report_on
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.packed.network_state import round_unquantized, save_network
 from compsrt_plugin.quant import calibrate
 from compsrt_plugin.report.results_file import read_results

@@ -12,7 +12,7 @@ from torch import nn
 
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.inference.padding import pad_to_windows
 from compsrt_plugin.onnx import export_onnx
 from compsrt_plugin.packed.network_state import round_unquantized, save_network

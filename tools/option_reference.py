@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import msgspec.inspect as kinds
@@ -21,6 +21,8 @@ import msgspec.inspect as kinds
 from compsrt_plugin.config import blocks, data_set_blocks, network_g, pipeline_blocks, train_blocks
 from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.config.typed import Block, fields_of, in_words, unwrapped
+from compsrt_plugin.quant.passes import PASSES
+from compsrt_plugin.quant.passes.guard import GuardBlock
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE, SCHEMA = "options.md", "options.schema.json"
@@ -43,7 +45,7 @@ SECTIONS: dict[str, tuple[type[Block], ...]] = {
         blocks.QuantBlock,
         blocks.OverrideBlock,
         blocks.CalibrationBlock,
-        blocks.GuardBlock,
+        GuardBlock,
     ),
     "prune": (blocks.PruneBlock,),
     "distill": (blocks.DistillBlock,),
@@ -73,7 +75,8 @@ def descriptions(block: type[Block]) -> dict[str, str]:
         found = {**(_attributes(kind) if issubclass(kind, Block) else {}), **found}
     for part in block.parts:
         found = {**descriptions(part), **found}
-    return found
+    added = {name: unwrapped(entry.type)[1].get("about") for name, entry in fields_of(block).items()}
+    return found | {name: about for name, about in added.items() if about}
 
 
 def _attributes(block: type[Block]) -> dict[str, str]:
@@ -131,6 +134,14 @@ def schema() -> dict[str, Any]:
     members |= {kind for variants in data_set_blocks.DATA_SETS.values() for kind in variants.values()}
     kinds_of_blocks = sorted({*members, network_g.SwinIRBlock}, key=lambda kind: kind.__name__)
     _, definitions = msgspec.json.schema_components(kinds_of_blocks, ref_template="#/$defs/{name}")
+    keys, of_passes = _pass_schemas()
+    definitions |= of_passes
+    properties = definitions["QuantBlock"]["properties"]
+    definitions["QuantBlock"]["properties"] = {
+        name: part
+        for key, value in properties.items()
+        for name, part in (keys if key == "passes" else {key: value}).items()
+    }
     for block in _all_blocks(kinds_of_blocks):
         _describe(definitions[block.__name__], block)
     definitions["SwinIRBlock"]["properties"]["type"] = {"const": "CompSRTSwinIR"}
@@ -151,6 +162,13 @@ def schema() -> dict[str, Any]:
         "then": files_of_ours,
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def _pass_schemas() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schema of the key of each calibration pass, and the definitions that these refer to."""
+    types = [step.kind | blocks.AsRecipe for step in PASSES.values()]
+    schemas, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    return {name: {**part, "default": blocks.AS_RECIPE} for name, part in zip(PASSES, schemas)}, definitions
 
 
 def _reference(name: str) -> dict[str, str]:
@@ -188,8 +206,9 @@ def _all_blocks(members: list[type[Block]]) -> set[type[Block]]:
     while waiting:
         kind = unwrapped(waiting.pop())[0]
         if isinstance(kind, kinds.StructType) and kind.cls not in found:
-            found.add(kind.cls)
-            waiting += [entry.type for entry in kind.fields]
+            block = cast("type[Block]", kind.cls)
+            found.add(block)
+            waiting += [entry.type for entry in fields_of(block).values()]
         elif isinstance(kind, kinds.UnionType):
             waiting += kind.types
         elif isinstance(kind, kinds.DictType):
@@ -203,7 +222,8 @@ def _describe(definition: dict[str, Any], block: type[Block]) -> None:
     told = descriptions(block)
     for name, entry in fields_of(block).items():
         schema = definition["properties"][name]
-        parts = entry.type.types if isinstance(entry.type, kinds.UnionType) else (entry.type,)
+        kind = unwrapped(entry.type)[0]
+        parts = kind.types if isinstance(kind, kinds.UnionType) else (entry.type,)
         for extra in (unwrapped(part)[1] for part in parts):
             if "names" in extra and not extra["own"]:
                 text = next(part for part in schema.get("anyOf", [schema]) if part.get("type") == "string")

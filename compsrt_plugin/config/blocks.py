@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
+import msgspec.inspect as kinds
 from msgspec import Meta, field
 
+from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.config.typed import Block
 from compsrt_plugin.config.values import (
     Bits,
@@ -15,31 +17,21 @@ from compsrt_plugin.config.values import (
     FromZero,
     NotNegative,
     Positive,
-    PositiveShare,
     Share,
     Text,
     names,
 )
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES
 from compsrt_plugin.quant.fake import CODES
+from compsrt_plugin.quant.passes import PASSES
 from compsrt_plugin.quant.spec import GRANULARITIES
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
-AsRecipe = Literal["recipe"]
+AS_RECIPE = "recipe"
 """The value that leaves a key to the recipe."""
+AsRecipe = Literal["recipe"]
 Patterns = Meta(extra={"allowed": "a mapping from layer-name patterns"})
-
-
-def _bound_searches() -> Iterable[str]:
-    from compsrt_plugin.quant.bounds.search import BOUND_SEARCHES  # late: a user may have registered another
-
-    return BOUND_SEARCHES.keys()
-
-
-def _recipes() -> Iterable[str]:
-    from compsrt_plugin.config.recipes import RECIPES
-
-    return RECIPES
 
 
 def _pruning_hooks() -> Iterable[str]:
@@ -51,8 +43,8 @@ def _pruning_hooks() -> Iterable[str]:
 Transform = Annotated[str, names(lambda: TRANSFORMS)]
 Granularity = Annotated[str, names(lambda: GRANULARITIES)]
 Codes = Annotated[str, names(lambda: CODES)]
-BoundSearch = Annotated[str, names(_bound_searches, own=True)]
-RecipeName = Annotated[str, names(_recipes)]
+BoundSearch = Annotated[str, names(lambda: BOUND_SEARCHES, own=True)]
+RecipeName = Annotated[str, names(lambda: RECIPES)]
 PruningHook = Annotated[str, names(_pruning_hooks, own=True)]
 HookOptions = Annotated[dict[str, Any], Meta(extra={"allowed": "a mapping such as {n: 2, m: 4}"})]
 
@@ -123,19 +115,21 @@ class CalibrationBlock(Block, frozen=True, kw_only=True):
     patch_size: Annotated[int, Meta(ge=8)] = 64
 
 
-class GuardBlock(Block, frozen=True, kw_only=True):
-    """`quant.guard`: more bits for the activations whose quantization causes most of the output's error.
+def _pass_keys() -> dict[str, kinds.Field]:
+    """Return the keys of the calibration passes that are registered now."""
+    return {
+        name: kinds.Field(
+            name,
+            name,
+            kinds.type_info(Annotated[step.kind | AsRecipe, Meta(extra={"about": step.about})]),
+            required=False,
+            default=AS_RECIPE,
+        )
+        for name, step in PASSES.items()
+    }
 
-    Attributes:
-        times_mean: an activation gets more bits if its share of the output's error, estimated on the calibration
-            patches, exceeds this many times the mean share.
-        bits: the most bits that an activation may get.
-    """
 
-    where = "quant.guard"
-
-    times_mean: Annotated[float, Meta(ge=1)] = 1.5
-    bits: Bits = 8
+Passes = Annotated[dict[str, Any], Meta(extra={"keys": _pass_keys})]
 
 
 class QuantBlock(Block, frozen=True, kw_only=True):
@@ -148,16 +142,7 @@ class QuantBlock(Block, frozen=True, kw_only=True):
         activation: what differs for inputs of linear layers and attention operands.
         conv_bits: code width of convolution weights; null keeps them in full precision.
         conv_input_bits: code width of the inputs of these convolutions; null keeps them in full precision.
-        conditioning: lower the condition numbers of linear weights before bounds are searched, while each layer's
-            outputs on the calibration patches change by at most this share of their norm; null leaves the weights.
-        rounding: `nearest`, or `gptq`, which picks the codes of linear weights after the bound search so that their
-            errors cancel on the calibration patches.
-        equalization: shift and scale the input channels of linear layers before bounds are searched, where the
-            preceding norm can absorb it. The full-precision network stays the same.
-        bias_correction: subtract the mean output error on the calibration patches from the last bias, after the bound
-            search and for every candidate for the result.
-        guard: `{times_mean: 1.5, bits: 8}` gives more bits to activations that cause much of the output's error, after
-            the bound search; null gives none.
+        passes: calibration passes that are given -> their values.
         overrides: layer-name pattern (shell style, `layers.0.*.fc2`) to what differs there; later patterns win.
         calibration: the patches on which bounds are searched.
     """
@@ -168,13 +153,9 @@ class QuantBlock(Block, frozen=True, kw_only=True):
     bits: Bits = 4
     weight: WeightBlock = field(default_factory=WeightBlock)
     activation: ActivationBlock = field(default_factory=ActivationBlock)
-    conv_bits: Bits | AsRecipe | None = "recipe"
+    conv_bits: Bits | AsRecipe | None = AS_RECIPE
     conv_input_bits: Bits | None = None
-    conditioning: PositiveShare | AsRecipe | None = "recipe"
-    rounding: Literal["nearest", "gptq"] | AsRecipe = "recipe"
-    equalization: bool | AsRecipe = "recipe"
-    bias_correction: bool | AsRecipe = "recipe"
-    guard: GuardBlock | AsRecipe | None = "recipe"
+    passes: Passes = field(default_factory=dict)
     overrides: Annotated[dict[str, OverrideBlock | None], Patterns] = field(default_factory=dict)
     calibration: CalibrationBlock = field(default_factory=CalibrationBlock)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from compsrt_plugin.config import pipeline_blocks as blocks
 from compsrt_plugin.config.data_set_blocks import DATA_SETS, FOREIGN_SET, JUDGED_SET, TRAINING_SET
+from compsrt_plugin.config.quant_options import QuantOptions, resolve
 from compsrt_plugin.config.readers import OUR_MODELS, Reader, data_set_reader, model_reader, registered
-from compsrt_plugin.config.recipes import QuantOptions, resolve
 from compsrt_plugin.config.train_blocks import BasicSRTrain, ForeignTrain
 from compsrt_plugin.config.typed import Block, missing, parse
 from compsrt_plugin.errors import CompSRTError

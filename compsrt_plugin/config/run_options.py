@@ -8,7 +8,7 @@ from typing import Any
 
 from compsrt_plugin.config.blocks import DistillBlock, PruneBlock, TileBlock
 from compsrt_plugin.config.pipeline_blocks import Padding
-from compsrt_plugin.config.recipes import QuantOptions, resolve, resolve_distill
+from compsrt_plugin.config.quant_options import QuantOptions, resolve, resolve_distill
 from compsrt_plugin.config.typed import parse_value
 
 

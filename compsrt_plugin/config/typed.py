@@ -10,6 +10,8 @@ msgspec names neither the value that was found, nor the key of a mapping, nor th
     own        True where a user's code may add to these names
     check      function (dotted key, value) that raises a CompSRTError
     allowed    what is allowed, in words; otherwise the words follow from the type
+    keys       of a field that is a dictionary: function that returns the keys which registries add to the block. An
+               option file has them beside the other keys, and the field holds those that it gives.
 """
 
 from __future__ import annotations
@@ -39,10 +41,14 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     parts: ClassVar[tuple[type[Block], ...]] = ()  # the blocks that this one was `merged` of
 
     def __post_init__(self) -> None:
-        for name, entry in fields_of(type(self)).items():
-            value = getattr(self, entry.name)
-            if value is not UNSET:
-                _value(entry.type, f"{self.where}.{name}", value)
+        kind = _description(type(self))
+        values = {entry.encode_name: getattr(self, entry.name) for entry in kind.fields}
+        added = _added(kind)
+        if added is not None:
+            values |= values.pop(added.encode_name)
+        for name, entry in _entries(kind).items():
+            if values.get(name, UNSET) is not UNSET:
+                _value(entry.type, f"{self.where}.{name}", values[name])
 
     @classmethod
     def from_dict(cls: type[B], values: Any) -> B:
@@ -118,8 +124,21 @@ def missing(key: str) -> CompSRTError:
 
 
 def fields_of(block: type[Block]) -> dict[str, kinds.Field]:
-    """Return the keys of a block, as msgspec describes them."""
-    return {entry.encode_name: entry for entry in _description(block).fields}
+    """Return the keys of a block, as msgspec describes them, those that registries add among them."""
+    return _entries(_description(block))
+
+
+def _added(kind: kinds.StructType) -> kinds.Field | None:
+    """Return the field of a block that holds the keys which registries add; None without one."""
+    return next((entry for entry in kind.fields if "keys" in unwrapped(entry.type)[1]), None)
+
+
+def _entries(kind: kinds.StructType) -> dict[str, kinds.Field]:
+    added = _added(kind)
+    found: dict[str, kinds.Field] = {}
+    for entry in kind.fields:
+        found |= {entry.encode_name: entry} if entry is not added else unwrapped(entry.type)[1]["keys"]()
+    return found
 
 
 def unwrapped(kind: kinds.Type) -> tuple[kinds.Type, dict[str, Any]]:
@@ -191,18 +210,22 @@ def _block(
         else:
             on_unknown(name, unknown_name(f"key in {key or 'the option file'}:", name, known))
     built = {}
-    for entry in kind.fields:
-        name, value = entry.encode_name, values.get(entry.encode_name)
+    for name, entry in _entries(kind).items():
+        value = values.get(name)
         if name not in values:
             if entry.required:
                 raise missing(prefix + name)
         elif value is not None or entry.default_factory is not getattr(unwrapped(entry.type)[0], "cls", None):
             built[entry.name] = _value(entry.type, prefix + name, value)
+    added = _added(kind)
+    if added is not None:
+        own = {entry.name for entry in kind.fields}
+        built[added.name] = {name: built.pop(name) for name in list(built) if name not in own}
     return kind.cls(**built)
 
 
 def _keys(kind: kinds.StructType) -> set[str]:
-    return {entry.encode_name for entry in kind.fields} | ({kind.tag_field} if kind.tag_field else set())
+    return _entries(kind).keys() | ({kind.tag_field} if kind.tag_field else set())
 
 
 def _value(kind: kinds.Type, key: str, value: Any, allowed: str | None = None) -> Any:

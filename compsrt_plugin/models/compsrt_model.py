@@ -10,7 +10,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
 from compsrt_plugin.config.networks import check_network
-from compsrt_plugin.config.recipes import QuantOptions
+from compsrt_plugin.config.quant_options import QuantOptions
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import pad_to_windows
@@ -135,7 +135,8 @@ class CompSRTModel(PipelineModel):
         if quant is not None and self.teacher_file:
             files["teacher"] = FileRecord.of(self.teacher_file)
         bits = quant.bits if quant else FLOAT_BITS
-        conditioning = header.provenance.get("conditioning") if header else quant.conditioning if quant else None
+        made_by = header.provenance if header else quant.passes if quant else {}
+        conditioning = made_by.get("conditioning")
         widths = {q.name: q.spec.bits for _, q in named_quantizers(self.net_g)}
         spec = header.spec if header else quant.spec if quant else None
         return Results(

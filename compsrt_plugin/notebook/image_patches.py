@@ -24,7 +24,7 @@ ALLOWED = "files, folders, patterns, NumPy arrays, tensors, PIL images, or a lis
 
 
 class ImagePatches:
-    """Patches at random places of images, as `training.patches.Patches` yields them.
+    """Patches at random places of images, as `quant.passes.registry.Patches` yields them.
 
     Images are taken in turn from a shuffle, and each is read once. An image smaller than a patch gives the patch that
     it holds.
@@ -58,7 +58,7 @@ class ImagePatches:
         self.about = f"{len(self._patches)} patches of {size} pixels from {len(counts)} images"
 
     def __call__(self, title: str, limit: int | None = None) -> Iterator[Tensor]:
-        """Yield patches (1, 3, h, w) in 0..1; see `training.patches.Patches`."""
+        """Yield patches (1, 3, h, w) in 0..1; see `quant.passes.registry.Patches`."""
         yield from progress(self._patches[:limit], desc=title, unit="patches")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from compsrt_plugin.config.blocks import QuantBlock
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.devices import example
 from compsrt_plugin.files import check_ending
 from compsrt_plugin.notebook.image_patches import ImagePatches
@@ -65,7 +65,7 @@ def quantize(
     with log_from(logging.WARNING):
         made = wrap(network, arguments)
         whole = made.network
-        teacher = copy.deepcopy(whole).requires_grad_(False) if options.bias_correction else whole
+        teacher = copy.deepcopy(whole).requires_grad_(False) if options.needs_teacher else whole
         place = example(whole)
         assert place is not None
         patches = ImagePatches(images, options.calibration, place.device, seed)
@@ -75,7 +75,7 @@ def quantize(
         header = calibrator.header(
             made.arch,
             name=path.stem,
-            weights_trained=options.conditioning is not None,
+            weights_trained=options.changes_weights,
             iterations=0,
             calibration=patches.about,
             seed=seed,

@@ -13,7 +13,8 @@
     tracing/         products and weights in the code of foreign networks
     calibrate        search the bounds of a converted network
     sensitivity      the activations that need more bits
-    passes/          equalization, conditioning, GPTQ, output bias correction
+
+`passes/` holds the steps of calibration that option files name. It needs msgspec too and is not imported here.
 
 The other files are tools: `modes` (run a network in another mode), `surgery` and `computed_weights` (change a network
 in place), `precision` (dtypes, autocast), `tensor_cache`.

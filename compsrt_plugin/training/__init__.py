@@ -2,7 +2,7 @@
 
 - `run`: one training run, from its first iteration or a state to its result.
 - `task`: what differs between the two kinds of run, `quantization` and `full_precision`.
-- `calibrator`: the steps before the first iteration and their order; `calibration_steps`, `gradual_pruning`, `patches`.
+- `calibrator`: the steps before the first iteration and their order (`quant.passes`); `gradual_pruning`, `patches`.
 - `trainer`: the iterations; `distillation`, `features`: the loss; `parameter_groups`: learning rates, moving average.
 - `selection`, `held_out`: which iteration becomes the result.
 - `states`, `resume_check`, `stop_request`: stopping and resuming; `data`: training patches that a resumed run repeats.

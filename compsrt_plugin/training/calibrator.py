@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 from basicsr.utils import get_root_logger
 from torch import nn
 
 from compsrt_plugin.config.blocks import PruneBlock
-from compsrt_plugin.config.recipes import QuantOptions
+from compsrt_plugin.config.quant_options import QuantOptions
 from compsrt_plugin.packed.network_state import round_unquantized
-from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
+from compsrt_plugin.quant.passes import Calibration, Stage
+from compsrt_plugin.quant.passes.registry import Patches
 from compsrt_plugin.report.versions import versions
-from compsrt_plugin.training.calibration_steps import (
-    condition_weights,
-    equalize_inputs,
-    guard_activations,
-    round_weights,
-    search_bounds,
-)
 from compsrt_plugin.training.gradual_pruning import GradualPruning
-from compsrt_plugin.training.patches import Patches
 
 
 class Calibrator:
@@ -34,14 +25,12 @@ class Calibrator:
         quant: the settled `quant:` block.
         prune: what is pruned; None prunes nothing.
         patches: calibration patches.
-        teacher: returns the full-precision network; called only if the output's bias is corrected.
+        teacher: returns the full-precision network; called only if a pass needs it.
 
     Attributes:
+        calibration: the network as the passes see it.
         pruning: computes masks before the bound search and between iterations.
-        raised: activations to which `quant.guard` gave more bits -> their bits.
     """
-
-    raised: Mapping[str, int] = MappingProxyType({})
 
     def __init__(
         self,
@@ -51,9 +40,10 @@ class Calibrator:
         patches: Patches,
         teacher: Callable[[], nn.Module],
     ) -> None:
-        self.network, self.quant, self.patches, self._teacher = network.eval(), quant, patches, teacher
+        self.network, self.quant = network.eval(), quant
         get_root_logger().info(f"Quantization: {quant.to_dict()}")
         network.quantize(quant.spec)
+        self.calibration = Calibration(network, patches, teacher)
         self.pruning = GradualPruning(network, prune, patches)
 
     def calibrate(self, rounds_unquantized: bool) -> None:
@@ -61,31 +51,26 @@ class Calibrator:
 
         Args:
             rounds_unquantized: whether parameters without codes are rounded to what the packed file stores before
-                the bias is corrected; true where no iterations follow.
+                the passes that correct the output; true where no iterations follow.
         """
-        quant = self.quant
-        if quant.conditioning is not None:
-            condition_weights(self.network, self.patches, quant.conditioning)
-        if quant.equalization:
-            equalize_inputs(self.network, self.patches)
+        self._run(Stage.WEIGHTS)
         self.pruning.step(0)
-        search_bounds(self.network, self.patches)
-        if quant.guard is not None:
-            self.raised = guard_activations(self.network, self.patches, quant.guard)
-        if quant.rounding == "gptq":
-            round_weights(self.network, self.patches)
+        self.calibration.search_bounds()
+        self._run(Stage.BOUNDS)
         if rounds_unquantized:
             round_unquantized(self.network)
-        if self.bias_correction is not None:
-            change = self.bias_correction.apply()
-            get_root_logger().info(f"Bias of {self.bias_correction.name} corrected by at most {change:.2g}")
+        self._run(Stage.OUTPUT)
 
-    @cached_property
-    def bias_correction(self) -> BiasCorrection | None:
-        """The correction of the output's mean error (`quant.bias_correction`), or None."""
-        if not self.quant.bias_correction:
-            return None
-        return BiasCorrection(self.network, self._teacher(), list(self.patches("bias correction")))
+    @property
+    def correct_output(self) -> Callable[[], None] | None:
+        """What to call for each candidate of a training run: the passes that correct the output; None without any."""
+        corrects = any(step.stage is Stage.OUTPUT for step in self.quant.active)
+        return (lambda: self._run(Stage.OUTPUT)) if corrects else None
+
+    def _run(self, stage: Stage) -> None:
+        for step in self.quant.active:
+            if step.stage is stage:
+                step.run(self.calibration, self.quant.passes[step.name])
 
     def header(self, arch: Mapping[str, Any], **provenance: Any) -> dict[str, Any]:
         """Return the header of the packed file of the calibrated network.
@@ -97,14 +82,11 @@ class Calibrator:
         quant = self.quant
         return {
             "arch": dict(arch),
-            "spec": quant.spec.with_bits(self.raised).to_dict(),
+            "spec": quant.spec.with_bits(self.calibration.raised).to_dict(),
             "provenance": {
                 "recipe": quant.recipe,
                 "bits": quant.bits,
-                "conditioning": quant.conditioning,
-                "rounding": quant.rounding,
-                "equalization": quant.equalization,
-                "bias_correction": quant.bias_correction,
+                **quant.plain_passes(),
                 "versions": versions(),
                 **provenance,
             },

@@ -8,7 +8,7 @@ from torch import nn
 from compsrt_plugin import pruning
 from compsrt_plugin.config.blocks import PruneBlock
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.training.patches import Patches
+from compsrt_plugin.quant.passes.registry import Patches
 
 
 class GradualPruning:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.packed.network_state import round_unquantized
 from compsrt_plugin.quant import named_quantizers
-from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 
 BOUNDS, DECOMPOSITION, WEIGHTS = "bounds", "decomposition", "weights"
 ALIGNED = 16  # elements: 64 bytes, the alignment of torch's own allocations
@@ -31,7 +30,7 @@ class ParameterGroups:
         block: what is trained, and the learning rates.
         ema_decay: decay of the moving average, which is then the candidate; 0: no average.
         rounded: whether the file will store unquantized parameters as fp16.
-        correction: correction of the last bias, applied to each candidate; None: no correction.
+        correct_output: called for each candidate, to correct its output; None: no correction.
 
     Attributes:
         kinds: kind -> name -> parameter; kinds without parameters are left out.
@@ -47,10 +46,10 @@ class ParameterGroups:
         block: DistillBlock,
         ema_decay: float = 0.0,
         rounded: bool = True,
-        correction: BiasCorrection | None = None,
+        correct_output: Callable[[], object] | None = None,
     ) -> None:
         self.student, self.block, self.ema_decay, self.rounded = student, block, ema_decay, rounded
-        self.correction = correction
+        self.correct_output = correct_output
         kind_of: dict[int, str] = {}
         widths: dict[int, Tensor] = {}
         for _, quantizer in named_quantizers(student):
@@ -131,12 +130,12 @@ class ParameterGroups:
                 vector.copy_(values[kind])
 
     def settle(self, values: Mapping[str, Tensor]) -> None:
-        """Set the student to what the file would hold of these values: rounded if `rounded`, then bias-corrected."""
+        """Set the student to what the file would hold of these values: rounded if `rounded`, then corrected."""
         self.load(values)
         if self.rounded:
             round_unquantized(self.student)
-        if self.correction is not None:
-            self.correction.apply()
+        if self.correct_output is not None:
+            self.correct_output()
 
     def candidate(self) -> dict[str, Tensor]:
         """Return a copy of what would be the result if training ended here: the average, or the parameters."""

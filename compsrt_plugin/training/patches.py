@@ -6,7 +6,7 @@ import copy
 import random
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from basicsr.data import build_dataset
@@ -14,25 +14,6 @@ from torch import Tensor
 
 from compsrt_plugin.config.blocks import CalibrationBlock
 from compsrt_plugin.terminal import progress
-
-
-class Patches(Protocol):
-    """Low-resolution patches, the same ones at every call.
-
-    Attributes:
-        block: number of patches, and their width and height in low-resolution pixels.
-    """
-
-    block: CalibrationBlock
-
-    def __call__(self, title: str, limit: int | None = None) -> Iterator[Tensor]:
-        """Yield patches (1, 3, patch_size, patch_size) in 0..1 under a progress bar.
-
-        Args:
-            title: of the progress bar.
-            limit: yield at most this many; None: all.
-        """
-        ...
 
 
 class CalibrationPatches:
@@ -57,7 +38,7 @@ class CalibrationPatches:
         return build_dataset(dataset_opt)
 
     def __call__(self, title: str, limit: int | None = None) -> Iterator[Tensor]:
-        """Yield patches; see `Patches`."""
+        """Yield patches; see `quant.passes.registry.Patches`."""
         dataset = self._dataset
         state = random.getstate()
         random.seed(self.opt["manual_seed"])

@@ -68,14 +68,14 @@ class Quantization(Task):
     def trainer(self, ema_decay: float) -> Trainer:
         """Return the trainer of the bounds, and of the weights if `distill.train_weights` is set."""
         return Trainer(
-            self.network, self._teacher(), self.distill, ema_decay, correction=self.calibrator.bias_correction
+            self.network, self._teacher(), self.distill, ema_decay, correct_output=self.calibrator.correct_output
         )
 
     @property
     def trains_weights(self) -> bool:
-        """Whether weights are trained, or changed by conditioning."""
+        """Whether weights are trained, or changed by a calibration pass."""
         has_iterations = int(self.opt["train"]["total_iter"]) > 0
-        return self.quant.conditioning is not None or (has_iterations and self.distill.train_weights)
+        return self.quant.changes_weights or (has_iterations and self.distill.train_weights)
 
     def identity(self) -> dict[str, Any]:
         """Return the SHA-256 of the teacher's file and our blocks of the option file."""
@@ -89,12 +89,12 @@ class Quantization(Task):
 
     def state(self) -> dict[str, Any]:
         """Return the activations that got more bits."""
-        return {"raised": dict(self.calibrator.raised)}
+        return {"raised": dict(self.calibrator.calibration.raised)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Load the quantized network of a training state and switch the quantizers on."""
-        self.calibrator.raised = state.get("raised", {})
-        give_bits(self.network, self.calibrator.raised)
+        raised = self.calibrator.calibration.raised = dict(state.get("raised", {}))
+        give_bits(self.network, raised)
         for _, layer in quantized_layers(self.network):
             layer.weight_mask = None  # the state holds the masks of its iteration
         super().restore(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from compsrt_plugin.config.blocks import DistillBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.processes import average
-from compsrt_plugin.quant.passes.bias_correction import BiasCorrection
 from compsrt_plugin.training.distillation import Distillation, first_not_finite
 from compsrt_plugin.training.parameter_groups import ParameterGroups
 from compsrt_plugin.training.selection import Selection
@@ -31,7 +30,7 @@ class Trainer:
         block: the option file's `distill:`.
         ema_decay: BasicSR's `train.ema_decay`.
         rounded: whether the file will store unquantized parameters as fp16; false for full precision.
-        correction: correction of the last bias, applied to each candidate; None: no correction.
+        correct_output: called for each candidate, to correct its output; None: no correction.
 
     Attributes:
         parameters: the trained parameters and their average.
@@ -51,10 +50,10 @@ class Trainer:
         block: DistillBlock,
         ema_decay: float,
         rounded: bool = True,
-        correction: BiasCorrection | None = None,
+        correct_output: Callable[[], object] | None = None,
     ) -> None:
         self.student = student
-        self.parameters = ParameterGroups(student, block, ema_decay, rounded, correction)
+        self.parameters = ParameterGroups(student, block, ema_decay, rounded, correct_output)
         self.distillation = Distillation(student, teacher, block)
         self.selection = Selection()
         self.losses: list[dict[str, float]] = []

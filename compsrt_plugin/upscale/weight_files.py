@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 
 from compsrt_plugin import register
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import is_packed
 from compsrt_plugin.packed.download import file_sha256

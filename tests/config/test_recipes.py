@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from compsrt_plugin.config.recipes import RECIPES, resolve, resolve_distill
+from compsrt_plugin.config.quant_options import resolve, resolve_distill
+from compsrt_plugin.config.recipes import RECIPES
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.spec import NetworkSpec
 
@@ -63,18 +64,18 @@ def test_two_d_quant_searches_one_side_for_the_softmax_map_and_the_gelu_output()
 def test_condiquant_is_two_d_quant_with_weights_conditioned_before() -> None:
     ours, base = resolve({"recipe": "condiquant", "bits": 3}), resolve({"recipe": "2dquant", "bits": 3})
     assert ours.spec == base.spec
-    assert (ours.conditioning, base.conditioning) == (0.01, None)
-    assert resolve({"recipe": "condiquant", "conditioning": None}).conditioning is None
-    assert resolve({"recipe": "plus", "conditioning": 0.02}).conditioning == 0.02
+    assert (ours.passes["conditioning"], base.passes["conditioning"]) == (0.01, None)
+    assert resolve({"recipe": "condiquant", "conditioning": None}).passes["conditioning"] is None
+    assert resolve({"recipe": "plus", "conditioning": 0.02}).passes["conditioning"] == 0.02
     for value in (0, 1, -0.1, "none", True):
         with pytest.raises(CompSRTError, match=r"quant\.conditioning is .*; allowed: numbers above 0 to below 1"):
             resolve({"conditioning": value})
 
 
 def test_rounding_is_the_recipes_unless_told_otherwise() -> None:
-    assert resolve({}).rounding == "gptq" and resolve({"recipe": "compsrt"}).rounding == "nearest"
-    assert resolve({"rounding": "nearest"}).rounding == "nearest"
-    assert resolve({"weight": {"codes": "paper"}}).rounding == "nearest"
+    assert resolve({}).passes["rounding"] == "gptq" and resolve({"recipe": "compsrt"}).passes["rounding"] == "nearest"
+    assert resolve({"rounding": "nearest"}).passes["rounding"] == "nearest"
+    assert resolve({"weight": {"codes": "paper"}}).passes["rounding"] == "nearest"
     with pytest.raises(CompSRTError, match="rounding is gptq and codes of weights are paper"):
         resolve({"recipe": "compsrt-paper", "rounding": "gptq"})
     with pytest.raises(CompSRTError, match=r"unknown quant\.rounding: 'gptqq'.*did you mean 'gptq'"):
@@ -83,9 +84,9 @@ def test_rounding_is_the_recipes_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize("name", ["equalization", "bias_correction"])
 def test_a_switch_is_the_recipes_unless_told_otherwise(name: str) -> None:
-    assert getattr(resolve({}), name) is True and getattr(resolve({"recipe": "compsrt"}), name) is False
-    assert getattr(resolve({name: False}), name) is False
-    assert getattr(resolve({"recipe": "compsrt", name: True}), name) is True
+    assert resolve({}).passes[name] is True and resolve({"recipe": "compsrt"}).passes[name] is False
+    assert resolve({name: False}).passes[name] is False
+    assert resolve({"recipe": "compsrt", name: True}).passes[name] is True
     assert resolve({name: False}).to_dict()[name] is False
     with pytest.raises(CompSRTError, match=rf"quant\.{name} is 'maybe'; allowed: true or false"):
         resolve({name: "maybe"})

@@ -23,7 +23,8 @@ def test_the_table_has_every_recipe_and_says_what_it_does() -> None:
         activation = recipe.values["activation"]
         assert (transform == "none") == (activation["transform"] == "none")
         assert (limited == "yes") == (activation["codes"] == "strict")
-        changes = "yes" if recipe.distill.get("train_weights") else "before the search" if recipe.conditioning else "no"
+        conditioned = "before the search" if "conditioning" in recipe.passes else "no"
+        changes = "yes" if recipe.distill.get("train_weights") else conditioned
         assert trained == changes
 
 

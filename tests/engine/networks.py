@@ -17,7 +17,7 @@ import compsrt_plugin
 compsrt_plugin.register()
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
-from compsrt_plugin.config.recipes import resolve  # noqa: E402
+from compsrt_plugin.config.quant_options import resolve  # noqa: E402
 from compsrt_plugin.pruning import prune  # noqa: E402
 from compsrt_plugin.quant import calibrate, fake, freeze, quantized_layers  # noqa: E402
 

@@ -11,7 +11,7 @@ from small_networks import save, small_network
 from torch import Tensor
 
 from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.engine.describe import check_network
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed

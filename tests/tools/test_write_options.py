@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from compsrt_plugin.config.files import option_files
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.config.reader import read_option_file
-from compsrt_plugin.config.recipes import resolve
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

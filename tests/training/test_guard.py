@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from compsrt_plugin.config.recipes import resolve
+from compsrt_plugin.config.quant_options import resolve
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed
 from compsrt_plugin.packed.open import open_packed
@@ -97,7 +97,7 @@ def test_a_wrong_value_is_one_line(guard: object, says: str):
 
 
 def test_plus_has_it_and_it_can_be_switched_off():
-    assert resolve({"recipe": "plus"}).guard is not None
-    assert resolve({"recipe": "plus", "guard": None}).guard is None
-    assert resolve({"recipe": "compsrt"}).guard is None
-    assert resolve({"recipe": "compsrt", "guard": {"times_mean": 3}}).guard.times_mean == 3  # pyright: ignore
+    assert resolve({"recipe": "plus"}).passes["guard"] is not None
+    assert resolve({"recipe": "plus", "guard": None}).passes["guard"] is None
+    assert resolve({"recipe": "compsrt"}).passes["guard"] is None
+    assert resolve({"recipe": "compsrt", "guard": {"times_mean": 3}}).passes["guard"].times_mean == 3  # pyright: ignore

@@ -61,7 +61,7 @@ def test_the_bias_is_corrected_for_what_rounding_does_to_the_mean(
         with torch.no_grad():
             network.get_parameter("norm.bias").fill_(3.003)  # which nine bits make 3
     correction = BiasCorrection(student, teacher, [lq])
-    with ParameterGroups(student, DistillBlock(), correction=correction).candidate_loaded():
+    with ParameterGroups(student, DistillBlock(), correct_output=correction.apply).candidate_loaded():
         assert student.get_parameter("norm.bias")[0] == 3, "rounded"
         assert correction.apply() <= 2.0**-13, "nothing is left but what half precision cannot hold"
 

@@ -17,7 +17,7 @@ import compsrt_plugin  # noqa: F401  (repairs what BasicSR's import needs)
 from compsrt_plugin.analysis.sizes import count_products
 from compsrt_plugin.archs import compsrt_net_arch
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
-from compsrt_plugin.config.recipes import resolve, resolve_distill
+from compsrt_plugin.config.quant_options import resolve, resolve_distill
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.network_state import round_unquantized, save_network
 from compsrt_plugin.packed.open import open_packed

@@ -16,8 +16,8 @@ from compsrt_plugin.compare.loaded import from_weights
 from compsrt_plugin.config.blocks import CalibrationBlock
 from compsrt_plugin.config.files import option_files
 from compsrt_plugin.config.load import load_option_file
+from compsrt_plugin.config.quant_options import QuantOptions
 from compsrt_plugin.config.reader import read_yaml
-from compsrt_plugin.config.recipes import QuantOptions
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import bundled, is_packed, weights_file
 from compsrt_plugin.packed.container import EXPECTED_PACKED as PACKED

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.quant.modes import evaluating, removed
+from compsrt_plugin.quant.passes.registry import Calibration, Pass, Stage, register_pass
 
 LAYERS = (nn.Linear, nn.Conv2d)  # of the full-precision network
 
@@ -83,3 +84,29 @@ def _mean_output(network: nn.Module, name: str, patches: Sequence[Tensor]) -> Te
         for patch in patches:
             network(patch)
     return torch.stack(sums).mean(0)
+
+
+def correct_bias(calibration: Calibration, _on: bool) -> None:
+    """Correct the last bias; the teacher runs at the first call only, which also logs the change."""
+    correction = calibration.memory.get("bias_correction")
+    if correction is not None:
+        correction.apply()
+        return
+    patches = list(calibration.patches("bias correction"))
+    correction = BiasCorrection(calibration.network, calibration.teacher(), patches)
+    calibration.memory["bias_correction"] = correction
+    calibration.log(f"Bias of {correction.name} corrected by at most {correction.apply():.2g}")
+
+
+register_pass(
+    Pass(
+        "bias_correction",
+        "subtract the mean output error on the calibration patches from the last bias, after the bound search and for "
+        "every candidate for the result.",
+        kind=bool,
+        off=False,
+        stage=Stage.OUTPUT,
+        run=correct_bias,
+        needs_teacher=True,
+    )
+)

@@ -33,6 +33,7 @@ from compsrt_plugin.devices import forward
 from compsrt_plugin.quant.layers import QuantLinear
 from compsrt_plugin.quant.modes import evaluating, removed, switched_off
 from compsrt_plugin.quant.network import quantized_layers
+from compsrt_plugin.quant.passes.registry import Calibration, Pass, Stage, register_pass
 from compsrt_plugin.quant.tracing.linears import FunctionalLinear
 
 TRIAL = 8.0  # largest factor by which a trial scales channels up or down
@@ -224,3 +225,27 @@ def _moments(
         for batch in batches:
             forward(network, batch)
     return {name: (mean / count, square / count) for name, (mean, square, count) in sums.items()}
+
+
+def equalize_inputs(calibration: Calibration, _on: bool) -> None:
+    """Shift and scale the inputs of linear layers that follow a norm; quantizers are off."""
+    if not calibration.has_linear_layers:
+        return
+    batches = list(calibration.patches("equalization"))
+    less = calibration.network.window_size  # a network that takes any size must pad inputs of another size itself
+    side = max(less, min(batches[0].shape[-2:]) - less)
+    found = equalize(calibration.network, batches, [batches[0], batches[0][..., :side, :side]])
+    calibration.log(f"Inputs of linear layers shifted and scaled by {len(found)} norms before them")
+
+
+register_pass(
+    Pass(
+        "equalization",
+        "shift and scale the input channels of linear layers before bounds are searched, where the preceding norm can "
+        "absorb it. The full-precision network stays the same.",
+        kind=bool,
+        off=False,
+        stage=Stage.WEIGHTS,
+        run=equalize_inputs,
+    )
+)

@@ -14,12 +14,19 @@ iterations of a short schedule.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.fake import dequantize, integer_codes, position
 from compsrt_plugin.quant.layers import QuantLinear
+from compsrt_plugin.quant.network import quantized_layers
+from compsrt_plugin.quant.passes.registry import Calibration, Pass, Stage, register_pass
+from compsrt_plugin.quant.passes.statistics import gather_statistics
 from compsrt_plugin.quant.quantizer import Quantizer
+from compsrt_plugin.quant.spec import NetworkSpec
 
 DAMPING = 0.01
 REACH = 0.49  # in scales: largest distance of a shifted weight from the middle of its code
@@ -90,3 +97,42 @@ def shift_to(codes: Tensor, weight: Tensor, quantizer: Quantizer) -> Tensor:
     highest = torch.where(codes == quantizer.spec.levels - 1, torch.inf, codes + REACH)
     near = (found - codes).abs() < 0.5  # excludes ties, which may round to the other code
     return torch.where(near, 0.0, found.clamp(lowest, highest) - found) * scale
+
+
+def round_weights(calibration: Calibration, _rounding: str) -> None:
+    """Round the weights of all quantized linear layers by GPTQ; bounds are searched."""
+    if not calibration.has_linear_layers:
+        return
+    statistics = gather_statistics(calibration.network, calibration.patches("rounding"))
+    changed = total = 0
+    for name, layer in quantized_layers(calibration.network):
+        if isinstance(layer, QuantLinear) and layer.weight_quantizer.spec.codes == "strict":
+            round_compensated(layer, statistics[name].gram)
+            assert layer.weight_shift is not None
+            changed += int(layer.weight_shift.count_nonzero())
+            total += layer.weight_shift.numel()
+    calibration.log(f"Weights rounded by gptq: {changed / max(total, 1):.1%} have another code than the nearest")
+
+
+def _settle(spec: NetworkSpec, rounding: str, given: bool) -> str:
+    """Return `nearest` where a recipe asks for GPTQ of codes that are not strict; refuse it in `quant:`."""
+    if rounding == "nearest" or spec.weight.codes == "strict":
+        return rounding
+    if given:
+        found = f"quant.rounding is {rounding} and codes of weights are {spec.weight.codes}"
+        raise CompSRTError(found, hint="take codes: strict")
+    return "nearest"
+
+
+register_pass(
+    Pass(
+        "rounding",
+        "`nearest`, or `gptq`, which picks the codes of linear weights after the bound search so that their errors "
+        "cancel on the calibration patches.",
+        kind=Literal["nearest", "gptq"],
+        off="nearest",
+        stage=Stage.BOUNDS,
+        run=round_weights,
+        settle=_settle,
+    )
+)
