@@ -40,7 +40,8 @@ def define_missing_operators() -> None:
     A CUDA build of torchvision beside a CPU build of torch does not load its extension, quietly, and then
     fails on the operators that should have been in it. We load the extension first, as torchvision does: if
     that works there is nothing to repair, and if it does not, names without code are enough, since no SR
-    network suppresses boxes.
+    network suppresses boxes. Where none is found nothing is declared: an operator that is declared twice ends the
+    process, so a torchvision whose extension has a new name must not meet names of ours.
     """
     import torch
 
@@ -49,8 +50,10 @@ def define_missing_operators() -> None:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return
-    # several names: `_C.so`, `_C.cpython-311-x86_64-linux-gnu.so`, `_C.pyd`
-    extensions = [p for p in Path(spec.origin).parent.glob("_C.*") if p.suffix in (".so", ".pyd", ".dylib")]
+    # several names: `_C.so`, `_C.cpython-311-x86_64-linux-gnu.so`, `_C.pyd`, and from 0.29 on `_C_stable.so`
+    extensions = [p for p in Path(spec.origin).parent.glob("_C*") if p.suffix in (".so", ".pyd", ".dylib")]
+    if not extensions:
+        return
     for extension in extensions:
         try:
             torch.ops.load_library(str(extension))

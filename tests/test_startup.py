@@ -83,9 +83,10 @@ def test_a_torchvision_whose_operators_do_not_load_becomes_importable(tmp_path: 
     assert done.stdout == "works: True\nrepairs: ['torchvision::nms']\n", done.stderr
 
 
-def test_operators_are_left_alone_where_torchvision_can_load_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["_C.so", "_C.cpython-313-x86_64-linux-gnu.so", "_C_stable.so", "_C.pyd"])
+def test_operators_are_left_alone_where_torchvision_can_load_its_own(name: str, tmp_path: Path) -> None:
     folder = torchvision(tmp_path)
-    (folder / "torchvision" / "_C.so").touch()
+    (folder / "torchvision" / name).touch()
     script = """
 import torch, compsrt_plugin_startup
 torch.ops.load_library = lambda path: print(path.rpartition("/")[2])
@@ -93,7 +94,23 @@ compsrt_plugin_startup.repair_torchvision()
 import torchvision
 print(compsrt_plugin_startup.in_force)
 """
-    assert run(script, folder).stdout == "_C.so\n{}\n"
+    assert run(script, folder).stdout == f"{name}\n{{}}\n"
+
+
+DECLARES_THEM = """\
+import torch
+library = torch.library.Library("torchvision", "DEF")
+library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+
+
+def test_a_torchvision_whose_extension_is_not_known_declares_its_operators_itself(tmp_path: Path) -> None:
+    done = run(
+        "import compsrt_plugin_startup as startup; startup.repair_torchvision()\n"
+        "import torchvision; print(startup.in_force)",
+        torchvision(tmp_path, __init__=DECLARES_THEM),
+    )
+    assert (done.returncode, done.stdout) == (0, "{}\n"), done.stderr
 
 
 RENAMED = """

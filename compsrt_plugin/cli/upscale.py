@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--network", metavar="NAME", help="a bundled network (the best of this scale and code width)")
-    which.add_argument("--model", metavar="FILE", help="a packed file, or weights of a network of convolutions")
+    which.add_argument("--model", metavar="FILE|URL", help="a packed file, or weights of a network of convolutions")
     parser.add_argument("--format", choices=_FORMATS, help="format of the results (that of each source)")
     parser.add_argument(
         "--tile", type=int, metavar="N", help="cut images into tiles of N pixels (only if memory requires it)"

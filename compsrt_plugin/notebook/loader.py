@@ -11,7 +11,6 @@ from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.notebook.upscaler import Upscaler
 from compsrt_plugin.packed.bundled import bundled_names
 from compsrt_plugin.packed.open import find_packed
-from compsrt_plugin.packed.weights import is_url, weights_file
 from compsrt_plugin.upscale.open_network import network_for
 from compsrt_plugin.zoo.own_classes import register_class
 
@@ -49,8 +48,6 @@ def find_network_file(source: str | Path) -> Path:
     Raises:
         CompSRTError: there is no such name or file, or it cannot be downloaded.
     """
-    if is_url(source):
-        return weights_file(source, expected="a packed network")
     name, known = str(source), bundled_names()
     path = find_packed(name)
     if not path.exists() and not path.suffix:

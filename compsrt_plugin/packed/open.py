@@ -21,6 +21,7 @@ from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.format import Packed, read_packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network_state import load_packed_state
+from compsrt_plugin.packed.weights import is_url, weights_file
 from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.quant.computed_weights import fold_computed
 
@@ -118,28 +119,28 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:
-    """Return the path of the packed file that a user names: by path, by a bundled name, or by an option file.
+    """Return the path of the packed file that a user names: by path, URL, bundled name, or option file.
 
     A test file stands for the network it tests: `path.pretrain_network_g`, or the bundled network where that is
     empty. A train file stands for the network it makes: `experiments/NAME/models/NAME.safetensors`.
 
     Args:
-        name_or_path: a packed file, the name of a bundled network, or an option file (a path, or the name of an
-            installed test file).
+        name_or_path: a packed file, its http(s) URL, which is downloaded once, the name of a bundled network, or an
+            option file (a path, or the name of an installed test file).
         force_yml: changes to the options.
 
     Raises:
-        CompSRTError: there is no such file. The message says how to make it.
+        CompSRTError: there is no such file, and the message says how to make it; or it cannot be downloaded.
     """
     known = name_or_path in option_files("test") or name_or_path.endswith((".yml", ".yaml"))
-    if not known:
-        return bundled.local_path(name_or_path)
+    if is_url(name_or_path) or not known:
+        return _local_file(name_or_path)
     file = load_option_file(name_or_path, force_yml=force_yml or [])
     name = file.options["name"]
     if file.command == "test":
         given, quant = file.typed.path.pretrain_network_g, file.typed.quant
         if given:
-            return bundled.local_path(given)
+            return _local_file(given)
         if quant is None:
             raise CompSRTError(f"{file.path.name} tests a full-precision network", allowed="a quant: block")
         return bundled.checkpoint_path(file.options["scale"], quant.bits)
@@ -147,3 +148,7 @@ def find_packed(name_or_path: str, force_yml: list[str] | None = None) -> Path:
     if not path.is_file():
         raise CompSRTError(f"no such file: {path}", hint=f"make it: basicsr train -opt {name_or_path}")
     return path
+
+
+def _local_file(source: str) -> Path:
+    return weights_file(source, expected="a packed network") if is_url(source) else bundled.local_path(source)

@@ -51,10 +51,11 @@ def find_network(
     Args:
         scale, bits: the values asked for; None stands for x4 and 4 bits. A file or a name decides by itself.
         name: of a bundled network.
-        model: a packed file, or an option file that names one.
+        model: a packed file or a weight file, the URL of one, or an option file that names one.
 
     Raises:
-        CompSRTError: there is no such file. The message lists the bundled ones and says how to make this one.
+        CompSRTError: there is no such file, or it cannot be downloaded. The message lists the bundled ones and says how
+            to make this one.
     """
     if model is not None:
         return find_packed(model)
