@@ -11,6 +11,7 @@ Under `hadamard_softmax` h = 0 is left out of the sums and adds (a V[0] + b · t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ from compsrt_plugin.quant import Quantizer, padded_width
 from compsrt_plugin.quant.matmul import share_domain
 
 LOG2E = float(np.log2(np.e))
+KEYS_AT_ONCE = 4
+"""Keys whose scores are computed at once: `kKeys` in `csrc/kernels/attention_codes-inl.h`."""
+SMALLEST_MAP = 16
+"""Keys of the smallest transform in integers along the keys; others are powers of two."""
 
 
 def describe_attention(attention: Any, lanes: WindowLanes, level: Level) -> c.Attention:
@@ -34,7 +39,8 @@ def describe_attention(attention: Any, lanes: WindowLanes, level: Level) -> c.At
     head_dim = attention.qkv.q.out_features // heads
     q, k, v, map_ = (getattr(attention, f"{name}_quantizer") for name in ("q", "k", "v", "map"))
     tokens = len(lanes.lane_of_token)
-    fields = describe_operands((q, k, v, map_), head_dim, tokens, level, lanes.regular)
+    sizes = AttentionSizes(head_dim, tokens, tokens, lanes.count)
+    fields = describe_operands((q, k, v, map_), sizes, level, lanes.regular)
     scores = bool(fields["integer_scores"])
     row_tokens = lanes.token_of_lane if scores else np.arange(tokens)
     with torch.no_grad():
@@ -47,41 +53,58 @@ def describe_attention(attention: Any, lanes: WindowLanes, level: Level) -> c.At
     )
 
 
+@dataclass(frozen=True)
+class AttentionSizes:
+    """Sizes of attention in one head of one window.
+
+    Attributes:
+        head_dim: channels of the head.
+        queries, keys: tokens that attend, and those that they attend to.
+        key_lanes: among which the keys lie.
+    """
+
+    head_dim: int
+    queries: int
+    keys: int
+    key_lanes: int
+
+
 def describe_operands(
     quantizers: tuple[Quantizer | None, ...],
-    head_dim: int,
-    tokens: int,
+    sizes: AttentionSizes,
     level: Level,
-    regular: bool,
+    regular: bool = True,
     scale: float = 1.0,
 ) -> dict[str, Any]:
     """Return the fields of `Attention` that describe its operands and constants.
 
     Args:
         quantizers: of q, k, v and the map.
-        head_dim: channels of a head.
-        tokens: of a window.
+        sizes: of a window.
         level: of instructions.
         regular: whether lanes can stand for tokens under a transform along tokens, see `WindowLanes`.
         scale: of q kᵀ.
     """
     q, k, v, map_ = quantizers
-    scores = regular and _scores_fit(q, k, head_dim, level)
-    product = scores and _product_fits(v, map_, head_dim, tokens, level)
+    head_dim, keys = sizes.head_dim, sizes.keys
+    scores = regular and keys % KEYS_AT_ONCE == 0 and _scores_fit(q, k, head_dim, level)
+    product = scores and _product_fits(v, map_, head_dim, keys, level)
     constants: dict[str, float] = {}
     if scores:
         assert q is not None and k is not None
         constants.update(_score_constants(q, k, head_dim, scale))
     if product:
         assert v is not None and map_ is not None
-        constants.update(_product_constants(v, map_, head_dim, tokens))
+        constants.update(_product_constants(v, map_, head_dim, keys))
     return {
         "head_dim": head_dim,
-        "tokens": tokens,
+        "tokens": sizes.queries,
+        "keys": keys,
+        "key_lanes": sizes.key_lanes,
         "q": describe_quantizer(q, head_dim),
         "k": describe_quantizer(k, head_dim),
         "v": describe_quantizer(v, head_dim),
-        "map": describe_quantizer(map_, tokens),
+        "map": describe_quantizer(map_, keys),
         "integer_scores": int(scores),
         "integer_map": int(product),
         "score_scale": scale,
@@ -98,6 +121,8 @@ def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: 
 
 def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int, level: Level) -> bool:
     if v is None or map_ is None or v.spec.transform == "hadamard_softmax":
+        return False
+    if map_.spec.transform != "none" and (tokens < SMALLEST_MAP or tokens & (tokens - 1)):
         return False
     channels = padded_width(head_dim) if v.spec.transform != "none" else 1
     return map_fits(level, Scale(v), Scale(map_), channels, tokens, map_.spec.transform)

@@ -7,6 +7,7 @@ needs values computes them, in the simulated network's own way, so code that doe
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
+
+from compsrt_plugin.engine.tape import Traced
 
 MOST_TABLES = 2
 
@@ -23,10 +26,11 @@ class Scores:
     """What was done to q kᵀ so far.
 
     Attributes:
-        q, k: (..., tokens, head_dim).
+        q, k: (..., queries or keys, head_dim).
         compute: returns the values, in PyTorch, of those of `before`; q kᵀ of the quantized operands if there are none.
         before: the scores that this was made from; None for q kᵀ itself.
         scale: factor of q kᵀ.
+        factors: others, as (tensor, leading shape of the scores then).
         tables: what was added, as (tensor, factor, leading shape of the scores then).
         softmax: whether it is the map already.
     """
@@ -36,6 +40,7 @@ class Scores:
     compute: Callable[..., Tensor]
     before: Scores | None = None
     scale: float = 1.0
+    factors: tuple[tuple[Tensor, tuple[int, ...]], ...] = ()
     tables: tuple[tuple[Tensor, float, tuple[int, ...]], ...] = ()
     softmax: bool = False
     cache: list[Tensor] = field(default_factory=list, compare=False)
@@ -53,15 +58,23 @@ class Scores:
 
 
 class Held(Tensor):
-    """Scores without values; any operation that `follow` does not know computes them."""
+    """Scores without values; any operation that `follow` does not know computes them.
+
+    Attributes:
+        scores: what was done so far.
+        same_memory: this one and others that would lie in the same memory, views of each other.
+    """
 
     scores: Scores
+    same_memory: list[weakref.ref[Held]]
 
     @staticmethod
-    def __new__(cls, scores: Scores, shape: Sequence[int]) -> Held:
+    def __new__(cls, scores: Scores, shape: Sequence[int], view_of: Held | None = None) -> Held:
         """Make one of this shape, with the device and dtype of q."""
         made = Tensor._make_wrapper_subclass(cls, tuple(shape), dtype=scores.q.dtype, device=scores.q.device)
         made.scores = scores
+        made.same_memory = [] if view_of is None else view_of.same_memory
+        made.same_memory.append(weakref.ref(made))
         return made
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
@@ -85,9 +98,11 @@ def follow(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held | N
     """Return what a call with a `Held` argument gives, if that can be held too.
 
     Known are factors, sums with a bias or a mask, other leading axes, the softmax over keys, and calls that do nothing.
-    What changes a tensor in place is not: others may hold the same one.
+    What changes scores in place is, unless a view of them is in use.
     """
     name = getattr(func, "__name__", "")
+    if name in _IN_PLACE:
+        return _changed(_IN_PLACE[name], args, kwargs)
     step = _STEPS.get(name)
     if step is None:
         return None
@@ -108,7 +123,19 @@ def follow(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held | N
     def compute(y: Tensor) -> Tensor:
         return func(*before, y, *after, **kwargs)
 
-    return Held(replace(scores, compute=compute, before=held.scores, cache=[]), shape)
+    view = held if name in _VIEWS else None
+    return Held(replace(scores, compute=compute, before=held.scores, cache=[]), shape, view)
+
+
+def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held | None:
+    """Change scores in place, as `func` does out of place, and return them."""
+    held = args[0]
+    alone = isinstance(held, Held) and sum(other() is not None for other in held.same_memory) == 1
+    made = follow(func, args, kwargs) if alone else None
+    if made is None or made.shape != held.shape:
+        return None
+    held.scores = made.scores
+    return held
 
 
 Step = Callable[[Held, tuple[Any, ...], dict[str, Any]], "tuple[Scores, Sequence[int]] | None"]
@@ -116,10 +143,29 @@ Step = Callable[[Held, tuple[Any, ...], dict[str, Any]], "tuple[Scores, Sequence
 
 def _times(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
     factor, scores = others[0] if len(others) == 1 else None, held.scores
+    if isinstance(factor, Tensor):
+        return _times_tensor(held, factor, kwargs)
     if scores.softmax or kwargs or not isinstance(factor, (int, float)) or isinstance(factor, bool):
         return None
     tables = tuple((table, by * factor, leading) for table, by, leading in scores.tables)
     return replace(scores, scale=scores.scale * factor, tables=tables), held.shape
+
+
+def _times_tensor(held: Held, factor: Tensor, kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
+    """Take a factor for each problem, such as the temperature of a head."""
+    scores = held.scores
+    if scores.softmax or scores.tables or kwargs or not _is_constant(factor, held):
+        return None
+    if factor.numel() != 1 and factor.shape[-2:] != (1, 1):
+        return None
+    if torch.broadcast_shapes(factor.shape, held.shape) != held.shape:
+        return None
+    return replace(scores, factors=(*scores.factors, (factor, tuple(held.shape[:-2])))), held.shape
+
+
+def _is_constant(x: Tensor, held: Held) -> bool:
+    """Whether a tensor of the scores' kind has values, as those that depend on the image lack when it is recorded."""
+    return not isinstance(x, (Held, Traced)) and x.dtype is held.dtype and x.device == held.device
 
 
 def _over(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Scores, Sequence[int]] | None:
@@ -133,7 +179,7 @@ def _plus(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     table, scores = others[0] if len(others) == 1 else None, held.scores
     if scores.softmax or kwargs or not isinstance(table, Tensor) or len(scores.tables) == MOST_TABLES:
         return None
-    if isinstance(table, Held) or table.dtype is not held.dtype or table.device != held.device:
+    if not _is_constant(table, held):
         return None
     if table.shape[-2:] != held.shape[-2:] or torch.broadcast_shapes(table.shape, held.shape) != held.shape:
         return None
@@ -175,6 +221,11 @@ def _nothing(held: Held, others: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     return (held.scores, held.shape) if same else None
 
 
+_IN_PLACE: dict[str, Any] = {
+    **dict.fromkeys(("__iadd__", "add_"), torch.add),
+    **dict.fromkeys(("__imul__", "mul_"), torch.mul),
+}
+_VIEWS = frozenset(("view", "reshape", "unsqueeze"))
 _COMMUTE = frozenset(("add", "mul", "__add__", "__radd__", "__mul__", "__rmul__"))
 _STEPS: dict[str, Step] = {
     **dict.fromkeys(("mul", "__mul__", "__rmul__"), _times),
@@ -199,3 +250,12 @@ def which_table(leading: tuple[int, ...], table: Tensor) -> tuple[Tensor, Tensor
     matrices = table.reshape(-1, *table.shape[-2:])
     numbers = torch.arange(matrices.shape[0], dtype=torch.int32, device="cpu").view(own)
     return matrices, numbers.expand(leading).reshape(-1).contiguous()
+
+
+def factors_of(scores: Scores) -> Tensor | None:
+    """Return the factor of each problem, float32 (problems,), or None."""
+    found = None
+    for factor, leading in scores.factors:
+        own = factor.reshape(factor.shape[:-2] if factor.ndim > 1 else ()).expand(leading).reshape(-1)
+        found = own.contiguous() if found is None else found * own
+    return found

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.engine.held import Held, Scores, computed, follow, holds, which_table
+from compsrt_plugin.engine.held import Held, Scores, computed, factors_of, follow, holds, which_table
 from compsrt_plugin.engine.layer_runs import FLOATS, INTEGERS, NO_SUM, PYTORCH, LayerRun
 from compsrt_plugin.engine.operators import Described, Operators, describe_layer, table_of_scores, why_not_attention
 from compsrt_plugin.native import structures as c
@@ -19,7 +19,7 @@ from compsrt_plugin.quant import Mode, Quantizer, QuantLinear
 from compsrt_plugin.quant.matmul import product
 from compsrt_plugin.quant.tracing.classes import Derivation, derives_classes
 from compsrt_plugin.quant.tracing.interception import Intercepting, Interception, Site, quantizers_of
-from compsrt_plugin.quant.tracing.products import MATMULS, PRODUCTS, operands
+from compsrt_plugin.quant.tracing.products import EINSUM, MATMULS, PRODUCTS, operands
 
 
 @dataclass
@@ -208,13 +208,13 @@ class _Holding(Interception):
 
     def __init__(self, module: _AttentionInIntegers) -> None:
         super().__init__(module)
-        self.pending: list[Held] = []
+        self.pending: list[Scores] = []
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _changes_in_place(getattr(func, "__name__", "")):  # perhaps what scores that are held back depend on
-            for held in self.pending:
-                held.scores.values()
+        if _changes_in_place(func, args):  # perhaps what scores that are held back depend on
+            for scores in self.pending:
+                scores.values()
             self.pending.clear()
         if not holds((*args, *kwargs.values())):
             return super().__torch_function__(func, types, args, kwargs)
@@ -223,10 +223,10 @@ class _Holding(Interception):
             return func(*args, **kwargs)
         found = follow(func, args, kwargs)
         if found is not None:
-            self.pending.append(found)
+            self.pending.append(found.scores)
             return found
-        left = args[0] if args else None
-        if func in PRODUCTS and isinstance(left, Held) and left.scores.softmax and not left.scores.known:
+        left = operands(func, args, kwargs)[0] if func in PRODUCTS else None
+        if isinstance(left, Held) and left.scores.softmax and not left.scores.known:
             return self.map_product(func, args, kwargs, left)
         args, kwargs = computed(args), computed(kwargs)
         return super().__torch_function__(func, types, args, kwargs)
@@ -240,30 +240,29 @@ class _Holding(Interception):
         kwargs: dict[str, Any],
     ) -> Any:
         """Hold q kᵀ back; compute anything else."""
-        if func in MATMULS and _of_scores(site) and not torch.is_grad_enabled():
-            q, right = operands(func, args, kwargs)
-            k = right.transpose(-2, -1)
+        if _of_scores(site) and not torch.is_grad_enabled():
+            found = _queries_and_keys(func, args, kwargs)
             counted = any(x is not None and x.codes_seen is not None for x in quantizers)
-            if _runs(q) and _runs(k) and q.shape == k.shape and q.ndim > 2 and not counted:
-                self.pending = [Held(Scores(q, k, lambda: product(q, k, *quantizers)), (*q.shape[:-1], k.shape[-2]))]
-                return self.pending[0]
+            if found is not None and not counted and _attend(*found):
+                q, k = found
+                scores = Scores(q, k, lambda: product(q, k, *quantizers))
+                self.pending = [scores]
+                return Held(scores, (*q.shape[:-1], k.shape[-2]))
         return super().quantized(site, quantizers, func, args, kwargs)
 
     def map_product(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], held: Held) -> Any:
         """Return map · v, all of attention at once if the operators can."""
-        v = args[1] if len(args) > 1 else None
+        v = _values(func, args, kwargs)
         site = self.module.sites[self.count] if self.count < len(self.module.sites) else None
         attention, scores = self.module.in_integers, held.scores
         leading = scores.q.shape[:-2]
         fits = (
-            func in MATMULS
-            and not kwargs
+            v is not None
             and site is not None
             and _of_values(site)
-            and isinstance(v, Tensor)
             and not isinstance(v, Held)
             and _runs(v)
-            and v.shape == scores.q.shape
+            and v.shape == scores.k.shape
             and held.shape[:-2] == leading
         )
         if not fits:
@@ -276,22 +275,55 @@ class _Holding(Interception):
         if why or any(x is not None and (x.mode is not Mode.ON or x.codes_seen is not None) for x in quantizers):
             attention.part.why_not = why or "a quantizer is off"
             return super().__torch_function__(func, (), computed(args), computed(kwargs))
-        self.expect(func, (held, v), kwargs)
+        self.expect(func, args, kwargs)
         return self.run(attention, quantizers, scores, cast(Tensor, v))
 
     def run(self, attention: _Attention, quantizers: tuple[Quantizer | None, ...], scores: Scores, v: Tensor) -> Tensor:
         """Run the operator."""
-        tokens, channels = scores.q.shape[-2:]
-        key = (self.count, tokens, channels, scores.scale)
+        (queries, channels), keys = scores.q.shape[-2:], scores.k.shape[-2]
+        key = (self.count, queries, keys, channels, scores.scale)
         described = attention.described.get(key)
         if described is None:
-            described = Described(quantizers, channels, tokens, attention.operators.level, scores.scale)
+            described = Described(quantizers, channels, queries, keys, attention.operators.level, scores.scale)
             attention.described[key] = described
         tables = [
-            _kept_table(attention, (self.count, number), table, factor, leading)
+            _kept_table(attention, (self.count, number), table, factor, leading, described.lanes)
             for number, (table, factor, leading) in enumerate(scores.tables)
         ]
-        return attention.operators.attention(described, scores.q, scores.k, v, tables)
+        return attention.operators.attention(described, scores.q, scores.k, v, tables, factors_of(scores))
+
+
+def _attend(q: Tensor, k: Tensor) -> bool:
+    """Whether these are operands of attention, head by head and window by window, that the operators can read."""
+    alike = q.ndim > 2 and (*q.shape[:-2], q.shape[-1]) == (*k.shape[:-2], k.shape[-1])
+    return alike and _runs(q) and _runs(k)
+
+
+def _queries_and_keys(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Return the operands of q kᵀ, (..., queries, channels) and (..., keys, channels); None of another product."""
+    left, right = operands(func, args, kwargs)
+    if func in MATMULS:
+        return left, right.transpose(-2, -1)
+    return (left, right) if func is EINSUM and _letters(args[0]) == "ab,cb->ac" else None
+
+
+def _values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """Return v of map · v, (..., keys, channels); None of another product."""
+    if func not in MATMULS and not (func is EINSUM and _letters(args[0]) == "ab,bc->ac"):
+        return None
+    right = operands(func, args, kwargs)[1]
+    return right if isinstance(right, Tensor) else None
+
+
+def _letters(equation: Any) -> str:
+    """Return an einsum of matrices with letters by order of appearance, without the leading ones that all have."""
+    left, _, result = str(equation).replace(" ", "").partition("->")
+    parts = [*left.split(","), result]
+    if any(part[:-2] != result[:-2] for part in parts):
+        return ""
+    names = dict(zip(dict.fromkeys("".join(part[-2:] for part in parts)), "abcdef"))
+    *inputs, result = ("".join(names[letter] for letter in part[-2:]) for part in parts)
+    return f"{','.join(inputs)}->{result}"
 
 
 def _of_scores(site: Site) -> bool:
@@ -310,8 +342,11 @@ def _of_values(site: Site) -> bool:
     return map_.contracted and map_.axis == -1 and not v.contracted and v.axis == -1
 
 
-def _changes_in_place(name: str) -> bool:
-    """Whether a function of this name changes its first argument, by torch's convention."""
+def _changes_in_place(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a function changes a tensor, its first argument by torch's convention, other than scores held back."""
+    name = getattr(func, "__name__", "")
+    if args and isinstance(args[0], Held):
+        return False
     if name.startswith("__"):
         return name == "__setitem__" or (name.startswith("__i") and name != "__invert__" and name != "__index__")
     return name.endswith("_")
@@ -322,13 +357,13 @@ def _version(x: Tensor) -> int:
 
 
 def _kept_table(
-    attention: _Attention, key: tuple[int, int], table: Tensor, factor: float, leading: tuple[int, ...]
+    attention: _Attention, key: tuple[int, int], table: Tensor, factor: float, leading: tuple[int, ...], lanes: int
 ) -> tuple[Tensor, Tensor]:
     """Return a table as the operators read it, made anew only if its values are others than at the last call."""
     matrices, which = which_table(leading, table)
     kept = attention.tables.get(key)
     if kept is None or not kept.is_of(matrices, factor):
-        made = table_of_scores(matrices, factor)
+        made = table_of_scores(matrices, lanes, factor)
         kept = KeptTable(matrices, _version(matrices), matrices.clone(), factor, made)
         attention.tables[key] = kept
     return kept.table, which

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compsrt_plugin.engine.attention import LOG2E, describe_operands
+from compsrt_plugin.engine.attention import LOG2E, AttentionSizes, describe_operands
 from compsrt_plugin.engine.fold import describe_linear, floats, signs_of
 from compsrt_plugin.engine.tape import Traced
 from compsrt_plugin.errors import CompSRTError
@@ -25,8 +25,8 @@ from compsrt_plugin.quant.transforms import TRANSFORMS
 
 LANES = 64
 """Tokens that are worked on at once."""
-LARGEST_WINDOW = 1024
-"""Most tokens of a window: scores of one head and window take 4 MiB."""
+FEWEST_TOKENS, MOST_TOKENS = 16, 1024
+"""Queries and keys of a window: scores of one head and window take up to 4 MiB."""
 
 
 class Operators:
@@ -86,18 +86,25 @@ class Operators:
         return out
 
     def attention(
-        self, described: Described, q: Tensor, k: Tensor, v: Tensor, tables: Sequence[tuple[Tensor, Tensor]]
+        self,
+        described: Described,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        tables: Sequence[tuple[Tensor, Tensor]],
+        factors: Tensor | None = None,
     ) -> Tensor:
-        """Return softmax(scale q kᵀ + tables) v with all four operands quantized.
+        """Return softmax(scale factors q kᵀ + tables) v with all four operands quantized.
 
         Args:
             described: the quantizers.
-            q, k, v: (..., tokens, head_dim) with any strides, float32 on the CPU.
+            q, k, v: (..., queries or keys, head_dim) with any strides, float32 on the CPU.
             tables: at most two, as `table_of_scores` makes them, each with which of its matrices every problem has,
                 int32 (problems,).
+            factors: of every problem, float32 (problems,), or None.
 
         Returns:
-            (..., tokens, head_dim); in memory tokens come before the last leading axis, which usually counts heads.
+            (..., queries, head_dim); in memory tokens come before the last leading axis, which usually counts heads.
         """
         *leading, tokens, channels = q.shape
         like = torch.empty(0, dtype=q.dtype, device="meta" if isinstance(q, Traced) else "cpu")
@@ -107,11 +114,11 @@ class Operators:
         else:
             out = like.new_empty(q.shape)
         if isinstance(q, Traced):
-            return q.tape.own(self.attention, (described, q, k, v, tables), out)
+            return q.tape.own(self.attention, (described, q, k, v, tables, factors), out)
         problems = out.numel() // (tokens * channels)
         if not problems:
             return out
-        call = attention_call(described, problems, tables)
+        call = attention_call(described, problems, tables, factors)
         for name, x in (("q", q), ("k", k), ("v", v), ("out", out)):
             setattr(call, name, _strided(x))
         self.run("attention", ctypes.addressof(described.attention), ctypes.addressof(call))
@@ -129,19 +136,28 @@ class Described:
     Args:
         quantizers: of q, k, v and the map, those of which `why_not` has nothing to say.
         head_dim: channels of a head.
-        tokens: of a window.
+        queries, keys: tokens of a window that attend, and those that they attend to.
         level: of instructions.
         scale: of q kᵀ.
     """
 
     def __init__(
-        self, quantizers: tuple[Quantizer | None, ...], head_dim: int, tokens: int, level: Level, scale: float
+        self,
+        quantizers: tuple[Quantizer | None, ...],
+        head_dim: int,
+        queries: int,
+        keys: int,
+        level: Level,
+        scale: float,
     ) -> None:
-        regular = tokens % LANES == 0 and tokens & (tokens - 1) == 0
-        fields = describe_operands(quantizers, head_dim, tokens, level, regular, scale)
+        fields = describe_operands(
+            quantizers, AttentionSizes(head_dim, queries, keys, in_lanes(keys)), level, scale=scale
+        )
         self.integer_scores, self.integer_map = bool(fields["integer_scores"]), bool(fields["integer_map"])
-        self.attention = c.Attention(heads=1, lane_of_row=np.arange(tokens, dtype=np.int32), **fields)
-        self.tokens, self.head_dim = tokens, head_dim
+        whole = self.integer_scores and self.integer_map
+        self.lanes = in_lanes(queries) if whole else LANES
+        self.attention = c.Attention(heads=1, lanes=self.lanes, lane_of_row=np.arange(keys, dtype=np.int32), **fields)
+        self.queries, self.keys, self.head_dim = queries, keys, head_dim
         self.signs = {
             f"{name}_signs": floats(found) if (found := signs_of(quantizer, head_dim)).min() < 0 else None
             for name, quantizer in zip("qkv", quantizers)
@@ -151,27 +167,31 @@ class Described:
     def no_table(self, problems: int) -> tuple[Tensor, Tensor]:
         """Return a table that adds nothing."""
         if self._no_table is None:
-            self._no_table = torch.zeros(1, self.tokens, in_lanes(self.tokens), dtype=torch.float32, device="cpu")
+            self._no_table = torch.zeros(self.keys * in_lanes(self.queries), dtype=torch.float32, device="cpu")
         return self._no_table, torch.zeros(problems, dtype=torch.int32, device="cpu")
 
 
 def attention_call(
-    described: Described, problems: int, tables: Sequence[tuple[Tensor, Tensor]], factor: float = 1.0
+    described: Described,
+    problems: int,
+    tables: Sequence[tuple[Tensor, Tensor]],
+    factors: Tensor | None = None,
+    factor_of_q: float = 1.0,
 ) -> c.AttentionCall:
     """Return the arguments of the operator, without its operands.
 
     Args:
         described: the quantizers.
         problems: heads of windows.
-        tables: see `Operators.attention`.
-        factor: by which q is multiplied first.
+        tables, factors: see `Operators.attention`.
+        factor_of_q: by which q is multiplied first.
     """
     given = list(tables) or [described.no_table(problems)]
     (table, which), other = given[0], given[1] if len(given) > 1 else None
     signs = dict(described.signs)
-    if factor != 1:
+    if factor_of_q != 1:
         own = signs["q_signs"]
-        signs["q_signs"] = np.full(described.head_dim, factor, np.float32) * (1 if own is None else own)
+        signs["q_signs"] = np.full(described.head_dim, factor_of_q, np.float32) * (1 if own is None else own)
     call = c.AttentionCall(
         problems=problems,
         **{name: None if values is None else floats(values) for name, values in signs.items()},
@@ -179,8 +199,9 @@ def attention_call(
         table_of=which.data_ptr(),
         other_table=None if other is None else other[0].data_ptr(),
         other_table_of=None if other is None else other[1].data_ptr(),
+        factors=None if factors is None else factors.data_ptr(),
     )
-    call.kept += given
+    call.kept += [*given, factors]
     return call
 
 
@@ -206,10 +227,8 @@ def why_not_attention(quantizers: Sequence[Quantizer | None], tokens: tuple[int,
     signed = [x is not None and x.spec.transform == "hadamard_signed" for x in (q, k, map_)]
     if signed[0] != signed[1] or signed[2]:
         return "hadamard_signed of one of q and k, or of the map"
-    if tokens[0] != tokens[1]:
-        return "cross attention"
-    if not LANES // 2 <= tokens[0] <= LARGEST_WINDOW:
-        return f"windows of {tokens[0]} tokens"
+    if not all(FEWEST_TOKENS <= count <= MOST_TOKENS for count in tokens):
+        return f"windows of {tokens[0]} queries and {tokens[1]} keys"
     return None
 
 
@@ -218,13 +237,19 @@ def in_lanes(tokens: int) -> int:
     return -(-tokens // LANES) * LANES
 
 
-def table_of_scores(matrices: Tensor, factor: float = 1.0) -> Tensor:
-    """Return what is added to scores, (..., query, key), as the operators read it: (n, key, lane of the query)."""
-    queries = matrices.shape[-2]
-    table = matrices.new_zeros(matrices.shape[:-2].numel(), matrices.shape[-1], in_lanes(queries))
-    flat = matrices.reshape(-1, *matrices.shape[-2:])
-    torch.mul(flat.transpose(-2, -1), LOG2E * factor, out=table[:, :, :queries])
-    return table
+def table_of_scores(matrices: Tensor, lanes: int, factor: float = 1.0) -> Tensor:
+    """Return what is added to scores, (..., query, key), as the operators read it: (n, blocks, key, lane of the query).
+
+    Args:
+        matrices: what is added.
+        lanes: queries that are worked on at once.
+        factor: of the matrices.
+    """
+    queries, keys = matrices.shape[-2:]
+    blocks = -(-queries // lanes)
+    flat = matrices.new_zeros(matrices.shape[:-2].numel(), blocks * lanes, keys)
+    torch.mul(matrices.reshape(-1, queries, keys), LOG2E * factor, out=flat[:, :queries])
+    return flat.view(-1, blocks, lanes, keys).transpose(-2, -1).contiguous()
 
 
 @lru_cache(maxsize=256)

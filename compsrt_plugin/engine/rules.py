@@ -233,12 +233,12 @@ def _moment(planner: Planner, step: Step) -> bool:
 
 
 def _attention(planner: Planner, step: Step) -> bool:
-    described, q, k, v, tables = step.args
+    described, q, k, v, tables, factors = step.args
     out, value, factor = step.out, planner.value(q), 1.0
     if len(value.inputs) == 1 and [instruction.operation for instruction in value.program] == ["times_number"]:
         factor, value = value.program[0].number, Value(value.inputs)
     operands = [value.address or planner.address(q), planner.address(k), planner.address(v)]
-    call = attention_call(described, int(np.prod(q.shape[:-2])), tables, factor)
+    call = attention_call(described, int(np.prod(q.shape[:-2])), tables, factors, factor)
     call.kept.append(described)
     made = Address.strided(planner.new(out.buffer.size), out.shape, out.stride)
     native = Native("attention", call, made.buffer, more=(described.attention,))

@@ -117,7 +117,7 @@ class Attention(Structure):
     """See `network.h`."""
 
     _fields_ = (
-        *_all(I32, "heads", "head_dim", "tokens"),
+        *_all(I32, "heads", "head_dim", "tokens", "keys", "key_lanes", "lanes"),
         *_all(Quantizer, "q", "k", "v", "map"),
         *_all(I32, "integer_scores", "integer_map"),
         *_all(POINTER, "lane_of_row", "bias"),
@@ -251,7 +251,7 @@ class AttentionCall(Structure):
         ("problems", I32),
         *_all(Problems, "q", "k", "v", "out"),
         *_all(POINTER, "q_signs", "k_signs", "v_signs"),
-        *_all(POINTER, "table", "other_table", "table_of", "other_table_of"),
+        *_all(POINTER, "table", "other_table", "table_of", "other_table_of", "factors"),
     )
 
 

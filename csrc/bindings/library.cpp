@@ -40,8 +40,9 @@ static std::string layout() {
     FIELDS(TwoOfFour, at, weights)
     FIELDS(Linear, inputs, outputs, columns, rows, integer, inverse, input, signs, kept_columns, kept_rows, weight, codes,
            sparse, start, alpha, beta, gamma, bias)
-    FIELDS(Attention, heads, head_dim, tokens, q, k, v, map, integer_scores, integer_map, lane_of_row, bias, alpha,
-           key_beta, query_beta, gamma, out_alpha, out_beta, sum_alpha, sum_beta, first_alpha, first_beta, score_scale)
+    FIELDS(Attention, heads, head_dim, tokens, keys, key_lanes, lanes, q, k, v, map, integer_scores, integer_map,
+           lane_of_row, bias, alpha, key_beta, query_beta, gamma, out_alpha, out_beta, sum_alpha, sum_beta, first_alpha,
+           first_beta, score_scale)
     FIELDS(Norm, weight, bias, epsilon)
     FIELDS(Block, shifted, hidden, norm1, norm2, q, k, v, proj, fc1, fc2, attention)
     FIELDS(Conv, inputs, outputs, slope, weight, bias)
@@ -59,7 +60,8 @@ static std::string layout() {
            bias)
     FIELDS(Instruction, operation, to, left, right, number)
     FIELDS(ElementwiseCall, rows, channels, inputs, instructions, result, x, y, program)
-    FIELDS(AttentionCall, problems, q, k, v, out, q_signs, k_signs, v_signs, table, other_table, table_of, other_table_of)
+    FIELDS(AttentionCall, problems, q, k, v, out, q_signs, k_signs, v_signs, table, other_table, table_of, other_table_of,
+           factors)
     return text;
 }
 

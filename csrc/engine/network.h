@@ -50,11 +50,13 @@ struct Linear {
 
 // softmax(q kᵀ + bias) v of one block. Rows of the map are keys, lanes are queries.
 struct Attention {
-    int32_t heads, head_dim, tokens;
+    int32_t heads, head_dim;
+    int32_t tokens, keys, key_lanes;  // tokens: queries; keys lie in `key_lanes` lanes
+    int32_t lanes;                    // of queries at a time, where attention stands by itself
     Quantizer q, k, v, map;
     int32_t integer_scores, integer_map;
-    const int32_t* lane_of_row;  // [tokens]: the lane of the token of each row of the map
-    const float* bias;           // [heads][tokens][lanes], times log2(e)
+    const int32_t* lane_of_row;  // [keys]: the lane of the key of each row of the map
+    const float* bias;           // [heads][keys][lanes], times log2(e)
     // integer scores in units of log2, times the units of the query and of the key:
     //   alpha Σ q'k' + key_beta Σ k' + query_beta Σ q' + gamma;  the last two are 0 unless keys have per-token units,
     //   since a term that all keys share cancels in the softmax

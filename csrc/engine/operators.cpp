@@ -10,20 +10,13 @@ static void apply_signs(const float* signs, float* x, int channels, int lanes) {
             for (int t = 0; t < lanes; t++) x[(size_t)c * lanes + t] *= signs[c];
 }
 
-static size_t in_lanes(size_t tokens) { return (tokens + 63) / 64 * 64; }
-
 void Operators::Room::reserve(const Sizes& sizes) {
-    const bool fits = sizes.lanes == reserved_.lanes && sizes.channels <= reserved_.channels && sizes.head <= reserved_.head &&
-                      sizes.hidden <= reserved_.hidden && sizes.tokens <= reserved_.tokens && sizes.sparse <= reserved_.sparse;
-    if (fits) return;
-    Sizes more = sizes;
-    if (sizes.lanes == reserved_.lanes) {
-        more.channels = std::max(sizes.channels, reserved_.channels);
-        more.hidden = std::max(sizes.hidden, reserved_.hidden);
-        more.head = std::max(sizes.head, reserved_.head);
-        more.tokens = std::max(sizes.tokens, reserved_.tokens);
-        more.sparse |= reserved_.sparse;
-    }
+    Sizes more = reserved_;
+    for (size_t Sizes::*part : {&Sizes::lanes, &Sizes::channels, &Sizes::hidden, &Sizes::head, &Sizes::keys, &Sizes::planes,
+                                &Sizes::outputs, &Sizes::tall, &Sizes::pitch})
+        more.*part = std::max(sizes.*part, reserved_.*part);
+    more.sparse |= sizes.sparse;
+    if (more == reserved_) return;
     reserved_ = Sizes();  // reset in case the allocation fails
     for (size_t i = 0; i < scratch_.size(); i++) {
         memory_[i] = std::vector<std::byte>();  // free the old buffer first: both may not fit in memory
@@ -38,34 +31,44 @@ static const int64_t* table_of(const Problems& x, int problem, int tokens) {
 }
 
 void Operators::attention(const Attention& described, const AttentionCall& call) {
+    const int lanes = described.lanes, tokens = described.tokens, keys = described.keys, channels = described.head_dim;
     Sizes sizes;
-    sizes.lanes = in_lanes(described.tokens);
-    sizes.channels = sizes.head = described.head_dim;
-    sizes.tokens = described.tokens;
+    sizes.lanes = std::max(lanes, described.key_lanes);
+    sizes.channels = sizes.head = channels;
+    sizes.keys = keys;
     of_attention_.reserve(sizes);
-    const int lanes = (int)sizes.lanes, tokens = described.tokens, channels = described.head_dim;
-    const size_t table = (size_t)tokens * lanes;
+    const int blocks = (tokens + lanes - 1) / lanes;
+    const size_t table = (size_t)keys * lanes;
     pool_.run(call.problems, [&](int problem, int thread) {
         Scratch& s = of_attention_[thread];
-        float* part = s.qkv;
-        const Problems* const operands[] = {&call.q, &call.k, &call.v};
-        const float* const signs[] = {call.q_signs, call.k_signs, call.v_signs};
-        for (int i = 0; i < 3; i++, part += (size_t)channels * lanes) {
-            const Problems& x = *operands[i];
-            kernels_.gather(x.data + x.begin[problem], table_of(x, problem, tokens), x.token, x.channel, tokens, channels,
-                            lanes, part);
-            apply_signs(signs[i], part, channels, lanes);
-        }
+        s.T = lanes;
+        const auto gather = [&](const Problems& x, const float* signs, int first, int count, int of, int to, float* part) {
+            const int64_t* at = table_of(x, problem, of);
+            kernels_.gather(x.data + x.begin[problem] + (at ? 0 : first * x.token), at ? at + first : nullptr, x.token,
+                            x.channel, count, channels, to, part);
+            apply_signs(signs, part, channels, to);
+        };
         Attention one = described;
-        one.bias = call.table + call.table_of[problem] * table;
-        Window window = {};
-        window.masked = call.other_table;
-        if (window.masked) window.added = call.other_table + call.other_table_of[problem] * table;
-        kernels_.attention(one, window, s.rows, s);
-        apply_signs(call.v_signs, s.rows, channels, lanes);
-        const Problems& out = call.out;
-        kernels_.scatter(s.rows, out.data + out.begin[problem], table_of(out, problem, tokens), out.token, out.channel, tokens,
-                         channels, lanes);
+        if (call.factors)
+            for (float* constant : {&one.alpha, &one.key_beta, &one.query_beta, &one.gamma, &one.score_scale})
+                *constant *= call.factors[problem];
+        float *const q = s.qkv, *const k = q + (size_t)channels * lanes, *const v = k + (size_t)channels * one.key_lanes;
+        gather(call.k, call.k_signs, 0, keys, keys, one.key_lanes, k);
+        gather(call.v, call.v_signs, 0, keys, keys, one.key_lanes, v);
+        for (int block = 0; block < blocks; block++) {
+            const int first = block * lanes, count = std::min(lanes, tokens - first);
+            gather(call.q, call.q_signs, first, count, tokens, lanes, q);
+            one.bias = call.table + ((size_t)call.table_of[problem] * blocks + block) * table;
+            Window window = {};
+            window.masked = call.other_table;
+            if (window.masked) window.added = call.other_table + ((size_t)call.other_table_of[problem] * blocks + block) * table;
+            kernels_.attention(one, window, s.rows, s);
+            apply_signs(call.v_signs, s.rows, channels, lanes);
+            const Problems& out = call.out;
+            const int64_t* at = table_of(out, problem, tokens);
+            kernels_.scatter(s.rows, out.data + out.begin[problem] + (at ? 0 : first * out.token), at ? at + first : nullptr,
+                             out.token, out.channel, count, channels, lanes);
+        }
     });
 }
 

@@ -88,14 +88,16 @@ struct ElementwiseCall {
     const Instruction* program;
 };
 
-// softmax(q kᵀ + tables) v of many problems, each one head of one window.
+// softmax(factor q kᵀ + tables) v of many problems, each one head of one window.
 struct AttentionCall {
     int32_t problems;
     Problems q, k, v, out;
     const float *q_signs, *k_signs, *v_signs;     // [channels] sign vectors of the operands, v's of the output too; or null
-    // Added to the scores, times log2(e): tables [·][key][lane of the query]. Each problem has one table of each kind.
+    // Added to the scores, times log2(e): tables [·][queries / lanes][key][lane of the query]. Each problem has one table of
+    // each kind.
     const float *table, *other_table;             // other_table may be null
     const int32_t *table_of, *other_table_of;     // [problems]
+    const float* factors;                         // [problems], or null: 1
 };
 
 class Operators {

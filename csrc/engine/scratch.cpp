@@ -51,7 +51,7 @@ Sizes sizes_of(const Network& n) {
             const Block& block = n.group[g].block[b];
             sizes.hidden = std::max<size_t>(sizes.hidden, block.hidden);
             sizes.head = std::max<size_t>(sizes.head, block.attention.head_dim);
-            sizes.tokens = std::max<size_t>(sizes.tokens, block.attention.tokens);
+            sizes.keys = std::max<size_t>(sizes.keys, block.attention.keys);
             for (const Linear* l : {&block.q, &block.k, &block.v, &block.proj, &block.fc1, &block.fc2})
                 sizes.sparse |= !!l->sparse;
         }
@@ -65,7 +65,7 @@ Sizes sizes_of(const Network& n) {
 size_t Scratch::lay_out(const Sizes& n, void* memory) {
     T = (int)n.lanes;
     const size_t t = n.lanes, rows_ = padded_width(n.channels), hidden_rows = n.hidden ? padded_width(n.hidden) : 0;
-    const size_t head_rows = padded_width(n.head), map_rows = n.tokens ? padded_width(n.tokens) : 0;
+    const size_t head_rows = padded_width(n.head), map_rows = n.keys ? padded_width(n.keys) : 0;
     const size_t widest = std::max(rows_, hidden_rows);
     Parts parts(memory);
     parts.take(rows, rows_ * t);

@@ -11,9 +11,14 @@ namespace compsrt {
 struct Sizes {
     size_t lanes = 0;                 // of a window
     size_t channels = 1, hidden = 0;  // rows of a linear layer's input and output
-    size_t head = 1, tokens = 0;      // channels of a head, tokens of a window
+    size_t head = 1, keys = 0;        // channels of a head, rows of its map
     size_t planes = 0, outputs = 0, tall = 0, pitch = 0;  // of a convolution's strip: input and output channels, rows, pitch
     bool sparse = false;
+
+    bool operator==(const Sizes& o) const {
+        return lanes == o.lanes && channels == o.channels && hidden == o.hidden && head == o.head && keys == o.keys &&
+               planes == o.planes && outputs == o.outputs && tall == o.tall && pitch == o.pitch && sparse == o.sparse;
+    }
 };
 Sizes sizes_of(const Network& network);
 

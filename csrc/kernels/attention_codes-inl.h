@@ -1,4 +1,4 @@
-// Integer attention, for maps whose rows fill the lanes (windows of 8, 16 or 32).
+// Integer attention. Lanes are T queries. Keys are K rows of the map; k and v have them in S lanes.
 //
 // scores  q' k' are sums of centred codes. Terms of the query alone cancel in the softmax, unless keys have units.
 // map·v   With H the transform along tokens, V = H v̂ is a_v·(H w) + a constant: w, integers, are the centred codes of v
@@ -24,16 +24,16 @@ template <int N>
 INLINE Count<(N >= 256 ? N + 16 : N)> pitch_of_map(Count<N>) { return {}; }
 
 // Scores of all keys for 4 vectors of queries, and the largest score of each query.
-template <bool MASKED, class Lanes>
-OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, Lanes T,
-                                  F (&largest)[4], Scratch& s) {
+template <bool MASKED, class Lanes, class Keys, class KeyLanes>
+OUTLINED static void score_column(const Attention& a, const Window& w, const float* bias, int lane, Lanes T, Keys K,
+                                  KeyLanes S, F (&largest)[4], Scratch& s) {
     const int width = (a.q.width + 3) & ~3;
     const uint8_t *qc = s.head_codes[0] + lane * 4, *kc = s.head_codes[1];
     const float *key_terms = s.small[0], *query_terms = s.small[4] + lane;
     const float *query_units = s.units[0] + lane, *key_units = s.units[1];
     F most[4];
     for (int i = 0; i < 4; i++) most[i] = largest[i];
-    for (int key = 0; key < T; key += kKeys) {
+    for (int key = 0; key < K; key += kKeys) {
         Sum sums[kKeys][4];
         UNROLL for (int r = 0; r < kKeys; r++)
             UNROLL for (int i = 0; i < 4; i++) sums[r][i] = dot_begin(s.starts[key + r]);
@@ -41,7 +41,7 @@ OUTLINED static void score_column(const Attention& a, const Window& w, const flo
             I values[4];
             UNROLL for (int i = 0; i < 4; i++) values[i] = iload(qc + (size_t)c * T + i * W * 4);
             UNROLL for (int r = 0; r < kKeys; r++) {
-                I factor = broadcast4(kc + (size_t)c * T + (key + r) * 4);
+                I factor = broadcast4(kc + (size_t)c * S + (key + r) * 4);
                 UNROLL for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
             }
         }
@@ -60,20 +60,21 @@ OUTLINED static void score_column(const Attention& a, const Window& w, const flo
     for (int i = 0; i < 4; i++) largest[i] = most[i];
 }
 
-template <class Lanes>
-static void scores_of_codes(const Attention& a, const Window& w, int head, float* q, float* k, Lanes T, Scratch& s) {
+template <class Lanes, class Keys, class KeyLanes>
+static void scores_of_codes(const Attention& a, const Window& w, int head, float* q, float* k, Lanes T, Keys K, KeyLanes S,
+                            Scratch& s) {
     const int width = (a.q.width + 3) & ~3;
     uint8_t *qc = s.head_codes[0], *kc = s.head_codes[1];
     float* key_terms = s.small[0];
     head_codes(a.q, q, a.head_dim, s, T, qc, s.units[0]);
-    head_codes(a.k, k, a.head_dim, s, T, kc, s.units[1]);
+    head_codes(a.k, k, a.head_dim, s, S, kc, s.units[1]);
     // Padding rows of the last four have code 0 and must keep it after the subtraction; those of q are 0 anyway.
     const I centre = all_bytes(a.k.centre), ones = all_bytes(1);
     const int filled = (width - a.q.width) * a.k.centre;
-    for (int lane = 0; lane < T; lane += W) {
+    for (int lane = 0; lane < S; lane += W) {
         Sum total = dot_begin(filled);
         for (int c = 0; c < width; c += 4) {
-            uint8_t* p = kc + (size_t)c * T + lane * 4;
+            uint8_t* p = kc + (size_t)c * S + lane * 4;
             I codes = subtract_bytes(iload(p), centre);
             istore(p, codes);
             total = dot(total, ones, codes);
@@ -91,25 +92,25 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
         fill(query_terms, 0, T);
     }
     s.end(kQuantize);
-    const float* bias = a.bias + (size_t)head * T * T;
+    const float* bias = a.bias + (size_t)head * K * T;
     for (int lane = 0; lane < T; lane += 4 * W) {
         F most[4];
         for (int i = 0; i < 4; i++) most[i] = all(-3e38f);
         if (w.masked)
-            score_column<true>(a, w, bias, lane, T, most, s);
+            score_column<true>(a, w, bias, lane, T, K, S, most, s);
         else
-            score_column<false>(a, w, bias, lane, T, most, s);
+            score_column<false>(a, w, bias, lane, T, K, S, most, s);
         for (int i = 0; i < 4; i++) store(s.small[1] + lane + i * W, most[i]);
     }
     if (a.integer_map) return;
-    for (int row = 1; row < T; row++)  // float code expects rows without a gap
+    for (int row = 1; row < K; row++)  // float code expects rows without a gap
         __builtin_memmove(s.scores + (size_t)row * T, s.scores + (size_t)row * pitch_of_map(T), sizeof(float) * T);
 }
 
 // Softmax, transform and quantization of the map: 16-bit codes, two rows a lane, in s.pairs [rows / 2][pitch]. The factor
 // 1 / Σ exp is part of the quantizer's scale, or of the unit of the query (s.units[2]).
-template <class Lanes>
-OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
+template <class Lanes, class Keys>
+OUTLINED static void map_codes(const Attention& a, Lanes T, Keys K, Scratch& s) {
     const auto P = pitch_of_map(T);
     const F offset = all(a.map.code_offset), zero = all(0.0f);
     const I top = iall(a.map.top << 16 | a.map.top);
@@ -137,34 +138,34 @@ OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
         if (a.map.per_token) {
             F unit = all(kSmallestUnit);
             if (a.map.transform) {
-                leading_passes(column, T, P, exponentials);
+                leading_passes(column, K, P, exponentials);
                 auto sink = [&](int first, F(&v)[8]) INLINED {
                     if (first == 0 && a.map.transform == kSoftmax) v[0] = zero;  // known, and not counted in the unit
                     unit = widest(unit, v);
                     put_rows(v, column, first, P);
                 };
-                for (int row = 0; row < T; row += 8) last_block<8>(column, row, T, P, sink);
+                for (int row = 0; row < K; row += 8) last_block<8>(column, row, K, P, sink);
             } else {
-                for (int row = 0; row < T; row++) store(column + (size_t)row * P, exponential(column + (size_t)row * P));
-                unit = unit_of(column, 0, T, P);
+                for (int row = 0; row < K; row++) store(column + (size_t)row * P, exponential(column + (size_t)row * P));
+                unit = unit_of(column, 0, K, P);
             }
             const F scale = all(a.map.code_scale) / unit;
-            for (int row = 0; row < T; row += 2)
+            for (int row = 0; row < K; row += 2)
                 pack(row, load(column + (size_t)row * P), load(column + (size_t)(row + 1) * P), scale);
             store(s.units[2] + lane, unit / total);
         } else if (a.map.transform) {
-            leading_passes(column, T, P, exponentials);
+            leading_passes(column, K, P, exponentials);
             const F scale = all(a.map.code_scale) / total;
-            for (int row = 0; row < T; row += 8) {
+            for (int row = 0; row < K; row += 8) {
                 auto sink = [&](int first, F(&v)[8]) INLINED {
                     UNROLL for (int r = 0; r < 8; r += 2) pack(first + r, v[r], v[r + 1], scale);
                 };
-                last_block<8>(column, row, T, P, sink);
+                last_block<8>(column, row, K, P, sink);
             }
         } else {
-            for (int row = 0; row < T; row++) store(column + (size_t)row * P, exponential(column + (size_t)row * P));
+            for (int row = 0; row < K; row++) store(column + (size_t)row * P, exponential(column + (size_t)row * P));
             const F scale = all(a.map.code_scale) / total;
-            for (int row = 0; row < T; row += 2)
+            for (int row = 0; row < K; row += 2)
                 pack(row, load(column + (size_t)row * P), load(column + (size_t)(row + 1) * P), scale);
         }
         if (a.map.transform == kSoftmax) {  // the first coefficient is known: its code is 0
@@ -174,51 +175,52 @@ OUTLINED static void map_codes(const Attention& a, Lanes T, Scratch& s) {
     }
 }
 
-// The centred codes of v, transformed back along channels if v is transformed: w [head_dim][T] in s.operands[1], small
+// The centred codes of v, transformed back along channels if v is transformed: w [head_dim][S] in s.operands[1], small
 // integers.
-template <class Lanes>
-OUTLINED static void integer_values(const Attention& a, const float* v, Lanes T, Scratch& s) {
+template <class KeyLanes>
+OUTLINED static void integer_values(const Attention& a, const float* v, KeyLanes S, Scratch& s) {
     const int rows = a.head_dim, m = a.v.width;
     const Coder coder(a.v);
     const F centre = all((float)a.v.centre);
     float *in = s.operands[0], *out = s.operands[1];
     auto code = [&](F x) INLINED { return coder.code(x) - centre; };
     if (a.v.transform && m == 16) {
-        for (int lane = 0; lane < T; lane += W) {
+        for (int lane = 0; lane < S; lane += W) {
             F x[16];
-            for (int r = 0; r < 16; r++) x[r] = r < rows ? load(v + (size_t)r * T + lane) : all(0.0f);
+            for (int r = 0; r < 16; r++) x[r] = r < rows ? load(v + (size_t)r * S + lane) : all(0.0f);
             butterflies(x);
             for (int r = 0; r < 16; r++) x[r] = code(x[r]);
             butterflies(x);
-            for (int r = 0; r < rows; r++) store(out + (size_t)r * T + lane, x[r]);
+            for (int r = 0; r < rows; r++) store(out + (size_t)r * S + lane, x[r]);
         }
         return;
     }
-    __builtin_memcpy(in, v, sizeof(float) * (size_t)rows * T);
+    __builtin_memcpy(in, v, sizeof(float) * (size_t)rows * S);
     if (a.v.transform) {
-        fill(in + (size_t)rows * T, 0, (size_t)(m - rows) * T);
-        hadamard_in_place(in, m, T);
+        fill(in + (size_t)rows * S, 0, (size_t)(m - rows) * S);
+        hadamard_in_place(in, m, S);
     }
-    for (size_t i = 0; i < (size_t)m * T; i += W) store(in + i, code(load(in + i)));
-    if (a.v.transform) hadamard_in_place(in, m, T);
-    __builtin_memcpy(out, in, sizeof(float) * (size_t)rows * T);
+    for (size_t i = 0; i < (size_t)m * S; i += W) store(in + i, code(load(in + i)));
+    if (a.v.transform) hadamard_in_place(in, m, S);
+    __builtin_memcpy(out, in, sizeof(float) * (size_t)rows * S);
 }
 
 // R channels of the output for 4 vectors of queries.
-template <int R, class Lanes>
-OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, float* out, const Scratch& s) {
+template <int R, class Lanes, class Keys, class KeyLanes>
+OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, Keys K, KeyLanes S, float* out,
+                               const Scratch& s) {
     const float *constants = s.small[2], *map_sums = s.small[3] + lane, *known = s.small[5];
     const float* units = s.units[2] + lane;
     PairSum sums[R][4];
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int i = 0; i < 4; i++) sums[r][i] = pairs_begin(s.starts[c + r]);
     const int32_t* from = s.pairs + lane;
-    const int16_t* values = s.values + (size_t)c * T;
-    for (int row = 0; row < T; row += 2, from += pitch_of_map(T)) {
+    const int16_t* values = s.values + (size_t)c * S;
+    for (int row = 0; row < K; row += 2, from += pitch_of_map(T)) {
         I codes[4];
         UNROLL for (int i = 0; i < 4; i++) codes[i] = iload(from + i * W);
         UNROLL for (int r = 0; r < R; r++) {
-            I factor = broadcast4(values + r * T + row);
+            I factor = broadcast4(values + r * S + row);
             UNROLL for (int i = 0; i < 4; i++) sums[r][i] = dot_pairs(sums[r][i], codes[i], factor);
         }
     }
@@ -231,24 +233,24 @@ OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, flo
         }
 }
 
-template <class Lanes>
-static void map_product_of_codes(const Attention& a, const float* v, float* out, Lanes T, Scratch& s) {
-    map_codes(a, T, s);
+template <class Lanes, class Keys, class KeyLanes>
+static void map_product_of_codes(const Attention& a, const float* v, float* out, Lanes T, Keys K, KeyLanes S, Scratch& s) {
+    map_codes(a, T, K, s);
     s.end(kSoftmaxStage);
-    integer_values(a, v, T, s);
+    integer_values(a, v, S, s);
     float *constants = s.small[2], *known = s.small[5];  // known: the share of the map's first coefficient, without units
     for (int c = 0; c < a.head_dim; c++) {
-        float* w = s.operands[1] + (size_t)c * T;
+        float* w = s.operands[1] + (size_t)c * S;
         float total = 0, first = 0;
         if (a.map.transform) {
-            total = T * w[0];
-            hadamard_of_lanes(w, T);
+            total = K * w[0];
+            hadamard_of_lanes(w, K);
             first = w[0];
             if (a.map.transform == kSoftmax) total -= first;
         } else {
-            for (int lane = 0; lane < T; lane++) total += w[lane];
+            for (int lane = 0; lane < K; lane++) total += w[lane];
         }
-        for (int lane = 0; lane < T; lane += W) store_16bit(s.values + (size_t)c * T + lane, load(w + lane));
+        for (int lane = 0; lane < S; lane += W) store_16bit(s.values + (size_t)c * S + lane, load(w + lane));
         s.starts[c] = (int)(-a.map.centre * total);
         const bool all_channels = c == 0 || !a.v.transform;
         constants[c] = total * a.sum_alpha + (all_channels ? a.sum_beta : 0);
@@ -261,10 +263,10 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
         for (int lane = 0; lane < T; lane += W) {
             F sums = to_float(low_half(iload(s.pairs + lane))) - all((float)a.map.centre);
             if (a.map.transform) {
-                sums = sums * all((float)T);
+                sums = sums * all((float)K);
             } else {
-                PairSum total = pairs_begin(-a.map.centre * T);
-                for (int row = 0; row < T; row += 2)
+                PairSum total = pairs_begin(-a.map.centre * K);
+                for (int row = 0; row < K; row += 2)
                     total = dot_pairs(total, iload(s.pairs + (size_t)(row / 2) * pitch_of_map(T) + lane), iall(0x00010001));
                 sums = to_float((I)total);
             }
@@ -273,6 +275,6 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
     s.end(kQuantize);
     for (int lane = 0; lane < T; lane += 4 * W)
         in_blocks<kPairRows>(a.head_dim, [&](auto count, int c) INLINED {
-            pair_tile<decltype(count)::value>(a, c, lane, T, out, s);
+            pair_tile<decltype(count)::value>(a, c, lane, T, K, S, out, s);
         });
 }

@@ -1,5 +1,5 @@
-// Attention in floats, for operands in full precision, transforms that differ, windows whose number of tokens is not a
-// power of two, and processors without integer products.
+// Attention in floats, for operands in full precision, transforms that differ, numbers of keys that integers do not take,
+// and processors without integer products.
 
 // Fake-quantize an operand: rows [width][T]; return the number of rows.
 static int operand(const Quantizer& q, bool inverse, const float* x, int rows, int T, float* out) {
@@ -34,13 +34,13 @@ static void softmax_rows(float* x, int rows, int T) {
 }
 
 static void scores_in_floats(const Attention& a, const Window& w, int head, const float* q, const float* k, Scratch& s) {
-    const int T = s.T, n = a.tokens;
+    const int T = s.T, S = a.key_lanes, n = a.keys;
     const bool inverse = !share_domain(a.q, a.k);
     const int rows = operand(a.q, inverse, q, a.head_dim, T, s.operands[0]);
-    operand(a.k, inverse, k, a.head_dim, T, s.operands[1]);
+    operand(a.k, inverse, k, a.head_dim, S, s.operands[1]);
     const float* bias = a.bias + (size_t)head * n * T;
     const F log2e = all(1.44269504f * a.score_scale);
-    float_product(s.operands[1], a.lane_of_row, 1, T, n, s.operands[0], rows, T,
+    float_product(s.operands[1], a.lane_of_row, 1, S, n, s.operands[0], rows, T,
                   [&](int row, int lane, F y) INLINED {
                       F score = fma(y, log2e, load(bias + (size_t)row * T + lane));
                       if (w.masked) score = score + mask_of(w, a.lane_of_row[row], lane, T);
@@ -49,15 +49,15 @@ static void scores_in_floats(const Attention& a, const Window& w, int head, cons
 }
 
 static void map_product_in_floats(const Attention& a, const float* v, float* out, Scratch& s) {
-    const int T = s.T, n = a.tokens;
+    const int T = s.T, S = a.key_lanes, n = a.keys;
     softmax_rows(s.scores, n, T);
     s.end(kSoftmaxStage);
     simulate(a.map, 1, s.scores, n, T);
-    operand(a.v, 1, v, a.head_dim, T, s.operands[0]);
+    operand(a.v, 1, v, a.head_dim, S, s.operands[0]);
     s.end(kQuantize);
     float* by_token = s.operands[1];
     for (int c = 0; c < a.head_dim; c++)
-        for (int row = 0; row < n; row++) by_token[c * n + row] = s.operands[0][(size_t)c * T + a.lane_of_row[row]];
+        for (int row = 0; row < n; row++) by_token[c * n + row] = s.operands[0][(size_t)c * S + a.lane_of_row[row]];
     float_product(by_token, nullptr, n, 1, a.head_dim, s.scores, n, T,
                   [&](int row, int lane, F y) INLINED {
                       store(out + (size_t)row * T + lane, y);

@@ -1,19 +1,19 @@
 // A whole Swin block on one window. Windows of 8 are compiled separately, with a constant number of lanes (`Count`), which
 // saves 5 % of the time in address arithmetic.
 
-template <class Lanes>
+template <class Lanes, class Keys, class KeyLanes>
 static void attention_head(const Attention& a, const Window& w, int head, float* q, float* k, const float* v, float* out,
-                           Lanes T, Scratch& s) {
+                           Lanes T, Keys K, KeyLanes S, Scratch& s) {
 #if COMPSRT_INTEGER
     if (a.integer_scores)
-        scores_of_codes(a, w, head, q, k, T, s);
+        scores_of_codes(a, w, head, q, k, T, K, S, s);
     else
 #endif
         scores_in_floats(a, w, head, q, k, s);
     s.end(kScores);
 #if COMPSRT_INTEGER
     if (a.integer_scores && a.integer_map)
-        map_product_of_codes(a, v, out, T, s);
+        map_product_of_codes(a, v, out, T, K, S, s);
     else
 #endif
         map_product_in_floats(a, v, out, s);
@@ -25,7 +25,7 @@ static void attention(const Attention& a, const Window& w, float* out, Lanes T, 
     const int size = a.head_dim * T, part = a.heads * size;
     for (int head = 0; head < a.heads; head++) {
         float* q = s.qkv + (size_t)head * size;
-        attention_head(a, w, head, q, q + part, q + 2 * part, out + (size_t)head * size, T, s);
+        attention_head(a, w, head, q, q + part, q + 2 * part, out + (size_t)head * size, T, T, T, s);
     }
 }
 
@@ -103,13 +103,14 @@ static void run_block(const Network& n, const Block& b, const Window& w, Scratch
 }
 
 static void run_attention(const Attention& a, const Window& w, float* out, Scratch& s) {
-    float *q = s.qkv, *k = q + (size_t)a.head_dim * s.T, *v = k + (size_t)a.head_dim * s.T;
-    if (s.T == 64)
-        attention_head(a, w, 0, q, k, v, out, Count<64>(), s);
-    else if (s.T == 256)
-        attention_head(a, w, 0, q, k, v, out, Count<256>(), s);
+    float *q = s.qkv, *k = q + (size_t)a.head_dim * s.T, *v = k + (size_t)a.head_dim * a.key_lanes;
+    const auto run = [&](auto T, auto K, auto S) INLINED { attention_head(a, w, 0, q, k, v, out, T, K, S, s); };
+    if (s.T == 64 && a.keys == 64)
+        run(Count<64>(), Count<64>(), Count<64>());
+    else if (s.T == 256 && a.keys == 256)
+        run(Count<256>(), Count<256>(), Count<256>());
     else
-        attention_head(a, w, 0, q, k, v, out, s.T, s);
+        run(s.T, a.keys, a.key_lanes);
 }
 
 static void run_linear(const Linear& l, float* out, Scratch& s) {

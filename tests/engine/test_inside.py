@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from functools import cache
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,113 +13,11 @@ from compsrt_plugin.engine.operators import Described
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import NetworkSpec, QuantLinear, QuantSpec, calibrate, convert, freeze, quantized_layers
 from compsrt_plugin.quant.tracing.discovery import discover
+from engine.attending import CHANNELS, HELD, NOT_HELD, Between, Network, biased, frozen, masked, with_temperature
 from engine.levels import LEVELS_HERE, forced
 from engine.networks import assert_same_pixels
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
-CHANNELS, HEADS = 24, 2
-Between = Callable[["Attention", Tensor], Tensor]
-
-
-class Attention(nn.Module):
-    """Windows attend to themselves; `between` does what lies between the two products."""
-
-    def __init__(self, between: Between, window: int = 8) -> None:
-        super().__init__()
-        self.between, self.window, self.tokens = between, window, window**2
-        self.qkv, self.proj = nn.Linear(CHANNELS, 3 * CHANNELS), nn.Linear(CHANNELS, CHANNELS)
-        self.bias = nn.Parameter(torch.randn(HEADS, self.tokens, self.tokens))
-        self.temperature = nn.Parameter(torch.rand(HEADS, 1, 1) + 0.5)
-        hidden = torch.rand(4, self.tokens, self.tokens) < 0.2
-        self.register_buffer("mask", torch.where(hidden, -100.0, 0.0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        b, c, h, w = x.shape
-        side = self.window
-        windows = x.view(b, c, h // side, side, w // side, side).permute(0, 2, 4, 3, 5, 1).reshape(-1, self.tokens, c)
-        q, k, v = self.qkv(windows).reshape(-1, self.tokens, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
-        y = self.between(self, (q * (c // HEADS) ** -0.5) @ k.transpose(-2, -1)) @ v
-        y = self.proj(y.transpose(1, 2).reshape(-1, self.tokens, c))
-        return x + y.view(b, h // side, w // side, side, side, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
-
-
-class Network(nn.Module):
-    def __init__(self, between: Between, window: int = 8) -> None:
-        super().__init__()
-        self.first, self.last = nn.Conv2d(3, CHANNELS, 3, padding=1), nn.Conv2d(CHANNELS, 3, 3, padding=1)
-        self.attention = Attention(between, window)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.attention(self.first(x)))
-
-
-def biased(attn: Attention, scores: Tensor) -> Tensor:
-    return (scores + attn.bias.unsqueeze(0)).softmax(dim=-1)
-
-
-def masked(attn: Attention, scores: Tensor) -> Tensor:
-    n = scores.shape[-1]
-    scores = scores + attn.bias
-    scores = scores.view(-1, 4, HEADS, n, n) + attn.mask.unsqueeze(1).unsqueeze(0)
-    return F.dropout(F.softmax(scores.view(-1, HEADS, n, n), -1), 0.1, attn.training)
-
-
-def scaled_after(attn: Attention, scores: Tensor) -> Tensor:
-    return torch.softmax((scores * 2.0 + attn.bias) / 1.5, -1)
-
-
-def with_temperature(attn: Attention, scores: Tensor) -> Tensor:
-    return (scores * attn.temperature + attn.bias).softmax(-1)
-
-
-def in_place(attn: Attention, scores: Tensor) -> Tensor:
-    same = scores
-    scores += attn.bias
-    return (scores + 0.1 * same).softmax(-1)
-
-
-def operand_changed(attn: Attention, scores: Tensor) -> Tensor:
-    table = attn.bias * 1
-    biased = scores + table
-    table.zero_()
-    return biased.softmax(-1)
-
-
-def filled(attn: Attention, scores: Tensor) -> Tensor:
-    return scores.masked_fill(attn.bias > 2, -100.0).softmax(3)
-
-
-def sharpened(attn: Attention, scores: Tensor) -> Tensor:
-    map_ = scores.softmax(-1)
-    return map_ * (map_.shape[-1] / map_.shape[-1]) if attn.training else map_.square() / map_.square().sum(-1, True)
-
-
-HELD = [biased, masked, scaled_after]
-NOT_HELD = [with_temperature, in_place, operand_changed, filled, sharpened]
-
-
-@cache
-def _frozen(between: Between, window: int, bits: int, transform: str, unit: str) -> Network:
-    torch.manual_seed(0)
-    made, x = Network(between, window).eval(), torch.rand(1, 3, 2 * window, 2 * window)
-    weight = QuantSpec(bits, transform, "per_channel")
-    overrides = {} if transform == "none" else {"*.map": {"transform": "hadamard_softmax"}}
-    spec = NetworkSpec(weight, QuantSpec(bits, transform, unit), overrides=overrides)
-    convert(made, spec, discover(made, [x, torch.rand(1, 3, 2 * window, 2 * window)]))
-    calibrate(made, [x])
-    freeze(made)
-    return made
-
-
-def frozen(
-    between: Between = biased,
-    window: int = 8,
-    bits: int = 4,
-    transform: str = "hadamard_signed",
-    unit: str = "per_token",
-) -> Network:
-    """Return a frozen network of one's own; images of 2 × 2 windows fit it."""
-    return copy.deepcopy(_frozen(between, window, bits, transform, unit))
 
 
 def assert_same(engine: Engine, made: Network) -> None:
@@ -168,6 +62,7 @@ def test_code_that_does_something_else_with_scores_gets_their_values(
         (8, 2, "hadamard", "per_token"),
         (8, 8, "hadamard_signed", "per_token"),
         (8, 4, "hadamard", "per_tensor"),
+        (4, 4, "hadamard_signed", "per_token"),
         (8, 4, "none", "per_tensor"),
         (16, 4, "hadamard_signed", "per_token"),
         (6, 4, "hadamard_signed", "per_token"),
@@ -181,7 +76,25 @@ def test_windows_widths_and_transforms(
     made = frozen(window=window, bits=bits, transform=transform, unit=unit)
     engine = Engine(made, threads=2)
     assert_same(engine, made)
-    assert attention_of(engine).tokens == window**2
+    assert attention_of(engine).queries == attention_of(engine).keys == window**2
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("einsum", [False, True])
+@pytest.mark.parametrize(
+    ("window", "keys", "integers"), [(8, 0.25, True), (8, 1.5, False), (12, 0.5, False), (16, 0.25, True)]
+)
+def test_queries_attend_to_fewer_or_more_keys(
+    level: str, window: int, keys: float, integers: bool, einsum: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced(level, monkeypatch)
+    made = frozen(masked, window, keys=keys, einsum=einsum)
+    engine = Engine(made, threads=2)
+    assert_same(engine, made)
+    described = attention_of(engine)
+    assert (described.queries, described.keys) == (window**2, int(keys * window**2))
+    assert described.integer_scores == (level != "plain")
+    assert described.integer_map == (integers and level != "plain")
 
 
 class Reshaped(nn.Module):
@@ -208,10 +121,10 @@ def test_a_sum_in_windows_whose_result_is_merged() -> None:
 
 
 def test_small_windows_are_left_to_pytorch_and_the_parts_say_so() -> None:
-    made = frozen(window=4)
+    made = frozen(window=3)
     engine = Engine(made, threads=1)
     assert_same(engine, made)
-    assert {part.why_not for part in engine.parts if part.kind == "attention"} == {"windows of 16 tokens"}
+    assert {part.why_not for part in engine.parts if part.kind == "attention"} == {"windows of 9 queries and 9 keys"}
 
 
 def test_the_simulated_network_is_itself_again_after_a_call() -> None:
@@ -237,6 +150,16 @@ def test_a_mask_or_bias_that_changes_is_read_again() -> None:
         made.attention.bias.mul_(-1)
         made.attention.mask.zero_()
     assert not torch.allclose(engine(x), before)
+    assert_same(engine, made)
+
+
+def test_a_temperature_that_changes_is_read_again() -> None:
+    made = frozen(with_temperature)
+    engine = Engine(made)
+    before = engine(torch.rand(1, 3, 16, 16))
+    with torch.no_grad():
+        made.attention.temperature.mul_(2)
+    assert not torch.allclose(engine(torch.rand(1, 3, 16, 16)), before)
     assert_same(engine, made)
 
 

@@ -13,15 +13,15 @@ from compsrt_plugin.cli.main import main
 from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.engine.layer_runs import FLOATS, INTEGERS, PYTORCH, LayerRun, layers_text
 from compsrt_plugin.errors import CompSRTError
+from engine.attending import frozen
 from engine.levels import LEVELS_HERE, forced
 from engine.networks import network
-from engine.test_inside import frozen
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
 
 
-def runs_of(made: nn.Module) -> dict[str, LayerRun]:
-    return {run.layer: run for run in Engine(made, threads=1).layers(16, 16)}
+def runs_of(made: nn.Module, side: int = 16) -> dict[str, LayerRun]:
+    return {run.layer: run for run in Engine(made, threads=1).layers(side, side)}
 
 
 @pytest.mark.parametrize("level", LEVELS_HERE)
@@ -34,8 +34,8 @@ def test_linear_layers_and_attention_of_any_network(level: str, monkeypatch: pyt
 
 
 def test_windows_that_are_too_small_are_named() -> None:
-    found = runs_of(frozen(window=4))
-    assert found["attention"].runs == PYTORCH and found["attention"].why.startswith("windows of 16 tokens")
+    found = runs_of(frozen(window=3), side=6)
+    assert found["attention"].runs == PYTORCH and found["attention"].why.startswith("windows of 9 queries")
 
 
 def test_every_layer_of_swinir() -> None:
