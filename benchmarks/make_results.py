@@ -23,6 +23,7 @@ from results_tables import (
     absolute,
     difference,
     latency_table,
+    mean_difference,
     network_table,
     onnx_table,
     published_table,
@@ -46,6 +47,8 @@ FOLDER = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "docs" / "results.md",
     ROOT / "docs" / "zoo.md",
+    ROOT / "docs" / "networks.md",
+    ROOT / "docs" / "notes" / "networks.md",
     ROOT / "docs" / "notes" / "onnx.md",
     ROOT / "README.md",
 )
@@ -53,6 +56,8 @@ DAT, SWINIR = FAMILIES
 MAMBA = "compsrt_mambairv2"  # prefix of the names of its results
 DEMO = "compsrt_x4_3bit"  # README's first table
 FULL_PRECISION = {DAT: "DAT-light, 32 bits", SWINIR: "SwinIR-light (ours), 32 bits"}
+PRINTED = {"dat_light_x2": "38.24", "dat_light_x3": "34.76", "dat_light_x4": "32.57"}
+"""PSNR on Set5 that the authors print for the weights."""
 BLOCK = re.compile(r"(<!-- begin (\S+) -->)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
 
@@ -63,6 +68,7 @@ class Found:
         bundled: of the files that come with the package, by name.
         recipes: of the bundled x4 teacher, by bits and recipe, all calibrated for the same time.
         others: of networks that do not come with the package, made from other people's weights.
+        networks: of published networks, by network: each recipe and width, made by `networks.py`.
         latency: by name, as `latency.py` wrote them.
         onnx: as `onnx_kinds.py` wrote them.
 
@@ -82,6 +88,10 @@ class Found:
                 check_hash(results.name, results.files["checkpoint"].sha256, known)
             elif results not in self.others:
                 self.recipes.setdefault(results.bits, {})[results.recipe] = results
+        self.networks: dict[str, list[Results]] = {}
+        for path in sorted((folder / "networks").glob("*.json")):
+            results = read_results(path)
+            self.networks.setdefault(results.name.partition(f"_{results.recipe}_")[0], []).append(results)
         files = sorted((folder / "latency").glob("*.json"))
         self.latency = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
         files = sorted((folder / "onnx").glob("*.json"))
@@ -132,6 +142,10 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
             networks = found.of(scale, family)
             made[f"{name}-light-x{scale}"] = partial(measured, network_table, networks, found.times_of(networks))
         made[f"published-x{scale}"] = partial(measured, published_table, beside, scale)
+    for network, of_network in found.networks.items():
+        made[f"recipes-{network}"] = partial(measured, partial(recipe_table, widths=True), of_network)
+    made["network-sources"] = lambda: measured(source_table, [r for of in found.networks.values() for r in of])
+    made["network-summary"] = lambda: measured(summary_table, found.networks)
     for bits in (2, 3, 4):
         made[f"recipes-{bits}"] = partial(measured, recipe_table, list(found.recipes.get(bits, {}).values()))
     return made
@@ -203,6 +217,19 @@ def latency_sources(found: Sequence[Mapping[str, Any]]) -> list[str]:
         cells = [one["date"], one["processor"], str(one["rounds"]), versions, f"`{one['command']}`"]
         rows.append([f"`{one['name']}`", *cells])
     return table(["network", "date", "processor", "rounds", "versions", "command"], rows, left=6)
+
+
+def summary_table(networks: Mapping[str, Sequence[Results]]) -> list[str]:
+    """Return full precision on Set5, beside print, and the mean difference of each recipe and width, bounds alone."""
+    columns = [(recipe, bits) for recipe in ("plus", "compsrt", "minmax") for bits in (4, 3, 2)]
+    rows = []
+    for name, of_network in networks.items():
+        teacher = of_network[0].datasets["Set5"].mean.teacher
+        found = {(r.recipe, r.bits): r for r in of_network if not r.weights_trained}
+        cells = [f"{mean_difference(found[one]).psnr:+.2f}" if one in found else "" for one in columns]
+        rows.append([name, absolute(teacher), PRINTED.get(name, ""), *cells])
+    heading = [f"`{recipe}`, {bits} bits" for recipe, bits in columns]
+    return table(["network", "full precision", "in print", *heading], rows)
 
 
 def full_precision(found: Found) -> dict[str, float | None]:

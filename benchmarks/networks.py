@@ -7,14 +7,18 @@
 folder of original images; a tenth is held out by a hash of the names. `--held-out` names a folder of images of that
 tenth, on which the best iteration is selected. With `--iterations 0`, the default, bounds are searched and nothing is
 trained. Each run is `basicsr train` in a process of its own, from an installed option file. It writes
-OUT/NETWORK_RECIPE_BITSbit.safetensors (`…_trained_…` with iterations). Files that exist are skipped, so that the script
-can be stopped and continued. The bundled networks were trained by longer runs (docs/notes/bundled_files.md).
+OUT/NETWORK_RECIPE_BITSbit.safetensors (`…_trained_…` with iterations), and its CPU seconds in .json beside it. Files
+that exist are skipped, so that the script can be stopped and continued. The bundled networks were trained by longer
+runs (docs/notes/bundled_files.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -51,13 +55,24 @@ def run(network: str, recipe: str, bits: int, args: argparse.Namespace) -> bool:
         return True
     command = [str(Path(sys.executable).with_name("basicsr")), "train", "-opt", NETWORKS[network][0]]
     command += ["--force_yml", f"name={name}", *entries(network, recipe, bits, args)]
+    began = _processor_time()
     with open(args.out / f"{name}.log", "wb") as log:  # in the weights' folder, so that headers hold no local path
         code = subprocess.run(command, cwd=args.weights, stdout=log, stderr=log, env=os.environ).returncode
     made = args.weights / "experiments" / name / "models" / f"{name}.safetensors"
     if code == 0:
-        write_whole(target, made.read_bytes())
+        content = made.read_bytes()
+        write_whole(target, content)
+        told = {"sha256": hashlib.sha256(content).hexdigest(), "iterations": args.iterations}
+        told["cpu_seconds"] = _processor_time() - began
+        write_whole(target.with_suffix(".json"), json.dumps(told).encode() + b"\n")
     print(f"{name}: {'done' if code == 0 else f'FAILED ({code}), see its log'}", flush=True)
     return code == 0
+
+
+def _processor_time() -> float:
+    """Return the CPU seconds of all runs that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> int:

@@ -91,17 +91,23 @@ def codes_cell(results: Results) -> str:
     return str(results.max_distinct_codes) + (f" ({raised} wider)" if raised else "")
 
 
-def recipe_table(found: Sequence[Results]) -> Table:
-    """Return recipes of one scale and width, the best first; PSNR and SSIM minus the teacher's."""
+def recipe_table(found: Sequence[Results], *, widths: bool = False) -> Table:
+    """Return recipes of one network, the best first; PSNR and SSIM minus the teacher's.
+
+    Args:
+        found: results of one width, or of several.
+        widths: whether a column says the width; the widest comes first then.
+    """
     rows = []
-    for results in sorted(found, key=lambda r: -mean_difference(r).psnr):
+    for results in sorted(found, key=lambda r: (-r.bits if widths else 0, -mean_difference(r).psnr)):
         took = results.extra["calibration"]
         seconds, iterations = took["cpu_seconds"], took["iterations"]
         rows.append(
             [
+                *([str(results.bits)] if widths else []),
                 f"`{results.recipe}`",
                 "trained" if results.weights_trained else "kept",
-                *(signed(difference(results, name), 3) for name in BENCHMARKS),
+                *(signed(difference(results, name), 3) if name in results.datasets else "" for name in BENCHMARKS),
                 f"{mean_difference(results).psnr:+.3f}",
                 codes_cell(results),
                 f"{results.bytes:,}",
@@ -110,7 +116,7 @@ def recipe_table(found: Sequence[Results]) -> Table:
             ]
         )
     heading = ["recipe", "weights", *BENCHMARKS, "mean, dB", "codes", "bytes", "CPU s", "iterations"]
-    return table(heading, rows, left=2)
+    return table(["bits", *heading] if widths else heading, rows, left=3 if widths else 2)
 
 
 def image_differences(better: Results, worse: Results, metric: str) -> list[float]:
