@@ -48,7 +48,8 @@ class Scores:
     def values(self) -> Tensor:
         """Return the scores, or the map, as the simulated network computes them."""
         if not self.cache:
-            self.cache.append(self.compute() if self.before is None else self.compute(self.before.values()))
+            with torch._C.DisableTorchFunction():  # these are no products of the module that wants the values
+                self.cache.append(self.compute() if self.before is None else self.compute(self.before.values()))
         return self.cache[0]
 
     @property

@@ -83,7 +83,7 @@ def _rolled(planner: Planner, step: Step) -> bool:
 
 def _joined(planner: Planner, step: Step) -> bool:
     given, out = step.given(), step.out
-    parts = given["tensors"]
+    parts = [part for part in given["tensors"] if isinstance(part, Spot) or part.numel()]
     if not out.whole or not all(isinstance(part, Spot) for part in parts):
         return False
     axis, order, begin = given["dim"] % len(out.shape), memory_order(out), 0

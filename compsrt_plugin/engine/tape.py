@@ -4,8 +4,8 @@ A `Traced` tensor stands for one that depends on the image. It has a shape and a
 the network computes from its parameters alone, such as a table of position biases, is computed while the tape is
 recorded and is a constant of it. Views cost nothing: a traced tensor is a buffer with sizes, strides and an offset.
 
-Changes in place become new buffers where they change all of one. Code that depends on values, or that writes a part of
-a tensor, cannot be recorded.
+Changes in place become new buffers: a change of a part is computed by itself and put into a copy of the rest. Code that
+depends on values, or that writes what depends on the image into a tensor that does not, cannot be recorded.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class Tape:
 
     def dispatched(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Record an ATen operator and return what stands for its result."""
-        if func in _CONSTANTS:
+        if _is_constant(func, args):
             return _constant(func, args, kwargs)
         if func in _LIKE and not isinstance(args[0], Traced):  # of a constant: only shape or dtype are asked for
             return _LIKE[func](args[0], args[1].meta)
@@ -214,7 +214,7 @@ class Tape:
         if isinstance(given, Traced):
             return self.spot(given)
         if isinstance(given, Tensor):
-            if id(given) not in self.constants:
+            if given.numel() and id(given) not in self.constants:
                 self.constants[id(given)] = (given, torch.hash_tensor(given))
         elif isinstance(given, dict):
             return {name: self._leaf(item) for name, item in given.items()}
@@ -233,8 +233,13 @@ class Tape:
         if not isinstance(base, Traced):
             raise NotRecordable(f"{func} of a constant with an argument that depends on the image")
         if isinstance(made, Tensor):
-            return Traced(self, base.buffer, made)
-        return type(made)(Traced(self, base.buffer, x) for x in made)
+            return self._view(base, made)
+        return type(made)(self._view(base, x) for x in made)
+
+    def _view(self, base: Traced, made: Tensor) -> Tensor:
+        if not made.numel():  # it depends on nothing
+            return torch.empty(made.shape, dtype=made.dtype, device="cpu")
+        return Traced(self, base.buffer, made)
 
     def _written(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], written: list[Any]) -> Any:
         name, overload = func._schema.name.partition("::")[2], func._overloadname
@@ -243,19 +248,37 @@ class Tape:
             raise NotRecordable(f"it changes tensors in place: {func}")
         target = written[0]
         before = self.spot(target)
-        if func is aten.copy_.default:
-            raise NotRecordable("it writes parts of tensors")
-        if not before.whole:
-            raise NotRecordable(f"it changes a part of a tensor in place: {func}")
-        like = _on_meta(functional, args, kwargs)
-        if like.dtype is not target.dtype or like.shape != target.shape:
-            raise NotRecordable(f"it changes tensors in place: {func}")
         after = self.buffer(before.buffer.size, target.dtype)
-        given = self._given(args, kwargs)
-        made = (Spot(after, before.shape, before.stride, 0),)
-        self.steps.append(Step(functional, *given, made, module=self._module()))
+        if func is aten.copy_.default:
+            self._put(before, args[1], after)
+        else:
+            like = _on_meta(functional, args, kwargs)
+            if like.dtype is not target.dtype or like.shape != target.shape:
+                raise NotRecordable(f"it changes tensors in place: {func}")
+            if before.whole:
+                given = self._given(args, kwargs)
+                made = (Spot(after, before.shape, before.stride, 0),)
+                self.steps.append(Step(functional, *given, made, module=self._module()))
+            else:
+                part = self.new(like)
+                self._record(functional, args, kwargs, part)
+                self._put(before, part, after)
         self._now[before.buffer] = after
         return target
+
+    def _put(self, spot: Spot, part: Any, after: Buffer) -> None:
+        """Record that a buffer is a copy of a spot's, with something else at the spot."""
+        whole = Spot(spot.buffer, (spot.buffer.size,), (1,), 0)
+        given = (whole, self._leaf(part), spot.shape, spot.stride, spot.offset)
+        made = (Spot(after, whole.shape, whole.stride, 0),)
+        self.steps.append(Step(with_part, given, {}, made, module=self._module()))
+
+
+def with_part(whole: Tensor, part: Tensor, shape: tuple[int, ...], stride: tuple[int, ...], offset: int) -> Tensor:
+    """Return a copy of a tensor with something else at those places of its memory."""
+    made = whole.clone()
+    made.as_strided(shape, stride, offset).copy_(part)
+    return made
 
 
 class Traced(Tensor):
@@ -312,6 +335,11 @@ _LIKE: dict[Any, Callable[[Tensor, Tensor], Tensor]] = {
     aten.reshape_as.default: lambda x, other: x.reshape(other.shape),
 }
 _NO_VALUES = (aten._local_scalar_dense.default, aten.equal.default, aten.is_nonzero.default, aten.item.default)
+
+
+def _is_constant(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether an operator makes a tensor of one number; code writes integers like the image's places into it."""
+    return func in _CONSTANTS and (len(args) > 1 or args[0].is_floating_point())
 
 
 def _constant(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -127,6 +127,43 @@ def test_small_windows_are_left_to_pytorch_and_the_parts_say_so() -> None:
     assert {part.why_not for part in engine.parts if part.kind == "attention"} == {"windows of 9 queries and 9 keys"}
 
 
+class MapReader(nn.Module):
+    """A network that has products of its own and gets the map of attention in another module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, CHANNELS, 3, padding=1), nn.Conv2d(CHANNELS, 3, 3, padding=1)
+        self.inner = Mapped()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        tokens = y.flatten(2).transpose(1, 2)
+        read, map_ = self.inner(tokens)
+        mean = map_.transpose(-2, -1) @ tokens
+        return self.last((read + mean).transpose(1, 2).view_as(y))
+
+
+class Mapped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k = nn.Linear(CHANNELS, CHANNELS), nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        map_ = (self.q(x) @ self.k(x).transpose(-2, -1)).softmax(-1)
+        return map_ @ x, map_
+
+
+def test_a_map_that_another_module_reads_has_its_values() -> None:
+    torch.manual_seed(0)
+    made, x = MapReader().eval(), torch.rand(1, 3, 8, 8)
+    convert(made, NetworkSpec(QuantSpec(4), QuantSpec(4)), discover(made, [x, torch.rand(1, 3, 16, 8)]))
+    calibrate(made, [x])
+    freeze(made)
+    engine = Engine(made, threads=1)
+    assert_same_pixels(engine, made, tuple(x.shape))
+    assert isinstance(engine, LayersEngine) and engine.why_not_planned(x) == ""
+
+
 def test_the_simulated_network_is_itself_again_after_a_call() -> None:
     made = frozen()
     x = torch.rand(1, 3, 16, 16)

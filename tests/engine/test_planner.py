@@ -144,6 +144,7 @@ def test_shifted_windows_are_read_and_written_where_they_lie(level: str) -> None
 def test_parts_put_side_by_side(level: str) -> None:
     assert not in_torch(assert_same(lambda x: torch.cat([x * 2, x[:, 3:].roll(1, 2), x], 1), level))
     assert not in_torch(assert_same(lambda x: torch.cat(x.chunk(3, 1)[::-1], -1).contiguous(), level))
+    assert not in_torch(assert_same(lambda x: torch.cat([x, x[:, C:].flip(1)], 1), level))
 
 
 @pytest.mark.parametrize("level", LEVELS_HERE)
