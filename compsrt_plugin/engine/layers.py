@@ -29,7 +29,7 @@ from compsrt_plugin.quant.tracing.interception import Intercepting
 
 MOST_PLANS = 8
 """Sizes of images whose plans are kept: tiles at the edges of an image have other sizes than those within."""
-STAGES = {"rows": "linear", "depthwise": "convolution"}
+STAGES = {"rows": "linear", "depthwise": "depth-wise convolution"}
 """Operator -> name of its stage, where it has another."""
 
 
@@ -99,7 +99,7 @@ class LayersEngine(Engine, check=check_layers):
             if self.profile:
                 spent = {STAGES.get(name, name): taken * 1e3 for name, taken in self._operators.spent.items()}
                 self._times = {**spent, "pytorch": total * 1e3 - sum(spent.values())}
-        return y.to("cpu", torch.float32).clone()  # no longer an inference tensor
+        return y.to("cpu", torch.float32).clone(memory_format=torch.contiguous_format)  # no longer an inference tensor
 
     def why_not_planned(self, x: Tensor) -> str:
         """Return why images of this shape run the network's own code; empty if a plan runs them."""
@@ -118,7 +118,7 @@ class LayersEngine(Engine, check=check_layers):
         try:
             with torch.inference_mode(), self._inside:
                 tape = record(self._network, x)
-                planner = Planner(tape)
+                planner = Planner(tape, self._operators.level)
                 planner.plan()
         except Exception as error:
             found = f"the network cannot be recorded for images of {height} × {width}: {error}"
@@ -152,7 +152,7 @@ class LayersEngine(Engine, check=check_layers):
         if x.device.type != "cpu" or x.dtype is not torch.float32:
             return None, f"it is on {x.device.type} in {x.dtype}"
         try:
-            return plan_of(record(self._network, x)), ""
+            return plan_of(record(self._network, x), self._operators.level), ""
         except Exception as error:  # of the network's own code, which then runs as it is and may raise it again
             logging.getLogger(__name__).debug("no plan for %s: %s", tuple(x.shape), error)
             return None, str(error)

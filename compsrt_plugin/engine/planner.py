@@ -13,7 +13,7 @@ from torch import Tensor
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.channels import QuantizedChannels
 from compsrt_plugin.engine.plan import InTorch, Native, Plan, PlanStep, point_rows
-from compsrt_plugin.engine.rules import RULES, is_copy, is_plain, is_sum, reshaped
+from compsrt_plugin.engine.rules import RULES, is_copy, is_plain, is_sum
 from compsrt_plugin.engine.tape import Buffer, Spot, Step, Tape, with_spots
 from compsrt_plugin.engine.values import (
     ACTIVATIONS,
@@ -24,28 +24,31 @@ from compsrt_plugin.engine.values import (
     Value,
     memory_order,
     order_of,
+    reshaped,
     shapes_fit,
 )
+from compsrt_plugin.native import Level
 from compsrt_plugin.native import structures as c
 
 
-def plan_of(tape: Tape) -> Plan:
-    """Return the plan of a tape."""
-    return Planner(tape).plan()
+def plan_of(tape: Tape, level: Level) -> Plan:
+    """Return the plan of a tape for a level of instructions."""
+    return Planner(tape, level).plan()
 
 
 class Planner:
     """What is known on the way from a tape to a plan.
 
     Attributes:
+        level: of instructions.
         home: of each buffer of the tape, what it holds, with axes as they lie in it.
         steps: of the plan so far.
         left: steps of the tape that PyTorch runs.
     """
 
-    def __init__(self, tape: Tape) -> None:
+    def __init__(self, tape: Tape, level: Level) -> None:
         assert tape.input is not None and tape.output is not None
-        self.tape, self.steps, self.home = tape, list[PlanStep](), dict[Buffer, Value]()
+        self.tape, self.level, self.steps, self.home = tape, level, list[PlanStep](), dict[Buffer, Value]()
         self.constants: dict[Buffer, Tensor] = {}
         self.readers: dict[Buffer, list[int]] = {}
         self.done: set[int] = set()

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from compsrt_plugin.engine import channels
+from compsrt_plugin.engine import channels, convolutions
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.fold import floats
 from compsrt_plugin.engine.operators import attention_call
 from compsrt_plugin.engine.plan import Native, point_rows
 from compsrt_plugin.engine.tape import Spot, Step
-from compsrt_plugin.engine.values import ACTIVATIONS, Value, batch_norm_constants, memory_order
+from compsrt_plugin.engine.values import Value, memory_order, reshaped
 from compsrt_plugin.native import structures as c
 
 if TYPE_CHECKING:
@@ -48,11 +47,6 @@ def is_plain(step: Step) -> bool:
 def is_sum(step: Step, operands: int) -> bool:
     """Whether a step adds two tensors that depend on the image."""
     return step.function is aten.add.Tensor and operands == 2 and step.kwargs.get("alpha", 1) == 1
-
-
-def reshaped(value: Value, shape: tuple[int, ...]) -> Value | None:
-    """Return a value in another shape; None where an axis would have to be split unevenly."""
-    return value.moved(lambda address: address.viewed(shape, contiguous(shape), 0))
 
 
 def _copied(planner: Planner, step: Step) -> bool:
@@ -132,87 +126,6 @@ def _linear(planner: Planner, step: Step) -> bool:
     return True
 
 
-def _depthwise(planner: Planner, step: Step) -> bool:
-    given, out = step.given(), step.out
-    x, weight, bias, padding, dilation = (given[name] for name in ("input", "weight", "bias", "padding", "dilation"))
-    groups = given["groups"]
-    if not isinstance(weight, Tensor) or isinstance(bias, Spot) or weight.shape[:2] != (groups, 1) or groups == 1:
-        return False
-    kernel, steps = tuple(weight.shape[2:]), set(dilation)
-    centred = all(k % 2 and p == k // 2 * d for k, p, d in zip(kernel, padding, dilation))
-    if not centred or tuple(given["stride"]) != (1, 1) or len(steps) > 1 or x.shape[1] != groups or not out.whole:
-        return False
-    images, channels_, height, width = x.shape
-    address = _pixels(planner, x)
-    factor, shift = np.ones(channels_), np.zeros(channels_) if bias is None else floats(bias).astype(np.float64)
-    reader = planner.only_reader(out.buffer)
-    if reader is not None and reader[1].function is aten.batch_norm.default and reader[1].args[0] == out:
-        found = batch_norm_constants(reader[1])
-        if found is not None:
-            factor = floats(found[0]).astype(np.float64)
-            shift = factor * shift + floats(found[1])
-            planner.done.add(reader[0])
-            out = reader[1].out
-    shape = (images, height, width, channels_)
-    made = Address.strided(planner.new(out.buffer.size), shape, contiguous(shape))
-    last, where, activation, _ = planner.follow(out, Value((made.permuted((0, 3, 1, 2)),)), residual=False)
-    call = c.DepthwiseCall(
-        images=images,
-        height=height,
-        width=width,
-        channels=channels_,
-        kernel_height=kernel[0],
-        kernel_width=kernel[1],
-        dilation=dilation[0],
-        activation=ACTIVATIONS.index(activation),
-        weight=floats((floats(weight)[:, 0] * factor[:, None, None]).transpose(1, 2, 0)),
-        bias=floats(shift),
-    )
-    native = Native("depthwise", call, made.buffer)
-    point_rows(native, call.x, address, address.rows())
-    point_rows(native, call.y, made, made.rows())
-    planner.steps.append(native)
-    planner.settle(last, where)
-    return True
-
-
-def _pixels(planner: Planner, x: Spot) -> Address:
-    """Return an image (b, c, h, w) as (b, h, w, c) with the channels of a pixel side by side."""
-    value = planner.value(x).permuted((0, 2, 3, 1))
-    address = value.address
-    at = None if address is None else address.rows()
-    return address if address is not None and at is not None and at.channel == 1 else planner.computed(value, range(4))
-
-
-def _largest(planner: Planner, step: Step) -> bool:
-    given, out = step.given(), step.out
-    x, kernel, padding = given["self"], given["kernel_size"], given["padding"]
-    stride = given["stride"] or kernel
-    if len(x.shape) != 4 or not out.whole or set(given["dilation"]) != {1} or given["ceil_mode"]:
-        return False
-    sides = [sizes * 2 if len(sizes) == 1 else sizes for sizes in map(list, (kernel, stride, padding))]
-    if sides[1] != [1, 1] or any(k % 2 == 0 or p != k // 2 for k, p in zip(sides[0], sides[2])):
-        return False
-    address = _pixels(planner, x)
-    images, height, width, channels_ = address.shape
-    made = Address.strided(planner.new(out.buffer.size), address.shape, contiguous(address.shape))
-    call = c.DepthwiseCall(
-        images=images,
-        height=height,
-        width=width,
-        channels=channels_,
-        kernel_height=sides[0][0],
-        kernel_width=sides[0][1],
-        dilation=1,
-    )
-    native = Native("depthwise", call, made.buffer)
-    point_rows(native, call.x, address, address.rows())
-    point_rows(native, call.y, made, made.rows())
-    planner.steps.append(native)
-    planner.settle(out, Value((made.permuted((0, 3, 1, 2)),)))
-    return True
-
-
 def _moment(planner: Planner, step: Step) -> bool:
     given, out = step.given(), step.out
     x, variance = given["self"], step.function is not aten.mean.dim
@@ -284,8 +197,9 @@ RULES: dict[Any, Rule] = {
     aten.roll.default: _rolled,
     aten.cat.default: _joined,
     aten.layer_norm.default: _normalized,
-    aten.conv2d.default: _depthwise,
-    aten.max_pool2d.default: _largest,
+    aten.conv2d.default: convolutions.convolved,
+    aten.max_pool2d.default: convolutions.largest,
+    aten.pixel_shuffle.default: convolutions.shuffled,
     **dict.fromkeys((aten.mean.dim, aten.var.dim, aten.var.correction), _moment),
     torch.ops.compsrt.fake_quantize.default: channels.quantized,
     aten.matmul.default: channels.multiplied,

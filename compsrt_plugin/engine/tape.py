@@ -338,8 +338,11 @@ _NO_VALUES = (aten._local_scalar_dense.default, aten.equal.default, aten.is_nonz
 
 
 def _is_constant(func: Any, args: tuple[Any, ...]) -> bool:
-    """Whether an operator makes a tensor of one number; code writes integers like the image's places into it."""
-    return func in _CONSTANTS and (len(args) > 1 or args[0].is_floating_point())
+    """Whether an operator makes a constant tensor: integers like those of the image are written to by code."""
+    if func not in _CONSTANTS:
+        return False
+    like, *size = args
+    return bool(size) or like.is_floating_point()
 
 
 def _constant(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

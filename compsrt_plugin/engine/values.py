@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compsrt_plugin.engine.address import Address
+from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.tape import Spot, Step
 
 aten = torch.ops.aten
@@ -142,6 +142,11 @@ def order_of(value: Value) -> list[int]:
     of_size = [math.prod(table.size for _, table in address.tables) for address in value.inputs]
     steps = value.inputs[of_size.index(max(of_size))].steps()
     return sorted(range(len(steps)), key=lambda axis: (value.shape[axis] != 1, -abs(steps[axis]), axis))
+
+
+def reshaped(value: Value, shape: tuple[int, ...]) -> Value | None:
+    """Return a value in another shape; None where an axis would have to be split unevenly."""
+    return value.moved(lambda address: address.viewed(shape, contiguous(shape), 0))
 
 
 def _scalar(x: Any) -> float | None:

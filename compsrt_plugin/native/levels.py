@@ -25,6 +25,7 @@ class Level:
         products_per_sum: how many of every four neighbouring products in a row are added up in one such integer.
         largest_code: of an operand of such a product.
         sparse: whether products that leave out zeros are faster.
+        conv_rows: output channels that a convolution computes at a time.
         number: of the level in the library.
     """
 
@@ -33,6 +34,7 @@ class Level:
     products_per_sum: int
     largest_code: int
     sparse: bool
+    conv_rows: int = 1
     number: int = -1
 
 
@@ -53,6 +55,7 @@ def _usable(loaded: ctypes.CDLL) -> tuple[Level, ...]:
             entry.integers.products_per_sum,
             entry.integers.largest_code,
             bool(entry.integers.sparse),
+            entry.conv_rows,
             number,
         )
         for number, entry in enumerate(table)

@@ -36,6 +36,7 @@ _FUNCTIONS = {
     "operators_gram": (_INT, [_POINTER] * 2),
     "operators_mix": (_INT, [_POINTER] * 2),
     "operators_depthwise": (_INT, [_POINTER] * 2),
+    "operators_convolution": (_INT, [_POINTER] * 2),
     "operators_elementwise": (_INT, [_POINTER] * 2),
     "operators_destroy": (_INT, [_POINTER]),
 }

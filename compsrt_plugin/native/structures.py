@@ -27,7 +27,7 @@ class Integers(ctypes.Structure):
 class Level(ctypes.Structure):
     """See `levels.h`."""
 
-    _fields_ = (("name", ctypes.c_char_p), ("available", I32), ("integers", Integers))
+    _fields_ = (("name", ctypes.c_char_p), *_all(I32, "available", "conv_rows"), ("integers", Integers))
 
 
 class FakeQuantize(ctypes.Structure):
@@ -226,6 +226,16 @@ class DepthwiseCall(Structure):
     )
 
 
+class ConvolutionCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (
+        *_all(I32, "images", "height", "width", "inputs", "outputs", "blocks", "activation"),
+        *_all(Rows, "x", "residual", "y"),
+        *_all(POINTER, "weight", "bias"),
+    )
+
+
 class Instruction(ctypes.Structure):
     """See `operators.h`."""
 
@@ -259,7 +269,7 @@ SHARED = (
     *(Integers, Level, FakeQuantize, FakeQuantizeGradients, Scan, ScanGradients),
     *(Quantizer, TwoOfFour, Linear, Attention, Norm, Block, Conv, Group, Network),
     *(Problems, Rows, RowsCall, MomentsCall, ChannelOperand, GramCall, MixCall),
-    *(DepthwiseCall, Instruction, ElementwiseCall, AttentionCall),
+    *(DepthwiseCall, ConvolutionCall, Instruction, ElementwiseCall, AttentionCall),
 )
 """In the order of `csrc/bindings/library.cpp`."""
 

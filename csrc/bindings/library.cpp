@@ -10,7 +10,8 @@ using namespace compsrt;
 // Fill in the levels, best first, and return their number; `levels` may be null.
 EXPORT int compsrt_levels(Level* levels) {
     for (int i = 0; levels && i < level_count; i++)
-        levels[i] = {level_table[i].name, level_table[i].available(), level_table[i].inference->integers};
+        levels[i] = {level_table[i].name, level_table[i].available(), level_table[i].inference->conv_rows,
+                     level_table[i].inference->integers};
     return level_count;
 }
 
@@ -31,7 +32,7 @@ static void add(std::string& text, const char* name, size_t offset, size_t bytes
 static std::string layout() {
     std::string text;
     FIELDS(Integers, sum_bits, products_per_sum, largest_code, sparse)
-    FIELDS(Level, name, available, integers)
+    FIELDS(Level, name, available, conv_rows, integers)
     FIELDS(FakeQuantize, rows, width, vectors, transform, invert, signs, scale, zero_point, per_row, per_token, top, threads)
     FIELDS(FakeQuantizeGradients, x, scale, zero_point, y)
     FIELDS(Scan, u, delta, A, B, C, D, delta_bias, batch, length, channels, states, threads)
@@ -58,6 +59,7 @@ static std::string layout() {
     FIELDS(MixCall, rows, heads, channels, map, v, y)
     FIELDS(DepthwiseCall, images, height, width, channels, kernel_height, kernel_width, dilation, activation, x, y, weight,
            bias)
+    FIELDS(ConvolutionCall, images, height, width, inputs, outputs, blocks, activation, x, residual, y, weight, bias)
     FIELDS(Instruction, operation, to, left, right, number)
     FIELDS(ElementwiseCall, rows, channels, inputs, instructions, result, x, y, program)
     FIELDS(AttentionCall, problems, q, k, v, out, q_signs, k_signs, v_signs, table, other_table, table_of, other_table_of,

@@ -34,6 +34,10 @@ EXPORT int compsrt_operators_depthwise(void* operators, const DepthwiseCall* cal
     return guarded([&] { ((Operators*)operators)->depthwise(*call); });
 }
 
+EXPORT int compsrt_operators_convolution(void* operators, const ConvolutionCall* call) {
+    return guarded([&] { ((Operators*)operators)->convolution(*call); });
+}
+
 EXPORT int compsrt_operators_elementwise(void* operators, const ElementwiseCall* call) {
     return guarded([&] { ((Operators*)operators)->elementwise(*call); });
 }

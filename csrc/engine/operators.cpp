@@ -1,6 +1,7 @@
 #include "engine/operators.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace compsrt {
 
@@ -8,6 +9,18 @@ static void apply_signs(const float* signs, float* x, int channels, int lanes) {
     for (int c = 0; signs && c < channels; c++)
         if (signs[c] != 1)
             for (int t = 0; t < lanes; t++) x[(size_t)c * lanes + t] *= signs[c];
+}
+
+void Operators::gather(const Rows& x, int64_t first, int count, int channels, int lanes, float* to) const {
+    for (int c = 0; count < lanes && c < channels; c++)
+        std::memset(to + (size_t)c * lanes + count, 0, sizeof(float) * (lanes - count));
+    kernels_.gather(x.data + (x.at ? 0 : first * x.stride), x.at ? x.at + first : nullptr, x.stride, x.channel, count, channels,
+                    lanes, to);
+}
+
+void Operators::scatter(const float* from, const Rows& y, int64_t first, int count, int channels, int lanes) const {
+    kernels_.scatter(from, y.data + (y.at ? 0 : first * y.stride), y.at ? y.at + first : nullptr, y.stride, y.channel, count,
+                     channels, lanes);
 }
 
 void Operators::Room::reserve(const Sizes& sizes) {
@@ -26,8 +39,10 @@ void Operators::Room::reserve(const Sizes& sizes) {
     reserved_ = more;
 }
 
-static const int64_t* table_of(const Problems& x, int problem, int tokens) {
-    return x.at ? x.at + (x.table_of ? x.table_of[problem] : 0) * (int64_t)tokens : nullptr;
+// The tokens of one problem.
+static Rows rows_of(const Problems& x, int problem, int tokens) {
+    const int64_t* at = x.at ? x.at + (x.table_of ? x.table_of[problem] : 0) * (int64_t)tokens : nullptr;
+    return {x.data + x.begin[problem], at, x.token, x.channel};
 }
 
 void Operators::attention(const Attention& described, const AttentionCall& call) {
@@ -42,45 +57,29 @@ void Operators::attention(const Attention& described, const AttentionCall& call)
     pool_.run(call.problems, [&](int problem, int thread) {
         Scratch& s = of_attention_[thread];
         s.T = lanes;
-        const auto gather = [&](const Problems& x, const float* signs, int first, int count, int of, int to, float* part) {
-            const int64_t* at = table_of(x, problem, of);
-            kernels_.gather(x.data + x.begin[problem] + (at ? 0 : first * x.token), at ? at + first : nullptr, x.token,
-                            x.channel, count, channels, to, part);
-            apply_signs(signs, part, channels, to);
-        };
+        const Rows queries = rows_of(call.q, problem, tokens), out = rows_of(call.out, problem, tokens);
         Attention one = described;
         if (call.factors)
             for (float* constant : {&one.alpha, &one.key_beta, &one.query_beta, &one.gamma, &one.score_scale})
                 *constant *= call.factors[problem];
         float *const q = s.qkv, *const k = q + (size_t)channels * lanes, *const v = k + (size_t)channels * one.key_lanes;
-        gather(call.k, call.k_signs, 0, keys, keys, one.key_lanes, k);
-        gather(call.v, call.v_signs, 0, keys, keys, one.key_lanes, v);
+        gather(rows_of(call.k, problem, keys), 0, keys, channels, one.key_lanes, k);
+        apply_signs(call.k_signs, k, channels, one.key_lanes);
+        gather(rows_of(call.v, problem, keys), 0, keys, channels, one.key_lanes, v);
+        apply_signs(call.v_signs, v, channels, one.key_lanes);
         for (int block = 0; block < blocks; block++) {
             const int first = block * lanes, count = std::min(lanes, tokens - first);
-            gather(call.q, call.q_signs, first, count, tokens, lanes, q);
+            gather(queries, first, count, channels, lanes, q);
+            apply_signs(call.q_signs, q, channels, lanes);
             one.bias = call.table + ((size_t)call.table_of[problem] * blocks + block) * table;
             Window window = {};
             window.masked = call.other_table;
             if (window.masked) window.added = call.other_table + ((size_t)call.other_table_of[problem] * blocks + block) * table;
             kernels_.attention(one, window, s.rows, s);
             apply_signs(call.v_signs, s.rows, channels, lanes);
-            const Problems& out = call.out;
-            const int64_t* at = table_of(out, problem, tokens);
-            kernels_.scatter(s.rows, out.data + out.begin[problem] + (at ? 0 : first * out.token), at ? at + first : nullptr,
-                             out.token, out.channel, count, channels, lanes);
+            scatter(s.rows, out, first, count, channels, lanes);
         }
     });
-}
-
-// Rows from `first` on → to [channels][kTokensAtOnce].
-static void gather(const InferenceKernels& kernels, const Rows& x, int64_t first, int count, int channels, float* to) {
-    kernels.gather(x.data + (x.at ? 0 : first * x.stride), x.at ? x.at + first : nullptr, x.stride, x.channel, count, channels,
-                   kTokensAtOnce, to);
-}
-
-static void scatter(const InferenceKernels& kernels, const float* from, const Rows& y, int64_t first, int count, int channels) {
-    kernels.scatter(from, y.data + (y.at ? 0 : first * y.stride), y.at ? y.at + first : nullptr, y.stride, y.channel, count,
-                    channels, kTokensAtOnce);
 }
 
 template <class Work>
@@ -105,24 +104,24 @@ void Operators::rows(const RowsCall& call) {
     Sizes sizes = sizes_of(std::max(call.channels, outputs));
     sizes.sparse = call.linear && call.linear->sparse;
     in_chunks(call.rows, sizes, [&](int64_t first, int count, Scratch& s) {
-        gather(kernels_, call.x, first, count, call.channels, s.rows);
+        gather(call.x, first, count, call.channels, kTokensAtOnce, s.rows);
         if (call.norm) kernels_.norm_rows(*call.norm, s.rows, call.channels);
         float* y = s.rows;
         if (call.linear) kernels_.linear(*call.linear, y = s.hidden, s);
         if (call.activation) kernels_.activate(call.activation, y, (size_t)outputs * kTokensAtOnce);
         if (call.residual.data) {
-            gather(kernels_, call.residual, first, count, outputs, s.qkv);
+            gather(call.residual, first, count, outputs, kTokensAtOnce, s.qkv);
             kernels_.add(y, s.qkv, (size_t)outputs * kTokensAtOnce);
         }
-        scatter(kernels_, y, call.y, first, count, outputs);
+        scatter(y, call.y, first, count, outputs, kTokensAtOnce);
     });
 }
 
 void Operators::moments(const MomentsCall& call) {
     in_chunks(call.rows, sizes_of(call.channels), [&](int64_t first, int count, Scratch& s) {
-        gather(kernels_, call.x, first, count, call.channels, s.rows);
+        gather(call.x, first, count, call.channels, kTokensAtOnce, s.rows);
         kernels_.moments(s.rows, call.channels, s.hidden, s.qkv);
-        scatter(kernels_, call.variance ? s.qkv : s.hidden, call.y, first, count, 1);
+        scatter(call.variance ? s.qkv : s.hidden, call.y, first, count, 1, kTokensAtOnce);
     });
 }
 
@@ -141,8 +140,8 @@ void Operators::gram(const GramCall& call) {
         for (int64_t chunk = chunks * part / kParts; chunk < chunks * (part + 1) / kParts; chunk++) {
             const int64_t first = chunk * kTokensAtOnce;
             const int count = (int)std::min<int64_t>(kTokensAtOnce, call.rows - first);
-            gather(kernels_, call.q.x, first, count, channels, s.rows);
-            gather(kernels_, call.k.x, first, count, channels, s.hidden);
+            gather(call.q.x, first, count, channels, kTokensAtOnce, s.rows);
+            gather(call.k.x, first, count, channels, kTokensAtOnce, s.hidden);
             kernels_.gram(call, count, sums.data() + part * size * kMostLanes, s);
         }
     });
@@ -158,9 +157,9 @@ void Operators::gram(const GramCall& call) {
 void Operators::mix(const MixCall& call) {
     const int channels = call.heads * call.channels;
     in_chunks(call.rows, sizes_of(channels, call.channels), [&](int64_t first, int count, Scratch& s) {
-        gather(kernels_, call.v.x, first, count, channels, s.rows);
+        gather(call.v.x, first, count, channels, kTokensAtOnce, s.rows);
         kernels_.mix(call, s);
-        scatter(kernels_, s.hidden, call.y, first, count, channels);
+        scatter(s.hidden, call.y, first, count, channels, kTokensAtOnce);
     });
 }
 

@@ -73,6 +73,13 @@ struct DepthwiseCall {
     const float *weight, *bias;  // [kernel_height][kernel_width][channels], [channels]; both null: max pooling
 };
 
+// A 3×3 convolution with zeros around the image, an activation and a sum. Rows are pixels.
+struct ConvolutionCall {
+    int32_t images, height, width, inputs, outputs, blocks, activation;
+    Rows x, residual, y;         // residual.data null: none
+    const float *weight, *bias;  // see PackedConv
+};
+
 // One arithmetic instruction on registers, see elementwise-inl.h.
 struct Instruction {
     int32_t operation, to, left, right;
@@ -103,7 +110,8 @@ struct AttentionCall {
 class Operators {
    public:
     Operators(const InferenceKernels& kernels, int threads)
-        : kernels_(kernels), pool_(threads), of_attention_(pool_.threads()), of_rows_(pool_.threads()) {}
+        : kernels_(kernels), pool_(threads), of_attention_(pool_.threads()), of_rows_(pool_.threads()),
+          of_convolutions_(pool_.threads()) {}
 
     int threads() const { return pool_.threads(); }
     void attention(const Attention& attention, const AttentionCall& call);
@@ -112,9 +120,14 @@ class Operators {
     void gram(const GramCall& call);
     void mix(const MixCall& call);
     void depthwise(const DepthwiseCall& call);
+    void convolution(const ConvolutionCall& call);
     void elementwise(const ElementwiseCall& call);
 
    private:
+    // `count` rows from `first` on → to [channels][lanes], zeros after them; and back.
+    void gather(const Rows& x, int64_t first, int count, int channels, int lanes, float* to) const;
+    void scatter(const float* from, const Rows& y, int64_t first, int count, int channels, int lanes) const;
+
     // Buffers of each thread. Attention and row operators alternate, so each kind keeps its own.
     class Room {
        public:
@@ -134,7 +147,7 @@ class Operators {
 
     const InferenceKernels& kernels_;
     Pool pool_;
-    Room of_attention_, of_rows_;
+    Room of_attention_, of_rows_, of_convolutions_;
 };
 
 }  // namespace compsrt

@@ -41,7 +41,8 @@ struct InferenceKernels {
     void (*norm_rows)(const Norm&, float* x, int channels);
     void (*activate)(int activation, float* x, size_t count);
     void (*add)(float* x, const float* y, size_t count);
-    // Copy rows, which start at the offsets `at` or `stride` apart, to [channels][lanes], and back.
+    // Copy rows, which start at the offsets `at` or `stride` apart, to [channels][lanes], and back. Other lanes stay as
+    // they are.
     void (*gather)(float* data, const int64_t* at, int64_t stride, int64_t channel, int count, int channels, int lanes,
                    float* to);
     void (*scatter)(const float* from, float* data, const int64_t* at, int64_t stride, int64_t channel, int count, int channels,

@@ -34,11 +34,14 @@ struct RowPlaces {
     INLINED float* operator[](int row) const { return data + (at ? at[row] : row * stride); }
 };
 
-// `count` rows → to [channels][lanes], zeros after the last.
+// `count` rows → to [channels][lanes]; other lanes stay as they are.
 static void gather_rows(float* data, const int64_t* at, int64_t stride, int64_t channel, int count, int channels, int lanes,
                         float* to) {
     const RowPlaces rows = {data, at, stride};
-    for (int c = 0; count < lanes && c < channels; c++) fill(to + (size_t)c * lanes + count, 0, lanes - count);
+    if (!at && stride == 1) {
+        for (int c = 0; c < channels; c++) __builtin_memcpy(to + (size_t)c * lanes, data + c * channel, sizeof(float) * count);
+        return;
+    }
     int row = 0;
     if (channel == 1 && channels >= 8)
         for (; row + 8 <= count; row += 8) {

@@ -7,6 +7,7 @@ namespace compsrt {
 struct Level {
     const char* name;
     int32_t available;  // whether this processor can run it
+    int32_t conv_rows;  // output channels that a convolution computes at a time
     Integers integers;
 };
 

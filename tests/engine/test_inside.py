@@ -235,5 +235,5 @@ def with_paper_codes() -> Network:
 def test_times_of_parts() -> None:
     engine = Engine(frozen(), profile=True)
     engine(torch.rand(1, 3, 16, 16))
-    assert set(engine.stage_times()) == {"linear", "attention", "elementwise", "pytorch"}
+    assert set(engine.stage_times()) == {"linear", "attention", "convolution", "elementwise", "pytorch"}
     assert all(milliseconds > 0 for milliseconds in engine.stage_times().values())

@@ -30,7 +30,7 @@ def test_linear_layers_and_attention_of_any_network(level: str, monkeypatch: pyt
     found = runs_of(frozen())
     in_integers = FLOATS if level == "plain" else INTEGERS
     assert {found[name].runs for name in ("attention", "attention.qkv", "attention.proj")} == {in_integers}
-    assert found["first"] == LayerRun("first", PYTORCH, "its input is not quantized; no operator for conv2d")
+    assert found["first"] == LayerRun("first", FLOATS, "its input is not quantized")
 
 
 def test_windows_that_are_too_small_are_named() -> None:

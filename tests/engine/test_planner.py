@@ -35,14 +35,14 @@ class Coded(nn.Module):
         return self.code(x)
 
 
-def planned(code: Code, x: Tensor) -> Plan:
+def planned(code: Code, x: Tensor, level: str = LEVELS_HERE[0]) -> Plan:
     with torch.inference_mode():
-        return plan_of(record(Coded(code), x))
+        return plan_of(record(Coded(code), x), named(level))
 
 
 def assert_same(code: Code, level: str, shape: tuple[int, ...] = (2, C, H, W), threads: int = 2) -> Plan:
     """Assert that the plan computes what the code does, on images that it was not made from."""
-    plan = planned(code, torch.zeros(shape))
+    plan = planned(code, torch.zeros(shape), level)
     operators = Operators(named(level), threads)
     with torch.inference_mode():
         for seed in range(2):
@@ -218,3 +218,41 @@ def test_an_input_may_have_any_strides() -> None:
     plan = planned(lambda x: x * 2, x)
     with torch.inference_mode():
         assert torch.equal(plan.run(x, Operators(named(LEVELS_HERE[0]), 1)), x * 2)
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 16), (16, 3), (20, 25)])
+@pytest.mark.parametrize("size", [(H, W), (5, 67), (9, 130)])
+def test_convolutions_of_all_channels(level: str, inputs: int, outputs: int, size: tuple[int, int]) -> None:
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    shape = (2, inputs, *size)
+    assert names(assert_same(lambda x: conv(x), level, shape)) == ["elementwise", "convolution"]
+    assert names(assert_same(lambda x: conv(x), level, (1, *shape[1:]))) == ["convolution"]
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_a_convolution_takes_in_what_follows(level: str) -> None:
+    one, two = nn.Conv2d(C, C, 3, padding=1), nn.Conv2d(C, C, 3, padding=1, bias=False)
+
+    def code(x: Tensor) -> Tensor:
+        y = F.gelu(one(x))
+        return y + two(y)
+
+    assert names(assert_same(code, level, (1, C, H, W))) == ["convolution", "convolution"]
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("factor", [2, 3])
+def test_pixels_are_shuffled_by_their_addresses(level: str, factor: int) -> None:
+    up, last = nn.Conv2d(C, C * factor**2, 3, padding=1), nn.Conv2d(C, 3, 3, padding=1)
+    plan = assert_same(lambda x: last(F.pixel_shuffle(up(x), factor)), level, (1, C, H, W))
+    assert names(plan) == ["convolution", "convolution"]
+    plan = assert_same(lambda x: F.pixel_shuffle(x, factor) * 2, level, (2, 2 * factor**2, H, W))
+    assert names(plan) == ["elementwise"] and not in_torch(plan)
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_other_convolutions_run_in_torch(level: str) -> None:
+    for options in ({"stride": 2}, {"padding": 0}, {"dilation": 2, "padding": 2}, {"groups": 2}):
+        conv = nn.Conv2d(C, C, 3, **{"padding": 1, **options})
+        assert in_torch(assert_same(lambda x, conv=conv: conv(x), level)) == ["aten.conv2d.default"]
