@@ -187,6 +187,10 @@ def _difference(bias: Tensor | None, own: Tensor | None) -> Tensor:
 class _AttentionInIntegers(Intercepting):
     in_integers: _Attention
 
+    @torch.compiler.disable  # scores that are held back are no tensors
+    def forward(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().forward(*args, **kwargs)
+
     def interception(self) -> Interception:
         return _Holding(self)
 

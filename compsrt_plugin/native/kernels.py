@@ -6,8 +6,9 @@ Its threads are those of the OpenMP that torch has loaded already.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -23,17 +24,36 @@ LANES = 16
 VECTORS = (1, 2, 4, 8, 16)
 
 
-def vectors_of(width: int, transform: str) -> int | None:
+class Domain(Protocol):
+    """What the kernels must know of a transform; `quant.transforms.Transform` has it."""
+
+    @property
+    def name(self) -> str:
+        """Name for error messages."""
+        ...
+
+    @property
+    def compiled(self) -> int | None:
+        """Id in the library, 0 for the identity; None if the library does not have the transform."""
+        ...
+
+    @property
+    def signs(self) -> Callable[[int], Tensor] | None:
+        """Takes a width and returns the sign vector (width,) that rows are multiplied by first; None without one."""
+        ...
+
+
+def vectors_of(width: int, transform: Domain) -> int | None:
     """Return how many groups of 16 floats hold a row; None where the kernels have no code for it."""
-    if _number(transform) is None:
+    if transform.compiled is None:
         return None
     needed = max(-(-width // LANES), 1)
-    if transform != "none" and width <= LANES // 2:
+    if transform.compiled and width <= LANES // 2:
         return None  # its Hadamard matrix is smaller than a vector
     return next((vectors for vectors in VECTORS if vectors >= needed), None)
 
 
-def usable(x: Tensor, transform: str, *others: Tensor) -> bool:
+def usable(x: Tensor, transform: Domain, *others: Tensor) -> bool:
     """Return whether the kernels can quantize rows of x (its last axis) with `others` for scale and zero point."""
     return (
         all(readable(tensor) for tensor in (x, *others))
@@ -45,7 +65,7 @@ def usable(x: Tensor, transform: str, *others: Tensor) -> bool:
 
 
 def fake_quantize(
-    x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool = False
+    x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: Domain, invert: bool, per_token: bool = False
 ) -> Tensor:
     """Return s r + Z of x, taken to the domain of `transform` before and, if `invert`, back after.
 
@@ -53,7 +73,7 @@ def fake_quantize(
         x: (..., d), contiguous or not, `usable`.
         scale, zero_point: (), or (rows, 1) for x (rows, d).
         top: the largest code.
-        transform: `none`, `hadamard`, `hadamard_signed` or `hadamard_softmax`; the last only with `invert`.
+        transform: has an id in the library; `hadamard_softmax` only with `invert`.
         invert: whether the output is taken back.
         per_token: whether scale and zero point are in units of each row's largest magnitude in the domain.
 
@@ -75,7 +95,7 @@ def fake_quantize_backward(
     scale: Tensor,
     zero_point: Tensor,
     top: int,
-    transform: str,
+    transform: Domain,
     invert: bool,
     per_token: bool = False,
     again: Tensor | None = None,
@@ -116,32 +136,32 @@ class _Rows:
         CompSRTError: the kernels have no code for that width and transform.
     """
 
-    def __init__(self, shape: torch.Size, scale: Tensor, transform: str, invert: bool) -> None:
+    def __init__(self, shape: torch.Size, scale: Tensor, transform: Domain, invert: bool) -> None:
         self.width = shape[-1]
         vectors = vectors_of(self.width, transform)
         if vectors is None:
             raise CompSRTError(
-                f"the kernels have no code for rows of {self.width} with transform {transform!r}",
+                f"the kernels have no code for rows of {self.width} with transform {transform.name!r}",
                 hint="call torch.ops.compsrt.fake_quantize, which takes any tensor",
             )
         self.vectors = vectors
-        self.width_out = self.width if invert or transform == "none" else vectors * LANES
+        self.width_out = self.width if invert or not transform.compiled else vectors * LANES
         self.inputs = shape.numel()
         self.count = self.inputs // self.width if self.width else 0
         self.outputs = self.count * self.width_out
         self.scales = self.count if scale.numel() > 1 else 1
 
     def described(
-        self, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
+        self, scale: Tensor, zero_point: Tensor, top: int, transform: Domain, invert: bool, per_token: bool
     ) -> structures.FakeQuantize:
         """Return what the kernel is told. It holds addresses, so the tensors must outlive it."""
         return structures.FakeQuantize(
             self.count,
             self.width,
             self.vectors,
-            _number(transform),
+            transform.compiled,
             invert,
-            pointer(_signs(transform, self.vectors * LANES), self.vectors * LANES),
+            pointer(_signs(transform.signs, self.vectors * LANES), self.vectors * LANES),
             pointer(scale, self.scales),
             pointer(zero_point, self.scales),
             scale.numel() > 1,
@@ -151,21 +171,10 @@ class _Rows:
         )
 
 
-@torch.compiler.assume_constant_result
-def _number(transform: str) -> int | None:
-    """Return the number by which C++ knows a transform; None where it does not know it."""
-    from compsrt_plugin.quant.transforms import TRANSFORMS  # `quant` imports the operators, which import this
-
-    return TRANSFORMS[transform].compiled if transform in TRANSFORMS else None
-
-
 @cache
-def _signs(transform: str, width: int) -> Tensor | None:
-    """Return the ±1 that a transform multiplies its rows by first, float32 (width,); None without."""
-    from compsrt_plugin.quant.transforms import TRANSFORMS
-
-    signs = TRANSFORMS[transform].signs
-    return None if signs is None else signs(width).to("cpu", torch.float32)
+def _signs(build: Callable[[int], Tensor] | None, width: int) -> Tensor | None:
+    """Return a sign vector, float32 (width,); None for None."""
+    return None if build is None else build(width).to("cpu", torch.float32)
 
 
 def call(name: str, how: ctypes.Structure, *addresses: Any) -> None:

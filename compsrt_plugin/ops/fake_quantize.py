@@ -23,19 +23,21 @@ _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform,
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 
 
-def fit(x: Tensor, transform: str) -> bool:
+def fit(x: Tensor, transform: str, invert: bool) -> bool:
     """Return whether the operators are the faster way to quantize x; on other devices torch's own operations are.
 
     Also return False while a graph for ONNX or TorchScript is recorded, which cannot hold an operator of ours.
     """
+    domain = TRANSFORMS[transform]
+    whole = invert or not domain.unit_rows  # for unit rows the kernels only compute the whole way
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return not (tracing or torch.onnx.is_in_onnx_export()) and native.usable(x, transform)
+    return whole and not (tracing or torch.onnx.is_in_onnx_export()) and native.usable(x, domain)
 
 
 def in_torch(
     x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
 ) -> Tensor:
-    """Return what `fake_quantize` returns, in torch's own operations; arguments as in `native.fake_quantize`."""
+    """Return what `fake_quantize` returns, in torch's own operations; arguments as in `quantized_product.Operand`."""
     domain = TRANSFORMS[transform]
     values = domain.forward(x)
     if per_token:
@@ -48,8 +50,10 @@ def in_torch(
 def _forward(
     x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool
 ) -> Tensor:
-    run = native.fake_quantize if native.usable(x, transform, scale, zero_point) else in_torch
-    return run(x, scale, zero_point, top, transform, invert, per_token).contiguous()
+    domain = TRANSFORMS[transform]
+    if native.usable(x, domain, scale, zero_point):
+        return native.fake_quantize(x, scale, zero_point, top, domain, invert, per_token)
+    return in_torch(x, scale, zero_point, top, transform, invert, per_token).contiguous()
 
 
 def _shape(
@@ -71,7 +75,8 @@ def _backward(
     again: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     output = torch.empty_like(grad, memory_format=torch.contiguous_format) if again else None
-    found = native.fake_quantize_backward(grad, x, scale, zero_point, top, transform, invert, per_token, output)
+    domain = TRANSFORMS[transform]
+    found = native.fake_quantize_backward(grad, x, scale, zero_point, top, domain, invert, per_token, output)
     return (*found, x.new_empty(0) if output is None else output)
 
 
@@ -100,7 +105,7 @@ def gradients(
         Gradients of the shapes of x, scale and zero point, and the output or None.
     """
     grad = grad.to(x.dtype)
-    if torch.is_grad_enabled() or not native.usable(x, how[1], scale, zero_point):
+    if torch.is_grad_enabled() or not native.usable(x, TRANSFORMS[how[1]], scale, zero_point):
         found = _gradients_in_torch(grad, x, scale, zero_point, *how)
         return (*found, in_torch(x, scale, zero_point, *how) if again else None)
     *found, output = fake_quantize_backward(grad, x, scale, zero_point, *how, again)

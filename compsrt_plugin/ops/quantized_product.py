@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from compsrt_plugin.ops import fake_quantize as operators
 from compsrt_plugin.ops.registering import register_once
@@ -43,7 +44,10 @@ class Operand(NamedTuple):
 
 def quantized(operand: Operand) -> Tensor:
     """Return xhat of a quantized operand: (..., d), or (..., m) if it stays transformed."""
-    return _FakeQuantize.apply(*operand)
+    if not _fits(operand):
+        return _in_torch(operand)
+    # Dynamo does not trace functions of autograd within a `TorchFunctionMode`; functorch takes nothing else.
+    return operators.fake_quantize(*operand) if torch.compiler.is_compiling() else _FakeQuantize.apply(*operand)
 
 
 def product(left: Operand, right: Operand, transposed: bool, bias: Tensor | None = None) -> Tensor:
@@ -51,14 +55,31 @@ def product(left: Operand, right: Operand, transposed: bool, bias: Tensor | None
 
     Args:
         left: (..., n, k).
-        right: (..., m, k) if `transposed`, else (..., k, m); same leading axes.
+        right: (..., m, k) if `transposed`, else (..., k, m); same leading axes, or none.
         transposed: which axis of `right` is contracted.
-        bias: (m,), of matrices only.
+        bias: (m,), with a `right` without leading axes.
 
     Returns:
         (..., n, m).
     """
-    return _Product.apply(*left, *right, bias, transposed)
+    is_matrix = right.x.ndim == 2
+    if not (_fits(left) and _fits(right)):
+        x, y = _in_torch(left), _in_torch(right)
+        return F.linear(x, y, bias) if is_matrix and transposed else _multiplied(x, y, bias, transposed)
+    apply = quantized_product if torch.compiler.is_compiling() else _Product.apply
+    if not is_matrix:
+        return apply(*left, *right, bias, transposed)
+    rows = left._replace(x=left.x.reshape(-1, left.x.shape[-1]))
+    output = apply(*rows, *right, bias, transposed)
+    return output.view(*left.x.shape[:-1], output.shape[-1])
+
+
+def _in_torch(operand: Any) -> Tensor:
+    return operand.x if operand.scale is None else operators.in_torch(*operand)
+
+
+def _fits(operand: Operand) -> bool:
+    return operand.scale is None or operators.fit(operand.x, operand.transform, operand.invert)
 
 
 class _FakeQuantize(torch.autograd.Function):

@@ -140,14 +140,14 @@ class CodeMode:
         codes: takes x and its grid and returns r as a floating tensor.
         fake_quantize: takes x and its grid and returns xhat with gradients.
         bounded: whether r lies in 0..N. Per-token scales, and products in the domain, need that.
-        compiled: whether the compiled kernels compute it.
+        operator: whether `ops.fake_quantize` computes it.
     """
 
     name: str
     codes: Callable[[Tensor, Grid], Tensor]
     fake_quantize: Callable[[Tensor, Grid], Tensor]
     bounded: bool
-    compiled: bool = False
+    operator: bool = False
 
 
 CODES: dict[str, CodeMode] = {}
@@ -172,7 +172,7 @@ register_code_mode(
         lambda x, grid: integer_codes(x, grid.scale, grid.zero_point, grid.top),
         lambda x, grid: strict_fake_quantize(x, grid.scale, grid.zero_point, grid.top),
         bounded=True,
-        compiled=True,
+        operator=True,
     )
 )
 register_code_mode(

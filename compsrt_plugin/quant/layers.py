@@ -54,11 +54,9 @@ class QuantLinear(QuantizedLayer):
         input_quantizer, weight_quantizer = self.input_quantizer, self.weight_quantizer
         weight = self.quantized_matrix()
         if share_domain(input_quantizer, weight_quantizer):
-            if self.kept() == (None, None) and input_quantizer.can_fuse(x, invert=False):
-                rows = x.reshape(-1, self.in_features)
-                operand = input_quantizer.operand(rows, invert=False)
-                output = quantized_product.product(operand, quantized_product.Operand(weight), True, bias)
-                return output.view(*x.shape[:-1], self.out_features)
+            if self.kept() == (None, None) and input_quantizer.has_operator:
+                operand = input_quantizer.operand(x, invert=False)
+                return quantized_product.product(operand, quantized_product.Operand(weight), True, bias)
             return self._product(input_quantizer.transform(x), weight, bias)
         return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), bias)
 

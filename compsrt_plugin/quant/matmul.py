@@ -42,10 +42,9 @@ def product(left: Tensor, right: Tensor, left_quantizer: Quantizer | None, right
     def compute(left: Tensor, right: Tensor) -> Tensor:
         if share_domain(left_quantizer, right_quantizer):
             assert left_quantizer is not None and right_quantizer is not None
-            if left_quantizer.can_fuse(left, False) and right_quantizer.can_fuse(right, False):
-                return quantized_product.product(
-                    left_quantizer.operand(left, False), right_quantizer.operand(right, False), True
-                )
+            if left_quantizer.has_operator and right_quantizer.has_operator:
+                operands = left_quantizer.operand(left, False), right_quantizer.operand(right, False)
+                return quantized_product.product(*operands, True)
             left = left_quantizer.quantize(left_quantizer.transform(left))
             right = right_quantizer.quantize(right_quantizer.transform(right))
             return left @ right.transpose(-2, -1)
@@ -73,7 +72,7 @@ def weighted_sum(
     def compute(weights: Tensor, values: Tensor) -> Tensor:
         if weight_quantizer is not None and value_quantizer is not None:
             on = weight_quantizer.mode is value_quantizer.mode is Mode.ON
-            if on and weight_quantizer.can_fuse(weights, True) and value_quantizer.can_fuse(values, True):
+            if on and weight_quantizer.has_operator and value_quantizer.has_operator:
                 operands = weight_quantizer.operand(weights, True), value_quantizer.operand(values, True)
                 return quantized_product.product(*operands, False)
         return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)

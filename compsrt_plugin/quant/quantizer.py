@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.ops import fake_quantize as operators
 from compsrt_plugin.ops.quantized_product import Operand, quantized
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.fake import CODES, MIN_SCALE, CodeMode, Grid, dequantize, largest_magnitude, scale_of_bounds
@@ -138,10 +137,9 @@ class Quantizer(nn.Module):
         x = widened(x)
         if self.codes_seen is not None:
             self.codes_seen |= distinct_values(self.codes(x.detach()))
-        if self.code_mode.compiled and operators.fit(x, "none"):
+        if self.code_mode.operator:
             scale, zero_point = self.scale_and_zero_point()
-            operand = Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token)
-            return quantized(operand)
+            return quantized(Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token))
         return self.code_mode.fake_quantize(x, self.grid(x))
 
     def codes(self, x: Tensor) -> Tensor:
@@ -192,15 +190,14 @@ class Quantizer(nn.Module):
         if self.mode is not Mode.ON:
             return x
         wide = widened(x)
-        if self.can_fuse(wide, invert=True):
+        if self.has_operator:
             return quantized(self.operand(wide, invert=True)).to(x.dtype)
         return self.inverse(self.quantize(self.transform(wide)), x.shape[-1]).to(x.dtype)
 
-    def can_fuse(self, x: Tensor, invert: bool) -> bool:
-        """Return whether one operator can compute `operand(x, invert)`; False while codes are counted."""
-        # for unit rows the kernels only compute the whole way, to the domain and back
-        compiled = self.code_mode.compiled and (invert or not self.domain.unit_rows)
-        return compiled and self.codes_seen is None and operators.fit(x, self.spec.transform)
+    @property
+    def has_operator(self) -> bool:
+        """Whether an operator computes this quantizer; not while codes are counted, which it does not return."""
+        return self.code_mode.operator and self.codes_seen is None
 
     def operand(self, x: Tensor, invert: bool) -> Operand:
         """Return x (..., d) as an operand of a product, in the domain or, with `invert`, taken back from it."""

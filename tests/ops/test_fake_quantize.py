@@ -16,6 +16,7 @@ from compsrt_plugin import native
 from compsrt_plugin.ops import fake_quantize as operators
 from compsrt_plugin.ops.quantized_product import Operand, quantized_product
 from compsrt_plugin.quant import NetworkSpec, QuantSpec, calibrate, convert, discover, freeze
+from compsrt_plugin.quant.transforms import TRANSFORMS as ALL
 
 X = torch.randn(64, 60, generator=torch.Generator("cpu").manual_seed(0))
 TRANSFORMS = ("none", "hadamard", "hadamard_softmax", "hadamard_signed", "hadamard_block", "hadamard_exact")
@@ -88,7 +89,7 @@ def test_the_operators_keep_what_they_promise_torch(transform: str, per_token: b
     scale, zero_point = (torch.tensor(value, requires_grad=True) for value in (0.1, -0.3))
     how = (7, transform, transform == "hadamard_softmax", per_token)
     torch.library.opcheck(operators.fake_quantize, (x, scale, zero_point, *how))
-    if native.usable(x, transform):
+    if native.usable(x, ALL[transform]):
         output = operators.fake_quantize(x, scale, zero_point, *how).detach()
         tensors = torch.rand_like(output), x.detach(), scale.detach(), zero_point.detach()
         torch.library.opcheck(operators.fake_quantize_backward, (*tensors, *how, True))

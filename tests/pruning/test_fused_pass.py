@@ -14,10 +14,10 @@ pytestmark = pytest.mark.skipif(native.library() is None, reason="no compiler wh
 def outputs(monkeypatch, compiled: bool, whole_column: bool = False):
     """Output, gradients of input and weight, and how many products the compiled pass took."""
     taken = []
-    product = quantized_product.product
-    monkeypatch.setattr(quantized_product, "product", lambda *args: taken.append(1) or product(*args))
+    product = quantized_product.quantized_product
+    monkeypatch.setattr(quantized_product, "quantized_product", lambda *args: taken.append(1) or product(*args))
     if not compiled:
-        monkeypatch.setattr(native, "usable", lambda x, transform: False)
+        monkeypatch.setattr(native, "usable", lambda *_: False)
     torch.manual_seed(0)
     layer = QuantLinear(nn.Linear(60, 24), QuantSpec(bits=4), QuantSpec(bits=4))
     layer.weight_mask = torch.rand(24, 64) < 0.6

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compsrt_plugin import native
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import (
+    TRANSFORMS,
     Mode,
     NetworkSpec,
     Quantizer,
@@ -210,7 +211,7 @@ def test_no_kernel_gets_a_tensor_that_is_not_what_it_reads(which: str, spoil):
     given = tensors()
     given[which] = spoil(given[which])
     with pytest.raises(CompSRTError, match="a kernel got"):
-        native.fake_quantize_backward(*given.values(), 7, "none", True)
+        native.fake_quantize_backward(*given.values(), 7, TRANSFORMS["none"], True)
 
 
 @compiled

@@ -12,7 +12,7 @@ import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
 
@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.autograd.profiler import profile, record_function
 
 from compsrt_plugin import native
-from compsrt_plugin.quant import Quantizer
+from compsrt_plugin.ops import fake_quantize as operators
+from compsrt_plugin.quant import TRANSFORMS, Quantizer, Transform
 
 PROFILE_STAGES = (
     "transform",
@@ -71,7 +72,7 @@ def stage_times(network: nn.Module, x: Tensor) -> dict[str, float]:
         mark = _mark_of(event)
         if mark is None:
             spent[torch_stage(event.name)] += own
-        elif mark in OF_QUANTIZER.values():
+        elif mark in ("transform", "quantize"):
             spent[mark] += own
         else:
             spent["transform"] += own * shares.get(mark, 0.0)
@@ -96,8 +97,12 @@ def torch_stage(operator: str) -> str:
     return found[0] if found else "products" if "linear" in plain else "copies" if space == "aten" else "other"
 
 
-OF_QUANTIZER = {"transform": "transform", "inverse": "transform", "quantize": "quantize"}
-"""Methods of a quantizer -> their stage."""
+MARKED: dict[Any, dict[str, str]] = {
+    Transform: {"forward": "transform", "inverse": "transform"},
+    Quantizer: {"quantize": "quantize"},
+    operators: {"in_torch": "quantize"},
+}
+"""Class or module -> its functions that do the work of quantizers -> their stage; the innermost one counts."""
 
 
 def _mark_of(event: Any) -> str | None:
@@ -122,14 +127,17 @@ def _marked_quantizers() -> Iterator[None]:
         return call
 
     def marked_pass(
-        x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: str, invert: bool, per_token: bool = False
+        x: Tensor, scale: Tensor, zero_point: Tensor, top: int, transform: Any, invert: bool, per_token: bool = False
     ) -> Tensor:
-        with record_function(_MARK + _key((tuple(x.shape), transform, invert))):
+        with record_function(_MARK + _key((tuple(x.shape), transform.name, invert))):
             return fake_quantize(x, scale, zero_point, top, transform, invert, per_token)
 
     fake_quantize = native.fake_quantize
-    methods = {name: marked(getattr(Quantizer, name), stage) for name, stage in OF_QUANTIZER.items()}
-    with _replaced(Quantizer, methods), _replaced(native, {"fake_quantize": marked_pass}):
+    with ExitStack() as stack:
+        for owner, stages in MARKED.items():
+            others = {name: marked(getattr(owner, name), stage) for name, stage in stages.items()}
+            stack.enter_context(_replaced(owner, others))
+        stack.enter_context(_replaced(native, {"fake_quantize": marked_pass}))
         yield
 
 
@@ -157,7 +165,7 @@ def _transform_shares(network: nn.Module, x: Tensor) -> dict[str, float]:
     fake_quantize = native.fake_quantize
 
     def note(operand: Tensor, *how: Any) -> Tensor:
-        met.setdefault((tuple(operand.shape), how[3], how[4]), how)
+        met.setdefault((tuple(operand.shape), how[3].name, how[4]), how)
         return fake_quantize(operand, *how)
 
     with _replaced(native, {"fake_quantize": note}):
@@ -166,8 +174,8 @@ def _transform_shares(network: nn.Module, x: Tensor) -> dict[str, float]:
     for found, (scale, zero_point, top, transform, *how) in met.items():
         operand = torch.rand(found[0], dtype=scale.dtype, device=scale.device)
         whole = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, transform, *how))  # noqa: B023
-        without = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, "none", *how))  # noqa: B023
-        shares[_key(found)] = 0.0 if transform == "none" else max(0.0, 1 - without / whole)
+        without = _seconds(lambda: fake_quantize(operand, scale, zero_point, top, TRANSFORMS["none"], *how))  # noqa: B023
+        shares[_key(found)] = max(0.0, 1 - without / whole) if transform.compiled else 0.0
     return shares
 
 

@@ -88,9 +88,8 @@ class Intercepting(nn.Module):
 
     sites: tuple[Site, ...]
 
-    @torch.compiler.disable  # it cannot trace a mode that counts, and would count the products of the quantizers too
     def forward(self, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Run the forward pass of the module; under `torch.compile` it runs in eager PyTorch.
+        """Run the forward pass of the module.
 
         Raises:
             CompSRTError: the code computes other products than at conversion, or computes them where the backward pass
@@ -100,10 +99,12 @@ class Intercepting(nn.Module):
         # Within an intercepting module, even an idle one must hide its products from the enclosing count.
         if idle and not isinstance(_get_current_function_mode(), Interception):
             return super().forward(*args, **kwargs)
-        with self.interception() as products:
+        products = self.interception()
+        seen = products.seen  # Dynamo does not read from a mode that it has left
+        with products:
             output = super().forward(*args, **kwargs)
-        if not idle and products.count < len(self.sites):
-            raise wrong_number(self, f"{products.count} products, fewer", len(self.sites))
+        if not idle and len(seen) < len(self.sites):
+            raise wrong_number(self, f"{len(seen)} products, fewer", len(self.sites))
         return output
 
     def interception(self) -> Interception:
@@ -160,13 +161,22 @@ def _intercepting(_module_class: type[nn.Module]) -> Derivation:
 
 
 class Interception(TorchFunctionMode):
-    """Intercept the products of one forward pass of one module."""
+    """Intercept the products of one forward pass of one module.
+
+    Attributes:
+        seen: the sites of the products so far.
+    """
 
     def __init__(self, module: Intercepting) -> None:
         super().__init__()
         self.module = module
-        self.count = 0
+        self.seen: list[Site] = []
         self.grad = torch.is_grad_enabled()
+
+    @property
+    def count(self) -> int:
+        """Number of products so far."""
+        return len(self.seen)
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -185,15 +195,15 @@ class Interception(TorchFunctionMode):
         Raises:
             CompSRTError: it is not the product that stood there at conversion.
         """
-        if self.count == len(self.module.sites):
-            raise wrong_number(self.module, "more", self.count)
-        site = self.module.sites[self.count]
-        self.count += 1
+        if len(self.seen) == len(self.module.sites):
+            raise wrong_number(self.module, "more", len(self.seen))
+        site = self.module.sites[len(self.seen)]
+        self.seen.append(site)
         quantizers = quantizers_of(self.module, site)
         if not all(_is_off(quantizer) for quantizer in quantizers):
             kind = kind_of(func, args, operands(func, args, kwargs), placed=bool(site.kind.place))
             if not site.kind.matches(kind):
-                raise wrong_kind(self.module, self.count - 1, kind, site.kind)
+                raise wrong_kind(self.module, len(self.seen) - 1, kind, site.kind)
             refuse_recomputed(f"{type(self.module).__name__} computes {kind}", self.grad)
         return site, quantizers
 
