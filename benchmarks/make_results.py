@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from networks import NETWORKS
 from results_tables import (
     BENCHMARKS,
     absolute,
@@ -32,6 +33,7 @@ from results_tables import (
     significance_table,
     source_table,
     table,
+    variant,
     worst_table,
 )
 
@@ -142,7 +144,8 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
             networks = found.of(scale, family)
             made[f"{name}-light-x{scale}"] = partial(measured, network_table, networks, found.times_of(networks))
         made[f"published-x{scale}"] = partial(measured, published_table, beside, scale)
-    for network, of_network in found.networks.items():
+    for network in NETWORKS:
+        of_network = found.networks.get(network, [])
         made[f"recipes-{network}"] = partial(measured, partial(recipe_table, widths=True), of_network)
     made["network-sources"] = lambda: measured(source_table, [r for of in found.networks.values() for r in of])
     made["network-summary"] = lambda: measured(summary_table, found.networks)
@@ -225,7 +228,7 @@ def summary_table(networks: Mapping[str, Sequence[Results]]) -> list[str]:
     rows = []
     for name, of_network in networks.items():
         teacher = of_network[0].datasets["Set5"].mean.teacher
-        found = {(r.recipe, r.bits): r for r in of_network if not r.weights_trained}
+        found = {(variant(r), r.bits): r for r in of_network}
         cells = [f"{mean_difference(found[one]).psnr:+.2f}" if one in found else "" for one in columns]
         rows.append([name, absolute(teacher), PRINTED.get(name, ""), *cells])
     heading = [f"`{recipe}`, {bits} bits" for recipe, bits in columns]

@@ -105,7 +105,7 @@ def recipe_table(found: Sequence[Results], *, widths: bool = False) -> Table:
         rows.append(
             [
                 *([str(results.bits)] if widths else []),
-                f"`{results.recipe}`",
+                f"`{variant(results) if widths else results.recipe}`",
                 "trained" if results.weights_trained else "kept",
                 *(signed(difference(results, name), 3) if name in results.datasets else "" for name in BENCHMARKS),
                 f"{mean_difference(results).psnr:+.3f}",
@@ -117,6 +117,12 @@ def recipe_table(found: Sequence[Results], *, widths: bool = False) -> Table:
         )
     heading = ["recipe", "weights", *BENCHMARKS, "mean, dB", "codes", "bytes", "CPU s", "iterations"]
     return table(["bits", *heading] if widths else heading, rows, left=3 if widths else 2)
+
+
+def variant(results: Results) -> str:
+    """Return the part of a result's name between network and width: the recipe and what differs from it."""
+    name = results.name.removesuffix(f"_{results.bits}bit")
+    return name[name.index(f"_{results.recipe}") + 1 :]
 
 
 def image_differences(better: Results, worse: Results, metric: str) -> list[float]:
