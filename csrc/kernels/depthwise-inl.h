@@ -2,47 +2,84 @@
 
 INLINE F some(const float* p, int count) { return count >= W ? load(p) : load_some(p, count); }
 
-// One line of pixels, channels from c on; `count` of them are left.
-template <bool THREE, bool MAXIMUM>
-static void depthwise_channels(const DepthwiseCall& call, int image, int line, int c, int count) {
-    const int KH = THREE ? 3 : call.kernel_height, KW = THREE ? 3 : call.kernel_width, width = call.width, C = call.channels;
-    const int dilation = THREE ? 1 : call.dilation;
-    const int64_t pixel = ((int64_t)image * call.height + line) * width;
-    const F bias = call.bias ? some(call.bias + c, count) : all(0.0f);
-    F weights[9];
-    if (THREE && !MAXIMUM) UNROLL for (int k = 0; k < 9; k++) weights[k] = some(call.weight + k * C + c, count);
-    for (int x = 0; x < width; x++) {
-        F sum = MAXIMUM ? all(-3.4e38f) : bias;
-        UNROLL for (int i = 0; i < KH; i++) {
-            const int dy = (i - KH / 2) * dilation;
-            if (line + dy < 0 || line + dy >= call.height) continue;
-            UNROLL for (int j = 0; j < KW; j++) {
-                const int dx = (j - KW / 2) * dilation;
-                if (x + dx < 0 || x + dx >= width) continue;
-                const float* from = row_of(call.x, pixel + (int64_t)dy * width + x + dx) + c;
-                if (MAXIMUM) {
-                    sum = larger(sum, some(from, count));
-                    continue;
-                }
-                const F weight = THREE ? weights[i * 3 + j] : some(call.weight + (size_t)(i * KW + j) * C + c, count);
-                sum = fma(some(from, count), weight, sum);
+// Channels from c on, `count` of them left, of pixel x of a line.
+template <bool MAXIMUM>
+INLINE void depthwise_pixel(const DepthwiseCall& call, int64_t pixel, int line, int x, int c, int count, F start) {
+    const int KH = call.kernel_height, KW = call.kernel_width, width = call.width, dilation = call.dilation;
+    F sum = start;
+    for (int i = 0; i < KH; i++) {
+        const int dy = (i - KH / 2) * dilation;
+        if (line + dy < 0 || line + dy >= call.height) continue;
+        for (int j = 0; j < KW; j++) {
+            const int dx = (j - KW / 2) * dilation;
+            if (x + dx < 0 || x + dx >= width) continue;
+            const F value = some(row_of(call.x, pixel + (int64_t)dy * width + x + dx) + c, count);
+            if (MAXIMUM)
+                sum = larger(sum, value);
+            else
+                sum = fma(value, some(call.weight + (size_t)(i * KW + j) * call.channels + c, count), sum);
+        }
+    }
+    float* to = row_of(call.y, pixel + x) + c;
+    if (count >= W)
+        store(to, sum);
+    else
+        store_some(to, sum, count);
+}
+
+constexpr int kPixels = 6;  // neighbours that share a load of the weights
+
+// W channels from c on of kPixels neighbours whose kernels lie within the line.
+template <bool MAXIMUM, bool THREE>
+OUTLINED static void depthwise_pixels(const DepthwiseCall& call, int64_t pixel, int line, int x, int c, F start) {
+    const int KH = THREE ? 3 : call.kernel_height, KW = THREE ? 3 : call.kernel_width, dilation = THREE ? 1 : call.dilation;
+    const int64_t stride = call.x.stride;
+    const int64_t* const at = call.x.at;
+    F sums[kPixels];
+    UNROLL for (int p = 0; p < kPixels; p++) sums[p] = start;
+    for (int i = 0; i < KH; i++) {
+        const int dy = (i - KH / 2) * dilation;
+        if (line + dy < 0 || line + dy >= call.height) continue;
+        const int64_t first = pixel + (int64_t)dy * call.width + x - KW / 2 * dilation;
+        const float* weight = MAXIMUM ? nullptr : call.weight + (size_t)i * KW * call.channels + c;
+        for (int j = 0; j < KW; j++) {
+            F values[kPixels];
+            if (at)
+                UNROLL for (int p = 0; p < kPixels; p++) values[p] = load(call.x.data + at[first + j * dilation + p] + c);
+            else
+                UNROLL for (int p = 0; p < kPixels; p++) values[p] = load(call.x.data + (first + j * dilation + p) * stride + c);
+            if (MAXIMUM) {
+                UNROLL for (int p = 0; p < kPixels; p++) sums[p] = larger(sums[p], values[p]);
+            } else {
+                const F w = load(weight + (size_t)j * call.channels);
+                UNROLL for (int p = 0; p < kPixels; p++) sums[p] = fma(values[p], w, sums[p]);
             }
         }
-        float* to = row_of(call.y, pixel + x) + c;
-        if (count >= W)
-            store(to, sum);
-        else
-            store_some(to, sum, count);
     }
+    UNROLL for (int p = 0; p < kPixels; p++) store(row_of(call.y, pixel + x + p) + c, sums[p]);
+}
+
+// One line of pixels for channels from c on; `count` of them are left.
+template <bool MAXIMUM>
+static void depthwise_channels(const DepthwiseCall& call, int image, int line, int c, int count) {
+    const int64_t pixel = ((int64_t)image * call.height + line) * call.width;
+    const int side = call.kernel_width / 2 * call.dilation, last = call.width - side;
+    const F start = MAXIMUM ? all(-3.4e38f) : call.bias ? some(call.bias + c, count) : all(0.0f);
+    int x = 0;
+    if (count >= W) {
+        const bool three = call.kernel_height == 3 && call.kernel_width == 3 && call.dilation == 1;
+        const auto pixels = three ? depthwise_pixels<MAXIMUM, true> : depthwise_pixels<MAXIMUM, false>;
+        for (; x < side && x < call.width; x++) depthwise_pixel<MAXIMUM>(call, pixel, line, x, c, count, start);
+        for (; x + kPixels <= last; x += kPixels) pixels(call, pixel, line, x, c, start);
+    }
+    for (; x < call.width; x++) depthwise_pixel<MAXIMUM>(call, pixel, line, x, c, count, start);
 }
 
 static void depthwise(const DepthwiseCall& call, int image, int line) {
-    const bool three = call.kernel_height == 3 && call.kernel_width == 3 && call.dilation == 1;
-    for (int c = 0; c < call.channels; c += W) {
-        const int count = call.channels - c;
-        const auto channels = !call.weight ? (three ? depthwise_channels<true, true> : depthwise_channels<false, true>)
-                                           : (three ? depthwise_channels<true, false> : depthwise_channels<false, false>);
-        channels(call, image, line, c, count);
+    for (int next = 0; next < call.channels; next += W) {
+        // what is left of the channels goes together with some that have been done
+        const int c = next && next + W > call.channels ? call.channels - W : next;
+        (call.weight ? depthwise_channels<false> : depthwise_channels<true>)(call, image, line, c, call.channels - c);
     }
     if (!call.activation) return;
     alignas(64) float part[kElementsAtOnce + 64];  // activations compute whole vectors
