@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from compsrt_plugin.config import pipeline_blocks as blocks
 from compsrt_plugin.config.data_set_blocks import DATA_SETS, FOREIGN_SET, JUDGED_SET, TRAINING_SET
-from compsrt_plugin.config.quant_options import QuantOptions, resolve
+from compsrt_plugin.config.quant_options import QuantOptions
 from compsrt_plugin.config.readers import OUR_MODELS, Reader, data_set_reader, model_reader, registered
+from compsrt_plugin.config.run_options import RunOptions
 from compsrt_plugin.config.train_blocks import BasicSRTrain, ForeignTrain
 from compsrt_plugin.config.typed import Block, missing, parse
 from compsrt_plugin.errors import CompSRTError
@@ -35,18 +35,19 @@ class Options:
         path: the block `path:`.
         val: the block `val:`; None without one.
         train: the block `train:`; None in a test.
+        run: our blocks with every value decided.
     """
 
     file: Any
     path: Any
     val: Any
     train: Any
+    run: RunOptions
 
-    @cached_property
+    @property
     def quant(self) -> QuantOptions | None:
         """How the network is quantized; None: it stays in full precision."""
-        block = getattr(self.file, "quant", None)
-        return None if block is None else resolve(block, pruned=getattr(self.file, "prune", None) is not None)
+        return self.run.quant
 
 
 def check_options(options: Mapping[str, Any], command: str, where: str) -> Options:
@@ -83,9 +84,9 @@ def check_options(options: Mapping[str, Any], command: str, where: str) -> Optio
         _check_metrics(options["val"])
     _check_data_sets(options, command, where, model)
     train = _train(options["train"], model) if command == "train" else None
-    checked = Options(file, path, val, train)
-    _ = checked.quant  # a recipe and what differs from it may contradict each other
-    return checked
+    parsed = {name: getattr(file, name, None) for name in ("quant", "prune", "tile")}
+    run = RunOptions.settle(options if model.ours else {}, **parsed, padding=getattr(val, "padding", "reflect"))
+    return Options(file, path, val, train, run)
 
 
 def _check_text(key: str, value: Any) -> None:
