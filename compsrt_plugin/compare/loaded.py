@@ -68,9 +68,9 @@ def from_options(file: OptionFile) -> Loaded:
         CompSRTError: the weights are missing, damaged, or of another network.
     """
     register()
-    from compsrt_plugin.config.networks import check_network, weights_entry
     from compsrt_plugin.models import input_files
     from compsrt_plugin.packed.network_weights import load_full_precision
+    from compsrt_plugin.packed.networks import check_network, weights_entry
 
     options, quant = copy.deepcopy(file.options), file.typed.quant
     paths, scale, bits = options["path"], options["scale"], None if quant is None else quant.bits

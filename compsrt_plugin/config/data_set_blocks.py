@@ -5,31 +5,18 @@ Arguments of `io_backend` are those of BasicSR's FileClient backends, without th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
 from compsrt_plugin.config.typed import Block, Variants, merged
-from compsrt_plugin.config.values import FilePath, FolderName, FromOne, FromZero, PositiveShare, Text, installed, names
+from compsrt_plugin.config.values import FilePath, FolderName, FromOne, FromZero, PositiveShare, Text, installed
 
 TRAINING_SET, JUDGED_SET = "a training set", "a set that is judged"
 
 
-def _embedded() -> Iterable[str]:
-    from compsrt_plugin.data.embedded import EMBEDDED_IMAGES
-
-    return EMBEDDED_IMAGES
-
-
-def _subsets() -> Iterable[str]:
-    from compsrt_plugin.data.embedded import SUBSETS
-
-    return SUBSETS
-
-
-Embedded = Annotated[str, names(_embedded)]
-Subset = Annotated[str, names(_subsets)]
+Embedded = Literal["demo", "calibration"]
+Subset = Literal["train", "holdout"]
 Numbers = Annotated[list[float], Meta(min_length=3, max_length=3)]
 Deviations = Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=3, max_length=3)]
 Shares = Annotated[list[PositiveShare], Meta(min_length=1)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import get_args
 
+from compsrt_plugin.config.data_set_blocks import Subset
 from compsrt_plugin.data.cache import cached_pairs
 from compsrt_plugin.data.images import read_image, write_image
 from compsrt_plugin.data.low_resolution import centre_piece
@@ -34,7 +36,7 @@ MAX_SIDE = {"demo": None, "calibration": CALIBRATION_SIDE}
 # A tenth of seven images is one image, a grey texture. The right part of each coloured image is held out instead.
 DIVIDED = ("motorcycle_left.png", "retina.jpg", "hubble_deep_field.jpg", "ihc.png")
 HELD_OUT_WIDTH = 240  # HR pixels; a multiple of 2, 3 and 4
-SUBSETS = ("train", "holdout")
+SUBSETS: tuple[str, ...] = get_args(Subset)
 
 
 def embedded_pairs(which: str, scale: int, subset: str | None = None) -> tuple[Path, Path]:

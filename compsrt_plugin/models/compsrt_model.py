@@ -9,7 +9,6 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 
-from compsrt_plugin.config.networks import check_network
 from compsrt_plugin.config.quant_options import QuantOptions
 from compsrt_plugin.engine import Engine
 from compsrt_plugin.errors import CompSRTError
@@ -21,6 +20,7 @@ from compsrt_plugin.packed import Packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network_state import load_packed_state
 from compsrt_plugin.packed.network_weights import float_bytes, load_full_precision
+from compsrt_plugin.packed.networks import check_network
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.registries import register_once
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Method, Results

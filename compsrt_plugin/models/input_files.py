@@ -8,11 +8,11 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from compsrt_plugin.config.networks import check_network
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import Packed, bundled, is_packed, read_packed, weights_file
 from compsrt_plugin.packed.container import EXPECTED_PACKED as PACKED
 from compsrt_plugin.packed.header import Header
+from compsrt_plugin.packed.networks import check_network
 
 
 def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, network_g: Mapping[str, Any]) -> str:

@@ -14,13 +14,13 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from compsrt_plugin.config.networks import weights_entry
 from compsrt_plugin.config.run_options import RunOptions
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import UpscaleCall
 from compsrt_plugin.models.data_set_evaluation import evaluate_data_set, log_scores
 from compsrt_plugin.models.evaluation import Evaluator, Upscale, bicubic, check_metrics
 from compsrt_plugin.models.image_runner import ImageRunner
+from compsrt_plugin.packed.networks import weights_entry
 from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.report import DatasetScores, Method, Results
 from compsrt_plugin.training.data import fingerprints, numbered_draws

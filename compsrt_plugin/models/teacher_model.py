@@ -9,11 +9,11 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
 from compsrt_plugin.config.files import command_line
-from compsrt_plugin.config.networks import check_network
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.pipeline_model import PipelineModel
 from compsrt_plugin.packed import load_weights, weights_file
 from compsrt_plugin.packed.network_weights import float_bytes
+from compsrt_plugin.packed.networks import check_network
 from compsrt_plugin.registries import register_once
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Results
 from compsrt_plugin.report.versions import versions

@@ -21,6 +21,7 @@ from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.format import Packed, read_packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network_state import load_packed_state
+from compsrt_plugin.packed.networks import check_network
 from compsrt_plugin.packed.weights import is_url, weights_file
 from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.quant.computed_weights import fold_computed
@@ -84,8 +85,6 @@ def build(header: Header, source: str | Path) -> nn.Module:
     # BasicSR's SwinIR calls meshgrid without `indexing`
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     from basicsr.utils.registry import ARCH_REGISTRY
-
-    from compsrt_plugin.config.networks import check_network
 
     check_network(header.arch, header.scale, source)
     arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}

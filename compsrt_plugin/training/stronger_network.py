@@ -11,8 +11,8 @@ import torch
 from basicsr.utils import get_root_logger
 from torch import Tensor
 
-from compsrt_plugin.config.networks import weights_entry
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.packed.networks import weights_entry
 from compsrt_plugin.terminal import progress
 
 if TYPE_CHECKING:

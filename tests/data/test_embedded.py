@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import socket
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from compsrt_plugin.config.data_set_blocks import Embedded
 from compsrt_plugin.data import embedded
 from compsrt_plugin.data.images import image_size, read_image
 from compsrt_plugin.errors import CompSRTError
@@ -81,3 +83,7 @@ def test_a_missing_scikit_image_is_named(cache, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CompSRTError, match="scikit-image is not installed"):
         embedded.embedded_pairs("demo", 4)
+
+
+def test_an_option_file_may_name_each_set():
+    assert set(get_args(Embedded)) == set(embedded.EMBEDDED_IMAGES) == set(embedded.MAX_SIDE)

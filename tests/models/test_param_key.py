@@ -12,9 +12,9 @@ from places import Place
 from safetensors.torch import load_file
 
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
-from compsrt_plugin.config.networks import check_network
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.network_weights import load_full_precision
+from compsrt_plugin.packed.networks import check_network
 from compsrt_plugin.training.stronger_network import read_stronger
 
 from .test_teacher_model import write_stronger

@@ -87,8 +87,8 @@ def find_subject(source: str, force_yml: list[str] | None = None) -> Subject:
 def _of_options(source: str, force_yml: list[str]) -> Subject:
     file = load_option_file(source, force_yml=force_yml)
     options, quant = file.options, file.typed.quant
-    from compsrt_plugin.config.networks import weights_entry
     from compsrt_plugin.models.input_files import find_files
+    from compsrt_plugin.packed.networks import weights_entry
 
     options, scale = copy.deepcopy(options), options["scale"]
     paths, trained = options["path"], "train" in options
@@ -130,8 +130,8 @@ def build_full_precision(
     """
     from basicsr.archs import build_network
 
-    from compsrt_plugin.config.networks import check_network
     from compsrt_plugin.packed.network_weights import load_full_precision
+    from compsrt_plugin.packed.networks import check_network
 
     network = build_network(check_network(network_g, scale, param_key=param_key))
     load_full_precision(network, weights, param_key)
