@@ -240,19 +240,6 @@ _STEPS: dict[str, Step] = {
 }
 
 
-def which_table(leading: tuple[int, ...], table: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distinct matrices of a table, (n, query, key), and which of them each problem has, int32 (problems,).
-
-    Args:
-        leading: shape of the scores without queries and keys, of which the table has broadcast axes.
-        table: (..., query, key).
-    """
-    own = table.shape[:-2]
-    matrices = table.reshape(-1, *table.shape[-2:])
-    numbers = torch.arange(matrices.shape[0], dtype=torch.int32, device="cpu").view(own)
-    return matrices, numbers.expand(leading).reshape(-1).contiguous()
-
-
 def factors_of(scores: Scores) -> Tensor | None:
     """Return the factor of each problem, float32 (problems,), or None."""
     found = None

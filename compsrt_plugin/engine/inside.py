@@ -6,14 +6,15 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from compsrt_plugin.engine.held import Held, Scores, computed, factors_of, follow, holds, which_table
+from compsrt_plugin.engine.held import Held, Scores, computed, factors_of, follow, holds
 from compsrt_plugin.engine.layer_runs import FLOATS, INTEGERS, NO_SUM, PYTORCH, LayerRun
-from compsrt_plugin.engine.operators import Described, Operators, describe_layer, table_of_scores, why_not_attention
+from compsrt_plugin.engine.operators import Described, Operators, describe_layer, why_not_attention
+from compsrt_plugin.engine.score_tables import KeptTable, kept_table
 from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant import Mode, Quantizer, QuantLinear
 from compsrt_plugin.quant.matmul import product
@@ -35,33 +36,6 @@ class Part:
     name: str
     kind: str
     why_not: str = ""
-
-
-class KeptTable(NamedTuple):
-    """A table of scores as the operators read it, and what it was made from.
-
-    Attributes:
-        source: the matrices as the network's code had them, alive so that nothing else can lie in their place.
-        version: of `source` when it was read.
-        values: a copy of them then.
-        factor: that they were multiplied by.
-        table: as the operators read it.
-    """
-
-    source: Tensor
-    version: int
-    values: Tensor
-    factor: float
-    table: Tensor
-
-    def is_of(self, matrices: Tensor, factor: float) -> bool:
-        """Whether a table made of these matrices would be this one."""
-        if factor != self.factor or matrices.shape != self.source.shape:
-            return False
-        same = matrices.data_ptr() == self.source.data_ptr() and matrices.stride() == self.source.stride()
-        if same and _version(matrices) == self.version:
-            return True
-        return torch.equal(matrices, self.values)
 
 
 @dataclass
@@ -291,7 +265,7 @@ class _Holding(Interception):
             described = Described(quantizers, channels, queries, keys, attention.operators.level, scores.scale)
             attention.described[key] = described
         tables = [
-            _kept_table(attention, (self.count, number), table, factor, leading, described.lanes)
+            kept_table(attention.tables, (self.count, number), table, factor, leading, described.lanes)
             for number, (table, factor, leading) in enumerate(scores.tables)
         ]
         return attention.operators.attention(described, scores.q, scores.k, v, tables, factors_of(scores))
@@ -354,20 +328,3 @@ def _changes_in_place(func: Any, args: tuple[Any, ...]) -> bool:
     if name.startswith("__"):
         return name == "__setitem__" or (name.startswith("__i") and name != "__invert__" and name != "__index__")
     return name.endswith("_")
-
-
-def _version(x: Tensor) -> int:
-    return -1 if x.is_inference() else x._version  # of inference tensors torch counts no versions
-
-
-def _kept_table(
-    attention: _Attention, key: tuple[int, int], table: Tensor, factor: float, leading: tuple[int, ...], lanes: int
-) -> tuple[Tensor, Tensor]:
-    """Return a table as the operators read it, made anew only if its values are others than at the last call."""
-    matrices, which = which_table(leading, table)
-    kept = attention.tables.get(key)
-    if kept is None or not kept.is_of(matrices, factor):
-        made = table_of_scores(matrices, lanes, factor)
-        kept = KeptTable(matrices, _version(matrices), matrices.clone(), factor, made)
-        attention.tables[key] = kept
-    return kept.table, which

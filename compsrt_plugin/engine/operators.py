@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compsrt_plugin.engine.attention import LOG2E, AttentionSizes, describe_operands
+from compsrt_plugin.engine.attention import AttentionSizes, describe_operands
 from compsrt_plugin.engine.fold import describe_linear, floats, signs_of
 from compsrt_plugin.engine.tape import Traced
 from compsrt_plugin.errors import CompSRTError
@@ -99,7 +99,7 @@ class Operators:
         Args:
             described: the quantizers.
             q, k, v: (..., queries or keys, head_dim) with any strides, float32 on the CPU.
-            tables: at most two, as `table_of_scores` makes them, each with which of its matrices every problem has,
+            tables: at most two, as `score_tables` makes them, each with which of its matrices every problem has,
                 int32 (problems,).
             factors: of every problem, float32 (problems,), or None.
 
@@ -235,21 +235,6 @@ def why_not_attention(quantizers: Sequence[Quantizer | None], tokens: tuple[int,
 def in_lanes(tokens: int) -> int:
     """Return the tokens of a window, rounded up to what is worked on at once."""
     return -(-tokens // LANES) * LANES
-
-
-def table_of_scores(matrices: Tensor, lanes: int, factor: float = 1.0) -> Tensor:
-    """Return what is added to scores, (..., query, key), as the operators read it: (n, blocks, key, lane of the query).
-
-    Args:
-        matrices: what is added.
-        lanes: queries that are worked on at once.
-        factor: of the matrices.
-    """
-    queries, keys = matrices.shape[-2:]
-    blocks = -(-queries // lanes)
-    flat = matrices.new_zeros(matrices.shape[:-2].numel(), blocks * lanes, keys)
-    torch.mul(matrices.reshape(-1, queries, keys), LOG2E * factor, out=flat[:, :queries])
-    return flat.view(-1, blocks, lanes, keys).transpose(-2, -1).contiguous()
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,14 @@ from compsrt_plugin.native import structures as c
 
 Memory = list[Any]
 FLOAT = 4  # bytes
+_shared: weakref.WeakValueDictionary[tuple[Any, ...], np.ndarray] = weakref.WeakValueDictionary()
+
+
+def shared(table: np.ndarray) -> np.ndarray:
+    """Return a table, contiguous; the same one for the same values, since many layers read and write alike."""
+    whole = np.ascontiguousarray(table)
+    key = (whole.dtype.str, whole.shape, hashlib.blake2b(whole.data).digest())
+    return _shared.setdefault(key, whole)
 
 
 @dataclass
@@ -45,7 +55,7 @@ class Native:
 
     def keep(self, table: np.ndarray) -> int:
         """Return the address of a table, which stays as long as the call."""
-        whole = np.ascontiguousarray(table)
+        whole = shared(table)
         self.call.kept.append(whole)
         return whole.ctypes.data
 
