@@ -10,7 +10,7 @@ from __future__ import annotations
 from compsrt_plugin.basicsr_compat import archs, logs, resume, training
 from compsrt_plugin.basicsr_compat.importing import check_basicsr, on_basicsr_import, prepare_import, run_waiting
 
-__all__ = ["apply", "check_basicsr", "on_basicsr_import", "record", "repairs_in_force"]
+__all__ = ["add_repairs", "apply", "check_basicsr", "on_basicsr_import", "repairs_in_force"]
 
 _in_force: dict[str, str] = {}  # repair -> one line for `basicsr doctor`
 
@@ -24,11 +24,11 @@ def apply() -> None:
     prepare_import()
     check_basicsr()
     for repairs in (logs, resume, training, archs):
-        record(repairs.apply())
+        add_repairs(repairs.apply())
     run_waiting()
 
 
-def record(repairs: dict[str, str]) -> None:
+def add_repairs(repairs: dict[str, str]) -> None:
     """Record repairs (name -> one line) for `repairs_in_force`."""
     _in_force.update(repairs)
 

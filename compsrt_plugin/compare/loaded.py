@@ -70,7 +70,7 @@ def from_options(file: OptionFile) -> Loaded:
     register()
     from compsrt_plugin.models import input_files
     from compsrt_plugin.packed.network_weights import load_full_precision
-    from compsrt_plugin.packed.networks import check_network, weights_entry
+    from compsrt_plugin.packed.networks import check_network_block, weights_entry
 
     options, quant = copy.deepcopy(file.options), file.typed.quant
     paths, scale, bits = options["path"], options["scale"], None if quant is None else quant.bits
@@ -81,7 +81,7 @@ def from_options(file: OptionFile) -> Loaded:
         input_files.read_packed_for_test(str(weights), scale, bits)  # checks that the file is what the options say
         loaded = from_packed(weights)
     else:
-        arch = check_network(options["network_g"], scale, param_key=paths["param_key_g"])
+        arch = check_network_block(options["network_g"], scale, param_key=paths["param_key_g"])
         network = _build(arch)
         load_full_precision(network, str(weights), paths["param_key_g"])
         loaded = Loaded(network.eval(), scale, weights)

@@ -16,7 +16,7 @@ from compsrt_plugin.config.quant_options import QuantOptions
 from compsrt_plugin.config.readers import OUR_MODELS, Reader, data_set_reader, model_reader, registered
 from compsrt_plugin.config.run_options import RunOptions
 from compsrt_plugin.config.train_blocks import BasicSRTrain, ForeignTrain
-from compsrt_plugin.config.typed import Block, missing, parse
+from compsrt_plugin.config.typed import Block, missing_key, parse
 from compsrt_plugin.errors import CompSRTError
 
 OUR_NETWORKS = ("CompSRTSwinIR", "CompSRTNet")  # known before BasicSR is imported, as the metrics are
@@ -99,7 +99,7 @@ def _type_of(key: str, block: Any) -> str:
     if not isinstance(block, Mapping):
         raise CompSRTError(f"{key} is {block!r}", allowed="a block of keys")
     if "type" not in block:
-        raise missing(f"{key}.type")
+        raise missing_key(f"{key}.type")
     _check_text(f"{key}.type", block["type"])
     return block["type"]
 
@@ -128,7 +128,7 @@ def _check_data_sets(options: Mapping[str, Any], command: str, where: str, model
         if kind != "train":
             _check_name(keys, key, dataset["name"])
     if command == "train" and "train" not in options["datasets"]:
-        raise missing("datasets.train")
+        raise missing_key("datasets.train")
 
 
 def _check_data_set(key: str, dataset: Any, training: bool, model: Reader) -> None:

@@ -18,7 +18,7 @@ from compsrt_plugin.config.reader import read_option_file
 Path = tuple[str, ...]
 
 
-def follow(options: dict[str, Any], original: Mapping[str, Any], forced: Sequence[Path]) -> list[str]:
+def follow_changes(options: dict[str, Any], original: Mapping[str, Any], forced: Sequence[Path]) -> list[str]:
     """Adapt the dependent options in place, and return a description of each change.
 
     A value changes only if it is still the file's, not one from the command line. If the file has the name of an

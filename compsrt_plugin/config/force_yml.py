@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from compsrt_plugin.config.following import follow
+from compsrt_plugin.config.following import follow_changes
 from compsrt_plugin.config.pipeline_blocks import FILES, OUR_BLOCKS
 from compsrt_plugin.config.reader import read_yaml
 from compsrt_plugin.config.typed import fields_of
@@ -40,7 +40,7 @@ def apply_force_yml(options: dict[str, Any], entries: Iterable[str]) -> None:
             value = None
         _block(options, keys[:-1], entry, create=ours)[keys[-1]] = value
         forced.append(tuple(keys))
-    changes = follow(options, original, forced)
+    changes = follow_changes(options, original, forced)
     if changes:
         # BasicSR's logger is not set up yet, so the line goes to standard error
         logging.getLogger("basicsr").warning(

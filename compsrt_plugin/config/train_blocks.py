@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from compsrt_plugin.config.typed import Block, missing
+from compsrt_plugin.config.typed import Block, missing_key
 from compsrt_plugin.config.values import CountFromZero, FromOne, FromZero, NotNegative, Positive, Share
 from compsrt_plugin.errors import CompSRTError
 
@@ -125,7 +125,7 @@ class CompSRTTrain(_Iterations, frozen=True, kw_only=True):
         super().__post_init__()
         for name in ("optim_g", "scheduler"):
             if self.total_iter and getattr(self, name) is UNSET:
-                raise missing(f"train.{name}")
+                raise missing_key(f"train.{name}")
 
 
 class TeacherTrain(CompSRTTrain, frozen=True, kw_only=True):

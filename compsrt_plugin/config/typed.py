@@ -118,7 +118,7 @@ def parse_value(kind: Any, key: str, value: Any) -> Any:
     return _value(kinds.type_info(kind), key, value)
 
 
-def missing(key: str) -> CompSRTError:
+def missing_key(key: str) -> CompSRTError:
     """Return the error for a key that an option file lacks."""
     return CompSRTError(f"the option file has no key '{key}'", hint="see the installed option files")
 
@@ -214,7 +214,7 @@ def _block(
         value = values.get(name)
         if name not in values:
             if entry.required:
-                raise missing(prefix + name)
+                raise missing_key(prefix + name)
         elif value is not None or entry.default_factory is not getattr(unwrapped(entry.type)[0], "cls", None):
             built[entry.name] = _value(entry.type, prefix + name, value)
     added = _added(kind)
@@ -290,7 +290,7 @@ def _by_type(key: str, value: Any, variants: Mapping[str, kinds.StructType]) -> 
     if not isinstance(value, Mapping):
         raise CompSRTError(f"{key} is {value!r}", allowed=_WORDS[kinds.StructType])
     if "type" not in value:
-        raise missing(f"{key}.type")
+        raise missing_key(f"{key}.type")
     if not isinstance(value["type"], str) or value["type"] not in variants:
         raise unknown_name(f"{key}.type:", value["type"], variants)
     return _block(key, value, value["type"], variants)

@@ -132,4 +132,4 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-basicsr_compat.record(_apply())
+basicsr_compat.add_repairs(_apply())

@@ -20,7 +20,7 @@ from compsrt_plugin.packed import Packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network_state import load_packed_state
 from compsrt_plugin.packed.network_weights import float_bytes, load_full_precision
-from compsrt_plugin.packed.networks import check_network
+from compsrt_plugin.packed.networks import check_network_block
 from compsrt_plugin.quant import distinct_codes, named_quantizers
 from compsrt_plugin.registries import register_once
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Method, Results
@@ -66,7 +66,7 @@ class CompSRTModel(PipelineModel):
         bits = None if opt["is_train"] or self.quant is None else self.quant.bits
         self.teacher_file = find_files(paths, scale, bits, opt["network_g"])
         if bits is None:
-            opt["network_g"] = check_network(opt["network_g"], scale, param_key=paths["param_key_g"])
+            opt["network_g"] = check_network_block(opt["network_g"], scale, param_key=paths["param_key_g"])
             return
         self.packed, self.header = read_packed_for_test(paths["pretrain_network_g"], scale, bits)
         others = differences(opt["network_g"], self.header.arch)

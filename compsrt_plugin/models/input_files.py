@@ -12,7 +12,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import Packed, bundled, is_packed, read_packed, weights_file
 from compsrt_plugin.packed.container import EXPECTED_PACKED as PACKED
 from compsrt_plugin.packed.header import Header
-from compsrt_plugin.packed.networks import check_network
+from compsrt_plugin.packed.networks import check_network_block
 
 
 def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, network_g: Mapping[str, Any]) -> str:
@@ -77,7 +77,7 @@ def read_packed_for_test(path: str, scale: int, bits: int) -> tuple[Packed, Head
                 f"{path} has {what} {found}, the option file says {asked}",
                 hint="use the option file for this checkpoint, or another checkpoint",
             )
-    check_network(header.arch, scale, path)
+    check_network_block(header.arch, scale, path)
     return packed, header
 
 

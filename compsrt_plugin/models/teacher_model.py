@@ -13,7 +13,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.models.pipeline_model import PipelineModel
 from compsrt_plugin.packed import load_weights, weights_file
 from compsrt_plugin.packed.network_weights import float_bytes
-from compsrt_plugin.packed.networks import check_network
+from compsrt_plugin.packed.networks import check_network_block
 from compsrt_plugin.registries import register_once
 from compsrt_plugin.report import FLOAT_BITS, FileRecord, Results
 from compsrt_plugin.report.versions import versions
@@ -57,7 +57,7 @@ class CompSRTTeacherModel(PipelineModel):
         start, stronger = paths.get("pretrain_network_g"), paths.get("pretrain_network_teacher")
         paths["pretrain_network_g"] = str(weights_file(start)) if start else None
         self._stronger_file = str(weights_file(stronger)) if stronger else ""
-        opt["network_g"] = check_network(opt["network_g"], opt["scale"], param_key=paths["param_key_g"])
+        opt["network_g"] = check_network_block(opt["network_g"], opt["scale"], param_key=paths["param_key_g"])
 
     @classmethod
     def prepare_images(cls, opt: dict[str, Any], dataset: Any) -> None:

@@ -21,7 +21,7 @@ STATES = (8, 16)
 """How many states a channel may have; the kernels are compiled for each."""
 
 
-def usable(u: Tensor, A: Tensor, *others: Tensor) -> bool:
+def can_scan(u: Tensor, A: Tensor, *others: Tensor) -> bool:
     """Return whether the kernels can scan these tensors: float32 on a CPU, not empty, `STATES` states."""
     return all(readable(x) for x in (u, A, *others)) and u.numel() > 0 and A.shape[1] in STATES and is_built()
 

@@ -58,7 +58,7 @@ class Graph:
         if node.op_type == "Identity":
             return inputs
         if all(name in self._arrays for name in inputs if name):
-            found = computed(node, [self._arrays.get(name) for name in inputs])
+            found = evaluated(node, [self._arrays.get(name) for name in inputs])
             if node.op_type == "Constant" or all(array.size < SMALL for array in found):
                 return [self.array(array, "constant") for array in found]
         attributes = tuple(attribute.SerializeToString() for attribute in node.attribute)
@@ -205,7 +205,7 @@ class Graph:
         return self._known[key]
 
 
-def computed(node: onnx.NodeProto, arrays: list[np.ndarray | None]) -> list[np.ndarray]:
+def evaluated(node: onnx.NodeProto, arrays: list[np.ndarray | None]) -> list[np.ndarray]:
     """Return what a node computes of constants."""
     feeds = {name: array for name, array in zip(node.input, arrays) if array is not None}
     inputs = [

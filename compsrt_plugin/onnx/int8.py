@@ -21,7 +21,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.onnx.graph import Graph, computed
+from compsrt_plugin.onnx.graph import Graph, evaluated
 from compsrt_plugin.quant import BOUND_SEARCHES, Samples
 
 BITS = 8
@@ -73,7 +73,7 @@ def _weights(model: Any) -> dict[str, np.ndarray]:
     found = {stored.name: numpy_helper.to_array(stored) for stored in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type in ("Cast", "Where", "Transpose") and all(name in found for name in node.input):
-            found[node.output[0]] = computed(node, [found[name] for name in node.input])[0]
+            found[node.output[0]] = evaluated(node, [found[name] for name in node.input])[0]
     return found
 
 

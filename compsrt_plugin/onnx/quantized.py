@@ -23,7 +23,7 @@ from compsrt_plugin.quant.transforms import TRANSFORMS
 ONNX_CODES = ("strict", "paper")
 
 
-def quantize(graph: Graph, quantizer: Quantizer, x: str) -> str:
+def add_quantization(graph: Graph, quantizer: Quantizer, x: str) -> str:
     """Fake-quantize x (..., m), already in the domain of the quantizer.
 
     Raises:
@@ -53,12 +53,12 @@ def transform(graph: Graph, kind: str, x: str, width: int) -> str:
     return graph.op("MatMul", x, graph.constant(domain.matrix(width, CPU, torch.float64), kind))
 
 
-def apply(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:
+def add_quantizer(graph: Graph, quantizer: Quantizer | None, x: str, width: int) -> str:
     """Return the output of `Quantizer.forward` for x (..., width); x itself in full precision."""
     if quantizer is None or quantizer.mode is not Mode.ON:
         return x
     kind = quantizer.spec.transform
-    return inverse(graph, kind, quantize(graph, quantizer, transform(graph, kind, x, width)), width)
+    return inverse(graph, kind, add_quantization(graph, quantizer, transform(graph, kind, x, width)), width)
 
 
 def matmul(
@@ -68,10 +68,10 @@ def matmul(
     a, b = quantizers
     if share_domain(a, b):
         assert a is not None and b is not None
-        left = quantize(graph, a, transform(graph, a.spec.transform, left, width))
-        right = quantize(graph, b, transform(graph, b.spec.transform, right, width))
+        left = add_quantization(graph, a, transform(graph, a.spec.transform, left, width))
+        right = add_quantization(graph, b, transform(graph, b.spec.transform, right, width))
     else:
-        left, right = apply(graph, a, left, width), apply(graph, b, right, width)
+        left, right = add_quantizer(graph, a, left, width), add_quantizer(graph, b, right, width)
     return graph.op("MatMul", left, graph.op("Transpose", right, perm=[0, 1, 2, 4, 3]))
 
 
@@ -82,10 +82,10 @@ def linear(graph: Graph, layer: nn.Module, x: str, name: str, weights: WeightWri
         weight = graph.constant(layer.weight, f"{name}.weight")
     elif share_domain(layer.input_quantizer, layer.weight_quantizer):
         quantizer = layer.input_quantizer
-        x = quantize(graph, quantizer, transform(graph, quantizer.spec.transform, x, layer.in_features))
+        x = add_quantization(graph, quantizer, transform(graph, quantizer.spec.transform, x, layer.in_features))
         weight = decoded(graph, layer, name)
     else:
-        x = apply(graph, layer.input_quantizer, x, layer.in_features)
+        x = add_quantizer(graph, layer.input_quantizer, x, layer.in_features)
         weight = weights(graph, layer, name)
     bias = [] if layer.bias is None else [graph.constant(layer.bias, f"{name}.bias")]
     return graph.op("Gemm", x, weight, *bias, transB=1)
@@ -99,7 +99,7 @@ def convolution(graph: Graph, conv: nn.Module, x: str, name: str, weights: Weigh
     else:
         shape, weight = conv.weight_shape, weights(graph, conv, name)
         if conv.input_quantizer is not None and conv.input_quantizer.mode is Mode.ON:
-            x = quantize(graph, conv.input_quantizer, x)
+            x = add_quantization(graph, conv.input_quantizer, x)
     inputs = [x, weight] if conv.bias is None else [x, weight, graph.constant(conv.bias, f"{name}.bias")]
     assert not isinstance(conv.padding, str)
     return graph.op("Conv", *inputs, kernel_shape=list(shape[2:]), pads=[*conv.padding, *conv.padding])

@@ -9,7 +9,7 @@ from torch import nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.onnx.graph import Graph
-from compsrt_plugin.onnx.quantized import apply, convolution, linear, matmul
+from compsrt_plugin.onnx.quantized import add_quantizer, convolution, linear, matmul
 from compsrt_plugin.onnx.weights import WeightWriter
 from compsrt_plugin.onnx.windows import Size, crop, reflect_to_windows, windows
 from compsrt_plugin.quant import QuantConv2d
@@ -176,8 +176,8 @@ class _Body:
         if place.mask is not None:
             y = graph.shaped(graph.op("Add", y, place.mask), BATCH, "windows", heads, n, n)
         y = graph.op("Softmax", y, axis=-1)
-        y = apply(graph, attention.map_quantizer, y, n)
-        y = graph.op("MatMul", y, apply(graph, attention.v_quantizer, v, head))
+        y = add_quantizer(graph, attention.map_quantizer, y, n)
+        y = graph.op("MatMul", y, add_quantizer(graph, attention.v_quantizer, v, head))
         y = self.linear(attention.proj, self.rows(graph.op("Transpose", y, perm=[0, 1, 3, 2, 4])), f"{name}.proj")
         y = graph.shaped(graph.op("Reshape", y, self.as_tokens), BATCH, "tokens", width)
         return graph.shaped(graph.op("Gather", y, place.places, axis=1), BATCH, "tokens", width)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin import native
-from compsrt_plugin.ops.registering import register_once
+from compsrt_plugin.ops.registering import declare_once
 from compsrt_plugin.quant.fake import largest_magnitude, strict_fake_quantize, strict_gradients
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
@@ -151,6 +151,6 @@ def _declare(library: torch.library.Library) -> None:
     torch.library.register_autograd("compsrt::fake_quantize", differentiate, setup_context=keep, lib=library)
 
 
-register_once("fake_quantize", _declare)
+declare_once("fake_quantize", _declare)
 fake_quantize = torch.ops.compsrt.fake_quantize.default
 fake_quantize_backward = torch.ops.compsrt.fake_quantize_backward.default

@@ -4,7 +4,7 @@ As a sequence of torch functions, a product saves five tensors of the size of it
 rounded, decoded, and the mask of clipped elements. These functions save the operand, which the network holds anyway,
 and recompute the rest in backward (`ops.fake_quantize`). Their gradients are those of `quant.fake.StrictFakeQuantize`.
 
-    torch.ops.compsrt.quantized_product   the registered operator behind `product`
+    torch.ops.compsrt.quantized_product   the registered operator behind `multiply`
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compsrt_plugin.ops import fake_quantize as operators
-from compsrt_plugin.ops.registering import register_once
+from compsrt_plugin.ops.registering import declare_once
 from compsrt_plugin.quant.precision import without_autocast
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
@@ -42,7 +42,7 @@ class Operand(NamedTuple):
     per_token: bool = False
 
 
-def quantized(operand: Operand) -> Tensor:
+def fake_quantized(operand: Operand) -> Tensor:
     """Return xhat of a quantized operand: (..., d), or (..., m) if it stays transformed."""
     if not _fits(operand):
         return _in_torch(operand)
@@ -50,7 +50,7 @@ def quantized(operand: Operand) -> Tensor:
     return operators.fake_quantize(*operand) if torch.compiler.is_compiling() else _FakeQuantize.apply(*operand)
 
 
-def product(left: Operand, right: Operand, transposed: bool, bias: Tensor | None = None) -> Tensor:
+def multiply(left: Operand, right: Operand, transposed: bool, bias: Tensor | None = None) -> Tensor:
     """Return left @ right^T (`transposed`) or left @ right of the quantized operands, plus a bias.
 
     Args:
@@ -199,5 +199,5 @@ def _declare(library: torch.library.Library) -> None:
     torch.library.register_autograd(name, _differentiate, setup_context=_keep, lib=library)
 
 
-register_once("quantized_product", _declare)
+declare_once("quantized_product", _declare)
 quantized_product = torch.ops.compsrt.quantized_product.default

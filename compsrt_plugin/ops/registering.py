@@ -9,7 +9,7 @@ import torch
 NAMESPACE = "compsrt"
 
 
-def register_once(name: str, declare: Callable[[torch.library.Library], None]) -> None:
+def declare_once(name: str, declare: Callable[[torch.library.Library], None]) -> None:
     """Declare an operator unless this process has it already, as when a notebook reloads a module.
 
     Args:

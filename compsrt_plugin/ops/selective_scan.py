@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.native import scan as native
-from compsrt_plugin.ops.registering import register_once
+from compsrt_plugin.ops.registering import declare_once
 
 _ARGUMENTS = "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor delta_bias"
 _TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -151,12 +151,12 @@ def _check_shapes(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: 
 
 
 def _forward(u: Tensor, delta: Tensor, A: Tensor, *others: Tensor) -> Tensor:
-    run = native.selective_scan if native.usable(u, A, delta, *others) else in_torch
+    run = native.selective_scan if native.can_scan(u, A, delta, *others) else in_torch
     return run(u, delta, A, *others).contiguous()
 
 
 def _backward(grad: Tensor, u: Tensor, delta: Tensor, A: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-    run = native.selective_scan_backward if native.usable(u, A, delta, grad, *others) else gradients_in_torch
+    run = native.selective_scan_backward if native.can_scan(u, A, delta, grad, *others) else gradients_in_torch
     given = (u, delta, A, *others)
     return tuple(x.to(like.dtype).contiguous() for x, like in zip(run(grad, *given), given))
 
@@ -184,6 +184,6 @@ def _declare(library: torch.library.Library) -> None:
     torch.library.register_autograd("compsrt::selective_scan", _differentiate, setup_context=_keep, lib=library)
 
 
-register_once("selective_scan", _declare)
+declare_once("selective_scan", _declare)
 scan = torch.ops.compsrt.selective_scan.default
 scan_backward = torch.ops.compsrt.selective_scan_backward.default

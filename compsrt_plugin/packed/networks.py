@@ -11,7 +11,7 @@ from compsrt_plugin.config.values import Text
 from compsrt_plugin.errors import CompSRTError
 
 
-def check_network(
+def check_network_block(
     network_g: Mapping[str, Any], scale: int, source: str | Path | None = None, param_key: str | None = None
 ) -> dict[str, Any]:
     """Check that a `network_g` block names a network that we can build and quantize, for `scale`.

@@ -21,7 +21,7 @@ from compsrt_plugin.packed.dense import dense_state
 from compsrt_plugin.packed.format import Packed, read_packed
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.network_state import load_packed_state
-from compsrt_plugin.packed.networks import check_network
+from compsrt_plugin.packed.networks import check_network_block
 from compsrt_plugin.packed.weights import is_url, weights_file
 from compsrt_plugin.quant import named_quantizers
 from compsrt_plugin.quant.computed_weights import fold_computed
@@ -50,10 +50,10 @@ def open_packed(path: str | Path) -> PackedNetwork:
     Raises:
         CompSRTError: the file is missing, damaged or not a packed file, or its network cannot be built.
     """
-    return rebuild(read_packed(path), path)
+    return network_of(read_packed(path), path)
 
 
-def rebuild(packed: Packed, source: str | Path) -> PackedNetwork:
+def network_of(packed: Packed, source: str | Path) -> PackedNetwork:
     """Rebuild the network of a packed file that was read already.
 
     Args:
@@ -86,7 +86,7 @@ def build(header: Header, source: str | Path) -> nn.Module:
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     from basicsr.utils.registry import ARCH_REGISTRY
 
-    check_network(header.arch, header.scale, source)
+    check_network_block(header.arch, header.scale, source)
     arguments: dict[str, Any] = {key: value for key, value in header.arch.items() if key not in ("type", "quant")}
     with torch.device("cpu"):  # not the device of torch.set_default_device
         return ARCH_REGISTRY.get(header.arch["type"])(quant=header.spec, **arguments)

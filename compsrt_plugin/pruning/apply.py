@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.pruning.compensation import compensate as compensate_layer
 from compsrt_plugin.pruning.hooks import keep_largest
-from compsrt_plugin.pruning.registry import call_hook, check_options, find_hook, wants_statistics
+from compsrt_plugin.pruning.registry import call_hook, check_hook_options, find_hook, wants_statistics
 from compsrt_plugin.quant import QuantLinear, quantized_layers
 from compsrt_plugin.quant.passes.statistics import gather_statistics
 
@@ -55,7 +55,7 @@ def prune(
             boolean or does not have the shape of the weight.
     """
     function, options = find_hook(hook), dict(options or {})
-    check_options(hook, function, options)
+    check_hook_options(hook, function, options)
     if scope not in SCOPES:
         raise unknown_name("prune.scope", scope, SCOPES)
     if ratio is None:

@@ -44,7 +44,7 @@ def wants_statistics(hook: Hook) -> bool:
     return STATISTICS in inspect.signature(hook).parameters
 
 
-def check_options(name: str, hook: Hook, options: Mapping[str, Any]) -> None:
+def check_hook_options(name: str, hook: Hook, options: Mapping[str, Any]) -> None:
     """Refuse options that the hook does not have.
 
     Raises:

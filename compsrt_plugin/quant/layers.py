@@ -56,7 +56,7 @@ class QuantLinear(QuantizedLayer):
         if share_domain(input_quantizer, weight_quantizer):
             if self.kept() == (None, None) and input_quantizer.has_operator:
                 operand = input_quantizer.operand(x, invert=False)
-                return quantized_product.product(operand, quantized_product.Operand(weight), True, bias)
+                return quantized_product.multiply(operand, quantized_product.Operand(weight), True, bias)
             return self._product(input_quantizer.transform(x), weight, bias)
         return F.linear(input_quantizer(x), weight_quantizer.inverse(weight, self.in_features), bias)
 

@@ -44,7 +44,7 @@ def product(left: Tensor, right: Tensor, left_quantizer: Quantizer | None, right
             assert left_quantizer is not None and right_quantizer is not None
             if left_quantizer.has_operator and right_quantizer.has_operator:
                 operands = left_quantizer.operand(left, False), right_quantizer.operand(right, False)
-                return quantized_product.product(*operands, True)
+                return quantized_product.multiply(*operands, True)
             left = left_quantizer.quantize(left_quantizer.transform(left))
             right = right_quantizer.quantize(right_quantizer.transform(right))
             return left @ right.transpose(-2, -1)
@@ -74,7 +74,7 @@ def weighted_sum(
             on = weight_quantizer.mode is value_quantizer.mode is Mode.ON
             if on and weight_quantizer.has_operator and value_quantizer.has_operator:
                 operands = weight_quantizer.operand(weights, True), value_quantizer.operand(values, True)
-                return quantized_product.product(*operands, False)
+                return quantized_product.multiply(*operands, False)
         return apply_quantizer(weight_quantizer, weights) @ apply_quantizer(value_quantizer, values)
 
     return in_full_precision(compute, weights, values)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.ops.quantized_product import Operand, quantized
+from compsrt_plugin.ops.quantized_product import Operand, fake_quantized
 from compsrt_plugin.quant.bounds.samples import Samples
 from compsrt_plugin.quant.fake import CODES, MIN_SCALE, CodeMode, Grid, dequantize, largest_magnitude, scale_of_bounds
 from compsrt_plugin.quant.precision import widened
@@ -139,7 +139,7 @@ class Quantizer(nn.Module):
             self.codes_seen |= distinct_values(self.codes(x.detach()))
         if self.code_mode.operator:
             scale, zero_point = self.scale_and_zero_point()
-            return quantized(Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token))
+            return fake_quantized(Operand(x, scale, zero_point, self.spec.levels - 1, per_token=self.per_token))
         return self.code_mode.fake_quantize(x, self.grid(x))
 
     def codes(self, x: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class Quantizer(nn.Module):
             return x
         wide = widened(x)
         if self.has_operator:
-            return quantized(self.operand(wide, invert=True)).to(x.dtype)
+            return fake_quantized(self.operand(wide, invert=True)).to(x.dtype)
         return self.inverse(self.quantize(self.transform(wide)), x.shape[-1]).to(x.dtype)
 
     @property

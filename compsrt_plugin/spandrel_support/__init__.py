@@ -48,6 +48,6 @@ def load(source: str | Path) -> ImageModelDescriptor:
         CompSRTError: spandrel is not installed, there is no such file, or it is not a packed network.
     """
     import_spandrel()
-    from compsrt_plugin.spandrel_support.architecture import describe
+    from compsrt_plugin.spandrel_support.architecture import descriptor_of
 
-    return describe(open_packed(find_network_file(source)))
+    return descriptor_of(open_packed(find_network_file(source)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spandrel import Architecture, ImageModelDescriptor, StateDict
 
 from compsrt_plugin.packed.format import are_packed, packed_from_tensors
-from compsrt_plugin.packed.open import PackedNetwork, rebuild
+from compsrt_plugin.packed.open import PackedNetwork, network_of
 from compsrt_plugin.spandrel_support.module import PackedModule
 
 NAME = "CompSRT"
@@ -24,10 +24,10 @@ class PackedArchitecture(Architecture[PackedModule]):
             CompSRTError: they are damaged, or of a file older than version 3, whose header spandrel has dropped.
         """
         source = "the file"  # spandrel passes its tensors only
-        return describe(rebuild(packed_from_tensors(state_dict, source), source), self)
+        return descriptor_of(network_of(packed_from_tensors(state_dict, source), source), self)
 
 
-def describe(source: PackedNetwork, architecture: PackedArchitecture | None = None) -> ImageModelDescriptor:
+def descriptor_of(source: PackedNetwork, architecture: PackedArchitecture | None = None) -> ImageModelDescriptor:
     """Return the descriptor of a packed network.
 
     Half precision is refused by spandrel's own `UnsupportedDtypeError`: quantizers compute in float32. Sizes are free,

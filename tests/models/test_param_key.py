@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.network_weights import load_full_precision
-from compsrt_plugin.packed.networks import check_network
+from compsrt_plugin.packed.networks import check_network_block
 from compsrt_plugin.training.stronger_network import read_stronger
 
 from .test_teacher_model import write_stronger
@@ -93,7 +93,7 @@ def test_a_file_that_spandrel_reads_gives_the_same_entry_to_all(key: str):
     pytest.importorskip("spandrel")
     write_stronger("whole.pth", scale=4)
     entries = two_entries(torch.load("whole.pth", weights_only=True)["params"], "both.pth")
-    arch = check_network({"type": "CompSRTNet", "base": {"file": "both.pth"}}, 4, param_key=key)
+    arch = check_network_block({"type": "CompSRTNet", "base": {"file": "both.pth"}}, 4, param_key=key)
     network = CompSRTNet(base=arch["base"], upscale=4, size=arch["size"])
     load_full_precision(network, "both.pth", key)
     opt: dict[str, Any] = {

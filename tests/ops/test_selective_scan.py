@@ -45,7 +45,7 @@ def recurrence(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Ten
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each level of instructions, and torch."""
     if request.param == "torch":
-        monkeypatch.setattr(kernels, "usable", lambda *_: False)
+        monkeypatch.setattr(kernels, "can_scan", lambda *_: False)
     else:
         monkeypatch.setenv(native.LEVEL_VARIABLE, request.param)
     return request.param

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from compsrt_plugin.devices import example
 from compsrt_plugin.quant import FunctionalLinear, QuantConv2d, QuantizedLayer, QuantLinear, padded_width
 from compsrt_plugin.quant.tracing.interception import Intercepting, quantizers_of
-from compsrt_plugin.quant.tracing.probe import Call, Pass, record_pass
+from compsrt_plugin.quant.tracing.probe import Call, ForwardPass, record_forward
 from compsrt_plugin.report.results import FLOAT_BITS
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
@@ -91,13 +91,13 @@ def count_products(
     return found + [Product(f"{name}.linear", macs, macs, (FLOAT_BITS, FLOAT_BITS)) for name, macs in direct]
 
 
-def _run(network: nn.Module, image: Tensor, found: list[Product]) -> Pass:
+def _run(network: nn.Module, image: Tensor, found: list[Product]) -> ForwardPass:
     try:
-        return record_pass(copy.deepcopy(network).to("meta"), image)
+        return record_forward(copy.deepcopy(network).to("meta"), image)
     except Exception:  # foreign code may raise anything where tensors hold no values
         found.clear()
         where = example(network)
-        return record_pass(network, torch.zeros_like(image, device="cpu" if where is None else where.device))
+        return record_forward(network, torch.zeros_like(image, device="cpu" if where is None else where.device))
 
 
 def _is_attention(module: nn.Module) -> bool:

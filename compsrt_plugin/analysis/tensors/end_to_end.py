@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from compsrt_plugin.analysis.tensors import image_patches
-from compsrt_plugin.analysis.tensors.image_patches import Patches, to_input
+from compsrt_plugin.analysis.tensors.image_patches import PatchSet, to_input
 from compsrt_plugin.analysis.tensors.places import analysis_spec, describe_places, gather_activations, gather_weights
 from compsrt_plugin.analysis.tensors.subject import Subject, find_subject, reference_of
 from compsrt_plugin.analysis.tensors.summary import Analysis
@@ -78,7 +78,7 @@ def analyze(
     return Analysis.of(about, places, followed, seed)
 
 
-def _patches(subject: Subject, images: Path | None, most: int | None) -> Patches:
+def _patches(subject: Subject, images: Path | None, most: int | None) -> PatchSet:
     if images is not None:
         return image_patches.from_folder(images, subject.window, most)
     if subject.train_set is not None:
@@ -90,7 +90,7 @@ def _quantize(network: nn.Module, spec: Any) -> None:
     network.quantize(spec)  # pyright: ignore[reportCallIssue]  `check_network` lets no other network pass
 
 
-def _walk(subject: Subject, walk_image: Path, chosen: Patches) -> Walk:
+def _walk(subject: Subject, walk_image: Path, chosen: PatchSet) -> Walk:
     """Follow an image through the packed network, or through a network whose bounds are searched now."""
     whole = read_image(walk_image)
     piece = centre_piece(whole, WALK_SIDE)

@@ -21,7 +21,7 @@ SIDE = 64  # low-resolution pixels per side of a patch, as in the paper
 
 
 @dataclass(frozen=True)
-class Patches:
+class PatchSet:
     """Patches in a fixed order, read lazily.
 
     Attributes:
@@ -41,7 +41,7 @@ class Patches:
         return iter(self.source())
 
 
-def from_folder(folder: Path, window: int, most: int | None = None) -> Patches:
+def from_folder(folder: Path, window: int, most: int | None = None) -> PatchSet:
     """Return patches of up to 64 × 64 pixels of all low-resolution images in a folder.
 
     Patches at the right and bottom edges overlap their neighbours, so that all have the same size.
@@ -58,7 +58,7 @@ def from_folder(folder: Path, window: int, most: int | None = None) -> Patches:
     return _cut(files, f"images in {folder.name}", window, most)
 
 
-def embedded(scale: int, window: int, most: int | None = None) -> Patches:
+def embedded(scale: int, window: int, most: int | None = None) -> PatchSet:
     """Return patches of the four coloured calibration images that come with the package.
 
     Args:
@@ -69,7 +69,7 @@ def embedded(scale: int, window: int, most: int | None = None) -> Patches:
     return _cut(sorted(folder.iterdir()), "embedded calibration images", window, most)
 
 
-def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: int | None = None) -> Patches:
+def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: int | None = None) -> PatchSet:
     """Return the patches on which `basicsr train` searches bounds.
 
     Args:
@@ -86,7 +86,7 @@ def from_train_set(options: Mapping[str, Any], block: CalibrationBlock, most: in
     block = CalibrationBlock(patches=most or block.patches, patch_size=block.patch_size)
     patches = CalibrationPatches(opt, block, torch.device("cpu"))
     about = f"{block.patches} random patches of {block.patch_size} x {block.patch_size} pixels from {train['name']}"
-    return Patches(about, block.patches, lambda: patches("patches"))
+    return PatchSet(about, block.patches, lambda: patches("patches"))
 
 
 def to_input(image: np.ndarray) -> Tensor:
@@ -94,7 +94,7 @@ def to_input(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
-def _cut(files: Sequence[Path], what: str, window: int, most: int | None) -> Patches:
+def _cut(files: Sequence[Path], what: str, window: int, most: int | None) -> PatchSet:
     places = [(file, top, left) for file in files for top, left in _corners(*image_size(file))]
     if most is not None and most < len(places):
         chosen = np.linspace(0, len(places) - 1, most).round().astype(int)
@@ -109,7 +109,7 @@ def _cut(files: Sequence[Path], what: str, window: int, most: int | None) -> Pat
 
     images = len({file for file, _, _ in places})
     about = f"{len(places)} patches of up to {SIDE} x {SIDE} low-resolution pixels, from {images} {what}"
-    return Patches(about, len(places), read)
+    return PatchSet(about, len(places), read)
 
 
 def _corners(height: int, width: int) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compsrt_plugin.analysis.tensors.stream import Stream
-from compsrt_plugin.analysis.tensors.tensor_statistics import Statistics, describe
+from compsrt_plugin.analysis.tensors.tensor_statistics import Statistics, statistics_of
 from compsrt_plugin.devices import forward
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant import NetworkSpec, Quantizer, QuantSpec, activation_quantizers, quantized_layers
@@ -215,7 +215,7 @@ def _feeding(stream: Stream) -> Callable[[Quantizer, tuple[Tensor]], None]:
 def _described(gathered: GatheredPlace) -> Place:
     stream, sample = gathered.stream, gathered.sample
     domains = {
-        transform: describe(stream.name, sample, moments, transform, gathered.fine)
+        transform: statistics_of(stream.name, sample, moments, transform, gathered.fine)
         for transform, moments in stream.moments.items()
     }
     return Place(

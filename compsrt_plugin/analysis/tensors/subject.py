@@ -131,9 +131,9 @@ def build_full_precision(
     from basicsr.archs import build_network
 
     from compsrt_plugin.packed.network_weights import load_full_precision
-    from compsrt_plugin.packed.networks import check_network
+    from compsrt_plugin.packed.networks import check_network_block
 
-    network = build_network(check_network(network_g, scale, param_key=param_key))
+    network = build_network(check_network_block(network_g, scale, param_key=param_key))
     load_full_precision(network, weights, param_key)
     return network.eval()
 

@@ -81,7 +81,7 @@ class Statistics:
     error_fine: Mapping[str, float]
 
 
-def describe(name: str, sample: Tensor, moments: Moments, transform: str, fine: str | None) -> Statistics:
+def statistics_of(name: str, sample: Tensor, moments: Moments, transform: str, fine: str | None) -> Statistics:
     """Return the statistics of one tensor in the domain of one transform.
 
     Args:

@@ -24,7 +24,7 @@ from compsrt_plugin.quant.surgery import refuse_converted
 from compsrt_plugin.quant.tracing.identity import Kind
 from compsrt_plugin.quant.tracing.interception import MOST_TRANSFORMED, Site, TracedOperand
 from compsrt_plugin.quant.tracing.linears import LinearSite
-from compsrt_plugin.quant.tracing.probe import DATA, LAYER, MAP, Call, Pass, Use, record_pass
+from compsrt_plugin.quant.tracing.probe import DATA, LAYER, MAP, Call, ForwardPass, Use, record_forward
 from compsrt_plugin.quant.tracing.products import SDPA, Axes
 
 
@@ -66,8 +66,8 @@ def discover(network: nn.Module, images: Sequence[Tensor]) -> Discovery:
                 allowed="tensors, for a network whose input is one tensor",
                 hint="wrap other networks in a module whose forward takes one tensor",
             )
-    first = record_pass(network, images[0])
-    second = record_pass(network, images[1]) if first.calls else first  # the second pass is about products only
+    first = record_forward(network, images[0])
+    second = record_forward(network, images[1]) if first.calls else first  # the second pass is about products only
     same = [(call.module, call.index) for call in first.calls] == [(call.module, call.index) for call in second.calls]
     if not same:
         raise CompSRTError(
@@ -158,7 +158,7 @@ def _kind(one: Call, other: Call) -> Kind:
     return one.kind.with_other_image(other.kind)
 
 
-def _linears(network: nn.Module, found: Pass) -> Iterator[LinearSite]:
+def _linears(network: nn.Module, found: ForwardPass) -> Iterator[LinearSite]:
     """Yield the weights that code passes to `F.linear` and uses for nothing else."""
     parameters = dict(network.named_parameters())
     for name, use in found.weights.items():
@@ -169,7 +169,7 @@ def _linears(network: nn.Module, found: Pass) -> Iterator[LinearSite]:
         yield LinearSite(name, owner if in_place else f"{name}_linear", tuple(use.readers))
 
 
-def _kept(network: nn.Module, found: Pass, linears: Mapping[str, LinearSite]) -> dict[str, str]:
+def _kept(network: nn.Module, found: ForwardPass, linears: Mapping[str, LinearSite]) -> dict[str, str]:
     """Return the layers that stay in full precision whatever the bits are, with the reason."""
     keep = {}
     parameters = {site.parameter for site in linears.values()}

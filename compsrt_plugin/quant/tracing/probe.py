@@ -92,7 +92,7 @@ class Use:
 
 
 @dataclass
-class Pass:
+class ForwardPass:
     """The record of one forward pass.
 
     Attributes:
@@ -123,9 +123,9 @@ class _Frame:
     products: int = 0
 
 
-def record_pass(network: nn.Module, image: Tensor) -> Pass:
+def record_forward(network: nn.Module, image: Tensor) -> ForwardPass:
     """Run a network and return the record of the pass; the network and the random state are unchanged."""
-    found = Pass()
+    found = ForwardPass()
     frames: list[_Frame] = []
     handles: list[RemovableHandle] = []
 
@@ -155,7 +155,7 @@ def record_pass(network: nn.Module, image: Tensor) -> Pass:
     return found
 
 
-def _names(network: nn.Module, found: Pass) -> dict[int, str]:
+def _names(network: nn.Module, found: ForwardPass) -> dict[int, str]:
     """Return the names of the parameters by id; record parameters with several names as used otherwise."""
     names: dict[int, str] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
@@ -167,7 +167,7 @@ def _names(network: nn.Module, found: Pass) -> dict[int, str]:
 class _Marking(TorchFunctionMode):
     """Pass marks from the arguments of a function to its results, and record products."""
 
-    def __init__(self, found: Pass, frames: list[_Frame], names: dict[int, str], images: int) -> None:
+    def __init__(self, found: ForwardPass, frames: list[_Frame], names: dict[int, str], images: int) -> None:
         super().__init__()
         self.found, self.frames, self.names, self.images = found, frames, names, images
 

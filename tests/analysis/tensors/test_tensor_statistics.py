@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.analysis.tensors.stream import Stream
-from compsrt_plugin.analysis.tensors.tensor_statistics import Statistics, describe, normality, quantization_errors
+from compsrt_plugin.analysis.tensors.tensor_statistics import Statistics, normality, quantization_errors, statistics_of
 from compsrt_plugin.quant import BOUND_SEARCHES, Samples
 from compsrt_plugin.quant.fake import strict_fake_quantize
 
@@ -19,7 +19,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 def described(sample: Tensor, transform: str = "none", fine: str | None = None) -> Statistics:
     stream = Stream("place", (transform,))
     stream.add(sample)
-    return describe("place", sample, stream.moments[transform], transform, fine)
+    return statistics_of("place", sample, stream.moments[transform], transform, fine)
 
 
 def test_shares_near_zero_and_outliers_are_counted():
