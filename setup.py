@@ -37,7 +37,7 @@ DOCS = [
 ]
 
 BROWSER = "selenium"  # drives the browser in which the pages of `basicsr compare` are tested
-PLOT = ["matplotlib>=3.6"]  # pictures of `analyze`
+PLOT = ["matplotlib>=3.6"]  # charts of `analyze`
 
 FUZZING = "atheris; platform_system == 'Linux' and platform_machine == 'x86_64'"  # benchmarks/fuzz; no other wheels
 
@@ -158,16 +158,16 @@ setup(
         f"basicsr==1.4.2; python_version < '3.{PYTHONS['PIP_BUILDS_BASICSR'] + 1}'",
         "torch>=2.6",  # networks and autograd; before 2.6 a weight file could run code (CVE-2025-32434)
         "torchvision",  # imported by BasicSR itself
-        "numpy",  # pictures and fixtures
-        "opencv-python",  # reading and writing pictures, as BasicSR does
+        "numpy",  # images and fixtures
+        "opencv-python",  # reading and writing images, as BasicSR does
         "pyyaml",  # option files
         "msgspec>=0.19",  # the types of their blocks, checked, and the JSON schema of these
         "lmdb",  # BasicSR's LMDB datasets, and `prepare --lmdb`
         "safetensors",  # our files: nothing in them can be executed
         "scipy>=1.15",  # sparse matrices of the bicubic resize, statistical tests; BasicSR needs it too
         "scikit-image>=0.19",  # the embedded photographs lie inside its wheel
-        "pillow>=10.1",  # captions of the comparison pictures
-        "tifffile",  # the tags of TIFF pictures; scikit-image needs it too
+        "pillow>=10.1",  # captions of the comparison images
+        "tifffile",  # the tags of TIFF images; scikit-image needs it too
         "spandrel",  # DAT-light, which comes with the package, and weight files of other people's networks
         "tqdm",  # progress bars
     ],

@@ -84,7 +84,7 @@ class AttentiveStateSpace(nn.Module):
     def choose(self, x: Tensor, noise: Tensor) -> Tensor:
         """Choose a prompt for each pixel by Gumbel-softmax; gradients pass straight through to the probabilities.
 
-        The published code draws in eval mode too. Here the noise of eval mode is a constant, so that the same picture
+        The published code draws in eval mode too. Here the noise of eval mode is a constant, so that the same image
         always has the same result. Without noise, the published network loses 0.03 dB on Set5.
 
         Args:

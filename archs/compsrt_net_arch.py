@@ -50,10 +50,10 @@ class CompSRTNet(nn.Module):
             loaded too.
         quant: a `NetworkSpec`, or its `to_dict()`; None leaves full precision.
         upscale: of the network; found out if None.
-        size: `{multiple_of, minimum, square}`, pictures it takes; told by spandrel or found out if None.
+        size: `{multiple_of, minimum, square}`, images it takes; told by spandrel or found out if None.
 
     Attributes:
-        window_size: height and width of pictures are padded to multiples of it.
+        window_size: height and width of images are padded to multiples of it.
         kept: name of each layer and product that stays in full precision -> why; after `quantize`.
 
     Raises:
@@ -107,7 +107,7 @@ class CompSRTNet(nn.Module):
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge pictures (b, c, h, w) of any size to (b, c, h * scale, w * scale)."""
+        """Enlarge images (b, c, h, w) of any size to (b, c, h * scale, w * scale)."""
         height, width = x.shape[2:]
         padded = self.size_rule.pad(x)
         output = self.base[0](padded)
@@ -137,14 +137,14 @@ class CompSRTNet(nn.Module):
         if key not in _DISCOVERED:
             sides = self.size_rule.two_sizes()
             generator = torch.Generator("cpu").manual_seed(0)  # torch's own draws must not depend on what was probed
-            pictures = [
+            images = [
                 torch.rand(1, self.channels, side, side, generator=generator, dtype=torch.float32, device="cpu")
                 for side in sides
             ]
             where = example(self)
             if where is not None:
-                pictures = [picture.to(where) for picture in pictures]
-            _DISCOVERED[key] = discover(self, pictures)
+                images = [image.to(where) for image in images]
+            _DISCOVERED[key] = discover(self, images)
         return _DISCOVERED[key]
 
     def read_weights(self, source: str, param_key: str | None = None) -> dict[str, Tensor]:

@@ -194,11 +194,11 @@ class ResidualGroup(nn.Module):
 class MambaIRv2Light(nn.Module):
     """MambaIRv2-light: shallow convolution, groups of attentive layers, one-step pixel-shuffle upsampler.
 
-    It takes pictures of any size: they are mirrored to a multiple of the window, and the result is cropped.
+    It takes images of any size: they are mirrored to a multiple of the window, and the result is cropped.
 
     Args:
         upscale: scale factor.
-        in_chans: channels of pictures.
+        in_chans: channels of images.
         embed_dim: channels of features.
         d_state: states of each scanned channel.
         depths: number of layers in each group.
@@ -207,7 +207,7 @@ class MambaIRv2Light(nn.Module):
         inner_rank: rank of the prompt pool.
         num_tokens: size of the prompt pool.
         mlp_ratio: hidden channels by `embed_dim`.
-        img_range: pictures are multiplied by it.
+        img_range: images are multiplied by it.
     """
 
     WEIGHTS: ClassVar = "MambaIRv2Light's authors publish theirs at https://github.com/csguoh/MambaIR/releases/tag/v1.0"
@@ -252,7 +252,7 @@ class MambaIRv2Light(nn.Module):
                 nn.init.zeros_(cast(Tensor, module.bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge pictures (b, c, h, w) to (b, c, h * upscale, w * upscale)."""
+        """Enlarge images (b, c, h, w) to (b, c, h * upscale, w * upscale)."""
         height, width = x.shape[2:]
         x = (_mirrored(_mirrored(x, 2, self.window), 3, self.window) - self.mean) * self.img_range
         shallow = self.conv_first(x)
@@ -291,7 +291,7 @@ def _pair_index(window: int) -> Tensor:
 def _shift_mask(x: Tensor, window: int) -> Tensor:
     """Return the mask of windows shifted by half their side (windows, n, n), for features x (b, h, w, c).
 
-    The last window of each row and column holds pixels from opposite edges of the picture.
+    The last window of each row and column holds pixels from opposite edges of the image.
     """
     regions = []
     for size in x.shape[1:3]:

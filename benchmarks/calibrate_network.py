@@ -26,11 +26,11 @@ def patches(count: int, size: int = 64) -> list[torch.Tensor]:
     """Cut (1, 3, size, size) pieces from the embedded calibration images, in order."""
     pieces = []
     _, lr_dir = embedded_pairs("calibration", 4)
-    pictures = [read_image(path) for path in images_in(lr_dir)]
+    images = [read_image(path) for path in images_in(lr_dir)]
     for number in range(count):
-        picture = pictures[number % len(pictures)]
-        top = 16 * (number // len(pictures)) % (picture.shape[0] - size + 1)
-        piece = picture[top : top + size, top : top + size, ::-1].copy()
+        image = images[number % len(images)]
+        top = 16 * (number // len(images)) % (image.shape[0] - size + 1)
+        piece = image[top : top + size, top : top + size, ::-1].copy()
         pieces.append(torch.from_numpy(piece).permute(2, 0, 1).unsqueeze(0) / 255)
     return pieces
 

@@ -49,8 +49,8 @@ def compare(files: list[Path], sets: list[str], most: int | None, threads: int) 
             for lr, hr in pairs(name, scale, most):
                 first = made_by(source.network, lr, scale)
                 for run, network in runs.items():
-                    picture = made_by(network, lr, scale)
-                    found[run].append((*apart(picture, first), psnr(picture, hr, scale) - psnr(first, hr, scale)))
+                    image = made_by(network, lr, scale)
+                    found[run].append((*apart(image, first), psnr(image, hr, scale) - psnr(first, hr, scale)))
             print(f"{path.stem}, {name}, {len(found['simulated again'])} images")
             for run, rows in found.items():
                 share, levels, change = zip(*rows)

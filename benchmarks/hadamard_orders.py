@@ -46,7 +46,7 @@ def main() -> None:
     """Print one of the four tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["orders", "tensors", "outputs", "speed"])
-    parser.add_argument("--pictures", type=Path, help="folder of high-resolution training pictures")
+    parser.add_argument("--pictures", type=Path, help="folder of high-resolution training images")
     parser.add_argument("--file", help="weight file that spandrel reads (default: the bundled teacher)")
     parser.add_argument("--patch", type=int, default=64, help="height and width of the low-resolution patches")
     parser.add_argument("--calibration", type=int, default=4, help="patches for the bounds")
@@ -83,10 +83,10 @@ def patches(folder: Path, count: int, size: int) -> list[Tensor]:
     """Cut the middle (1, 3, size, size) of every sixteenth image, downscaled."""
     pieces = []
     for path in images_in(folder)[::EVERY][:count]:
-        picture = read_image(path)
-        picture = downscale(picture[: picture.shape[0] // SCALE * SCALE, : picture.shape[1] // SCALE * SCALE], SCALE)
-        top, left = ((length - size) // 2 for length in picture.shape[:2])
-        piece = picture[top : top + size, left : left + size, ::-1].copy()
+        image = read_image(path)
+        image = downscale(image[: image.shape[0] // SCALE * SCALE, : image.shape[1] // SCALE * SCALE], SCALE)
+        top, left = ((length - size) // 2 for length in image.shape[:2])
+        piece = image[top : top + size, left : left + size, ::-1].copy()
         pieces.append(torch.from_numpy(piece).permute(2, 0, 1).unsqueeze(0) / 255)
     return pieces
 

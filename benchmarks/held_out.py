@@ -39,10 +39,10 @@ def patches(folder: Path, subset: str, count: int, side: int = 64) -> list[tuple
         (lq, gt) pairs, (1, 3, side, side) and (1, 3, 4 side, 4 side) in 0..1.
     """
     options = {"name": "Pictures", "phase": "val", "scale": SCALE, "dataroot_gt": str(folder), "subset": subset}
-    pictures = CompSRTPairedDataset(options)
+    images = CompSRTPairedDataset(options)
     found = []
     for number in range(count):
-        pair = pictures[number * len(pictures) // count]
+        pair = images[number * len(images) // count]
         top, left = ((size - side) // 2 for size in pair["lq"].shape[1:])
         lq = pair["lq"][:, top : top + side, left : left + side]
         gt = pair["gt"][:, SCALE * top : SCALE * (top + side), SCALE * left : SCALE * (left + side)]

@@ -38,8 +38,8 @@ def pairs(data_set: str, scale: int, most: int | None) -> list[Pair]:
 
 
 def _read(path: Path) -> Tensor:
-    picture = cv2.imread(str(path))[..., ::-1].transpose(2, 0, 1)
-    return torch.from_numpy(picture.copy()).unsqueeze(0).float() / 255
+    image = cv2.imread(str(path))[..., ::-1].transpose(2, 0, 1)
+    return torch.from_numpy(image.copy()).unsqueeze(0).float() / 255
 
 
 def made_by(network: Callable[[Tensor], Tensor], lr: Tensor, scale: int) -> np.ndarray:
@@ -48,10 +48,10 @@ def made_by(network: Callable[[Tensor], Tensor], lr: Tensor, scale: int) -> np.n
         return to_image(super_resolve(network, lr, scale=scale, window=WINDOW))
 
 
-def psnr(picture: np.ndarray, hr: np.ndarray, scale: int) -> float:
+def psnr(image: np.ndarray, hr: np.ndarray, scale: int) -> float:
     """Return the PSNR in dB on Y, without a border of `scale` pixels."""
-    hr = hr[: picture.shape[0], : picture.shape[1]]
-    return float(calculate_psnr(picture, hr, crop_border=scale, test_y_channel=True))
+    hr = hr[: image.shape[0], : image.shape[1]]
+    return float(calculate_psnr(image, hr, crop_border=scale, test_y_channel=True))
 
 
 def mean_psnr(network: Callable[[Tensor], Tensor], judged: list[Pair], scale: int) -> float:

@@ -73,12 +73,12 @@ def read(model: bytes) -> Any:
     return openvino.Core().read_model(io.BytesIO(model))
 
 
-def quantized(model: bytes, pictures: list[Tensor], preset: str) -> Any:
+def quantized(model: bytes, images: list[Tensor], preset: str) -> Any:
     """Return OpenVINO's model at 8 bits.
 
     Args:
         model: of `any_size`.
-        pictures: images (1, 3, h, w) for calibration, of whole windows.
+        images: images (1, 3, h, w) for calibration, of whole windows.
         preset: `mixed` (asymmetric activations, symmetric weights), or `transformer`, which adds SmoothQuant and
             omits what harms transformers.
     """
@@ -89,8 +89,8 @@ def quantized(model: bytes, pictures: list[Tensor], preset: str) -> Any:
         "mixed": {"preset": nncf.QuantizationPreset.MIXED},
         "transformer": {"model_type": nncf.ModelType.TRANSFORMER},
     }[preset]
-    data = nncf.Dataset([picture.numpy() for picture in pictures])
-    return nncf.quantize(read(model), data, subset_size=len(pictures), **given)
+    data = nncf.Dataset([image.numpy() for image in images])
+    return nncf.quantize(read(model), data, subset_size=len(images), **given)
 
 
 def _compiled(model: Any, threads: int, **options: Any) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recipes import EMBEDDED, network_of, pictures, runner_of, score, teacher_of, to_image, upscale
+from recipes import EMBEDDED, data_set, network_of, runner_of, score, teacher_of, to_image, upscale
 
 from compsrt_plugin.data.resize import imresize
 from compsrt_plugin.files import write_whole
@@ -42,7 +42,7 @@ def milliseconds(name: str, way: str) -> str:
 
 def panels(image: str, teacher: Path) -> list[CaptionedImage]:
     """Return bicubic, full precision, the quantized networks and the original of a demo photograph."""
-    pair = next(found for found in pictures(EMBEDDED, SCALE) if Path(found["gt_path"]).stem == image)
+    pair = next(found for found in data_set(EMBEDDED, SCALE) if Path(found["gt_path"]).stem == image)
     low, original = pair["lq"][None], to_image(pair["gt"][None])
 
     def captioned(name: str, made: np.ndarray, *details: str) -> CaptionedImage:

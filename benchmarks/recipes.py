@@ -63,7 +63,7 @@ from compsrt_plugin.packed.network_weights import float_bytes, load_full_precisi
 from compsrt_plugin.report.versions import versions  # noqa: E402
 
 PADDING = "reflect"
-PICTURES_A_TASK = 5
+IMAGES_A_TASK = 5
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def metrics(scale: int) -> dict[str, Any]:
 
 
 @cache
-def pictures(name: str, scale: int) -> Any:
+def data_set(name: str, scale: int) -> Any:
     """Return a test set.
 
     Raises:
@@ -137,7 +137,7 @@ def upscale(network: Callable[[torch.Tensor], torch.Tensor], window: Any, lq: to
 
 def work(task: Task) -> tuple[Scores, dict[str, int]]:
     """Judge a task's images; return their scores, and the codes counted on the set's first image."""
-    network, dataset = network_of(task.file).network, pictures(task.dataset, task.scale)
+    network, dataset = network_of(task.file).network, data_set(task.dataset, task.scale)
     runner, window = runner_of(task.file, task.engine), network.window_size
     folder = cache_root() / "teacher_outputs" / f"{FileRecord.of(task.teacher).sha256[:16]}-{PADDING}" / task.dataset
     scores: Scores = []
@@ -153,7 +153,7 @@ def work(task: Task) -> tuple[Scores, dict[str, int]]:
             "teacher": read_image(kept),
             "quantized": upscale(runner, window, lq, task.scale),
         }
-        scores.append((name, {method: score(picture, original, task.scale) for method, picture in made.items()}))
+        scores.append((name, {method: score(image, original, task.scale) for method, image in made.items()}))
         if index == 0:
             top, left = (max(0, (size - COUNTED_PATCH) // 2) for size in lq.shape[2:])
             patch = lq[:, :, top : top + COUNTED_PATCH, left : left + COUNTED_PATCH]
@@ -161,18 +161,18 @@ def work(task: Task) -> tuple[Scores, dict[str, int]]:
     return scores, counts
 
 
-def score(picture: np.ndarray, original: np.ndarray, scale: int) -> Score:
+def score(image: np.ndarray, original: np.ndarray, scale: int) -> Score:
     """Return PSNR and SSIM by BasicSR."""
-    pair = {"img": picture, "img2": original}
+    pair = {"img": image, "img2": original}
     return Score(**{name: calculate_metric(pair, dict(metric)) for name, metric in metrics(scale).items()})
 
 
 def tasks_of(file: Path, teacher: Path, sets: list[str], scale: int, engine: bool) -> Iterator[Task]:
     """Cut a file's judging into tasks."""
     for name in sets:
-        count = len(pictures(name, scale))
-        for begin in range(0, count, PICTURES_A_TASK):
-            yield Task(file, teacher, name, scale, begin, min(count, begin + PICTURES_A_TASK), engine)
+        count = len(data_set(name, scale))
+        for begin in range(0, count, IMAGES_A_TASK):
+            yield Task(file, teacher, name, scale, begin, min(count, begin + IMAGES_A_TASK), engine)
 
 
 def gathered(

@@ -62,14 +62,14 @@ def main() -> None:
     u, delta, grad = (torch.randn(1, length, CHANNELS) for _ in range(3))
     B, C = (torch.randn(1, length, STATES) for _ in range(2))
     given = u, delta, -torch.rand(CHANNELS, STATES), B, C, torch.randn(CHANNELS), torch.randn(CHANNELS)
-    network, picture = MambaIRv2Light().eval(), torch.rand(1, 3, args.size, args.size)
+    network, image = MambaIRv2Light().eval(), torch.rand(1, 3, args.size, args.size)
     ways: dict[str, Callable[[], object]] = {}
     for level in (found.name for found in native.levels()):
         ways[f"scan, {level}, forward"] = at_level(level, lambda: kernels.selective_scan(*given))
         ways[f"scan, {level}, backward"] = at_level(level, lambda: kernels.selective_scan_backward(grad, *given))
     ways["scan, torch, forward"] = lambda: in_torch(*given)
     ways["scan, torch, backward"] = lambda: gradients_in_torch(grad, *given)
-    ways["network, forward"] = lambda: network(picture)
+    ways["network, forward"] = lambda: network(image)
     with torch.no_grad():
         for run in ways.values():
             run()

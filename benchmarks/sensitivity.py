@@ -31,10 +31,10 @@ BEGIN, END = "<!-- benchmarks/sensitivity.py table -->\n", "<!-- end -->\n"
 WORST = 5
 
 
-def compare(network: str, path: Path, pictures: int) -> dict[str, Any]:
+def compare(network: str, path: Path, images: int) -> dict[str, Any]:
     """Measure and estimate the activations of a packed file on the same images; `network` is its name."""
     source = open_packed(path)
-    lq, about = embedded_pieces(source, pictures)
+    lq, about = embedded_pieces(source, images)
     start = time.process_time()
     estimated = estimate_errors(source.network, lq, about)
     between = time.process_time()

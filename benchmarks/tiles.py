@@ -69,7 +69,7 @@ def network(quantized: bool) -> nn.Module:
     return student
 
 
-def picture(height: int, width: int) -> Tensor:
+def image(height: int, width: int) -> Tensor:
     """Return (1, 3, height, width), uint8: the first calibration photograph, mirrored as often as needed."""
     hr_dir, _ = embedded_pairs("calibration", SCALE)
     photograph = torch.from_numpy(read_image(images_in(hr_dir)[0])[..., ::-1].copy()).permute(2, 0, 1)[None]
@@ -79,7 +79,7 @@ def picture(height: int, width: int) -> Tensor:
 
 def differences(overlaps: list[int]) -> None:
     """Print the difference of tiled and whole outputs, in grey levels of 255."""
-    lq = picture(SIDE, SIDE)
+    lq = image(SIDE, SIDE)
     print(f"{SIDE}×{SIDE} pixels in four tiles; differences in grey levels of 255, then after rounding to 8 bits")
     print("   network  overlap  largest      mean   at cuts  rounded       differ")
     cuts = torch.zeros(SIDE * SCALE, SIDE * SCALE, dtype=torch.bool)
@@ -116,7 +116,7 @@ def growth(sizes: list[str], flags: list[str]) -> None:
 def run(size: str, tile: Tile, model: nn.Module) -> None:
     """Super-resolve one image and print its cost, for the parent process."""
     width, height = (int(part) for part in size.split("x"))
-    lq = picture(height, width)
+    lq = image(height, width)
     start, began = time.perf_counter(), time.process_time()
     output = super_resolve(model, lq, scale=SCALE, window=WINDOW, tile=tile)
     seconds, cpu = time.perf_counter() - start, time.process_time() - began

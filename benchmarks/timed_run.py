@@ -121,15 +121,15 @@ def run(opt: dict[str, Any], budget: Budget, trained: bool, keep: Path | None) -
         began = time.process_time()
         model = CompSRTModel(opt)
         searched = time.process_time() - began
-        pictures = held_out(model, opt["datasets"]["val"])
-        curve = [{"seconds": searched, "iterations": 0, **judge(model, pictures)}]
+        images = held_out(model, opt["datasets"]["val"])
+        curve = [{"seconds": searched, "iterations": 0, **judge(model, images)}]
         seconds = searched + (distil(model, opt, budget, searched) if trained else 0.0)
         model.save(-1, -1)
         run = running(model)
         iterations = run.trainer.iteration if run.trainer else 0
-        curve.append({"seconds": seconds, "iterations": iterations, **judge(model, pictures)})
+        curve.append({"seconds": seconds, "iterations": iterations, **judge(model, images)})
         widths = {q.name: q.spec.bits for _, q in named_quantizers(model.net_g)}
-        counts = distinct_codes(model.net_g, [pictures[0].lq])
+        counts = distinct_codes(model.net_g, [images[0].lq])
         packed = FileRecord.of(run.result_path)
     return {
         "settings": found,
@@ -145,8 +145,8 @@ def run(opt: dict[str, Any], budget: Budget, trained: bool, keep: Path | None) -
         "bounds_only": {key: curve[0][key] for key in ("psnr", "to_teacher")},
         "psnr": curve[-1]["psnr"],
         "to_teacher": curve[-1]["to_teacher"],
-        "teacher_psnr": sum(psnr(p.teacher, p.gt, opt["scale"]) for p in pictures) / len(pictures),
-        "held_out": [picture.name for picture in pictures],
+        "teacher_psnr": sum(psnr(p.teacher, p.gt, opt["scale"]) for p in images) / len(images),
+        "held_out": [image.name for image in images],
         "bytes": packed.bytes,
         "sha256": packed.sha256,
         "teacher_sha256": run.identity["teacher"],
@@ -166,9 +166,9 @@ def distil(model: CompSRTModel, opt: dict[str, Any], budget: Budget, spent: floa
     trainer = running(model).trainer
     assert trainer is not None
     data = opt["datasets"]["train"]
-    pictures: Any = build_dataset(data)
-    draws = iter(DrawSampler(len(pictures), opt["manual_seed"], 0, ENDLESS * data["batch_size_per_gpu"]))
-    drawn, rates = DrawnImages(pictures), [group["lr"] for group in model.optimizer_g.param_groups]
+    images: Any = build_dataset(data)
+    draws = iter(DrawSampler(len(images), opt["manual_seed"], 0, ENDLESS * data["batch_size_per_gpu"]))
+    drawn, rates = DrawnImages(images), [group["lr"] for group in model.optimizer_g.param_groups]
     warmup, least = max(0, opt["train"].get("warmup_iter", -1)), float(opt["train"]["scheduler"].get("eta_min", 0))
     began = time.process_time()
     while (share := budget.share(spent + time.process_time() - began, trainer.iteration)) < 1:
@@ -188,22 +188,22 @@ def held_out(model: CompSRTModel, data: dict[str, Any]) -> list[HeldOut]:
     return [HeldOut(name, lq, gt, model.run_network(model.teacher, lq)) for name, lq, gt in pairs]
 
 
-def judge(model: CompSRTModel, pictures: list[HeldOut]) -> dict[str, float]:
+def judge(model: CompSRTModel, images: list[HeldOut]) -> dict[str, float]:
     """Return the mean PSNR in dB (Y, border = scale) to the originals and to the teacher's outputs."""
     run, scale = running(model), model.opt["scale"]
 
     def outputs() -> list[Tensor]:
-        return [model.run_network(model.net_g.eval(), picture.lq) for picture in pictures]
+        return [model.run_network(model.net_g.eval(), image.lq) for image in images]
 
     if run.trainer is None or run.finished:
         made = outputs()
     else:
         with run.trainer.parameters.candidate_loaded():
             made = outputs()
-    count = len(pictures)
+    count = len(images)
     return {
-        "psnr": sum(psnr(output, picture.gt, scale) for output, picture in zip(made, pictures)) / count,
-        "to_teacher": sum(psnr(output, picture.teacher, scale) for output, picture in zip(made, pictures)) / count,
+        "psnr": sum(psnr(output, image.gt, scale) for output, image in zip(made, images)) / count,
+        "to_teacher": sum(psnr(output, image.teacher, scale) for output, image in zip(made, images)) / count,
     }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from recipes import EMBEDDED, network_of, pictures, runner_of, teacher_of, to_image, upscale
+from recipes import EMBEDDED, data_set, network_of, runner_of, teacher_of, to_image, upscale
 
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.packed.bundled import checkpoint_path, teacher_path
@@ -57,7 +57,7 @@ def rows_of(file: Path) -> list[Row]:
     teacher, runner = teacher_of(teacher_path(SCALE), file), runner_of(file, engine=True)
     window = network_of(file).network.window_size
     rows = []
-    for pair in pictures(EMBEDDED, SCALE):
+    for pair in data_set(EMBEDDED, SCALE):
         lq, original = pair["lq"][None], to_image(pair["gt"][None])
         full, quantized = (upscale(network, window, lq, SCALE) for network in (teacher, runner))
         box: Crop = differing_crop([full, quantized], SIDE)
@@ -70,18 +70,18 @@ def sheet(rows: list[Row], bits: int) -> Image.Image:
     cell, caption = SIDE * ZOOM, line_height(CAPTION) + 8
     width = 2 * MARGIN + 3 * cell + 2 * GAP
     top = MARGIN + line_height(HEADING) + 8
-    picture = Image.new("RGB", (width, top + len(rows) * (cell + caption + GAP) + MARGIN - GAP), PAPER)
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (width, top + len(rows) * (cell + caption + GAP) + MARGIN - GAP), PAPER)
+    draw = ImageDraw.Draw(image)
     for column, title in enumerate(("Original", "Full precision", f"{bits} bits")):
         draw_line(draw, (MARGIN + column * (cell + GAP), MARGIN - 4), title, HEADING, INK, cell)
     for index, row in enumerate(rows):
         for column, crop in enumerate(row.crops):
             place = (MARGIN + column * (cell + GAP), top + index * (cell + caption + GAP))
             enlarged = Image.fromarray(np.ascontiguousarray(crop[..., ::-1]))
-            picture.paste(enlarged.resize((cell, cell), Image.Resampling.NEAREST), place)
+            image.paste(enlarged.resize((cell, cell), Image.Resampling.NEAREST), place)
             told = row.name.capitalize() if column == 0 else f"{row.psnr(column):.2f} dB"
             draw_line(draw, (place[0], place[1] + cell + 2), told, CAPTION, MUTED, cell)
-    return picture
+    return image
 
 
 def main() -> None:

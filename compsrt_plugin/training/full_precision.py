@@ -154,5 +154,5 @@ def enlarge_training_images(opt: Mapping[str, Any], dataset: Any) -> None:
         )
     device = torch.device("cuda" if opt["num_gpu"] else "cpu")
     stronger = read_stronger(str(weights_file(source)), opt)
-    targets = enlarge_images(stronger, [picture.lr for picture in dataset.kept], device)
+    targets = enlarge_images(stronger, [image.lr for image in dataset.kept], device)
     dataset.kept = with_targets(dataset.kept, targets)

@@ -28,7 +28,7 @@ class Base:
         network: itself.
         block: the `base:` block that builds it again, without any file.
         scale: at which it enlarges.
-        size: pictures it takes.
+        size: images it takes.
     """
 
     network: nn.Module
@@ -65,7 +65,7 @@ def build_base(block: Mapping[str, Any], scale: int | None = None, size: SizeRul
 
 
 def channels_of(network: nn.Module) -> int:
-    """Return how many channels the pictures have that a network takes: the input width of its first convolution."""
+    """Return how many channels the images have that a network takes: the input width of its first convolution."""
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     return first.in_channels if first is not None and first.in_channels in (1, 3, 4) else 3
 

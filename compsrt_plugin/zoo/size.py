@@ -1,4 +1,4 @@
-"""Which picture sizes a network takes: told by spandrel, or found out by trying."""
+"""Which image sizes a network takes: told by spandrel, or found out by trying."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class SizeRule(Block, frozen=True):
         return msgspec.structs.asdict(self)
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
-        """Return the smallest size that is allowed and holds a picture of this one."""
+        """Return the smallest size that is allowed and holds an image of this one."""
         sides = [max(side, self.minimum) for side in (height, width)]
         sides = [-(-side // self.multiple_of) * self.multiple_of for side in sides]
         return (max(sides), max(sides)) if self.square else (sides[0], sides[1])
 
     def pad(self, x: Tensor) -> Tensor:
-        """Pad pictures (b, c, h, w) at the bottom and right by their last row and column, to an allowed size."""
+        """Pad images (b, c, h, w) at the bottom and right by their last row and column, to an allowed size."""
         height, width = self.fit(*x.shape[2:])
         if (height, width) == tuple(x.shape[2:]):
             return x
@@ -102,17 +102,17 @@ def _doubled(multiple: int, largest: int) -> Iterator[int]:
     yield -(-largest // multiple) * multiple
 
 
-def _picture(network: nn.Module, channels: int, height: int, width: int) -> Tensor:
+def _image(network: nn.Module, channels: int, height: int, width: int) -> Tensor:
     found = example(network)
-    picture = torch.rand(1, channels, height, width, dtype=torch.float32, device="cpu")
-    return picture if found is None else picture.to(found)
+    image = torch.rand(1, channels, height, width, dtype=torch.float32, device="cpu")
+    return image if found is None else image.to(found)
 
 
 def _try(network: nn.Module, channels: int, height: int, width: int) -> tuple[int, str]:
-    """Return the scale at which the network enlarges such a picture, 0 if it does not, and what it said."""
+    """Return the scale at which the network enlarges such an image, 0 if it does not, and what it said."""
     try:
         with evaluating(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            shape = network(_picture(network, channels, height, width)).shape
+            shape = network(_image(network, channels, height, width)).shape
     except Exception as error:  # foreign code may raise anything when a size does not suit it
         return 0, (str(error).strip().split("\n")[0] or type(error).__name__)[:120]
     scale = shape[-2] // height if len(shape) == 4 else 0

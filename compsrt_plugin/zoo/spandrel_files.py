@@ -34,7 +34,7 @@ class SpandrelFile:
         network: with its weights.
         block: `{spandrel: id, class: name, arguments: {…}}`, plain values.
         scale: of the network.
-        size: pictures it takes.
+        size: images it takes.
     """
 
     network: nn.Module
@@ -51,7 +51,7 @@ def read(source: str | Path, param_key: str | None = None) -> SpandrelFile:
         param_key: the entry asked for, see `checkpoint.entries`.
 
     Raises:
-        CompSRTError: spandrel is missing, the file is damaged, or holds no network that enlarges one picture.
+        CompSRTError: spandrel is missing, the file is damaged, or holds no network that enlarges one image.
     """
     import_spandrel()  # before a large file is read
     return recognize(load_weights(source, param_key=param_key, derived=True), source)
@@ -65,7 +65,7 @@ def recognize(weights: Mapping[str, torch.Tensor], source: str | Path) -> Spandr
         source: what it was read from, for messages.
 
     Raises:
-        CompSRTError: spandrel is missing, or this is no network of its that enlarges one picture.
+        CompSRTError: spandrel is missing, or this is no network of its that enlarges one image.
     """
     registry = _registry()
     import spandrel
