@@ -50,7 +50,7 @@ class CompSRTNet(nn.Module):
             loaded too.
         quant: a `NetworkSpec`, or its `to_dict()`; None leaves full precision.
         upscale: of the network; found out if None.
-        size: `{multiple_of, minimum, square}`, images it takes; told by spandrel or found out if None.
+        size: `{multiple_of, minimum, square}`, images it takes; spandrel's, or found by trying if None.
 
     Attributes:
         window_size: height and width of images are padded to multiples of it.
@@ -69,7 +69,7 @@ class CompSRTNet(nn.Module):
     ) -> None:
         super().__init__()
         built = build_base(base, upscale, None if size is None else SizeRule.from_dict(size))
-        self.base = (built.network,)  # a tuple, since torch would take a bare module for one more child
+        self.base = (built.network,)  # a tuple, because torch would register a bare module as another child
         for name in _SHARED:
             self.__dict__[name] = built.network.__dict__[name]
         self.arch = {"base": built.block, "upscale": built.scale, "size": built.size.to_dict()}
@@ -84,7 +84,7 @@ class CompSRTNet(nn.Module):
 
     @classmethod
     def complete(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments that build the network again, without its file and without trying sizes."""
+        """Return arguments that rebuild the network without its file and without trying sizes."""
         for name in arguments:
             if name not in ARGUMENTS:
                 raise unknown_name("key in network_g:", name, ARGUMENTS)
@@ -151,7 +151,7 @@ class CompSRTNet(nn.Module):
         """Read full-precision weights of the wrapped network.
 
         Args:
-            source: path or address.
+            source: path or URL.
             param_key: the entry asked for, see `checkpoint.entries`.
 
         Raises:
@@ -183,10 +183,10 @@ class CompSRTNet(nn.Module):
             logger.info(f"{name}: a product is kept in full precision: {line}")
 
     def _leave_derived_buffers_out_of_files(self) -> None:
-        """Leave out of files what the constructor computes anyway: tables of indices and shift masks."""
+        """Leave out of files the buffers that the constructor computes: tables of indices and shift masks."""
         for module in self.modules():
             for name, buffer in module._buffers.items():
-                if buffer is None or name == "num_batches_tracked":  # torch puts that one back by itself
+                if buffer is None or name == "num_batches_tracked":  # torch restores this one itself
                     continue
                 if not buffer.is_floating_point() or name.startswith("attn_mask"):
                     module._non_persistent_buffers_set.add(name)
@@ -194,7 +194,7 @@ class CompSRTNet(nn.Module):
 
 
 def _drop_derived_buffers(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Drop what files hold of buffers that the network computes itself."""
+    """Drop the entries of a file for buffers that the network computes itself."""
     derived = {f"{prefix}{name}" for name, _ in module.named_buffers()} - module.state_dict(prefix=prefix).keys()
     for key in derived & state.keys():
         del state[key]

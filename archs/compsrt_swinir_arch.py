@@ -79,7 +79,7 @@ class CompSRTSwinIR(SwinIR):
         self.quant = spec
 
     def _leave_derived_buffers_out_of_files(self) -> None:
-        """Official files carry shift masks and position indices, others don't: both load strictly."""
+        """Load files with shift masks and position indices (the official ones) and files without, both strictly."""
         for module in self.modules():
             for name in DERIVED_BUFFERS:
                 if name in module._buffers:

@@ -1,4 +1,4 @@
-"""Packed networks in integers, run by the compiled library. Knows torch, `native` and `quant`."""
+"""Run packed networks on integers, in the compiled library. Imports torch, `native` and `quant`."""
 
 from compsrt_plugin.engine.engine import Engine, engine_available, unsupported_reason
 from compsrt_plugin.engine.layers import LayersEngine

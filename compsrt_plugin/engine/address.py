@@ -2,7 +2,7 @@
 
 Networks partition images into windows, roll, permute and merge them again, and copy at each step. An address follows
 all of that without moving anything: it is a sum of tables, offset + Σ table[index of some axes]. A permutation renames
-axes, a roll rolls one table, a partition splits an axis in two. So an operator can read its operand where it was first
+axes, a roll rolls one table, a partition splits an axis in two. An operator can therefore read its operand where it was
 written.
 """
 
@@ -25,7 +25,7 @@ class RowsAt(NamedTuple):
     """The rows of an address: where they begin, and what lies between their channels.
 
     Attributes:
-        offset: of row 0 where there is no table, else what is added to each of its entries.
+        offset: offset of row 0 without a table, else added to each of its entries.
         at: (rows,), or None: `stride` apart.
         stride, channel: elements between rows and between channels.
     """
@@ -80,14 +80,14 @@ class Address:
         return replace(self, tables=tables)
 
     def broadcast(self, shape: tuple[int, ...]) -> Address:
-        """Return the address with axes before its own, and of size 1, repeated to this shape."""
+        """Return the address broadcast to this shape: leading axes are added and axes of size 1 repeated."""
         more = len(shape) - len(self.shape)
         return replace(self, shape=shape, tables=tuple((tuple(a + more for a in axes), t) for axes, t in self.tables))
 
     def viewed(self, shape: Sequence[int], stride: Sequence[int], offset: int) -> Address | None:
         """Return the address of a view, its strides and offset being those of a contiguous tensor of this shape.
 
-        None where the view is not made of whole parts of the axes.
+        None if the view is not composed of whole parts of the axes.
         """
         digits = _digits(self.shape, shape, stride, offset)
         if digits is None:
@@ -141,7 +141,7 @@ class Address:
             if axis is not None:
                 of_axis.setdefault(axis, []).append(digit)
         groups: list[tuple[set[int], list[tuple[list[int], np.ndarray]]]] = []
-        for digits, table in found:  # tables that share an axis become one
+        for digits, table in found:  # tables that share an axis are merged
             axes = {axis_of[digit] for digit in digits}
             alike = [group for group in groups if group[0] & axes]
             for group in alike:
@@ -165,7 +165,7 @@ class Address:
         return Address(self.buffer, tuple(shape), offset, tuple(tables))
 
     def strides(self) -> tuple[int, ...] | None:
-        """Return strides if the tensor has some."""
+        """Return the strides of the tensor, or None if it has none."""
         found = [0] * len(self.shape)
         for axes, table in self.tables:
             index = [0] * len(axes)
@@ -183,11 +183,11 @@ class Address:
         return tuple(found)
 
     def origin(self) -> int:
-        """Return where element 0 lies."""
+        """Return the offset of element 0."""
         return self.offset + sum(int(table.flat[0]) for _, table in self.tables)
 
     def steps(self) -> list[int]:
-        """Return how far the second element of each axis is from the first; 0 where there is none."""
+        """Return the distance from the first to the second element of each axis; 0 for axes of size 1."""
         found = [0] * len(self.shape)
         for axes, table in self.tables:
             for number, axis in enumerate(axes):
@@ -205,7 +205,7 @@ class Address:
         return total
 
     def alone(self, axis: int) -> int | None:
-        """Return the stride of an axis; None where it has none, or depends on another."""
+        """Return the stride of an axis; None if it has none or depends on another axis."""
         for axes, table in self.tables:
             if axis in axes:
                 if len(axes) > 1:
@@ -215,7 +215,7 @@ class Address:
         return 0
 
     def rows(self) -> RowsAt | None:
-        """Return the rows, all axes but the last; None where channels have no stride."""
+        """Return the rows, which are all axes except the last; None if channels have no stride."""
         channel = self.alone(len(self.shape) - 1)
         if channel is None:
             return None
@@ -286,7 +286,7 @@ def _length(cut: int | slice, size: int) -> int:
 def _digits(
     own: Sequence[int], shape: Sequence[int], stride: Sequence[int], offset: int
 ) -> tuple[list[int], list[int]] | None:
-    """Return place values and sizes of digits, highest first, of which both the axes and the view's axes are made."""
+    """Return place values and sizes of the digits that compose the axes and the view's axes, highest first."""
     total = math.prod(own)
     values, place = {1, total}, total
     for size in own:
@@ -308,7 +308,7 @@ def _digits(
 def _taken(
     places: list[int], sizes: list[int], shape: Sequence[int], stride: Sequence[int], offset: int
 ) -> list[tuple[int | None, int | slice]] | None:
-    """Return for each digit which axis of the view it belongs to, and which of its values the view takes."""
+    """Return for each digit its axis of the view, and its values in the view."""
     total = places[0] * sizes[0] if places else 1
     if offset >= total:
         return None

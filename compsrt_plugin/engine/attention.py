@@ -1,4 +1,4 @@
-"""Window attention as the engine computes it: constants of the two integer products, bias in the order of lanes.
+"""Describe window attention for the engine: constants of the two integer products, bias in the order of lanes.
 
 The second product, with N = 1/√tokens under a transform along tokens and 1 without, and v̂ = a w + b, w the integers
 that `attention_codes-inl.h` makes of v's codes (b is in every channel, or under v's transform in the first alone):
@@ -59,8 +59,8 @@ class AttentionSizes:
 
     Attributes:
         head_dim: channels of the head.
-        queries, keys: tokens that attend, and those that they attend to.
-        key_lanes: among which the keys lie.
+        queries, keys: numbers of query and key tokens.
+        key_lanes: number of lanes that hold the keys.
     """
 
     head_dim: int

@@ -1,4 +1,4 @@
-"""Rules for attention between channels: its operands stay as they lie until a product reads them quantized."""
+"""Rules for attention between channels: operands stay in place until a product reads and quantizes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class QuantizedChannels:
-    """An operand (1, heads, pixels, channels) that is quantized along its channels by whoever reads it.
+    """An operand (1, heads, pixels, channels) that its reader quantizes along the channels.
 
     Attributes:
         x: where it lies, (pixels, heads, channels).
@@ -40,7 +40,7 @@ class QuantizedChannels:
 
 
 def quantized(planner: Planner, step: Step) -> bool:
-    """Hold back a quantizer of the channels of heads."""
+    """Defer a quantizer of the channels of heads to the product that reads it."""
     x, scale, zero_point, top, transform, invert, per_token = step.args
     out, known = step.out, TRANSFORMS[transform]
     constant = all(isinstance(number, Tensor) and number.numel() == 1 for number in (scale, zero_point))

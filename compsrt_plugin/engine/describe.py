@@ -27,7 +27,7 @@ def is_swinir(network: nn.Module) -> bool:
 
 
 def check_network(network: nn.Module) -> None:
-    """Raise where the engine cannot run a network.
+    """Raise if the engine cannot run a network.
 
     Raises:
         CompSRTError: not a SwinIR, not frozen, published codes, or an argument that is not supported; named.
@@ -56,7 +56,7 @@ def check_network(network: nn.Module) -> None:
 
 
 def _check_signs(name: str, attention: Any) -> None:
-    """Raise where sign vectors cannot be folded: those of q and k must cancel, and no layer computes the map."""
+    """Raise if sign vectors cannot be folded: those of q and k must cancel, and no layer computes the map."""
     q, k, map_ = (getattr(attention, f"{operand}_quantizer") for operand in ("q", "k", "map"))
     signed = [x is not None and x.spec.transform == "hadamard_signed" for x in (q, k, map_)]
     if signed[0] != signed[1]:
@@ -109,7 +109,7 @@ def describe_network(network: Any, level: Level) -> c.Network:
 
 
 def describe_block(block: Any, window: int, split: int, level: Level) -> c.Block:
-    """Describe one Swin block of windows that cells split so."""
+    """Describe one Swin block whose windows are split into cells in this way."""
     attention, shifted = block.attn, block.shift_size > 0
     qkv = attention.qkv
     head_dim = qkv.q.out_features // attention.num_heads
@@ -166,7 +166,7 @@ def _conv(conv: Any, slope: float) -> c.Conv:
 
 
 def conv_weight(conv: Any) -> Tensor:
-    """Return the weight (out, in, kh, kw) that a convolution multiplies with, decoded if it is codes."""
+    """Return the weight (out, in, kh, kw) of a convolution, decoded if it is frozen."""
     with torch.no_grad():
         if isinstance(conv, QuantConv2d):
             columns = conv.weight_shape[1:].numel()

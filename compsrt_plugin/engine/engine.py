@@ -1,4 +1,4 @@
-"""`Engine`: a packed network, run by the compiled library as a whole or operator by operator, instead of by PyTorch."""
+"""`Engine`: run a packed network in the compiled library, as a whole or operator by operator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compsrt_plugin.threads import checked, cores, warn
 
 
 def engine_available() -> bool:
-    """Return whether the compiled library can be used. It runs on every processor, on those with AVX2 or NEON fast."""
+    """Return whether the compiled library can be used. It runs on every processor, and fast with AVX2 or NEON."""
     return loading.library() is not None
 
 
@@ -32,10 +32,10 @@ def unsupported_reason(network: Any = None) -> str | None:
 
 
 class Engine:
-    """A frozen network in integers: the same pixels as the simulated one, up to rounding.
+    """A frozen network on integers: the same pixels as the simulated network, up to rounding.
 
     A SwinIR runs in the compiled library as a whole. Any other network is recorded once for each size of image and then
-    runs as a plan of compiled operators, with PyTorch for what they lack; `layers` says which does what. Calls from
+    runs as a plan of compiled operators; PyTorch runs the operations they lack, and `layers` lists both. Calls from
     several threads wait for each other. Works in a process forked from the one that made it.
 
     Args:
@@ -63,7 +63,7 @@ class Engine:
 
         Args:
             check: raises an error for a network that it cannot run.
-            only: whether a network is of the kind that it is made for; None: it is for those that no other is made for.
+            only: whether a network is of its kind; None: it runs the networks that no other kind runs.
         """
         Engine.kinds.append((only, cls))
         cls.check = staticmethod(check)  # pyright: ignore[reportAttributeAccessIssue]
@@ -94,7 +94,7 @@ class Engine:
         return network, in_use
 
     def _got_threads(self, started: int) -> None:
-        """Go on with as many threads as the system started, and say so if they are fewer."""
+        """Continue with the threads that the system started, and warn if they are fewer than requested."""
         if started < self.threads:
             warn(self.threads, started)
             self.threads = started

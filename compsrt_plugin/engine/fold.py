@@ -1,4 +1,4 @@
-"""Quantizers and linear layers as the engine computes them: integers and a few constants.
+"""Fold quantizers and linear layers to integers and a few constants, for the engine.
 
     y = Σ (s_a r + Z_a)(s_w c + Z_w) = s_a s_w Σ r'w' + s_a Z_w' Σ r' + Z_a' (s_w Σ w' + Z_w' m)
 
@@ -43,7 +43,7 @@ def integers(values: np.ndarray) -> np.ndarray:
 
 
 def describe_quantizer(quantizer: Quantizer | None, rows: int) -> c.Quantizer:
-    """Describe an activation quantizer of `rows` rows; None stands for an operand that is not quantized."""
+    """Describe an activation quantizer of `rows` rows; None is an operand in full precision."""
     if quantizer is None:
         return c.Quantizer(width=rows)
     transform = quantizer.domain.compiled or 0  # `check_quantizer` has refused other transforms
@@ -163,9 +163,9 @@ class IntegerWeight:
 
 
 def _integer_weight(layer: QuantLinear, rows: np.ndarray, columns: np.ndarray) -> IntegerWeight | None:
-    """Return the weight in integers; None where a mask has zeros that are no integer multiple of a fine step.
+    """Return the weight as integers; None if a masked zero is not an integer multiple of a fine step.
 
-    An aligned zero point is a whole number of quarter scales. In units of those, every weight and the 0 of a mask are
+    An aligned zero point is a multiple of a quarter of the scale. In that unit every weight and the 0 of a mask are
     integers, and z is 0.
     """
     assert layer.weight_codes is not None
@@ -201,7 +201,7 @@ def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray) -> dict[str,
 
 
 def check_quantizer(name: str, quantizer: Quantizer) -> None:
-    """Raise for published codes, which are not limited to the bits, and for transforms that the engine lacks."""
+    """Raise for published codes, which may exceed the bits, and for transforms that the engine lacks."""
     spec, hint = quantizer.spec, "run the simulated network"
     if spec.codes != "strict":
         found = f"{name} has codes: {spec.codes}, which are not limited to {spec.bits} bits"

@@ -1,8 +1,8 @@
-"""Attention scores that are not computed until it is known what becomes of them.
+"""Deferred attention scores: they are computed only when it is known how the code uses them.
 
-Foreign code computes attention step by step: a product, a scale, a bias, a mask, a softmax, a product. `Held` stands
-for the result of a step before the last. It has a shape and remembers what was done, but holds no values. Whatever
-needs values computes them, in the simulated network's own way, so code that does something else still works.
+Foreign code computes attention step by step: a product, a scale, a bias, a mask, a softmax, a product. `Held` is the
+result of a step before the last. It has a shape and a record of the steps, but no values. If an operation needs values,
+they are computed as in the simulated network, so code that does something else still works.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Scores:
     cache: list[Tensor] = field(default_factory=list, compare=False)
 
     def values(self) -> Tensor:
-        """Return the scores, or the map, as the simulated network computes them."""
+        """Return the values of the scores, or of the map, as the simulated network computes them."""
         if not self.cache:
             with torch._C.DisableTorchFunction():  # these are no products of the module that wants the values
                 self.cache.append(self.compute() if self.before is None else self.compute(self.before.values()))
@@ -96,10 +96,10 @@ def holds(values: Sequence[Any]) -> bool:
 
 
 def follow(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held | None:
-    """Return what a call with a `Held` argument gives, if that can be held too.
+    """Return the result of a call with a `Held` argument if it can be deferred too, else None.
 
-    Known are factors, sums with a bias or a mask, other leading axes, the softmax over keys, and calls that do nothing.
-    What changes scores in place is, unless a view of them is in use.
+    Deferred are factors, sums with a bias or a mask, changes of the leading axes, the softmax over keys, and calls
+    without effect; in-place operations too, unless a view of the scores is in use.
     """
     name = getattr(func, "__name__", "")
     if name in _IN_PLACE:
@@ -129,7 +129,7 @@ def follow(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held | N
 
 
 def _changed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held | None:
-    """Change scores in place, as `func` does out of place, and return them."""
+    """Apply `func` to scores in place and return them."""
     held = args[0]
     alone = isinstance(held, Held) and sum(other() is not None for other in held.same_memory) == 1
     made = follow(func, args, kwargs) if alone else None

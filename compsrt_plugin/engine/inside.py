@@ -180,7 +180,7 @@ def _attention_in_integers(_module_class: type[nn.Module]) -> Derivation:
 
 
 class _Holding(Interception):
-    """Holds back scores until it is known what becomes of them."""
+    """Defer scores until it is known how the code uses them."""
 
     module: _AttentionInIntegers  # pyright: ignore[reportIncompatibleVariableOverride]
 

@@ -37,7 +37,7 @@ class Operators:
         threads: how many to compute with.
 
     Attributes:
-        spent: seconds in each operator, until somebody clears it.
+        spent: seconds in each operator since it was cleared.
 
     Raises:
         CompSRTError: not enough memory.

@@ -64,7 +64,7 @@ class Native:
         return [buffer for _, _, buffer, _ in self.pointers]
 
     def prepare(self) -> None:
-        """Take the addresses of what does not move."""
+        """Read the addresses of the tensors that stay in place."""
         self._arguments = tuple(ctypes.addressof(structure) for structure in (*self.more, self.call))
 
     def run(self, memory: Memory, operators: Operators) -> None:

@@ -118,7 +118,7 @@ class Planner:
         self.home[buffer] = Value((Address.strided(made.buffer, (buffer.size,), (1,)),))
 
     def address(self, spot: Spot) -> Address:
-        """Return where a spot lies; compute it first if nobody has."""
+        """Return the address of a spot; compute the spot first if it has not been computed."""
         value = self.value(spot)
         if value.address is not None:
             return value.address
@@ -300,7 +300,7 @@ class Planner:
     # row operators
 
     def norm_alone(self, buffer: Buffer) -> None:
-        """Compute a layer norm that no linear layer takes in."""
+        """Compute a layer norm that is not fused into a linear layer."""
         x, norm = self.normed.pop(buffer)
         made = Address.strided(self.new(buffer.size), x.shape, contiguous(x.shape))
         self.rows(x, made, norm, None, "", None)
@@ -333,7 +333,7 @@ class Planner:
         self.steps.append(step)
 
     def with_rows(self, value: Value) -> Address:
-        """Return where a value lies so that its channels have a stride; compute or copy it if it does not."""
+        """Return an address of a value whose channels have a stride; compute or copy the value if necessary."""
         address = value.address or self.computed(value)
         return address if address.rows() is not None else self.computed(Value((address,)), range(len(address.shape)))
 

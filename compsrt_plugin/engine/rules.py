@@ -25,7 +25,7 @@ COPIES = (aten.contiguous.default, aten.clone.default, aten.reshape.default, ate
 
 
 def is_copy(step: Step) -> bool:
-    """Whether a step's output holds what its input does, in the same order."""
+    """Whether a step's output has the elements of its input in the same order."""
     if step.function is aten.dropout.default:
         return not step.given()["train"]
     if step.function is aten.pad.default:
@@ -206,4 +206,4 @@ RULES: dict[Any, Rule] = {
     "linear": _linear,
     "attention": _attention,
 }
-"""ATen operator, or name of one of ours -> what makes a step of the plan of it; it returns whether it could."""
+"""ATen operator, or name of one of ours -> rule that adds a step to the plan; it returns whether it could."""

@@ -21,7 +21,7 @@ class KeptTable(NamedTuple):
     """A table as the operators read it, and what it was made from.
 
     Attributes:
-        source: the matrices as the network's code had them, alive so that nothing else can lie in their place.
+        source: the matrices of the network's code, kept alive so that their memory is not reused.
         version: of `source` when it was read.
         digests: of the matrices then.
         factor: that they were multiplied by.
@@ -54,7 +54,7 @@ def kept_table(
     leading: tuple[int, ...],
     lanes: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return a table as the operators read it, made anew only if its values are others than at the last call.
+    """Return a table as the operators read it; it is rebuilt only if its values changed since the last call.
 
     Args:
         known: tables of earlier calls.

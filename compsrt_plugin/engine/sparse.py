@@ -18,7 +18,7 @@ def two_of_four(codes: np.ndarray) -> np.ndarray | None:
         codes: int8 (rows, columns), columns a multiple of 4.
 
     Returns:
-        `TWO_OF_FOUR` (rows, columns / 4); None if some four have more than two that are not zero.
+        `TWO_OF_FOUR` (rows, columns / 4); None if any group of four has more than two nonzero weights.
     """
     fours = codes.reshape(codes.shape[0], -1, 4)
     left = np.stack([np.delete(fours, pair, axis=2).any(axis=2) for pair in PAIRS])  # whether a pair leaves some out

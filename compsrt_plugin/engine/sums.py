@@ -30,7 +30,7 @@ def dots_fit(level: Level, q: Scale, k: Scale, columns: int) -> bool:
 
 
 def _takes(level: Level, largest_code: int, largest_weight: int) -> bool:
-    """Return whether both operands of a product of bytes fit."""
+    """Return whether the codes of both operands fit a product of bytes."""
     return level.sum_bits > 0 and largest_code <= level.largest_code and largest_weight <= SIGNED_BYTE
 
 
@@ -40,7 +40,7 @@ def _most(level: Level) -> int:
 
 
 def _in_one_sum(level: Level, columns: int) -> int:
-    """Return how many of a row's products are added up in one sum."""
+    """Return the number of products of a row that are added in one sum."""
     return -(-columns // 4) * level.products_per_sum
 
 
@@ -118,7 +118,7 @@ def sparse_weight(level: Level, x: Scale, codes: np.ndarray) -> np.ndarray | Non
 
 
 def in_fours(codes: np.ndarray) -> np.ndarray:
-    """Return int8 (rows, columns rounded up to 4), zeros behind."""
+    """Return int8 (rows, columns rounded up to 4), padded with zeros."""
     padded = np.zeros((codes.shape[0], -(-codes.shape[1] // 4) * 4), np.int8)
     padded[:, : codes.shape[1]] = codes
     return padded

@@ -22,7 +22,7 @@ aten = torch.ops.aten
 
 
 class NotRecordable(Exception):
-    """The network's code cannot be recorded; the message says why."""
+    """The code of the network cannot be recorded; the message gives the reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,8 @@ class Step:
     Attributes:
         function: an ATen operator, or one of ours that takes and returns tensors.
         args, kwargs: its arguments, with a `Spot` in the place of each traced tensor.
-        outputs: what it returns, `None` for what is no tensor.
-        single: whether it returns one tensor by itself.
+        outputs: its results, `None` for one that is not a tensor.
+        single: whether it returns one tensor and not a sequence.
         module: dotted name of the module whose code called it.
     """
 
@@ -237,7 +237,7 @@ class Tape:
         return type(made)(self._view(base, x) for x in made)
 
     def _view(self, base: Traced, made: Tensor) -> Tensor:
-        if not made.numel():  # it depends on nothing
+        if not made.numel():  # it has no input
             return torch.empty(made.shape, dtype=made.dtype, device="cpu")
         return Traced(self, base.buffer, made)
 
@@ -406,7 +406,7 @@ def record(network: nn.Module, x: Tensor) -> Tape:
     finally:
         for hook in hooks:
             hook.remove()
-        # some networks keep a tensor of their forward pass
+        # some networks store a tensor of their forward pass
         for module, attributes in before.items():
             for name in [name for name, kept in vars(module).items() if isinstance(kept, Traced)]:
                 vars(module)[name] = attributes.get(name)

@@ -59,7 +59,7 @@ class Value:
 
     @property
     def address(self) -> Address | None:
-        """Where it lies; None if it has to be computed."""
+        """The address; None if the value has to be computed."""
         return None if self.program else self.inputs[0]
 
     @property
@@ -73,7 +73,7 @@ class Value:
         return len(self.inputs) + len(self.program)
 
     def moved(self, move: Callable[[Address], Address | None]) -> Value | None:
-        """Return the value with its inputs moved; None if one cannot be."""
+        """Return the value with its inputs moved; None if one of them cannot be moved."""
         inputs = []
         for address in self.inputs:
             moved = move(address)
@@ -145,7 +145,7 @@ def order_of(value: Value) -> list[int]:
 
 
 def reshaped(value: Value, shape: tuple[int, ...]) -> Value | None:
-    """Return a value in another shape; None where an axis would have to be split unevenly."""
+    """Return a value in another shape; None if an axis would have to be split unevenly."""
     return value.moved(lambda address: address.viewed(shape, contiguous(shape), 0))
 
 
@@ -272,7 +272,7 @@ ARITHMETIC: dict[Any, Arithmetic] = {
 }
 """ATen operators that the elementwise operator computes."""
 ONE_ACTIVATION: dict[Any, str] = {aten.gelu.default: "gelu", aten.silu.default: "silu", aten.relu.default: "relu"}
-"""Those that other operators compute on their way out."""
+"""Operators that other operators compute when they store their output."""
 
 
 def shapes_fit(value: Value, shape: Sequence[int]) -> bool:

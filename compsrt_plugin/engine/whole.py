@@ -1,4 +1,4 @@
-"""`WholeEngine`: a SwinIR, all of it in the compiled library."""
+"""`WholeEngine`: a SwinIR that runs in the compiled library as a whole."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STAGES = ("transform", "quantize", "products", "scores", "softmax", "map_product
 
 
 class WholeEngine(Engine, only=is_swinir, check=check_network):
-    """A SwinIR, all of it in the compiled library.
+    """A SwinIR that runs in the compiled library as a whole.
 
     Attributes:
         window_size: multiple that an input's height and width must have.
@@ -47,7 +47,7 @@ class WholeEngine(Engine, only=is_swinir, check=check_network):
         self._start()
 
     def _start(self) -> None:
-        """Create the engine in the library; after a fork once more, since threads are not inherited."""
+        """Create the engine in the library; again after a fork, since threads are not inherited."""
         loaded, handle = loading.library(), ctypes.c_void_p()
         assert loaded is not None
         description = ctypes.addressof(self._described)
@@ -129,7 +129,7 @@ def _layer_run(name: str, layer: nn.Module, integer: bool) -> LayerRun:
 
 
 def upsampled(network: Any, x: Tensor, features: Tensor) -> Tensor:
-    """Return the images of features (b, d, h, w): run the upsamplers that PyTorch runs here, as SwinIR's forward does.
+    """Return the images of features (b, d, h, w): run the upsamplers in PyTorch, as SwinIR's forward does.
 
     Args:
         network: the SwinIR.

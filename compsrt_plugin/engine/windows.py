@@ -1,6 +1,6 @@
-"""Where the tokens of a window lie among the engine's lanes.
+"""Map the tokens of a window to the engine's lanes.
 
-An image is cut at every multiple of the window and `split` pixels behind it, so that a window, shifted or not, is
+An image is cut at every multiple of the window and `split` pixels after it, so that a window, shifted or not, is
 2 × 2 cells. The lanes of a window are its four cells one after the other, each row by row and filled up to a
 multiple of 16.
 """
@@ -17,7 +17,7 @@ class WindowLanes:
     """Lanes of a window.
 
     Attributes:
-        count: how many, those that only fill cells up included.
+        count: number of lanes, including the padding of cells.
         token_of_lane: (count,): the token of each, rows of the window one after the other; -1 for none.
         lane_of_token: (tokens,).
         regular: whether lanes can stand for tokens under a transform along tokens: as many, a power of two, and

@@ -1,4 +1,4 @@
-"""What kernels take: addresses of dense tensors, and how many threads pay."""
+"""Arguments of kernels: addresses of dense tensors, and the number of threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from compsrt_plugin.errors import CompSRTError
 
 PARALLEL_FROM = 1 << 15
-"""Elements from which a second thread pays."""
+"""Number of elements from which a second thread saves time."""
 
 
 def readable(tensor: Tensor) -> bool:
@@ -17,7 +17,7 @@ def readable(tensor: Tensor) -> bool:
 
 
 def threads_for(elements: int) -> int:
-    """Return how many threads a kernel uses: torch's number, or one where a second does not pay."""
+    """Return the number of threads for a kernel: torch's, or one if a second does not save time."""
     return torch.get_num_threads() if elements >= PARALLEL_FROM else 1
 
 

@@ -44,7 +44,7 @@ class Domain(Protocol):
 
 
 def vectors_of(width: int, transform: Domain) -> int | None:
-    """Return how many groups of 16 floats hold a row; None where the kernels have no code for it."""
+    """Return the number of groups of 16 floats that hold a row; None if the kernels have no code for it."""
     if transform.compiled is None:
         return None
     needed = max(-(-width // LANES), 1)
@@ -130,7 +130,7 @@ def fake_quantize_backward(
 
 
 class _Rows:
-    """The rows of one call: how many, their widths in memory, and how many values each tensor has.
+    """The rows of one call: their number, their widths in memory, and the number of values of each tensor.
 
     Raises:
         CompSRTError: the kernels have no code for that width and transform.
@@ -154,7 +154,7 @@ class _Rows:
     def described(
         self, scale: Tensor, zero_point: Tensor, top: int, transform: Domain, invert: bool, per_token: bool
     ) -> structures.FakeQuantize:
-        """Return what the kernel is told. It holds addresses, so the tensors must outlive it."""
+        """Return the kernel's arguments. They contain addresses, so the tensors must outlive them."""
         return structures.FakeQuantize(
             self.count,
             self.width,

@@ -1,4 +1,4 @@
-"""Levels: the sets of instructions that the compiled library has kernels for."""
+"""Levels: the instruction sets for which the compiled library has kernels."""
 
 from __future__ import annotations
 

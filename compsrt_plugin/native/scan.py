@@ -1,8 +1,7 @@
 """Compiled selective scan for CPUs, forward and backward; `ops.selective_scan` is the operator that calls it.
 
-States stay in registers, eight channels to a vector. The backward pass keeps every 32nd state and makes the others
-again, so it holds length / 32 states instead of all of them. Work is shared among threads by sequence and block of
-eight channels.
+States stay in registers, eight channels to a vector. The backward pass keeps every 32nd state and recomputes the
+others, so it holds length / 32 states. Threads share the work by sequence and block of eight channels.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from compsrt_plugin.native.kernels import call
 from compsrt_plugin.native.loading import is_built
 
 STATES = (8, 16)
-"""How many states a channel may have; the kernels are compiled for each."""
+"""Numbers of states per channel for which the kernels are compiled."""
 
 
 def can_scan(u: Tensor, A: Tensor, *others: Tensor) -> bool:
@@ -27,7 +26,7 @@ def can_scan(u: Tensor, A: Tensor, *others: Tensor) -> bool:
 
 
 def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
-    """Return y (b, l, d); arguments as of `ops.selective_scan`, `usable`.
+    """Return y (b, l, d); arguments as of `ops.selective_scan`, see `can_scan`.
 
     Raises:
         CompSRTError: a tensor that the kernels cannot read.
@@ -57,7 +56,7 @@ def selective_scan_backward(
 
 
 def _described(given: list[Tensor]) -> tuple[structures.Scan, list[int]]:
-    """Return what the kernel is told about u, delta, A, B, C, D and delta_bias, and how many values each has.
+    """Return the kernel's arguments for u, delta, A, B, C, D and delta_bias, and the number of values of each.
 
     It holds addresses, so the tensors must outlive it.
     """

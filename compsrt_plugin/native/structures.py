@@ -1,4 +1,4 @@
-"""The structures that C++ and Python both read, field by field; `layout` lists them as the library does.
+"""The structures that C++ and Python share, field by field; `layout` lists them as the library does.
 
 `csrc/engine/network.h`, `csrc/kernels/` and `csrc/simd/levels.h` say what the fields mean.
 """
@@ -66,7 +66,7 @@ class ScanGradients(ctypes.Structure):
 
 
 class Structure(ctypes.Structure):
-    """A structure that keeps alive what its pointers point to."""
+    """A structure that keeps the targets of its pointers alive."""
 
     def __init__(self, **fields: Any) -> None:
         self.kept: list[Any] = []
@@ -76,7 +76,7 @@ class Structure(ctypes.Structure):
 
     def _pointed(self, value: Any) -> Any:
         if isinstance(value, ctypes.Structure):
-            self.kept.append(value)  # copied by value, but what it points to must stay
+            self.kept.append(value)  # copied by value, but the targets of its pointers must stay alive
             return value
         if isinstance(value, np.ndarray):
             assert value.flags.c_contiguous

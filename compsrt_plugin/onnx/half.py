@@ -104,7 +104,7 @@ class _Halving:
         self.nodes.append(node)
 
     def half(self, name: str) -> str:
-        """Return a value in 16 bits; itself where it is no float or has 16 bits."""
+        """Return a value in 16 bits; the value itself if it is not a float or has 16 bits."""
         if not name or self.types[name] != SINGLE or (name not in self.single and name not in self.stored):
             return name
         if name not in self.halves:

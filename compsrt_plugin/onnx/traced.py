@@ -1,4 +1,4 @@
-"""Any network as an ONNX graph: torch traces it, and the trace is written anew, with weights as codes.
+"""Write any network as an ONNX graph: torch traces it, and the trace is rewritten with weights as codes.
 
 The trace is taken at sides that nothing in a network is made for, so that code which treats one size specially, such as
 a stored mask, takes its general path. What is still fixed shows when ONNX Runtime runs the graph at other sizes.

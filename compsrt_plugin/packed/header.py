@@ -54,7 +54,7 @@ class Header:
         recipe: name of the recipe it was made by.
         weights_trained: whether weights were trained, or bounds alone.
         options: the option file it was made with, resolved, as YAML; None in a file that does not say.
-        provenance: all that is told about how it was made, the options packed; only bits, recipe and
+        provenance: everything recorded about how it was made, the options packed; only bits, recipe and
             weights_trained are relied upon.
     """
 

@@ -1,4 +1,4 @@
-"""The network that a `network_g:` block describes: whether we can build it, and which weights it reads."""
+"""Check the network of a `network_g:` block, and find the entry of its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The full-precision network that `CompSRTNet` wraps: from BasicSR's registry, or as spandrel knows it.
+"""Build the full-precision network that `CompSRTNet` wraps, from BasicSR's registry or by spandrel.
 
 base: {type: HAT, upscale: 4, …}         a class in ARCH_REGISTRY and its arguments
 base: {file: craft_x4.pth}               a weight file that spandrel reads (param_key: its entry); becomes
@@ -22,7 +22,7 @@ from compsrt_plugin.zoo.size import SizeRule, find_rule
 
 @dataclass(frozen=True)
 class Base:
-    """A full-precision network and what has to be known about it.
+    """A full-precision network, and the facts that its wrapper needs.
 
     Attributes:
         network: itself.
@@ -65,7 +65,7 @@ def build_base(block: Mapping[str, Any], scale: int | None = None, size: SizeRul
 
 
 def channels_of(network: nn.Module) -> int:
-    """Return how many channels the images have that a network takes: the input width of its first convolution."""
+    """Return the number of channels of a network's images: the input width of its first convolution."""
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     return first.in_channels if first is not None and first.in_channels in (1, 3, 4) else 3
 

@@ -1,4 +1,4 @@
-"""Building a network of somebody else's class, whatever it may raise."""
+"""Build a network of a foreign class, and turn any exception into a CompSRTError."""
 
 from __future__ import annotations
 

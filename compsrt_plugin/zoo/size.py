@@ -1,4 +1,4 @@
-"""Which image sizes a network takes: told by spandrel, or found out by trying."""
+"""Find the image sizes that a network takes: spandrel gives them, or sizes are tried."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from compsrt_plugin.devices import example
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.quant.modes import evaluating
 
-MULTIPLES = (1, 8, 16, 2, 4, 32, 64, 3, 6, 7, 12, 24, 48)  # tried in this order: what attention windows are
-TRIED = 50  # pixels, about: as many as a network with windows of 16 needs for more than two of them
+MULTIPLES = (1, 8, 16, 2, 4, 32, 64, 3, 6, 7, 12, 24, 48)  # tried in this order: usual sizes of attention windows
+TRIED = 50  # pixels, about: more than two windows of 16
 PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59)
 
 
 class SizeRule(Block, frozen=True):
-    """What height and width must be, in low-resolution pixels.
+    """The condition on height and width, in low-resolution pixels.
 
     Attributes:
         multiple_of: both are multiples of it.
@@ -60,7 +60,7 @@ class SizeRule(Block, frozen=True):
 
 
 def find_rule(network: nn.Module, channels: int) -> tuple[SizeRule, int]:
-    """Try sizes until the network takes one and returns a whole multiple of it.
+    """Try sizes until the network takes one and returns an integer multiple of it.
 
     Args:
         network: its input and output are (b, channels, h, w).
@@ -89,7 +89,7 @@ def find_rule(network: nn.Module, channels: int) -> tuple[SizeRule, int]:
 
 
 def _awkward(multiple: int, square: bool) -> tuple[int, int]:
-    """Return multiples of `multiple` that are as little as possible multiples of anything else."""
+    """Return multiples of `multiple` that share as few other divisors as possible."""
     primes = [p for p in PRIMES[1:] if p * multiple >= TRIED] or [3, 5]
     return primes[0] * multiple, primes[0 if square else 1] * multiple
 
@@ -109,7 +109,7 @@ def _image(network: nn.Module, channels: int, height: int, width: int) -> Tensor
 
 
 def _try(network: nn.Module, channels: int, height: int, width: int) -> tuple[int, str]:
-    """Return the scale at which the network enlarges such an image, 0 if it does not, and what it said."""
+    """Return the scale at which the network enlarges such an image, or 0 and its error."""
     try:
         with evaluating(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
             shape = network(_image(network, channels, height, width)).shape

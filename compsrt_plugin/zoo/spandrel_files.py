@@ -1,4 +1,4 @@
-"""Weight files of other people's networks, as spandrel reads them (extra `zoo`: more architectures).
+"""Read weight files of other people's networks by spandrel (extra `zoo`: more architectures).
 
 spandrel tells the architecture and its arguments from the names and shapes in a state dict. Its classes keep their
 arguments (`hyperparameters`), plain values that go into the header of a packed file, so that the network is rebuilt
@@ -65,7 +65,7 @@ def recognize(weights: Mapping[str, torch.Tensor], source: str | Path) -> Spandr
         source: what it was read from, for messages.
 
     Raises:
-        CompSRTError: spandrel is missing, or this is no network of its that enlarges one image.
+        CompSRTError: spandrel is missing, or does not know this as a network that enlarges one image.
     """
     registry = _registry()
     import spandrel
@@ -100,7 +100,7 @@ def recognize(weights: Mapping[str, torch.Tensor], source: str | Path) -> Spandr
 
 
 def rebuild(block: Mapping[str, Any]) -> nn.Module:
-    """Build the network that `read` described, with weights that mean nothing.
+    """Build the network that `read` described, with arbitrary weights.
 
     Raises:
         CompSRTError: spandrel is missing, does not know the architecture, or its class refuses the arguments.
@@ -125,7 +125,7 @@ def _arguments(network: nn.Module) -> dict[str, Any]:
         try:
             found[name] = plain_value(name, value)
         except CompSRTError:
-            if defaults.get(name) is not value:  # a class, say, that the constructor brings along
+            if defaults.get(name) is not value:  # such as a class
                 raise
     return found
 

@@ -134,7 +134,7 @@ def _method(analysis: Analysis) -> list[str]:
         "- Errors are ‖x − x̂‖² / ‖x‖² after the inverse transform, with bounds by 2DQuant's search; one scale for a "
         "tensor unless said otherwise.",
         "- p are of one-sided Wilcoxon signed-rank tests over places, with Holm's correction over all tests of a "
-        "transform. Places of one network are no independent sample of networks: p says how regular an effect is "
+        "transform. Places of one network are not an independent sample of networks: p says how regular an effect is "
         "within this one.",
     ]
 
