@@ -112,7 +112,7 @@ def test_a_picture_shows_the_stages(files, alone, tmp_path: Path, capsys: pytest
 
 
 def profile_of(seconds: tuple[float, ...], load: float) -> profiling.Profile:
-    found = profiling.Profile(Path("x"), 4, 3, (8, 8), 4, (1, 1), labels={"eager": "PyTorch"}, load=load, cores=2)
+    found = profiling.Profile(Path("x"), 4, 3, (8, 8), (1, 1), labels={"eager": "PyTorch"}, load=load, cores=2)
     found.timings["eager", (1, 1)] = Timing(seconds)
     return found
 

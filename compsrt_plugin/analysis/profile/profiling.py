@@ -34,7 +34,6 @@ class Profile:
     Attributes:
         path, scale, bits: of the packed file.
         size: height and width of the input, in whole windows.
-        runs: number of rounds.
         main: the setting of stages, memory and twins: smallest batch, most threads.
         labels: way -> display name, in order.
         timings: (way, setting) -> times.
@@ -51,7 +50,6 @@ class Profile:
     scale: int
     bits: int
     size: tuple[int, int]
-    runs: int
     main: Setting
     labels: dict[str, str] = field(default_factory=dict)
     timings: dict[tuple[str, Setting], Timing] = field(default_factory=dict)
@@ -68,6 +66,11 @@ class Profile:
         return self.timings[way, self.main]
 
     @property
+    def runs(self) -> int:
+        """Number of rounds in the main setting."""
+        return len(self.main_timing("eager").seconds)
+
+    @property
     def settings(self) -> list[Setting]:
         """All settings, in order."""
         return sorted({setting for _, setting in self.timings})
@@ -78,7 +81,7 @@ def profile_network(
     size: tuple[int, int],
     batches: Sequence[int],
     threads: Sequence[int],
-    runs: int,
+    runs: int | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Profile:
     """Return all measurements of a packed network.
@@ -87,7 +90,7 @@ def profile_network(
         path: a packed file.
         size: height and width of the low-resolution input. Both are rounded up to whole windows.
         batches, threads: every combination is timed.
-        runs: rounds per setting.
+        runs: rounds per setting; see `interleaved`.
         tell: called with a description of each step.
 
     Raises:
@@ -98,7 +101,7 @@ def profile_network(
     height, width = (padded_size(side, window, "reflect") for side in size)
     main = (min(batches), max(threads))
     found = Profile(
-        source.path, source.header.scale, source.header.bits, (height, width), runs, main,
+        source.path, source.header.scale, source.header.bits, (height, width), main,
         pruned_share=pruned_share(source),
     )  # fmt: skip
     plain = decoded_network(source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from statistics import median
 from typing import Protocol
 
 import torch
@@ -16,7 +15,6 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed.open import PackedNetwork
 
 TimedCall = Callable[[], object]
-TIMES = 3  # instrumented calls, of which the median is used
 # stages that only the engine distinguishes
 OF_ENGINE = {"scores": "products", "map_products": "products"}
 
@@ -70,8 +68,7 @@ class TorchWay:
 
     def stages(self, x: Tensor, threads: int) -> dict[str, float]:
         """See `Way`."""
-        found = [stage_times(self.network, x) for _ in range(TIMES)]
-        return {stage: median(times[stage] for times in found) for stage in found[0]}
+        return stage_times(self.network, x)
 
 
 class EngineWay:
