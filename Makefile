@@ -35,7 +35,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-# BasicSR before its dependants, by the package's own way: pip alone would fetch a second torch, and fails from 3.13 on.
+# BasicSR before its dependants, by the package's own way: pip alone would fetch a second torch, or fail.
 .venv/installed: setup.py pyproject.toml constraints.txt
 	@$(PYTHON) compsrt_plugin/pythons.py
 	$(PYTHON) -m venv .venv

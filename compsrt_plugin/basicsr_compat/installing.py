@@ -1,9 +1,10 @@
 """Install BasicSR 1.4.2 by pip, on every Python, without a second download of torch.
 
-Three things stand in the way of `pip install basicsr`: on Python 3.13 and newer its `setup.py` fails (`KeyError:
-'__version__'`); it names torch as a requirement of its build, although it compiles nothing, so that pip downloads torch
-for the build alone; and it needs setuptools, which new environments lack. Here pip builds it with setuptools from a
-temporary folder, and with `exec` as it was before Python 3.13.
+Three things stand in the way of `pip install basicsr`, which is why this package does not name it as a requirement. On
+Python 3.13 and newer its `setup.py` fails (`KeyError: '__version__'`). It names torch as a requirement of its build,
+although it compiles nothing: pip downloads torch for the build alone, and a pip older than 23.1 leaves that to
+setuptools, which fails (`ContextualVersionConflict`). And it needs setuptools, which new environments lack. Here pip
+builds it with setuptools from a temporary folder, and with `exec` as it was before Python 3.13.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`basicsr doctor`: check the installation and print one line per part; install BasicSR where pip could not."""
+"""`basicsr doctor`: check the installation and print one line per part; install BasicSR."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument(
-        "--install", action="store_true", help="install BasicSR 1.4.2 first if it is missing (pip cannot from 3.13 on)"
+        "--install", action="store_true", help="install BasicSR 1.4.2 first if it is missing (pip alone often cannot)"
     )
 
 
