@@ -158,10 +158,6 @@ def _details(files: Sequence[Path | None]) -> Details:
     )
 
 
-def _crop(box: Crop, image: Pixels | None) -> bytes | None:
-    return None if image is None else png_bytes(from_bgr(box.of(image)), optimize=True)
-
-
 def _grey(error: NDArray[np.uint8]) -> Image.Image:
     image = Image.fromarray(error, "P")
     image.putpalette([level * 255 // (STEPS - 1) for level in range(STEPS) for _ in range(3)])

@@ -34,8 +34,6 @@ ROLES = {
 }
 """Role of a place -> display name in the plural."""
 
-ACTIVATION_ROLES = tuple(role for role in ROLES if role != "weight")
-
 
 @dataclass(frozen=True)
 class Histogram:
