@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compsrt_plugin.engine.tape import Buffer
+from compsrt_plugin.engine.steps import Buffer
 
 Table = tuple[tuple[int, ...], np.ndarray]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, RowsAt
 from compsrt_plugin.engine.operators import Operators
-from compsrt_plugin.engine.tape import Buffer, Spot, spots, with_spots
+from compsrt_plugin.engine.steps import Buffer, Spot, spots, with_spots
 from compsrt_plugin.native import structures as c
 
 Memory = list[Any]

@@ -14,7 +14,8 @@ from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.channels import QuantizedChannels
 from compsrt_plugin.engine.plan import InTorch, Native, Plan, PlanStep, point_rows
 from compsrt_plugin.engine.rules import RULES, is_copy, is_plain, is_sum
-from compsrt_plugin.engine.tape import Buffer, Spot, Step, Tape, with_spots
+from compsrt_plugin.engine.steps import Buffer, Spot, Step, with_spots
+from compsrt_plugin.engine.tape import Tape
 from compsrt_plugin.engine.values import (
     ACTIVATIONS,
     ARITHMETIC,

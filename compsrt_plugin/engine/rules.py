@@ -13,7 +13,7 @@ from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.fold import floats
 from compsrt_plugin.engine.operators import attention_call
 from compsrt_plugin.engine.plan import Native, point_rows
-from compsrt_plugin.engine.tape import Spot, Step
+from compsrt_plugin.engine.steps import Spot, Step
 from compsrt_plugin.engine.values import Value, memory_order, reshaped
 from compsrt_plugin.native import structures as c
 

@@ -21,7 +21,8 @@ class KeptTable(NamedTuple):
     """A table as the operators read it, and what it was made from.
 
     Attributes:
-        source: the matrices of the network's code, kept alive so that their memory is not reused.
+        source: the matrices of the network's code, kept alive so that their memory is not reused. None for masks, which
+            are many matrices and mostly equal.
         version: of `source` when it was read.
         digests: of the matrices then.
         factor: that they were multiplied by.
@@ -29,7 +30,7 @@ class KeptTable(NamedTuple):
         numbers: which of these each matrix is, int32 (n,).
     """
 
-    source: Tensor
+    source: Tensor | None
     version: int
     digests: tuple[bytes, ...]
     factor: float
@@ -38,12 +39,17 @@ class KeptTable(NamedTuple):
 
     def is_of(self, matrices: Tensor, factor: float) -> bool:
         """Whether a table made of these matrices would be this one."""
-        if factor != self.factor or matrices.shape != self.source.shape:
+        if factor != self.factor:
             return False
-        same = matrices.data_ptr() == self.source.data_ptr() and matrices.stride() == self.source.stride()
-        if same and _version(matrices) == self.version:
-            return True
-        return _digests(matrices) == self.digests
+        return self._reads(matrices) or _digests(matrices) == self.digests
+
+    def _reads(self, matrices: Tensor) -> bool:
+        """Whether these are the matrices that were read, in the same place and unchanged."""
+        source = self.source
+        if source is None or _version(matrices) != self.version:
+            return False
+        places = [(x.data_ptr(), x.shape, x.stride()) for x in (matrices, source)]
+        return places[0] == places[1]
 
 
 def kept_table(
@@ -84,7 +90,8 @@ def _kept(matrices: Tensor, factor: float, lanes: int) -> KeptTable:
         _made[distinct, factor, lanes] = table
     order = {digest: number for number, digest in enumerate(distinct)}
     numbers = torch.tensor([order[digest] for digest in digests], dtype=torch.int32, device="cpu")
-    return KeptTable(matrices, _version(matrices), digests, factor, table, numbers)
+    source = matrices if len(distinct) == len(digests) else None
+    return KeptTable(source, _version(matrices), digests, factor, table, numbers)
 
 
 def _digests(matrices: Tensor) -> tuple[bytes, ...]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
-from compsrt_plugin.engine.tape import Spot, Step
+from compsrt_plugin.engine.steps import Spot, Step
 
 aten = torch.ops.aten
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
-from compsrt_plugin.engine.tape import Buffer
+from compsrt_plugin.engine.steps import Buffer
 
 
 def address_of(x: Tensor) -> Address:

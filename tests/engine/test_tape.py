@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compsrt_plugin.engine.tape import NotRecordable, Tape, record, with_spots
+from compsrt_plugin.engine.steps import with_spots
+from compsrt_plugin.engine.tape import NotRecordable, Tape, record
 
 X = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
 Code = Callable[[nn.Module, Tensor], Tensor]
