@@ -44,6 +44,7 @@ class Tape:
     constants: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     modules: list[str] = field(default_factory=list)
     _now: dict[Buffer, Buffer] = field(default_factory=dict)
+    _results: dict[Any, Any] = field(default_factory=dict)
     _count: int = 0
 
     def buffer(self, size: int, dtype: torch.dtype) -> Buffer:
@@ -80,8 +81,9 @@ class Tape:
         given = {**dict(zip((a.name for a in schema.arguments), args)), **kwargs}
         if writes:
             return self._written(func, args, kwargs, [given[a.name] for a in writes if a.name in given])
-        made = _on_meta(func, args, kwargs)
-        if any(a.alias_info is not None for a in schema.arguments):
+        aliases = any(a.alias_info is not None for a in schema.arguments)
+        made = _on_meta(func, args, kwargs) if aliases else self._known(func, args, kwargs)
+        if aliases:
             base = args[0]
             if not isinstance(made, Tensor) or torch._C._is_alias_of(made, _meta(base)):  # pyright: ignore[reportAttributeAccessIssue]
                 return self._viewed(func, args, made)
@@ -94,6 +96,13 @@ class Tape:
         outs = [None if x is None else self.new(x) for x in made]
         self._record(func, args, kwargs, *outs, single=False)
         return type(made)(outs)
+
+    def _known(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the result on the meta device, computed once for all layers that are alike."""
+        key = func, _described(args), _described(kwargs)
+        if key not in self._results:
+            self._results[key] = _on_meta(func, args, kwargs)
+        return self._results[key]
 
     def _record(self, func: Any, args: Any, kwargs: Any, *outs: Traced | None, single: bool = True) -> None:
         given = self._given(args, kwargs)
@@ -259,6 +268,17 @@ def _on_meta(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*_all_meta(args), **_all_meta(kwargs))
     except NotImplementedError as error:
         raise NotRecordable(f"{func} has no shape before it is computed") from error
+
+
+def _described(given: Any) -> Any:
+    """Return arguments as a key, with what decides over a result's shape and layout in the place of tensors."""
+    if isinstance(given, Tensor):
+        return Tensor, given.shape, given.stride(), given.dtype
+    if isinstance(given, dict):
+        return tuple((name, _described(item)) for name, item in given.items())
+    if isinstance(given, (tuple, list)):
+        return tuple(_described(item) for item in given)
+    return type(given), given
 
 
 def _all_meta(given: Any) -> Any:
