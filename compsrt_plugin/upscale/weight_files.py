@@ -57,7 +57,7 @@ def network_of_weights(path: Path, threads: int | None = None) -> OpenNetwork:
         raise CompSRTError(f"{path} takes images of {network.channels} channels", allowed=f"{CHANNELS}: RGB")
     spec = resolve({"bits": BITS}).spec
     trial = copy.deepcopy(network)
-    with log_from(logging.ERROR):  # what is quantized is no news here
+    with log_from(logging.ERROR):  # the log of what is quantized is not shown here
         trial.quantize(spec)
     pointwise = [name for name, layer in quantized_layers(trial) if isinstance(layer, QuantPointwise)]
     if activation_quantizers(trial).keys() - {f"{name}.input" for name in pointwise}:

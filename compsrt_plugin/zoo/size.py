@@ -70,7 +70,7 @@ def find_rule(network: nn.Module, channels: int) -> tuple[SizeRule, int]:
         The rule, and the scale.
 
     Raises:
-        CompSRTError: no size will do; tells what the network said to the last.
+        CompSRTError: no size works; the message has the error at the last one.
     """
     own = getattr(network, "window_size", 1)
     multiples = dict.fromkeys((1, own if isinstance(own, int) and 1 <= own <= 1024 else 1, *MULTIPLES))
@@ -83,7 +83,7 @@ def find_rule(network: nn.Module, channels: int) -> tuple[SizeRule, int]:
                 minimum = next(side for side in _doubled(multiple, height) if _try(network, channels, side, side)[0])
                 return SizeRule(multiple, minimum, square), scale
     raise CompSRTError(
-        f"{type(network).__name__} takes no picture of about {TRIED} x {TRIED} pixels and {channels} channels ({said})",
+        f"{type(network).__name__} takes no image of about {TRIED} x {TRIED} pixels and {channels} channels ({said})",
         hint="say what it needs in network_g.size: {multiple_of: …, minimum: …}, with network_g.upscale",
     )
 

@@ -83,7 +83,7 @@ def recognize(weights: Mapping[str, torch.Tensor], source: str | Path) -> Spandr
         said = (str(error).strip().split("\n")[0] or type(error).__name__)[:160]
         raise CompSRTError(f"{source} looks like {architecture.name}, but spandrel cannot load it ({said})") from error
     if not isinstance(found, spandrel.ImageModelDescriptor):
-        raise CompSRTError(f"{source} is {architecture.name}, which takes more than one picture")
+        raise CompSRTError(f"{source} is {architecture.name}, which takes more than one image")
     state = found.model.state_dict()
     integers = [
         name

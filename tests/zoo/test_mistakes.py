@@ -113,7 +113,7 @@ def test_sizes_are_found_out(rule: SizeRule):
 
 
 def test_a_network_that_takes_no_size_is_told_with_what_it_said():
-    with pytest.raises(CompSRTError, match=r"Windows takes no picture .* \(shape is invalid .*\); say what it needs"):
+    with pytest.raises(CompSRTError, match=r"Windows takes no image .* \(shape is invalid .*\); say what it needs"):
         find_rule(Windows(1000), 3)
 
 
