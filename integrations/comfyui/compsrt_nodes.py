@@ -1,7 +1,7 @@
 """ComfyUI nodes: upscale images with packed low-bit networks.
 
 Copy this file into `ComfyUI/custom_nodes`, and `pip install compsrt_plugin` into ComfyUI's Python. It adds two
-nodes, and ComfyUI's own "Load Upscale Model" reads packed files of version 3 from then on.
+nodes, and ComfyUI's own "Load Upscale Model" reads packed files from then on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.packed import read_packed, write_packed
-from compsrt_plugin.packed.bundled import checkpoint_path
 from compsrt_plugin.packed.container import MAX_HEAD
 from compsrt_plugin.packed.format import packed_from_tensors
 
@@ -18,6 +17,7 @@ from .damages import layout_text, put_together, replace_part, take_apart
 from .fuzzing import identical, same, sample_masks, sample_state
 
 VERSION_1 = Path(__file__).with_name("version1.safetensors")
+VERSION_2 = Path(__file__).with_name("version2.safetensors")  # of `sample_state`, by the writer of that version
 HEADER = {
     "arch": {"type": "CompSRTSwinIR", "upscale": 4, "depths": [6, 6, 6, 6], "img_range": 1.0},
     "spec": {"weight": {"bits": 3}, "overrides": {"layers.0.*.fc2": {"bits": 4}}},
@@ -335,11 +335,13 @@ def test_tensors_that_are_no_packed_file_are_one_line(path, change, message):
 
 
 def test_files_of_version_2_stay_readable(tmp_path):
-    """The bundled files are of version 2: the header is in the metadata."""
-    old = checkpoint_path(4, 3)
-    assert take_apart(old.read_bytes())[0]["__metadata__"]["version"] == "2"
-    before = read_packed(old)
-    write_packed(tmp_path / "new", before.state, before.code_bits, before.header)
+    """In them the header is in the metadata."""
+    assert take_apart(VERSION_2.read_bytes())[0]["__metadata__"]["version"] == "2"
+    state, code_bits = sample_state(0, blocks=3)
+    before = read_packed(VERSION_2)
+    assert list(before.state) == list(state) and before.code_bits == code_bits and before.header == HEADER
+    assert all(identical(before.state[name], tensor) for name, tensor in state.items())
+    write_packed(tmp_path / "new", before.state, before.code_bits, before.header, sample_masks(state))
     after = read_packed(tmp_path / "new")
     assert same(after, before)
     assert after.bytes < before.bytes

@@ -15,10 +15,11 @@ from torch.testing import assert_close
 import compsrt_plugin as csr
 from compsrt_plugin import spandrel_support
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.packed.bundled import checkpoint_path
+from compsrt_plugin.packed.bundled import bundled_networks, checkpoint_path
 
 csr.register()  # repairs what spandrel's import of torchvision needs
 spandrel = pytest.importorskip("spandrel")
+VERSION_2 = Path(__file__).parents[1] / "packed" / "version2.safetensors"
 ODD = torch.rand(1, 3, 13, 21, generator=torch.Generator().manual_seed(0))
 
 
@@ -81,10 +82,15 @@ def test_a_copy_computes_the_same(loader: spandrel.ModelLoader, packed: Path) ->
 
 def test_a_file_of_an_older_version_says_how_to_write_it_again(loader: spandrel.ModelLoader) -> None:
     with pytest.raises(CompSRTError, match=r"no tensor 'header'; .*basicsr export OLD.safetensors --out NEW"):
-        loader.load_from_file(checkpoint_path(4, 3))
+        loader.load_from_file(VERSION_2)
 
 
-def test_older_files_and_bundled_names_load_by_our_own_function() -> None:
+def test_every_bundled_file_loads_by_its_path(loader: spandrel.ModelLoader) -> None:
+    for network in bundled_networks():
+        assert loader.load_from_file(network.path).scale == network.scale
+
+
+def test_paths_and_bundled_names_load_by_our_own_function() -> None:
     for source in ("compsrt_x2_2bit", checkpoint_path(2, 2)):
         found = spandrel_support.load(source)
         assert isinstance(found, spandrel.ImageModelDescriptor)
