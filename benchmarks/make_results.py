@@ -23,6 +23,7 @@ from results_tables import (
     BENCHMARKS,
     absolute,
     difference,
+    engine_table,
     latency_table,
     mean_difference,
     network_table,
@@ -52,6 +53,7 @@ PAGES = (
     ROOT / "docs" / "networks.md",
     ROOT / "docs" / "notes" / "networks.md",
     ROOT / "docs" / "notes" / "onnx.md",
+    ROOT / "docs" / "notes" / "engine.md",
     ROOT / "README.md",
 )
 DAT, SWINIR = FAMILIES
@@ -73,6 +75,7 @@ class Found:
         networks: of published networks, by network: each recipe and width, made by `networks.py`.
         latency: by name, as `latency.py` wrote them.
         onnx: as `onnx_kinds.py` wrote them.
+        engine: as `engine_networks.py` wrote them.
 
     Raises:
         CompSRTError: a bundled file differs from the one that was judged.
@@ -98,6 +101,8 @@ class Found:
         self.latency = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
         files = sorted((folder / "onnx").glob("*.json"))
         self.onnx = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        files = sorted((folder / "engine").glob("*.json"))
+        self.engine = [json.loads(path.read_text(encoding="utf-8")) for path in files]
         for name, one in [*self.latency.items(), *((one["name"], one) for one in self.onnx)]:
             check_hash(name, one["sha256"], known)
 
@@ -135,6 +140,8 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "latency-sources": lambda: measured(latency_sources, latency),
         "onnx-kinds": lambda: measured(onnx_table, found.onnx, full_precision(found)),
         "onnx-sources": lambda: measured(latency_sources, found.onnx),
+        "engine-networks": lambda: measured(engine_table, found.engine),
+        "engine-sources": lambda: measured(latency_sources, found.engine),
         "sources": lambda: measured(source_table, found.all),
     }
     for scale in (2, 3, 4):

@@ -256,6 +256,37 @@ def latency_table(found: Sequence[dict[str, Any]]) -> Table:
     return table(["network", *labels, "eager / engine"], rows)
 
 
+def engine_table(found: Sequence[dict[str, Any]]) -> Table:
+    """Return time, growth and memory of the engine and of PyTorch for each network.
+
+    Args:
+        found: what `engine_networks.py` wrote.
+    """
+    heads = [
+        "network",
+        "eager",
+        "simulated",
+        "engine",
+        "eager / engine",
+        "first image",
+        "128² by pixel",
+        "256² by pixel",
+    ]
+    heads += ["peak MiB, eager", "peak MiB, engine"]
+    rows = []
+    for one in sorted(found, key=lambda one: one["one_thread_ms"]["engine"] / one["one_thread_ms"]["eager"]):
+        spent, growth, peak = one["one_thread_ms"], one.get("growth_ms"), one.get("peak_bytes")
+        cells = [one["name"] + (", one group" if one["one_group"] else "")]
+        cells += [f"{spent[way]:,.0f}" for way in ("eager", "simulated", "engine")]
+        cells.append(f"{spent['eager'] / spent['engine']:.2f}")
+        if growth and peak:
+            per_pixel = [growth[side] / int(side) ** 2 for side in sorted(growth, key=int)]
+            cells += [f"{one['first_image_ms']:,.0f}", *(f"{share / per_pixel[0]:.2f}" for share in per_pixel[1:])]
+            cells += [f"{peak[way] / 2**20:,.0f}" for way in ("eager", "engine")]
+        rows.append([*cells, *[""] * (len(heads) - len(cells))])
+    return table(heads, rows)
+
+
 def onnx_table(found: Sequence[dict[str, Any]], fp32: Mapping[str, float | None]) -> Table:
     """Return bytes, time and PSNR of every kind of ONNX file in every runtime.
 

@@ -46,6 +46,7 @@ BASICSR: dict[str, dict[str, Any]] = {
                "mlp_ratio": 2, "upsampler": "pixelshuffle", "resi_connection": "1conv"},
     "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 256, "num_block": 32, "upscale": 4, "res_scale": 0.1},
     "RCAN": {"num_in_ch": 3, "num_out_ch": 3, "num_group": 10, "num_block": 20, "upscale": 4},
+    "MambaIRv2Light": {"upscale": 4},
 }  # fmt: skip
 
 WINDOWS = {"multiple_of": 16, "minimum": 16}
@@ -63,6 +64,11 @@ def base_of(name: str) -> dict[str, Any]:
 
 def measure(name: str, bits: int, folder: Path) -> str:
     """Quantize a network with random weights, pack it, and return its row."""
+    return row(name, bits, "random weights", packed(name, bits, folder))
+
+
+def packed(name: str, bits: int, folder: Path) -> Path:
+    """Quantize a network with random weights and pack it."""
     from compsrt_plugin.archs.compsrt_net_arch import CompSRTNet
 
     torch.manual_seed(0)
@@ -75,7 +81,7 @@ def measure(name: str, bits: int, folder: Path) -> str:
     header = {"arch": {"type": "CompSRTNet", **network.arch}, "spec": options.spec.to_dict(), "provenance": provenance}
     path = folder / f"{name}.safetensors"
     save_network(path, network, header)
-    return row(name, bits, "random weights", path)
+    return path
 
 
 def row(name: str, bits: int, psnr: str, path: Path) -> str:
