@@ -156,7 +156,7 @@ setup(
     ext_modules=[NATIVE],
     cmdclass={"build_ext": BuildLevels},
     install_requires=[
-        # not basicsr: pip cannot build it everywhere, `basicsr doctor --install` can (basicsr_compat/installing.py)
+        # basicsr is an extra: pip cannot build it everywhere, `basicsr doctor --install` can
         "torch>=2.6",  # networks and autograd; before 2.6 a weight file could run code (CVE-2025-32434)
         "torchvision",  # imported by BasicSR itself
         "numpy",  # images and fixtures
@@ -173,6 +173,7 @@ setup(
         "tqdm",  # progress bars
     ],
     extras_require={
+        "basicsr": ["basicsr==1.4.2"],  # the host: registries, datasets, metrics, pipelines, logger
         "dev": [
             "pytest",
             "pytest-xdist",
