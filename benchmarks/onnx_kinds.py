@@ -1,8 +1,8 @@
-"""Measure the kinds of ONNX files of packed networks in ONNX Runtime and OpenVINO: bytes, time, PSNR on Set5.
+"""Measure packed networks as ONNX in ONNX Runtime and OpenVINO, beside PyTorch and the engine: time, PSNR on Set5.
 
     COMPSRT_DATA=… python benchmarks/onnx_kinds.py FILE… [--results benchmarks/results/onnx] [--rounds 7]
 
-All kinds take turns on one thread, on one image of 64×64; the process's own processor time is counted. Both runtimes
+All ways take turns on one thread, on one image of 64×64; the process's own processor time is counted. Both runtimes
 compute floats in 32 bits. Writes a result file per network, which `make results` reads. OpenVINO is omitted where it is
 not installed.
 """
@@ -30,6 +30,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from basicsr.metrics import calculate_psnr  # noqa: E402
 from engine import in_turns, noise  # noqa: E402  (needs the repairs of `register`)
+from engine_ways import quantized_ways  # noqa: E402
 from latency import processor, runtime_versions  # noqa: E402
 
 from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, not_installed  # noqa: E402
@@ -37,7 +38,7 @@ from compsrt_plugin.archs.compsrt_swinir_arch import CompSRTSwinIR  # noqa: E402
 from compsrt_plugin.data.images import images_in, read_image  # noqa: E402
 from compsrt_plugin.files import write_whole  # noqa: E402
 from compsrt_plugin.onnx import KINDS, export_onnx  # noqa: E402
-from compsrt_plugin.packed.open import PackedNetwork, open_packed  # noqa: E402
+from compsrt_plugin.packed.open import PackedNetwork, decoded_network, open_packed  # noqa: E402
 from compsrt_plugin.report import FileRecord  # noqa: E402
 from compsrt_plugin.report.versions import versions  # noqa: E402
 
@@ -77,9 +78,12 @@ def measure(file: Path, data: Path, rounds: int) -> dict[str, Any]:
     """Return bytes, milliseconds and PSNR of every kind in every runtime, as JSON holds them."""
     source = open_packed(file)
     models = exported(source)
-    x = noise(SIDE, SIDE, 8).numpy()
+    tensor = noise(SIDE, SIDE, 8)
+    x = tensor.numpy()
     found: dict[str, Any] = {kind: {"bytes": len(model)} for kind, model in models.items()}
-    calls = {}
+    eager = decoded_network(source)
+    calls: dict[Any, Callable[[], object]] = {"eager": lambda: eager(tensor)}
+    calls |= {way.label.partition(",")[0]: way.ready(tensor) for way in quantized_ways(source, 1)}
     for runtime in RUNTIMES:
         if not_installed(runtime) is not None:
             continue
@@ -88,8 +92,13 @@ def measure(file: Path, data: Path, rounds: int) -> dict[str, Any]:
             found[kind][runtime] = {"psnr": psnr(run, source.header.scale, data)}
             calls[kind, runtime] = lambda run=run: run(x)
     times = in_turns(calls, argparse.Namespace(repeats=rounds, cpu_seconds=True))
-    for (kind, runtime), spent in times.items():
-        found[kind][runtime]["ms"] = statistics.median(spent) * 1e3
+    in_python: dict[str, float] = {}
+    for name, spent in times.items():
+        milliseconds = statistics.median(spent) * 1e3
+        if isinstance(name, str):
+            in_python[name] = milliseconds
+        else:
+            found[name[0]][name[1]]["ms"] = milliseconds
     return {
         "name": file.stem,
         "sha256": FileRecord.of(file).sha256,
@@ -99,6 +108,7 @@ def measure(file: Path, data: Path, rounds: int) -> dict[str, Any]:
         "processor": processor(),
         "rounds": rounds,
         "kinds": found,
+        "in_python_ms": in_python,
     }
 
 

@@ -310,6 +310,27 @@ def onnx_table(found: Sequence[dict[str, Any]], fp32: Mapping[str, float | None]
     return table(["network", "kind", "bytes", *heads, "full precision PSNR"], rows, left=2)
 
 
+def engine_beside_onnx(found: Sequence[dict[str, Any]]) -> Table:
+    """Return milliseconds of PyTorch, the engine and every kind in every runtime, these as multiples of the engine's.
+
+    Args:
+        found: what `onnx_kinds.py` wrote.
+    """
+    columns = [(runtime, kind) for runtime in ("onnxruntime", "openvino") for kind in ("float", "weights", "int8")]
+    rows = []
+    for one in found:
+        spent = one.get("in_python_ms")
+        if spent is None:
+            continue
+        cells = [f"`{one['name']}`", *(f"{spent[way]:.0f}" for way in ("eager", "simulated", "engine"))]
+        for runtime, kind in columns:
+            time = one["kinds"].get(kind, {}).get(runtime)
+            cells.append("" if time is None else f"{time['ms']:.0f} ({time['ms'] / spent['engine']:.1f})")
+        rows.append(cells)
+    heads = [f"{runtime} {kind}" for runtime in ("ORT", "OpenVINO") for kind in ("float", "weights", "int8")]
+    return table(["network", "eager", "simulated", "engine", *heads], rows)
+
+
 def source_table(found: Sequence[Results]) -> Table:
     """Return the source of every figure: file, day, runner, hashes, versions, command."""
     rows = []
