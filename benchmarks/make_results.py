@@ -246,7 +246,8 @@ def summary_table(networks: Mapping[str, Sequence[Results]]) -> list[str]:
 
 def full_precision(found: Found) -> dict[str, float | None]:
     """Return the PSNR of full precision on Set5 for the networks that were measured as ONNX."""
-    measured_there = {results.name: results for results in found.all}
+    published = [results for of_network in found.networks.values() for results in of_network]
+    measured_there = {results.name: results for results in [*found.all, *published]}
     scores = {}
     for one in found.onnx:
         results = measured_there.get(one["name"])
