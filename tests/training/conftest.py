@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -28,3 +30,12 @@ def student(lq: torch.Tensor) -> CompSRTSwinIR:
     network.quantize(NetworkSpec.from_dict({"weight": {"bits": 2}, "activation": {"bits": 2}}))
     calibrate(network, [lq])
     return network
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) -> Path:
+    """The working folder of a run, with the inputs of `tiny_run`."""
+    tiny_run.write_inputs(tmp_path)
+    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

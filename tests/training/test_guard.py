@@ -22,14 +22,6 @@ GUARD = {"times_mean": 1.5, "bits": 6}
 ALONE = {"train__total_iter": 0, "quant__guard": GUARD}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) -> Path:
-    tiny_run.write_inputs(tmp_path)
-    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def raised_in(folder: Path) -> dict[str, int]:
     return read_packed(packed(folder)).header["spec"]["raised"]
 

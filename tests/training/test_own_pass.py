@@ -36,14 +36,6 @@ def toy() -> Iterator[None]:
     del PASSES["offset"]
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_logger: None) -> Path:
-    tiny_run.write_inputs(tmp_path)
-    monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.usefixtures("toy")
 def test_it_goes_from_option_file_to_calibration_and_packed_file(
     folder: Path, capsys: pytest.CaptureFixture[str]
