@@ -29,13 +29,14 @@ ONNX = [
     "onnxruntime",  # runs what was exported
 ]
 
-CLUSTER = ["ray[data]>=2.40"]  # `upscale --ray`: one job on many machines
+CLUSTER = ["ray[data]>=2.40"]  # `upscale --ray`: one job on many machines; its pyarrow reads buckets
 
 DOCS = [
     "mkdocs-material>=9.5",  # `make docs`: the site
     "mkdocstrings[python]>=0.27",  # its reference of the Python API
 ]
 
+S3_SERVER = ["moto[s3]", "flask", "flask-cors"]  # imitates S3, for the tests of buckets; moto[server] is all of AWS
 BROWSER = "selenium"  # drives the browser in which the pages of `basicsr compare` are tested
 PLOT = ["matplotlib>=3.6"]  # charts of `analyze`
 
@@ -184,6 +185,7 @@ setup(
             BROWSER,
             FUZZING,
             *REPAIR,
+            *S3_SERVER,
             *CLUSTER,
             *DOCS,
             *ONNX,

@@ -16,6 +16,7 @@ import compsrt_plugin  # noqa: F401  so that any test may import basicsr first: 
 if TYPE_CHECKING:
     import torch
     from places import Place
+    from s3_server import Bucket, Server
 
 # Before torch is imported. OpenMP threads that spin while waiting slow two busy workers down tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -104,3 +105,25 @@ def place(
     monkeypatch.setenv("COMPSRT_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("COMPSRT_DATA", raising=False)
     return places.Place(network_files)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """An S3 server; the tests that need one are skipped where moto is not installed."""
+    import s3_server
+
+    with s3_server.serve() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, which the environment says how to reach."""
+    from s3_server import new_bucket
+
+    from compsrt_plugin import buckets
+
+    buckets._opened.cache_clear()  # it keeps the variables of an earlier test
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3_server)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from compsrt_plugin.buckets import Place, address_of
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.threads import checked, cores
 
@@ -35,6 +35,8 @@ examples:
       two processes that share the images; several machines work the same way
   basicsr upscale photos -o large --ray auto
       on all machines of a Ray cluster, which see the same folders (local: one process for each core of this machine)
+  basicsr upscale s3://bucket/photos -o s3://bucket/large --ray local
+      from and to a bucket; AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL say how it is reached
 
 Repeating a command resumes it: results that exist, made from the same source by the same network, are kept. An image
 that cannot be used is named, and the others are made.
@@ -49,7 +51,12 @@ _SCALES = (2, 3, 4)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = DESCRIPTION
-    parser.add_argument("inputs", nargs="+", metavar="IMAGE|FOLDER|GLOB", help="images to enlarge")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IMAGE|FOLDER|GLOB",
+        help="images to enlarge; s3://BUCKET/KEY names those of a bucket",
+    )
     parser.add_argument("-o", "--out", required=True, metavar="OUT", help="output folder, or output file for one image")
     parser.add_argument("-s", "--scale", type=int, choices=_SCALES, help="enlargement factor (4)")
     parser.add_argument(
@@ -102,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     if threads is None and share.local_count > 1:
         threads = max(1, cores() // share.local_count)
     asked_for = {name: getattr(args, name) for name in ("network", "model", "scale", "bits", "tile")}
-    worker = UpscaleFiles(jobs.root.absolute(), **asked_for, threads=threads or 1)
+    worker = UpscaleFiles(address_of(jobs.root.absolute()), **asked_for, threads=threads or 1)
     network = open_file(path, threads) if args.ray is None else worker.open()
     tile = None if args.tile is None else tile_of_size(args.tile, network.window, "--tile")
     for what, asked, found in (("-s", args.scale, network.scale), ("--bits", args.bits, network.bits)):
@@ -134,8 +141,8 @@ def _say(line: str) -> None:
     sys.stderr.write(f"basicsr upscale: {line}\n")
 
 
-def _bytes(path: Path) -> int:
+def _bytes(place: Place) -> int:
     try:
-        return path.stat().st_size
-    except OSError:
+        return place.stat().st_size
+    except (OSError, CompSRTError):
         return 0

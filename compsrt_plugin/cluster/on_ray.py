@@ -9,11 +9,11 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.cluster.worker import FAILED, SOURCE, TARGET, UpscaleFiles
-from compsrt_plugin.data.journal import Journal
+from compsrt_plugin.buckets import place_of
+from compsrt_plugin.cluster.worker import FAILED, SOURCE, UpscaleFiles, row_of
+from compsrt_plugin.data.bucket_journal import journal_of
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.upscale.jobs import UpscaleJob
 from compsrt_plugin.upscale.run_jobs import UpscaleSummary, progress_bar, say, unfinished
@@ -38,13 +38,13 @@ def run_on_ray(address: str, jobs: Sequence[UpscaleJob], worker: UpscaleFiles) -
     Raises:
         CompSRTError: Ray is not installed, there is no cluster at `address`, or its machines cannot do the work.
     """
-    root = Path(worker.out)
+    root = place_of(worker.out)
     jobs = [UpscaleJob(job.source.absolute(), job.target.absolute()) for job in jobs]
-    tasks, summary = unfinished(jobs, Journal(root), root, worker.open(), worker.cut())
+    tasks, summary = unfinished(jobs, journal_of(root), root, worker.open(), worker.cut())
     if not tasks:
         return summary
-    start, sizes = time.perf_counter(), {str(task.job.source): task.size for task in tasks}
-    rows = [{SOURCE: str(task.job.source), TARGET: str(task.job.target)} for task in tasks]
+    rows = [row_of(task.job.source, task.job.target) for task in tasks]
+    start, sizes = time.perf_counter(), {row[SOURCE]: task.size for row, task in zip(rows, tasks)}
     with _cluster(address) as ray, progress_bar(tasks) as bar:
         try:
             for row in _results(ray, rows, worker):
@@ -120,5 +120,5 @@ def _in_one_line(error: Exception) -> CompSRTError:
         cause = getattr(cause, "cause", None) or cause.__cause__
     return CompSRTError(
         f"the machines of the cluster cannot do it: {str(error).strip().splitlines()[-1]}",
-        hint="compsrt_plugin of the same version must be installed on each, and see the same folders",
+        hint="compsrt_plugin of the same version must be installed on each, and see the same folders or buckets",
     )

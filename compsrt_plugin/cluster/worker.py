@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.data.journal import Journal
+from compsrt_plugin.buckets import Place, address_of, place_of
+from compsrt_plugin.data.bucket_journal import AnyJournal, journal_of
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import Tile, tile_of_size
 from compsrt_plugin.upscale.jobs import UpscaleJob, list_jobs
@@ -28,13 +29,13 @@ class UpscaleFiles:
 
     It is called with batches and holds plain values only, so that it can be sent to other processes: pass the class to
     `map_batches` of Ray, or an object of it to `map_partitions` of Dask and, inside `map`, to `mapInPandas` of Spark.
-    All machines must see the sources and `out` at the same paths.
+    All machines must see the sources and `out` at the same paths, or reach their buckets.
 
     A result gets its name only when it is complete, and is then listed in the journal of `out`. An image that cannot be
     used is a row with the status `failed`.
 
     Args:
-        out: folder of all targets, and of the journal of what is made. An absolute path.
+        out: folder of all targets, and of the journal of what is made. An absolute path, or the address of a bucket.
         network: name of a bundled network.
         model: packed file or option file, in the place of a bundled network.
         scale, bits: of a bundled network without a name; None stands for the defaults of `basicsr upscale`.
@@ -42,7 +43,7 @@ class UpscaleFiles:
         threads: threads of one forward pass.
 
     Raises:
-        CompSRTError: `out` is a relative path.
+        CompSRTError: `out` is a relative path, or an address of no bucket.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class UpscaleFiles:
         tile: int | None = None,
         threads: int = 1,
     ) -> None:
-        if not Path(out).is_absolute():
+        if place_of(out) != place_of(out).absolute():
             raise CompSRTError(f"out is {out}", allowed="an absolute path: processes have other current folders")
         self.out = str(out)
         self.network, self.model, self.scale, self.bits = network, model, scale, bits
@@ -66,7 +67,8 @@ class UpscaleFiles:
         """Make the results of a batch.
 
         Args:
-            batch: a dict of columns or a pandas DataFrame, with the paths `source` and `target` of each image.
+            batch: a dict of columns or a pandas DataFrame, with `source` and `target` of each image: paths, or
+                addresses of objects.
 
         Returns:
             The same type with the columns `source`, `target`, `status` (`made` or `failed`), `message` (why it failed,
@@ -77,7 +79,7 @@ class UpscaleFiles:
         """
         sources, targets = ([str(path) for path in batch[name]] for name in (SOURCE, TARGET))
         with _one_at_a_time:
-            rows = [self._make(UpscaleJob(Path(s), Path(t))) for s, t in zip(sources, targets)]
+            rows = [self._make(UpscaleJob(place_of(s), place_of(t))) for s, t in zip(sources, targets)]
         columns = {
             "status": [status for status, _, _ in rows],
             "message": [message for _, message, _ in rows],
@@ -88,7 +90,8 @@ class UpscaleFiles:
     def _make(self, job: UpscaleJob) -> tuple[str, str, float]:
         network, tile = self.open(), self.cut()
         try:
-            task = task_of(job, Path(self.out), network, tile)  # before: a source that changes meanwhile is made again
+            # first: a source that changes meanwhile is made again
+            task = task_of(job, place_of(self.out), network, tile)
             megapixels, notes = make_image(job, network, tile)
             _journal(self.out).add(task.place, task.made_from)
         except Exception as error:
@@ -110,8 +113,8 @@ def _network(scale: int | None, bits: int | None, name: str | None, model: str |
 
 
 @lru_cache(maxsize=1)
-def _journal(out: str) -> Journal:
-    return Journal(Path(out))
+def _journal(out: str) -> AnyJournal:
+    return journal_of(place_of(out))
 
 
 def pending(
@@ -120,17 +123,23 @@ def pending(
     """List the images that are still to be made, as rows for `UpscaleFiles`.
 
     Args:
-        inputs: files, folders and shell patterns, as for `basicsr upscale`.
+        inputs: files, folders, shell patterns and addresses of buckets, as for `basicsr upscale`.
         worker: what will make them.
         image_format: `png`, `jpg`, `webp` or `tif`; None keeps the format of each source.
 
     Returns:
-        The rows, each with absolute paths `source` and `target`, and the number of images that are there already.
+        The rows, each with `source` and `target`, absolute paths or addresses of objects, and the number of images that
+        are there already.
 
     Raises:
         CompSRTError: an input is not there, or a result would replace a source.
     """
     jobs = list_jobs(inputs, worker.out, f".{image_format}" if image_format else None)
-    root = Path(worker.out)
-    tasks, summary = unfinished(jobs.jobs, Journal(root), root, worker.open(), worker.cut())
-    return [{SOURCE: str(t.job.source.absolute()), TARGET: str(t.job.target)} for t in tasks], summary.skipped
+    root = place_of(worker.out)
+    tasks, summary = unfinished(jobs.jobs, journal_of(root), root, worker.open(), worker.cut())
+    return [row_of(task.job.source.absolute(), task.job.target) for task in tasks], summary.skipped
+
+
+def row_of(source: Place, target: Place) -> dict[str, str]:
+    """Return the row of one image, for `UpscaleFiles`."""
+    return {SOURCE: address_of(source), TARGET: address_of(target)}

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from compsrt_plugin.buckets import Place
 from compsrt_plugin.data.formats.jpeg import with_end
 from compsrt_plugin.data.formats.kinds import format_of
 from compsrt_plugin.data.formats.limits import quiet_and_any_size
@@ -163,15 +164,15 @@ def write_image(path: Path, image: np.ndarray) -> int:
     return len(encoded)
 
 
-def image_bytes(path: Path) -> bytes:
-    """Return the content of an image file.
+def image_bytes(path: Place) -> bytes:
+    """Return the content of an image file, or of an object of a bucket.
 
     Raises:
         CompSRTError: the file cannot be read, or is empty.
     """
     try:
-        if not path.is_file() and path.exists() and not path.is_dir():
-            raise CompSRTError(f"cannot read the image {path}: it is not a regular file")  # reading a pipe would wait
+        if isinstance(path, Path):
+            refuse_special(path)
         content = path.read_bytes()
     except OSError as error:
         raise CompSRTError(f"cannot read the image {path}: {error.strerror or error}") from error
@@ -186,12 +187,12 @@ def refuse_special(path: Path) -> None:
         raise CompSRTError(f"cannot read the image {path}: it is not a regular file")
 
 
-def damaged_image(path: Path, error: Exception) -> CompSRTError:
+def damaged_image(path: Place, error: Exception) -> CompSRTError:
     """Return the error for an image whose decoder raised `error`."""
     return CompSRTError(f"the image {path} is damaged ({error})", hint="copy it again from its source")
 
 
-def not_an_image(path: Path, content: bytes, allowed: str) -> CompSRTError:
+def not_an_image(path: Place, content: bytes, allowed: str) -> CompSRTError:
     """Return the error for a file of an unsupported format. It names the format if Pillow knows it."""
     try:
         with Image.open(io.BytesIO(content)) as image:

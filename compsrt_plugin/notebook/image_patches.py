@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from compsrt_plugin.buckets import Place
 from compsrt_plugin.config.blocks import CalibrationBlock
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.notebook.arrays import unpack
@@ -62,10 +63,10 @@ class ImagePatches:
         yield from progress(self._patches[:limit], desc=title, unit="patches")
 
 
-def _sources(images: Any) -> Iterator[Path | np.ndarray]:
-    """Yield the images: paths of files, and arrays (h, w, c)."""
+def _sources(images: Any) -> Iterator[Place | np.ndarray]:
+    """Yield the images: files or objects of buckets, and arrays (h, w, c)."""
     if isinstance(images, (str, Path)):
-        yield from sorted(find_images(str(images))[0])
+        yield from sorted(find_images(str(images))[0], key=str)
     elif isinstance(images, (np.ndarray, Tensor, Image.Image)):
         yield from unpack(images)[0]
     elif isinstance(images, Iterable) and not isinstance(images, (dict, bytes)):
@@ -75,12 +76,12 @@ def _sources(images: Any) -> Iterator[Path | np.ndarray]:
         raise CompSRTError(f"the calibration images are a {type(images).__name__}", allowed=ALLOWED)
 
 
-def _colour(source: Path | np.ndarray) -> Tensor:
+def _colour(source: Place | np.ndarray) -> Tensor:
     """Return an image as (3, h, w) in 0..1: grey as three equal channels, without alpha."""
-    samples = decode_image(source).colour if isinstance(source, Path) else source
+    samples = source if isinstance(source, np.ndarray) else decode_image(source).colour
     height, width, channels = samples.shape
     if min(height, width) < SMALLEST:
-        name = source if isinstance(source, Path) else "a calibration image"
+        name = "a calibration image" if isinstance(source, np.ndarray) else source
         raise CompSRTError(f"{name} has {width} x {height} pixels", allowed=f"at least {SMALLEST} x {SMALLEST}")
     top = 1.0 if samples.dtype.kind == "f" else float(np.iinfo(samples.dtype).max)
     colour = torch.from_numpy(samples[..., : 3 if channels > 2 else 1].astype(np.float32) / top)

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from compsrt_plugin.buckets import Place, write_place
 from compsrt_plugin.data.formats.kinds import FORMATS
 from compsrt_plugin.errors import CompSRTError
-from compsrt_plugin.files import UnwritableError, write_whole
+from compsrt_plugin.files import UnwritableError
 from compsrt_plugin.inference import Tile
 from compsrt_plugin.inference.memory import GIB, free_memory
 from compsrt_plugin.terminal import TrackProgress
@@ -49,7 +50,7 @@ class UpscaleTask:
     size: float
 
 
-def task_of(job: UpscaleJob, root: Path, network: OpenNetwork, tile: Tile | None) -> UpscaleTask:
+def task_of(job: UpscaleJob, root: Place, network: OpenNetwork, tile: Tile | None) -> UpscaleTask:
     """Return what the journal needs to know about a job. CompSRTError if its source is not there."""
     try:
         stat = job.source.stat()
@@ -58,7 +59,8 @@ def task_of(job: UpscaleJob, root: Path, network: OpenNetwork, tile: Tile | None
     cut = None if tile is None else list(astuple(tile))
     # The engine's pixels count as those of the simulated network, so which of the two runs is not part of it.
     made_from = [_RECIPE, str(job.source.resolve()), stat.st_size, stat.st_mtime_ns, network.sha256, cut]
-    return UpscaleTask(job, job.target.relative_to(root).as_posix(), made_from, stat.st_size / MB)
+    place = job.target.relative_to(root).as_posix()  # type: ignore[arg-type]  (both are files, or both objects)
+    return UpscaleTask(job, place, made_from, stat.st_size / MB)
 
 
 def make_image(
@@ -89,11 +91,11 @@ def make_image(
         raise CompSRTError(
             f"{source}: not enough memory for {width} x {height} pixels", hint="use smaller tiles: --tile 128"
         ) from error
-    write_whole(target, content, sync=False)
+    write_place(target, content)
     return height * width / 1e6, tuple(f"{source}: {note}" for note in made.notes)
 
 
-def failure_of(source: Path, error: Exception) -> str:
+def failure_of(source: Place, error: Exception) -> str:
     """Return the line that says why an image was not made. An error that the next image would meet too is raised.
 
     Raises:
@@ -124,7 +126,7 @@ def _of_one_result(error: UnwritableError) -> bool:
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in OF_ONE_RESULT
 
 
-def _program_error(source: Path, error: Exception) -> str:
+def _program_error(source: Place, error: Exception) -> str:
     """Return the line for an unexpected error. It says where the error occurred, for a bug report."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "compsrt_plugin" in Path(frame.filename).parts] or frames

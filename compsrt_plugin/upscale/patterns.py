@@ -9,16 +9,18 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 has_magic = glob.has_magic
 ANY_DEPTH = "**"
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
-def fixed_part(pattern: Path) -> Path:
+def fixed_part(pattern: AnyPath) -> AnyPath:
     """Return the part of a pattern before its first wildcard."""
     parts = pattern.parts
-    return Path(*parts[: next(index for index, part in enumerate(parts) if has_magic(part))])
+    return type(pattern)(*parts[: next(index for index, part in enumerate(parts) if has_magic(part))])
 
 
 def matching(pattern: Path) -> list[Path]:

@@ -10,13 +10,13 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from compsrt_plugin.buckets import Place
 from compsrt_plugin.data.formats.jpeg import with_end
 from compsrt_plugin.data.formats.kinds import format_of
 from compsrt_plugin.data.formats.limits import quiet_and_any_size
@@ -31,8 +31,8 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types of a P
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")  # PNG text chunks, in which older programs store EXIF data
 
 
-def decode_image(path: Path) -> DecodedImage:
-    """Decode an image file, with its pixels in file order.
+def decode_image(path: Place) -> DecodedImage:
+    """Decode an image file, or an object of a bucket, with its pixels in file order.
 
     A palette becomes RGB. Less than 8 bits become 8, and 9 to 15 bits become 16. A colour marked as transparent becomes
     alpha. The notes of the image list what was dropped.
@@ -55,7 +55,7 @@ def decode_image(path: Path) -> DecodedImage:
         raise damaged_image(path, error) from error
 
 
-def _read_png(content: bytes, path: Path) -> DecodedImage:
+def _read_png(content: bytes, path: Place) -> DecodedImage:
     chunks = chunks_of(content)
     if chunks[0].name != b"IHDR":
         what = "in Apple's variant of PNG" if chunks[0].name == b"CgBI" else "without a header"
@@ -122,7 +122,7 @@ def _exif_in_texts(chunks: list[Chunk]) -> bytes | None:
         return exif_of(image)
 
 
-def _read_jpeg(content: bytes, path: Path) -> DecodedImage:
+def _read_jpeg(content: bytes, path: Place) -> DecodedImage:
     notes: list[str] = []
     # Not Image.open, which would look for further images behind the first, as phones write them.
     with JpegImageFile(io.BytesIO(with_end(content))) as image:
@@ -133,7 +133,7 @@ def _read_jpeg(content: bytes, path: Path) -> DecodedImage:
         return _by_pillow(image, path, icc, notes)
 
 
-def _read_webp(content: bytes, path: Path) -> DecodedImage:
+def _read_webp(content: bytes, path: Place) -> DecodedImage:
     with Image.open(io.BytesIO(content), formats=("WEBP",)) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
@@ -142,7 +142,7 @@ def _read_webp(content: bytes, path: Path) -> DecodedImage:
         return _by_pillow(image, path, image.info.get("icc_profile"), [])
 
 
-def _by_pillow(image: Image.Image, path: Path, icc: bytes | None, notes: list[str]) -> DecodedImage:
+def _by_pillow(image: Image.Image, path: Place, icc: bytes | None, notes: list[str]) -> DecodedImage:
     if image.mode not in ("L", "RGB", "RGBA"):
         raise CompSRTError(f"{path} is {image.mode}", allowed=_ALLOWED, hint="convert it first")
     samples = np.asarray(image)
@@ -152,7 +152,7 @@ def _by_pillow(image: Image.Image, path: Path, icc: bytes | None, notes: list[st
     return DecodedImage(samples[..., :3], alpha, icc or None, exif, notes=tuple(notes))
 
 
-def _read_tiff(content: bytes, path: Path) -> DecodedImage:
+def _read_tiff(content: bytes, path: Place) -> DecodedImage:
     from compsrt_plugin.data.formats.tiff import read_tiff  # tifffile is slow to import
 
     found = read_tiff(content, path)
@@ -161,7 +161,7 @@ def _read_tiff(content: bytes, path: Path) -> DecodedImage:
     return DecodedImage(found.colour, found.alpha, found.icc, exif, notes=tuple(notes))
 
 
-READERS: dict[str, Callable[[bytes, Path], DecodedImage]] = {
+READERS: dict[str, Callable[[bytes, Place], DecodedImage]] = {
     "PNG": _read_png,
     "JPEG": _read_jpeg,
     "WebP": _read_webp,

@@ -6,10 +6,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from compsrt_plugin.data.journal import Journal
+from compsrt_plugin.buckets import Place
+from compsrt_plugin.data.bucket_journal import AnyJournal, journal_of
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.inference import Tile
 from compsrt_plugin.terminal import name_step, progress
@@ -65,7 +65,7 @@ class UpscaleSummary:
 
 def run_jobs(
     jobs: Sequence[UpscaleJob],
-    root: Path,
+    root: Place,
     network: OpenNetwork,
     tile: Tile | None = None,
     *,
@@ -81,7 +81,7 @@ def run_jobs(
 
     Args:
         jobs: the jobs of this process.
-        root: folder of all targets. Its file `.compsrt_made.jsonl` is the journal.
+        root: folder or bucket of all targets, and of the journal: `.compsrt_made.jsonl`, or objects in `.compsrt_made`.
         network: enlarges the images.
         tile: how large images are cut; None cuts them only where memory requires it.
         show_progress: whether to show a progress bar.
@@ -89,7 +89,7 @@ def run_jobs(
     Raises:
         UnwritableError: nothing can be written to the target folder. Any other error fails one image only.
     """
-    journal = Journal(root)
+    journal = journal_of(root)
     tasks, summary = unfinished(jobs, journal, root, network, tile)
     start = time.perf_counter()
     with progress_bar(tasks, shown=show_progress) as bar:
@@ -118,7 +118,7 @@ def run_jobs(
 
 
 def unfinished(
-    jobs: Sequence[UpscaleJob], journal: Journal, root: Path, network: OpenNetwork, tile: Tile | None
+    jobs: Sequence[UpscaleJob], journal: AnyJournal, root: Place, network: OpenNetwork, tile: Tile | None
 ) -> tuple[list[UpscaleTask], UpscaleSummary]:
     """Return the tasks that are still to do, and a summary of the other jobs.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -95,26 +94,6 @@ def test_the_file_of_a_repository_holds_the_same_network() -> None:
     assert Path("repository/model.safetensors").read_bytes() == source.read_bytes()
 
 
-def test_an_entry_has_the_fields_of_open_model_db(packed: Path) -> None:
-    options = [*ENTRY, "--license", "MIT", "--onnx-file", "mine.onnx"]
-    assert main(["export", "mine.safetensors", "--openmodeldb", "models", *options]) == 0
-    entry = json.loads(Path("models/4x-mine.json").read_text())
-    required = {"name", "author", "license", "tags", "description", "date", "architecture", "size", "scale"}
-    assert entry.keys() == required | {"inputChannels", "outputChannels", "resources", "images"}
-    assert (entry["scale"], entry["inputChannels"], entry["outputChannels"]) == (4, 3, 3)
-    assert (entry["architecture"], entry["author"], entry["license"]) == ("swinir", "your-id", "MIT")
-    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", entry["date"]) and entry["tags"]
-    first, second = entry["resources"]
-    assert first == {
-        "platform": "pytorch",
-        "type": "safetensors",
-        "size": packed.stat().st_size,
-        "sha256": hashlib.sha256(packed.read_bytes()).hexdigest(),
-        "urls": ["https://host/releases/mine.safetensors"],
-    }
-    assert (second["platform"], second["type"], second["size"]) == ("onnx", "onnx", 7)
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -125,6 +104,7 @@ def test_an_entry_has_the_fields_of_open_model_db(packed: Path) -> None:
         (["--openmodeldb", "m", "--author", "Me!", "--url", "https://x"], "the author is 'Me!'; allowed: lower-case"),
         (["--openmodeldb", "m", "--author", "me", "--url", "x"], "the URL is 'x'; allowed: http:// or https://"),
         (["--openmodeldb", "m", *ENTRY, "--onnx-file", "none.onnx"], "none.onnx cannot be offered; allowed: existing"),
+        (["--openmodeldb", "m", *ENTRY, "--license", "my own"], "the license is 'my own'; allowed: an SPDX identifier"),
         (["--hub", "r", "--results", "none.json"], "cannot read none.json"),
         (["--hub", "mine.safetensors"], "cannot write mine.safetensors"),
     ],

@@ -128,7 +128,7 @@ def test_a_fault_of_ours_ends_one_picture_and_is_named_as_ours(pictures: Path):
     assert "a.png: not made, by a bug of this program: RuntimeError: shapes do not match (" in summary.failures[0]
 
 
-@pytest.mark.parametrize("step", ["decode_image", "enlarge", "encode_image", "check_fits", "write_whole"])
+@pytest.mark.parametrize("step", ["decode_image", "enlarge", "encode_image", "check_fits", "write_place"])
 @pytest.mark.parametrize("error", [KeyError(".jfif"), OSError(5, "Input/output error"), AssertionError(), ValueError])
 def test_nothing_that_one_picture_does_ends_the_run(pictures: Path, monkeypatch: pytest.MonkeyPatch, step, error):
     real, calls = getattr(one_image, step), []

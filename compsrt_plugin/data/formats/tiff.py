@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tifffile import COMPRESSION, TiffFile, TiffPage
 
+from compsrt_plugin.buckets import Place
 from compsrt_plugin.data.formats.tiff_samples import LOSSLESS_COMPRESSIONS, TiffLayout, samples_of
 from compsrt_plugin.errors import CompSRTError
 
@@ -67,7 +67,7 @@ class TiffImage:
     notes: tuple[str, ...]
 
 
-def read_tiff(content: bytes, path: Path) -> TiffImage:
+def read_tiff(content: bytes, path: Place) -> TiffImage:
     """Return the image of a TIFF file.
 
     Args:
@@ -112,7 +112,7 @@ def turned(samples: np.ndarray, orientation: int) -> np.ndarray:
     return samples[:, ::-1] if orientation in (2, 3, 6, 7) else samples
 
 
-def _the_page(tiff: TiffFile, path: Path, notes: list[str]) -> TiffPage:
+def _the_page(tiff: TiffFile, path: Place, notes: list[str]) -> TiffPage:
     """Return the page of the image, ignoring smaller versions of it."""
     pages = [page for page in tiff.pages if isinstance(page, TiffPage) and _has_samples(page)]
     whole = [page for page in pages if not _reduced(page)]
@@ -154,7 +154,7 @@ def _looks_like_thumbnail(page: TiffPage, whole: TiffPage) -> bool:
     return alike and max(width, height) <= SMALL_SIDE and 2 * max(width, height) <= max(large_width, large_height)
 
 
-def _layout(page: TiffPage, content: bytes, path: Path, tiff: TiffFile) -> TiffLayout:
+def _layout(page: TiffPage, content: bytes, path: Place, tiff: TiffFile) -> TiffLayout:
     """Return the layout of the samples. CompSRTError if it is not supported."""
 
     def refuse(what: str) -> CompSRTError:
