@@ -23,21 +23,17 @@ from results_tables import (
     BENCHMARKS,
     absolute,
     difference,
-    engine_beside_onnx,
-    engine_table,
-    latency_table,
-    mean_difference,
     network_table,
-    onnx_table,
     published_table,
     recipe_table,
     signed,
     significance_table,
     source_table,
+    summary_table,
     table,
-    variant,
     worst_table,
 )
+from timing_tables import engine_beside_onnx, engine_table, latency_table, onnx_table
 
 from compsrt_plugin.analysis.paired import smallest_p
 from compsrt_plugin.config.recipes import RECIPES
@@ -61,8 +57,6 @@ DAT, SWINIR = FAMILIES
 MAMBA = "compsrt_mambairv2"  # prefix of the names of its results
 DEMO = "compsrt_x4_3bit"  # README's first table
 FULL_PRECISION = {DAT: "DAT-light, 32 bits", SWINIR: "SwinIR-light (ours), 32 bits"}
-PRINTED = {"dat_light_x2": "38.24", "dat_light_x3": "34.76", "dat_light_x4": "32.57"}
-"""PSNR on Set5 that the authors print for the weights."""
 BLOCK = re.compile(r"(<!-- begin (\S+) -->)(.*?)(<!-- end \2 -->)", re.DOTALL)
 
 
@@ -73,7 +67,7 @@ class Found:
         bundled: of the files that come with the package, by name.
         recipes: of the bundled x4 teacher, by bits and recipe, all calibrated for the same time.
         others: of networks that do not come with the package, made from other people's weights.
-        networks: of published networks, by network: each recipe and width, made by `networks.py`.
+        networks: of published networks, by network: each recipe and width, made by `networks.py`, and bundled files.
         latency: by name, as `latency.py` wrote them.
         onnx: as `onnx_kinds.py` wrote them.
         engine: as `engine_networks.py` wrote them.
@@ -98,6 +92,10 @@ class Found:
         for path in sorted((folder / "networks").glob("*.json")):
             results = read_results(path)
             self.networks.setdefault(results.name.partition(f"_{results.recipe}_")[0], []).append(results)
+        for results in self.bundled.values():
+            network = results.name.removesuffix(f"_{results.bits}bit")
+            if network in NETWORKS:
+                self.networks.setdefault(network, []).append(results)
         files = sorted((folder / "latency").glob("*.json"))
         self.latency = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
         files = sorted((folder / "onnx").glob("*.json"))
@@ -229,19 +227,6 @@ def latency_sources(found: Sequence[Mapping[str, Any]]) -> list[str]:
         cells = [one["date"], one["processor"], str(one["rounds"]), versions, f"`{one['command']}`"]
         rows.append([f"`{one['name']}`", *cells])
     return table(["network", "date", "processor", "rounds", "versions", "command"], rows, left=6)
-
-
-def summary_table(networks: Mapping[str, Sequence[Results]]) -> list[str]:
-    """Return full precision on Set5, beside print, and the mean difference of each recipe and width, bounds alone."""
-    columns = [(recipe, bits) for recipe in ("plus", "compsrt", "minmax") for bits in (4, 3, 2)]
-    rows = []
-    for name, of_network in networks.items():
-        teacher = of_network[0].datasets["Set5"].mean.teacher
-        found = {(variant(r), r.bits): r for r in of_network}
-        cells = [f"{mean_difference(found[one]).psnr:+.2f}" if one in found else "" for one in columns]
-        rows.append([name, absolute(teacher), PRINTED.get(name, ""), *cells])
-    heading = [f"`{recipe}`, {bits} bits" for recipe, bits in columns]
-    return table(["network", "full precision", "in print", *heading], rows)
 
 
 def full_precision(found: Found) -> dict[str, float | None]:

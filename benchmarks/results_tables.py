@@ -1,7 +1,8 @@
-"""Markdown tables of result files: networks, recipes, significance, published figures, latency, sources."""
+"""Markdown tables of judged networks: PSNR and SSIM, recipes, significance, published figures, sources."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ CLAIMS = [
     ("2dquant", "dobi"),
 ]
 """Pairs of recipes: the claim is that the first is better, image by image."""
+
+PRINTED = {"dat_light_x2": "38.24", "dat_light_x3": "34.76", "dat_light_x4": "32.57"}
+"""PSNR on Set5 that the authors print for the weights."""
 
 Table = list[str]
 
@@ -120,9 +124,28 @@ def recipe_table(found: Sequence[Results], *, widths: bool = False) -> Table:
 
 
 def variant(results: Results) -> str:
-    """Return the part of a result's name between network and width: the recipe and what differs from it."""
+    """Return what follows the network in a result's name: the recipe and what differs from it, or `bundled`."""
     name = results.name.removesuffix(f"_{results.bits}bit")
-    return name[name.index(f"_{results.recipe}") + 1 :]
+    return name[name.index(f"_{results.recipe}") + 1 :] if f"_{results.recipe}" in name else "bundled"
+
+
+def summary_table(networks: Mapping[str, Sequence[Results]]) -> Table:
+    """Return the mean difference of each recipe, network and width; of equal ones, that of the best file."""
+    recipes = [("plus", True), ("plus", False), ("compsrt", False), ("minmax", False)]
+    rows = []
+    for name, of_network in sorted(networks.items()):
+        for bits in sorted({results.bits for results in of_network}, reverse=True):
+            found: dict[tuple[str, bool], float] = {}
+            for results in of_network:
+                recipe = results.recipe, results.weights_trained
+                unchanged = variant(results) in (results.recipe, f"{results.recipe}_trained", "bundled")
+                if results.bits == bits and unchanged:
+                    found[recipe] = max(found.get(recipe, -math.inf), mean_difference(results).psnr)
+            full = absolute(of_network[0].datasets["Set5"].mean.teacher)
+            cells = [f"{found[one]:+.2f}" if one in found else "" for one in recipes]
+            rows.append([name, str(bits), full, PRINTED.get(name, ""), *cells])
+    heading = [f"`{recipe}`{', trained' if trained else ''}" for recipe, trained in recipes]
+    return table(["network", "bits", "full precision", "in print", *heading], rows)
 
 
 def image_differences(better: Results, worse: Results, metric: str) -> list[float]:
@@ -241,94 +264,6 @@ def worst_table(found: Sequence[Results], count: int = 3) -> Table:
             cells = [image, absolute(scores.teacher), absolute(scores.quantized), f"{loss:+.2f}"]
             rows.append([f"{results.bits} bits", *cells])
     return table(["x4", "image", "full precision", "quantized", "loss, dB"], rows, left=2)
-
-
-def latency_table(found: Sequence[dict[str, Any]]) -> Table:
-    """Return the processor time of each way to run each network, and how many times faster than eager the engine is."""
-    labels = max((list(one["processor_ms"]) for one in found), key=len)
-    rows = []
-    for one in found:
-        spent = one["processor_ms"]
-        faster = f"{spent[labels[0]] / spent[labels[-1]]:.1f}"
-        rows.append(
-            [f"`{one['name']}`", *(f"{spent[label]:.0f}" if label in spent else "" for label in labels), faster]
-        )
-    return table(["network", *labels, "eager / engine"], rows)
-
-
-def engine_table(found: Sequence[dict[str, Any]]) -> Table:
-    """Return time, growth and memory of the engine and of PyTorch for each network.
-
-    Args:
-        found: what `engine_networks.py` wrote.
-    """
-    heads = [
-        "network",
-        "eager",
-        "simulated",
-        "engine",
-        "eager / engine",
-        "first image",
-        "128² by pixel",
-        "256² by pixel",
-    ]
-    heads += ["peak MiB, eager", "peak MiB, engine"]
-    rows = []
-    for one in sorted(found, key=lambda one: one["one_thread_ms"]["engine"] / one["one_thread_ms"]["eager"]):
-        spent, growth, peak = one["one_thread_ms"], one.get("growth_ms"), one.get("peak_bytes")
-        cells = [one["name"] + (", one group" if one["one_group"] else "")]
-        cells += [f"{spent[way]:,.0f}" for way in ("eager", "simulated", "engine")]
-        cells.append(f"{spent['eager'] / spent['engine']:.2f}")
-        if growth and peak:
-            per_pixel = [growth[side] / int(side) ** 2 for side in sorted(growth, key=int)]
-            cells += [f"{one['first_image_ms']:,.0f}", *(f"{share / per_pixel[0]:.2f}" for share in per_pixel[1:])]
-            cells += [f"{peak[way] / 2**20:,.0f}" for way in ("eager", "engine")]
-        rows.append([*cells, *[""] * (len(heads) - len(cells))])
-    return table(heads, rows)
-
-
-def onnx_table(found: Sequence[dict[str, Any]], fp32: Mapping[str, float | None]) -> Table:
-    """Return bytes, time and PSNR of every kind of ONNX file in every runtime.
-
-    Args:
-        found: what `onnx_kinds.py` wrote.
-        fp32: PSNR of each full-precision network, by the name of the quantized one.
-    """
-    rows = []
-    for one in found:
-        for kind, of_kind in one["kinds"].items():
-            cells = [f"`{one['name']}`", kind, f"{of_kind['bytes']:,}"]
-            for runtime in ("onnxruntime", "openvino"):
-                time, floats = (one["kinds"][name].get(runtime) for name in (kind, "float"))
-                if time is None or floats is None:
-                    cells += ["", "", ""]
-                    continue
-                cells += [f"{time['ms']:.0f}", f"{floats['ms'] / time['ms']:.2f}", f"{time['psnr']:.2f}"]
-            full = fp32.get(one["name"])
-            rows.append([*cells, "" if full is None else f"{full:.2f}"])
-    heads = [f"{runtime} {what}" for runtime in ("ORT", "OpenVINO") for what in ("ms", "speed", "PSNR")]
-    return table(["network", "kind", "bytes", *heads, "full precision PSNR"], rows, left=2)
-
-
-def engine_beside_onnx(found: Sequence[dict[str, Any]]) -> Table:
-    """Return milliseconds of PyTorch, the engine and every kind in every runtime, these as multiples of the engine's.
-
-    Args:
-        found: what `onnx_kinds.py` wrote.
-    """
-    columns = [(runtime, kind) for runtime in ("onnxruntime", "openvino") for kind in ("float", "weights", "int8")]
-    rows = []
-    for one in found:
-        spent = one.get("in_python_ms")
-        if spent is None:
-            continue
-        cells = [f"`{one['name']}`", *(f"{spent[way]:.0f}" for way in ("eager", "simulated", "engine"))]
-        for runtime, kind in columns:
-            time = one["kinds"].get(kind, {}).get(runtime)
-            cells.append("" if time is None else f"{time['ms']:.0f} ({time['ms'] / spent['engine']:.1f})")
-        rows.append(cells)
-    heads = [f"{runtime} {kind}" for runtime in ("ORT", "OpenVINO") for kind in ("float", "weights", "int8")]
-    return table(["network", "eager", "simulated", "engine", *heads], rows)
 
 
 def source_table(found: Sequence[Results]) -> Table:
