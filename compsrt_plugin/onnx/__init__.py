@@ -11,6 +11,7 @@ from pathlib import Path
 from compsrt_plugin.errors import CompSRTError, unknown_name
 from compsrt_plugin.files import write_whole
 from compsrt_plugin.packed.open import PackedNetwork
+from compsrt_plugin.quant import quantized_layers
 from compsrt_plugin.quant.modes import switched_off
 
 WRITTEN_OUT = "CompSRTSwinIR"  # its graph is written node by node; other networks are traced
@@ -68,15 +69,19 @@ def export_onnx(
             "ONNX export needs the packages onnx and onnxruntime", hint="install it: pip install 'compsrt_plugin[onnx]'"
         ) from error
     from compsrt_plugin.onnx.calibration import calibration_patches
+    from compsrt_plugin.onnx.compact import compact
     from compsrt_plugin.onnx.half import in_half
     from compsrt_plugin.onnx.int8 import int8_model
     from compsrt_plugin.onnx.swinir import swinir_model
     from compsrt_plugin.onnx.traced import traced_model
-    from compsrt_plugin.onnx.weights import from_codes, in_floats
+    from compsrt_plugin.onnx.weights import from_codes, in_floats, stacked
 
     about = {"scale": header.scale, "bits": header.bits, "recipe": header.recipe, "range": "RGB, 0 to 1"}
     texts = {key: str(value) for key, value in about.items()}
-    weights = in_floats if kind in ("float", "int8") else from_codes
+    if kind == "weights":
+        weights = stacked(quantized_layers(source.network))
+    else:
+        weights = from_codes if kind == "exact" else in_floats
     if header.arch["type"] == WRITTEN_OUT:
         with nullcontext() if kind == "exact" else switched_off(source.network):
             model = swinir_model(source.network, texts, names, weights)
@@ -86,6 +91,7 @@ def export_onnx(
         model = int8_model(model, calibration_patches(header.scale, images))
     if half:
         model = in_half(model)
+    compact(model)
     content = model.SerializeToString()
     write_whole(path, content)
     return len(content), model.opset_import[0].version

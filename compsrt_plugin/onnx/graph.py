@@ -15,9 +15,11 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
+from compsrt_plugin.onnx.tables import as_hadamard, as_sum
 from compsrt_plugin.packed import pack_bits
 
-SMALL = 64  # constants of fewer values are stored in float32: a Cast takes some 40 bytes
+SMALL = 16  # constants of fewer values are stored in float32
+TABLE = 256  # index tables of fewer values are stored as they are
 OPSET, IR_VERSION = 21, 10  # the first opset whose DequantizeLinear takes 4-bit codes, and its IR version
 # (type, bits, signed), narrow to wide. Types narrower than a byte are packed, lowest bits first. ONNX has 2-bit types
 # from opset 25 on, but OpenVINO 2026.4 refuses them.
@@ -41,6 +43,7 @@ class Graph:
         self._producers: dict[str, onnx.NodeProto] = {}
         self._copied: dict[Any, list[str]] = {}
         self._arrays: dict[str, np.ndarray] = {}  # what is known of the values of `copy`
+        self._halves: dict[str, np.ndarray] = {}  # constants in float16, which are stored together
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output and return the name of the output; an equal node is reused."""
@@ -49,6 +52,14 @@ class Graph:
             self._known[key] = f"{kind}_{len(self._nodes)}"
             self._add(helper.make_node(kind, inputs, [self._known[key]], **attributes))
         return self._known[key]
+
+    def split(self, value: str, sizes: list[int]) -> list[str]:
+        """Return parts of a value along its first axis."""
+        if len(sizes) == 1:
+            return [value]
+        parts = [f"Split_{len(self._nodes)}_{k}" for k in range(len(sizes))]
+        self._add(helper.make_node("Split", [value, self.integers(*sizes)], parts))
+        return parts
 
     def copy(self, node: onnx.NodeProto, inputs: list[str]) -> list[str]:
         """Add a node of another graph with other inputs and return the names of its outputs.
@@ -72,7 +83,10 @@ class Graph:
 
     def array(self, value: np.ndarray, name: str) -> str:
         """Store an array of any type and return its value; as `constant`, in fewer bytes where that loses nothing."""
-        stored = self.constant(value, name) if value.dtype == np.float32 else self._whole_numbers(value, name)
+        if value.dtype.name in ("uint4", "int4"):
+            stored = self.codes(torch.from_numpy(value.astype(np.int8)), name)
+        else:
+            stored = self.constant(value, name) if value.dtype == np.float32 else self._whole_numbers(value, name)
         self._arrays[stored] = value
         return stored
 
@@ -80,6 +94,10 @@ class Graph:
         kind = np.uint8 if array.size and array.max() < 256 else np.uint16
         if array.size < SMALL or array.dtype not in (np.int32, np.int64) or array.min() < 0 or array.max() >= 1 << 16:
             return self._store(array, name)
+        parts = as_sum(array) if array.size >= TABLE else None
+        if parts is not None:
+            total = self.op("Add", *(self._whole_numbers(part, name) for part in parts))
+            return total if array.ndim == 2 else self.op("Reshape", total, self.integers(*array.shape))
         return self.op("Cast", self._store(array.astype(kind), name), to=helper.np_dtype_to_tensor_dtype(array.dtype))
 
     def plain(self, value: np.ndarray | np.generic, name: str) -> str:
@@ -103,7 +121,8 @@ class Graph:
         """Store a float or a tensor of any shape and return its float32 value; equal constants are stored once.
 
         It takes fewer bytes where that loses nothing: as a choice between two values, or in float16, in which packed
-        files store what they do not quantize.
+        files store what they do not quantize. These are stored together and split when the file is loaded: a node
+        for each takes more bytes than most of them.
         """
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         array = np.ascontiguousarray(array, dtype=np.float32)
@@ -112,11 +131,50 @@ class Graph:
         low, high = array.min(), array.max()
         if np.isin(array, (low, high)).all():  # not as INT8 and a scale: OpenVINO takes these for quantized operands
             choice = (self._store(np.asarray(value), "choice") for value in (high, low))
-            return self.op("Where", self._store(array == high, name), *choice)
-        half = array.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), array):
-            return self.op("Cast", self._store(half, name), to=TensorProto.FLOAT)
-        return self._store(array, name)
+            return self.op("Where", self._choices(array == high, name), *choice)
+        with np.errstate(over="ignore"):
+            half = array.astype(np.float16)
+        return self._half(half, name) if np.array_equal(half.astype(np.float32), array) else self._store(array, name)
+
+    def _choices(self, chosen: np.ndarray, name: str) -> str:
+        key = ("choices", chosen.shape, chosen.tobytes())
+        parts = as_hadamard(~chosen) if chosen.size >= TABLE else None
+        if parts is not None:
+            outer, inner, row = parts
+            whole = self.op("Xor", self._store(outer, name), self._store(inner, name))
+            whole = self.op("Reshape", whole, self.integers(-1, len(chosen)))
+            columns = self.op("Slice", whole, self.integers(0), self.integers(len(row)), self.integers(1))
+            return self.op("Xor", columns, self._store(~row, name))
+        if key not in self._known:
+            stored = self.codes(torch.from_numpy(chosen.astype(np.uint8)), name)
+            self._known[key] = self.op("Cast", stored, to=TensorProto.BOOL)
+        return self._known[key]
+
+    def _half(self, half: np.ndarray, name: str) -> str:
+        key = ("half", half.shape, half.tobytes())
+        if key not in self._known:
+            self._known[key] = f"{name}_half_{len(self._halves)}"
+            self._halves[self._known[key]] = half
+        return self._known[key]
+
+    def _pooled(self, needed: set[str]) -> list[onnx.NodeProto]:
+        """Store constants in float16, those that differ in their first axis alone as one; return what decodes them."""
+        pools: dict[tuple[int, ...], list[str]] = {}
+        for name, half in self._halves.items():
+            if name in needed:
+                pools.setdefault(half.shape[1:], []).append(name)
+        nodes = []
+        for names in pools.values():
+            arrays = [self._halves[name] for name in names]
+            stored, whole = self._store(np.concatenate(arrays), "halves"), f"floats_{len(self._initializers)}"
+            nodes.append(
+                helper.make_node("Cast", [stored], [names[0] if len(names) == 1 else whole], to=TensorProto.FLOAT)
+            )
+            if len(names) > 1:
+                sizes = self.integers(*(len(array) for array in arrays))
+                nodes.append(helper.make_node("Split", [whole, sizes], names))
+            needed.update(*(node.input for node in nodes))
+        return nodes
 
     def integers(self, *values: int) -> str:
         """Store a list of int64, such as a shape or axes, and return its name."""
@@ -136,8 +194,7 @@ class Graph:
         Raises:
             ValueError: more than 16 bits are needed.
         """
-        low, high = int(values.min()), int(values.max())
-        kind, bits = self._narrowest(low, high)
+        kind, bits = narrowest(values)
         if bits < 8:
             data = pack_bits((values.long() % (1 << bits)).to(torch.uint8), bits).numpy().tobytes()
         else:
@@ -161,7 +218,11 @@ class Graph:
             if needed.intersection(node.output):
                 needed.update(node.input)
         used = [node for node in self._nodes if needed.intersection(node.output)]
-        nodes = [*used, *(helper.make_node("Identity", [value], [n]) for n, (value, _) in outputs.items())]
+        nodes = [
+            *self._pooled(needed),
+            *used,
+            *(helper.make_node("Identity", [value], [n]) for n, (value, _) in outputs.items()),
+        ]
         graph = helper.make_graph(
             nodes,
             "CompSRT",
@@ -187,14 +248,6 @@ class Graph:
         self._nodes.append(node)
         self._producers.update(dict.fromkeys(node.output, node))
 
-    @staticmethod
-    def _narrowest(low: int, high: int) -> tuple[int, int]:
-        for kind, bits, signed in CODE_TYPES:
-            bottom = -(1 << bits - 1) if signed else 0
-            if bottom <= low and high < bottom + (1 << bits):
-                return kind, bits
-        raise ValueError(f"codes from {low} to {high} need more than 16 bits")
-
     def _store(self, array: np.ndarray, name: str) -> str:
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._known:
@@ -203,6 +256,20 @@ class Graph:
             stored = helper.make_tensor(self._known[key], kind, array.shape, array.tobytes(), raw=True)
             self._initializers.append(stored)
         return self._known[key]
+
+
+def narrowest(values: Tensor) -> tuple[int, int]:
+    """Return the first of `CODE_TYPES` that can represent whole numbers of any shape, and its bits.
+
+    Raises:
+        ValueError: more than 16 bits are needed.
+    """
+    low, high = int(values.min()), int(values.max())
+    for kind, bits, signed in CODE_TYPES:
+        bottom = -(1 << bits - 1) if signed else 0
+        if bottom <= low and high < bottom + (1 << bits):
+            return kind, bits
+    raise ValueError(f"codes from {low} to {high} need more than 16 bits")
 
 
 def evaluated(node: onnx.NodeProto, arrays: list[np.ndarray | None]) -> list[np.ndarray]:

@@ -13,7 +13,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SINGLE, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
-DECODES = "DequantizeLinear"
 SINGLE_ONLY = ("Range",)  # has no form in 16 bits
 SCALES = {"Resize": 2}  # operator -> input that is always in 32 bits
 LARGEST = np.finfo(np.float16).max
@@ -78,12 +77,18 @@ class _Halving:
         for node in self.graph.node:
             if all(name in constant for name in node.input if name):
                 constant.update(node.output)
-                if node.op_type == DECODES or decoded.intersection(node.input):
+                if self.reads_codes(node) or decoded.intersection(node.input):
                     decoded.update(node.output)
         for node in reversed(self.graph.node):
             if decoded.intersection(node.output):
                 decoded.update(node.input)
         return decoded
+
+    def reads_codes(self, node: Any) -> bool:
+        """Return whether a node makes floats of whole numbers."""
+        if node.op_type != "Cast" or helper.get_node_attr_value(node, "to") != SINGLE:
+            return False
+        return self.types[node.input[0]] not in (SINGLE, HALF)
 
     def rewrite(self, node: Any) -> None:
         """Let a node read and make 16 bits."""

@@ -72,8 +72,8 @@ def _weights(model: Any) -> dict[str, np.ndarray]:
     """Return the constants of a model: its initializers, and what is computed from them alone."""
     found = {stored.name: numpy_helper.to_array(stored) for stored in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type in ("Cast", "Where", "Transpose") and all(name in found for name in node.input):
-            found[node.output[0]] = evaluated(node, [found[name] for name in node.input])[0]
+        if node.op_type in ("Cast", "Split", "Where", "Transpose") and all(name in found for name in node.input):
+            found.update(zip(node.output, evaluated(node, [found[name] for name in node.input]), strict=True))
     return found
 
 

@@ -83,7 +83,7 @@ def linear(graph: Graph, layer: nn.Module, x: str, name: str, weights: WeightWri
     elif share_domain(layer.input_quantizer, layer.weight_quantizer):
         quantizer = layer.input_quantizer
         x = add_quantization(graph, quantizer, transform(graph, quantizer.spec.transform, x, layer.in_features))
-        weight = decoded(graph, layer, name)
+        weight = decoded(graph, [layer], name)
     else:
         x = add_quantizer(graph, layer.input_quantizer, x, layer.in_features)
         weight = weights(graph, layer, name)

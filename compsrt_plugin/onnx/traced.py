@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.onnx.graph import Graph
+from compsrt_plugin.onnx.size_values import equal_values
 from compsrt_plugin.onnx.weights import WeightWriter
 from compsrt_plugin.onnx.windows import crop, reflect_to_windows
 from compsrt_plugin.packed.dense import parameter_name
@@ -28,7 +29,8 @@ from compsrt_plugin.quant import QuantizedLayer, quantized_layers
 
 TRACED_OPSET = 20  # the last that torch's tracing exporter writes; its operators mean the same in the graph's opset
 TRACED_SIZE = (48, 80)
-OTHER_SIZES = ((64, 64), (32, 56))
+SIZES = ((48, 80), (1, 1), (61, 32), (32, 47), (25, 64))  # at which values that follow from the size are compared
+OTHER_SIZES = ((64, 64), (32, 56), (1, 1), (41, 35))
 LARGEST_ERROR = 1e-3  # of the image's range; a mask of another size changes far more
 IMAGE = "image"  # name of the trace's input
 
@@ -54,9 +56,16 @@ def traced_model(source: PackedNetwork, about: dict[str, str], names: tuple[str,
     image = _noise(channels, rule.fit(*TRACED_SIZE))
     layers = {parameter_name(name, layer): (name, layer) for name, layer in quantized_layers(source.network)}
     trace = _trace(inner, image)
+    output = trace.graph.output[0].name
+    whole = Graph()
+    values = _rewritten(trace, whole, IMAGE, layers, weights)
+    model = whole.model({IMAGE: [1, channels, "height", "width"]}, {output: (values[output], [None] * 4)}, {})
+    equal, fixed = equal_values(model, IMAGE, [_noise(channels, rule.fit(*size)).numpy() for size in SIZES])
     graph = Graph()
     padded, before, _ = reflect_to_windows(graph, names[0], rule.multiple_of, rule.minimum, rule.square)
-    output = _rewritten(trace, graph, padded, layers, weights)
+    known = {name: graph.array(array, "constant") for name, array in fixed.items()}
+    merged = {name: equal.get(value, value) for name, value in values.items()}
+    output = _rewritten(trace, graph, padded, layers, weights, merged, known)[output]
     model = graph.model(
         {names[0]: [1, channels, "height", "width"]},
         {names[1]: (crop(graph, output, before, scale), [1, channels, f"{scale}*height", f"{scale}*width"])},
@@ -104,9 +113,24 @@ def _rewritten(
     image: str,
     layers: Mapping[str, tuple[str, QuantizedLayer]],
     weights: WeightWriter,
-) -> str:
-    """Write the nodes of a trace, equal ones once and constant ones as constants; return its output."""
-    values = {"": "", IMAGE: image}
+    merged: Mapping[str, str] | None = None,
+    known: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Write the nodes of a trace, equal ones once and constant ones as constants.
+
+    Args:
+        trace: what torch wrote.
+        graph: to write to.
+        image: its input.
+        layers: name of a weight -> name and layer.
+        weights: writes the weights of layers.
+        merged: value of the trace -> a name that all values share that are equal; None takes none for equal.
+        known: such a name -> what stands for its values in the graph; values that are written are added to it.
+
+    Returns:
+        Value of the trace -> value of the graph.
+    """
+    values, written = {"": "", IMAGE: image}, dict(known or {})
     for stored in trace.graph.initializer:
         if stored.name in layers:
             name, layer = layers[stored.name]
@@ -117,9 +141,12 @@ def _rewritten(
         if node.op_type == "Transpose":  # `movedim` is written with axes counted from the end, which ONNX forbids
             axes = node.attribute[0].ints
             axes[:] = [axis % len(axes) for axis in axes]
-        outputs = graph.copy(node, [values[name] for name in node.input])
-        values.update(zip(node.output, outputs, strict=True))
-    return values[trace.graph.output[0].name]
+        same = [name if merged is None else merged[name] for name in node.output]
+        if not all(name in written for name in same):
+            outputs = graph.copy(node, [values[name] for name in node.input])
+            written.update(zip(same, outputs, strict=True))
+        values.update((name, written[other]) for name, other in zip(node.output, same, strict=True))
+    return values
 
 
 def _check_sizes(model: onnx.ModelProto, network: Any) -> None:

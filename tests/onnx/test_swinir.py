@@ -16,6 +16,7 @@ from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.onnx import export_onnx
 from compsrt_plugin.packed.bundled import checkpoint_path
 from compsrt_plugin.packed.open import open_packed
+from compsrt_plugin.quant import quantized_layers
 from compsrt_plugin.quant.modes import switched_off
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
@@ -135,13 +136,19 @@ def test_an_unknown_kind_is_refused(tmp_path):
 def test_weights_are_codes_in_the_narrowest_type_that_other_tools_read(tmp_path):
     kinds = onnx.TensorProto
     for bits, kind, stored in ((2, kinds.UINT4, 4), (3, kinds.UINT4, 4), (4, kinds.UINT4, 4), (5, kinds.UINT8, 8)):
-        source = open_packed(save(tmp_path / "net.safetensors", small_network(bits), bits))
+        network = small_network(bits)
+        source = open_packed(save(tmp_path / "net.safetensors", network, bits))
         assert export_onnx(tmp_path / "net.onnx", source)[1] == 21
         model = onnx.load(tmp_path / "net.onnx")
-        codes = {t.name.rsplit(".", 1)[0]: t for t in model.graph.initializer if ".codes" in t.name}
-        assert codes["layers.0.residual_group.blocks.0.mlp.fc1"].data_type == kind
-        assert codes["conv_first"].data_type == kinds.UINT8
-        assert len(codes["layers.0.residual_group.blocks.0.mlp.fc1"].raw_data) == 64 * 120 * stored // 8
+        codes = [t for t in model.graph.initializer if ".codes" in t.name]
+        expected: dict[tuple[int, int], int] = {}
+        for _, layer in quantized_layers(source.network):
+            rows, columns = layer.weight_codes.shape
+            width = (columns, kinds.UINT8 if layer.weight_quantizer.spec.bits == 8 else kind)
+            expected[width] = expected.get(width, 0) + rows
+        assert {(t.dims[1], t.data_type): t.dims[0] for t in codes} == expected
+        for t in codes:
+            assert len(t.raw_data) == t.dims[0] * t.dims[1] * (8 if t.data_type == kinds.UINT8 else stored) // 8
 
 
 @pytest.mark.parametrize("quant", [*QUANTS, "2 bits, pruned"])

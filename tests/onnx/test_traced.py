@@ -72,8 +72,12 @@ def test_every_quantized_weight_is_stored_as_codes(source, tmp_path):
     from compsrt_plugin.quant import quantized_layers
 
     export_onnx(tmp_path / "net.onnx", source)
-    stored = [e.name for e in onnx.load(tmp_path / "net.onnx").graph.initializer if ".codes" in e.name]
-    assert len(stored) == len(list(quantized_layers(source.network)))
+    stored = [t for t in onnx.load(tmp_path / "net.onnx").graph.initializer if ".codes" in t.name]
+    codes = [layer.weight_codes.numel() for _, layer in quantized_layers(source.network)]
+    assert sum(int(np.prod(t.dims)) for t in stored) == sum(codes)
+    layers = [layer for _, layer in quantized_layers(source.network)]
+    kinds = {(layer.weight_shape[1:].numel(), layer.weight_quantizer.spec) for layer in layers}
+    assert len(stored) == len(kinds), "layers of one width are one matrix"
 
 
 def test_code_that_fixes_the_size_is_refused_in_one_line(tmp_path):
