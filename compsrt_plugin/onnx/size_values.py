@@ -48,7 +48,7 @@ def equal_values(
     keys: dict[str, list[bytes]] = {name: [] for name in names}
     arrays: dict[str, np.ndarray] = {}
     for one in images:
-        found: list[Any] = session.run(names, {image: one})
+        found: Any = session.run(names, {image: one})
         for name, array in zip(names, found, strict=True):
             kind = f"{array.dtype} {array.shape} "
             keys[name].append(hashlib.sha256(kind.encode() + array.tobytes()).digest())
