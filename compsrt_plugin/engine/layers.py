@@ -21,8 +21,9 @@ from compsrt_plugin.engine.operators import Operators
 from compsrt_plugin.engine.plan import Plan
 from compsrt_plugin.engine.planner import Planner, plan_of
 from compsrt_plugin.engine.rules import is_copy, operator_name
-from compsrt_plugin.engine.tape import record
+from compsrt_plugin.engine.tape import Tape, record
 from compsrt_plugin.errors import CompSRTError
+from compsrt_plugin.ops.fake_quantize import any_width
 from compsrt_plugin.quant import named_quantizers, quantized_layers
 from compsrt_plugin.quant.quantized_layer import QuantizedLayer
 from compsrt_plugin.quant.tracing.interception import Intercepting
@@ -121,7 +122,7 @@ class LayersEngine(Engine, check=check_layers):
         x = place.new_zeros(1, getattr(self._network, "in_channels", 3), height, width)
         try:
             with torch.inference_mode(), self._inside:
-                tape = record(self._network, x)
+                tape = self._recorded(x)
                 planner = Planner(tape, self._operators.level)
                 planner.plan()
         except Exception as error:
@@ -152,11 +153,15 @@ class LayersEngine(Engine, check=check_layers):
         self._plans.move_to_end(shape)
         return found
 
+    def _recorded(self, x: Tensor) -> Tape:
+        with any_width():  # the operators quantize rows that are too short for the simulated network's kernels
+            return record(self._network, x)
+
     def _made(self, x: Tensor) -> tuple[Plan | None, str]:
         if x.device.type != "cpu" or x.dtype is not torch.float32:
             return None, f"it is on {x.device.type} in {x.dtype}"
         try:
-            return plan_of(record(self._network, x), self._operators.level), ""
+            return plan_of(self._recorded(x), self._operators.level), ""
         except Exception as error:  # of the network's own code, which then runs as it is and may raise it again
             logging.getLogger(__name__).debug("no plan for %s: %s", tuple(x.shape), error)
             return None, str(error)

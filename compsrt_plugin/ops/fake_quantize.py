@@ -9,6 +9,9 @@ registration tells torch the shapes for tracers and fake tensors, and the gradie
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ from compsrt_plugin.quant.fake import largest_magnitude, strict_fake_quantize, s
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
+_any_width = ContextVar("any_width", default=False)
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 
 
@@ -31,7 +35,19 @@ def fit(x: Tensor, transform: str, invert: bool) -> bool:
     domain = TRANSFORMS[transform]
     whole = invert or not domain.unit_rows  # for unit rows the kernels only compute the whole way
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
-    return whole and not (tracing or torch.onnx.is_in_onnx_export()) and native.usable(x, domain)
+    if not whole or tracing or torch.onnx.is_in_onnx_export():
+        return False
+    return native.usable(x, domain) or (_any_width.get() and invert)
+
+
+@contextmanager
+def any_width() -> Iterator[None]:
+    """Let quantizers of any width be one operator, for a recorder of operators that has kernels of its own."""
+    token = _any_width.set(True)
+    try:
+        yield
+    finally:
+        _any_width.reset(token)
 
 
 def in_torch(

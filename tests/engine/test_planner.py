@@ -15,6 +15,8 @@ from compsrt_plugin.engine.operators import Operators
 from compsrt_plugin.engine.plan import InTorch, Plan
 from compsrt_plugin.engine.planner import plan_of
 from compsrt_plugin.engine.tape import record
+from compsrt_plugin.ops.fake_quantize import any_width
+from compsrt_plugin.ops.quantized_product import Operand, fake_quantized
 from engine.levels import LEVELS_HERE, named
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
@@ -206,6 +208,22 @@ def test_attention_between_channels(level: str, bits: int, transform: str, chann
         found, again = (plan.run(x, Operators(named(level), threads)) for threads in (1, 3))
     assert torch.equal(found, again)
     assert ((found - wanted).abs() > 1e-4).float().mean() < 0.02  # codes at a rounding boundary, of one pixel each
+
+
+def test_the_simulated_network_is_recorded_with_heads_of_eight_channels() -> None:
+    """Its kernels lack so short rows, and it quantizes them in steps of torch."""
+    half, zero = torch.tensor(0.2), torch.tensor(-1.5)
+
+    def code(x: Tensor) -> Tensor:
+        both = x.permute(0, 2, 3, 1).reshape(1, -1, 2, HEADS, 8).permute(2, 0, 3, 1, 4)
+        q, k = (fake_quantized(Operand(y, half, zero, 15, "hadamard_signed")) for y in both)
+        return q.transpose(-2, -1) @ k
+
+    x = torch.zeros(1, 2 * 8 * HEADS, 6, 14)
+    with any_width():
+        plan = planned(code, x)
+    assert "gram" in names(plan)
+    assert "gram" not in names(planned(code, x))
 
 
 def test_memory_is_given_back_when_it_is_no_longer_needed() -> None:

@@ -296,3 +296,13 @@ def test_a_graph_of_make_fx_gives_the_same_bits(mode: str):
     state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     graph = make_fx(lambda state, x: functional_call(network, state, (x,)), tracing_mode=mode)(state, x)
     assert torch.equal(graph(state, x), wanted) and torch.equal(network(x), wanted)
+
+
+def test_rows_too_short_for_the_kernels_are_one_operator_while_operators_are_recorded():
+    x, transform = torch.linspace(-1, 1, 24).reshape(3, 8), "hadamard_signed"
+    with operators.any_width():
+        assert operators.fit(x, transform, invert=True)
+        assert not operators.fit(x, transform, invert=False)
+    assert not operators.fit(x, transform, invert=True)
+    how = torch.tensor(0.2), torch.tensor(-1.0), 15, transform, True, False
+    assert torch.equal(operators.fake_quantize(x, *how), operators.in_torch(x, *how))
