@@ -20,7 +20,8 @@ from compsrt_plugin.packed import pack_bits
 
 SMALL = 16  # constants of fewer values are stored in float32
 TABLE = 256  # index tables of fewer values are stored as they are
-OPSET, IR_VERSION = 21, 10  # the first opset whose DequantizeLinear takes 4-bit codes, and its IR version
+OPSET, IR_VERSION = 20, 9  # ONNX Runtime runs these from 1.17 on
+NARROW_OPSET, NARROW_IR_VERSION = 21, 10  # the first opset with 4-bit types; its Cast needs ONNX Runtime 1.23
 # (type, bits, signed), narrow to wide. Types narrower than a byte are packed, lowest bits first. ONNX has 2-bit types
 # from opset 25 on, but OpenVINO 2026.4 refuses them.
 CODE_TYPES = (
@@ -30,6 +31,7 @@ CODE_TYPES = (
     (TensorProto.INT8, 8, True),
     (TensorProto.INT16, 16, True),
 )
+NARROW_TYPES = {TensorProto.UINT4, TensorProto.INT4, TensorProto.INT16}
 
 
 class Graph:
@@ -146,7 +148,7 @@ class Graph:
             columns = self.op("Slice", whole, self.integers(0), self.integers(len(row)), self.integers(1))
             return self.op("Xor", columns, self._store(~row, name))
         if key not in self._known:
-            stored = self.codes(torch.from_numpy(chosen.astype(np.uint8)), name)
+            stored = self._store(chosen.astype(np.uint8), name)  # 4-bit types would need a newer runtime
             self._known[key] = self.op("Cast", stored, to=TensorProto.BOOL)
         return self._known[key]
 
@@ -223,12 +225,14 @@ class Graph:
             *used,
             *(helper.make_node("Identity", [value], [n]) for n, (value, _) in outputs.items()),
         ]
+        stored = [initializer for initializer in self._initializers if initializer.name in needed]
+        narrow = any(initializer.data_type in NARROW_TYPES for initializer in stored)
         graph = helper.make_graph(
             nodes,
             "CompSRT",
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, (_, shape) in outputs.items()],
-            [stored for stored in self._initializers if stored.name in needed],
+            stored,
             value_info=[
                 helper.make_tensor_value_info(value, TensorProto.FLOAT, shape)
                 for value, shape in self._shapes.items()
@@ -237,8 +241,8 @@ class Graph:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", NARROW_OPSET if narrow else OPSET)],
+            ir_version=NARROW_IR_VERSION if narrow else IR_VERSION,
             producer_name="compsrt_plugin",
         )
         helper.set_model_props(model, about)
@@ -281,6 +285,6 @@ def evaluated(node: onnx.NodeProto, arrays: list[np.ndarray | None]) -> list[np.
     ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
     model = helper.make_model(
-        helper.make_graph([node], "node", inputs, outputs), opset_imports=[helper.make_opsetid("", OPSET)]
+        helper.make_graph([node], "node", inputs, outputs), opset_imports=[helper.make_opsetid("", NARROW_OPSET)]
     )
     return [np.asarray(array) for array in ReferenceEvaluator(model).run(None, feeds)]

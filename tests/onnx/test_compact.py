@@ -45,3 +45,15 @@ def test_attributes_that_say_something_stay():
     compact(whole)
     kept = {one.name: list(one.ints) for one in whole.graph.node[0].attribute}
     assert kept == {"strides": [2, 1], "dilations": [1, 2]}
+
+
+@pytest.mark.parametrize("opset", [20, 21])
+def test_nodes_that_older_runtimes_fuse_have_names_of_their_own(opset):
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "abc"]
+    index = numpy_helper.from_array(np.array([0, 0]), "index")
+    nodes = [helper.make_node("Gather", ["a", "index"], [name]) for name in "bc"]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], [index])
+    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    compact(whole)
+    assert [node.name for node in whole.graph.node] == (["b", "c"] if opset == 20 else ["", ""])
+    assert not any(node.HasField("name") for node in whole.graph.node if opset > 20), "an empty name takes bytes"

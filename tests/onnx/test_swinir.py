@@ -127,6 +127,15 @@ def test_a_file_of_the_default_kind_is_a_quarter_of_the_floats(tmp_path):
     assert size * 4 < export_onnx(tmp_path / "float.onnx", source, "float")[0]
 
 
+@pytest.mark.parametrize("kind, opset, version", [("float", 20, 9), ("int8", 20, 9), ("weights", 21, 10)])
+def test_only_files_with_codes_of_4_bits_need_a_new_runtime(tmp_path, kind, opset, version):
+    assert export_onnx(tmp_path / "net.onnx", open_packed(checkpoint_path(4, 4)), kind)[1] == opset
+    model = onnx.load(tmp_path / "net.onnx")
+    assert model.ir_version == version
+    narrow = {onnx.TensorProto.UINT4, onnx.TensorProto.INT4}
+    assert any(stored.data_type in narrow for stored in model.graph.initializer) == (kind == "weights")
+
+
 def test_an_unknown_kind_is_refused(tmp_path):
     source = open_packed(save(tmp_path / "net.safetensors", small_network()))
     with pytest.raises(CompSRTError, match=r"unknown kind of ONNX file 'weight'.*did you mean 'weights'"):
@@ -138,7 +147,7 @@ def test_weights_are_codes_in_the_narrowest_type_that_other_tools_read(tmp_path)
     for bits, kind, stored in ((2, kinds.UINT4, 4), (3, kinds.UINT4, 4), (4, kinds.UINT4, 4), (5, kinds.UINT8, 8)):
         network = small_network(bits)
         source = open_packed(save(tmp_path / "net.safetensors", network, bits))
-        assert export_onnx(tmp_path / "net.onnx", source)[1] == 21
+        assert export_onnx(tmp_path / "net.onnx", source)[1] == (21 if stored == 4 else 20)
         model = onnx.load(tmp_path / "net.onnx")
         codes = [t for t in model.graph.initializer if ".codes" in t.name]
         expected: dict[tuple[int, int], int] = {}
