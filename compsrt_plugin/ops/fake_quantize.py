@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from compsrt_plugin.quant.fake import largest_magnitude, strict_fake_quantize, s
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
-_any_width = ContextVar("any_width", default=False)
+_any_width = False  # not a ContextVar, which torch.compile cannot trace; values do not depend on it
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 
 
@@ -37,17 +36,18 @@ def fit(x: Tensor, transform: str, invert: bool) -> bool:
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     if not whole or tracing or torch.onnx.is_in_onnx_export():
         return False
-    return native.usable(x, domain) or (_any_width.get() and invert)
+    return native.usable(x, domain) or (_any_width and invert)
 
 
 @contextmanager
 def any_width() -> Iterator[None]:
     """Let quantizers of any width be one operator, for a recorder of operators that has kernels of its own."""
-    token = _any_width.set(True)
+    global _any_width
+    before, _any_width = _any_width, True
     try:
         yield
     finally:
-        _any_width.reset(token)
+        _any_width = before
 
 
 def in_torch(
