@@ -10,11 +10,12 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from compsrt_plugin.onnx.graph import NARROW_OPSET
+
 LETTERS = ascii_letters + digits
 CODES = ".codes"  # in the names of constants
 LARGE = 1024  # bytes of constants that keep their names
-NAMED = ("Gather", "Slice")  # ONNX Runtime 1.19 names what it makes of several after the first, and refuses equal names
-NEWER = 21  # opset of files that such an ONNX Runtime does not run
+NAMED = ("Gather", "Slice")  # ONNX Runtime 1.19 names what it fuses after the first, and refuses equal names
 ONES = {"Conv": ("strides", "dilations")}  # attributes that are all ones by default, which schemas do not tell
 
 
@@ -28,7 +29,7 @@ def compact(model: Any) -> None:
         node.attribute.extend(kept)
     weights = [s.name for s in graph.initializer if CODES in s.name or len(s.raw_data) >= LARGE]
     _rename(graph, [*weights, *(value.name for value in [*graph.input, *graph.output])])
-    for node in graph.node if opset < NEWER else ():
+    for node in graph.node if opset < NARROW_OPSET else ():
         if node.op_type in NAMED:
             node.name = node.output[0]
 

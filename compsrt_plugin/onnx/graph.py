@@ -31,7 +31,7 @@ CODE_TYPES = (
     (TensorProto.INT8, 8, True),
     (TensorProto.INT16, 16, True),
 )
-NARROW_TYPES = {TensorProto.UINT4, TensorProto.INT4, TensorProto.INT16}
+NARROW_TYPES = {kind for kind, bits, _ in CODE_TYPES if bits < 8}
 
 
 class Graph:
@@ -56,7 +56,7 @@ class Graph:
         return self._known[key]
 
     def split(self, value: str, sizes: list[int]) -> list[str]:
-        """Return parts of a value along its first axis."""
+        """Return the parts of a value (n, …) that have these sizes along its first axis, in order."""
         if len(sizes) == 1:
             return [value]
         parts = [f"Split_{len(self._nodes)}_{k}" for k in range(len(sizes))]
@@ -85,10 +85,7 @@ class Graph:
 
     def array(self, value: np.ndarray, name: str) -> str:
         """Store an array of any type and return its value; as `constant`, in fewer bytes where that loses nothing."""
-        if value.dtype.name in ("uint4", "int4"):
-            stored = self.codes(torch.from_numpy(value.astype(np.int8)), name)
-        else:
-            stored = self.constant(value, name) if value.dtype == np.float32 else self._whole_numbers(value, name)
+        stored = self.constant(value, name) if value.dtype == np.float32 else self._whole_numbers(value, name)
         self._arrays[stored] = value
         return stored
 
@@ -139,18 +136,23 @@ class Graph:
         return self._half(half, name) if np.array_equal(half.astype(np.float32), array) else self._store(array, name)
 
     def _choices(self, chosen: np.ndarray, name: str) -> str:
+        """Store a boolean array and return its value; equal ones are stored once."""
         key = ("choices", chosen.shape, chosen.tobytes())
-        parts = as_hadamard(~chosen) if chosen.size >= TABLE else None
-        if parts is not None:
-            outer, inner, row = parts
-            whole = self.op("Xor", self._store(outer, name), self._store(inner, name))
-            whole = self.op("Reshape", whole, self.integers(-1, len(chosen)))
-            columns = self.op("Slice", whole, self.integers(0), self.integers(len(row)), self.integers(1))
-            return self.op("Xor", columns, self._store(~row, name))
         if key not in self._known:
-            stored = self._store(chosen.astype(np.uint8), name)  # 4-bit types would need a newer runtime
-            self._known[key] = self.op("Cast", stored, to=TensorProto.BOOL)
+            parts = as_hadamard(~chosen) if chosen.size >= TABLE else None
+            self._known[key] = self._bytes_as_bool(chosen, name) if parts is None else self._signs(*parts, name)
         return self._known[key]
+
+    def _bytes_as_bool(self, chosen: np.ndarray, name: str) -> str:
+        stored = self._store(chosen.astype(np.uint8), name)  # 4-bit types would need a newer runtime
+        return self.op("Cast", stored, to=TensorProto.BOOL)
+
+    def _signs(self, outer: np.ndarray, inner: np.ndarray, row: np.ndarray, name: str) -> str:
+        """Return where a matrix that `as_hadamard` took apart is not below 0."""
+        whole = self.op("Xor", self._store(outer, name), self._store(inner, name))
+        whole = self.op("Reshape", whole, self.integers(-1, outer.shape[0] * inner.shape[1]))
+        columns = self.op("Slice", whole, self.integers(0), self.integers(len(row)), self.integers(1))
+        return self.op("Xor", columns, self._store(~row, name))
 
     def _half(self, half: np.ndarray, name: str) -> str:
         key = ("half", half.shape, half.tobytes())

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from onnx import TensorProto
 from torch import Tensor
 
 from compsrt_plugin.onnx.graph import Graph
@@ -72,7 +73,7 @@ def _written(graph: Graph, stack: Sequence[tuple[str, QuantizedLayer]]) -> list[
     ]
 
 
-def codes_of(layer: QuantizedLayer) -> Tensor:
+def _codes_of(layer: QuantizedLayer) -> Tensor:
     """Return the codes of a frozen layer, (rows, m)."""
     assert layer.weight_codes is not None, "the network is frozen"
     return layer.weight_codes if layer.weight_offset is None else layer.weight_codes.int() + int(layer.weight_offset)
@@ -86,8 +87,8 @@ def decoded(graph: Graph, layers: Sequence[QuantizedLayer], name: str) -> str:
         layers: of the same transform, bits and m. One that has a mask is alone.
         name: of the codes.
     """
-    codes = torch.cat([codes_of(layer) for layer in layers])
-    weight = graph.op("Cast", graph.codes(codes, f"{name}.codes"), to=1)  # 1: float
+    codes = torch.cat([_codes_of(layer) for layer in layers])
+    weight = graph.op("Cast", graph.codes(codes, f"{name}.codes"), to=TensorProto.FLOAT)
     weight = graph.op("Mul", weight, _scale(graph, layers))
     zero_points = [_column(layer.weight_quantizer.scale_and_zero_point()[1], layer) for layer in layers]
     weight = graph.op("Add", weight, graph.constant(torch.cat(zero_points), "zero_point"))
@@ -128,4 +129,4 @@ def _mask(graph: Graph, mask: Tensor, name: str) -> str:
         line = mask.narrow(axis, 0, 1)
         if torch.equal(mask, line.expand_as(mask)):
             return graph.constant(line.float(), "mask")
-    return graph.op("Cast", graph.codes(mask.to(torch.uint8), f"{name}.mask"), to=1)
+    return graph.op("Cast", graph.codes(mask.to(torch.uint8), f"{name}.mask"), to=TensorProto.FLOAT)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from compsrt_plugin.quant.fake import largest_magnitude, strict_fake_quantize, s
 from compsrt_plugin.quant.transforms import TRANSFORMS
 
 _ARGUMENTS = "Tensor x, Tensor scale, Tensor zero_point, int top, str transform, bool invert, bool per_token"
-_any_width = False  # not a ContextVar, which torch.compile cannot trace; values do not depend on it
+_recorders = 0  # contexts of `any_width` that are open; torch.compile cannot trace a ContextVar
+_counting = Lock()
 _TAGS = (torch.Tag.pt2_compliant_tag,)
 
 
@@ -36,18 +38,23 @@ def fit(x: Tensor, transform: str, invert: bool) -> bool:
     tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
     if not whole or tracing or torch.onnx.is_in_onnx_export():
         return False
-    return native.usable(x, domain) or (_any_width and invert)
+    return native.usable(x, domain) or (_recorders > 0 and invert)
 
 
 @contextmanager
 def any_width() -> Iterator[None]:
-    """Let quantizers of any width be one operator, for a recorder of operators that has kernels of its own."""
-    global _any_width
-    before, _any_width = _any_width, True
+    """Let quantizers of any width be one operator, for a recorder of operators that has kernels of its own.
+
+    It holds for all threads. Where the kernels lack a width, the operator computes the same values in torch.
+    """
+    global _recorders
+    with _counting:
+        _recorders += 1
     try:
         yield
     finally:
-        _any_width = before
+        with _counting:
+            _recorders -= 1
 
 
 def in_torch(
