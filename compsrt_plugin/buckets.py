@@ -161,8 +161,8 @@ Place = Path | BucketPath
 """A file or folder, or an object or prefix of a bucket."""
 
 
-def is_bucket(address: str | os.PathLike[str]) -> bool:
-    """Return whether an address is that of a bucket, or of something else with a scheme, which is refused."""
+def has_scheme(address: str | os.PathLike[str]) -> bool:
+    """Return whether an address begins with a scheme, such as `s3://`."""
     return isinstance(address, str) and _SCHEME.match(address) is not None
 
 
@@ -176,7 +176,7 @@ def place_of(address: str | os.PathLike[str]) -> Place:
     Raises:
         CompSRTError: the address has another scheme or no bucket, or pyarrow is not installed.
     """
-    if not is_bucket(address):
+    if not has_scheme(address):
         return Path(address).expanduser()
     text = os.fspath(address)
     match = _ADDRESS.fullmatch(text)
@@ -192,6 +192,11 @@ def place_of(address: str | os.PathLike[str]) -> Place:
 def address_of(place: Place) -> str:
     """Return the address that `place_of` turns into this place again."""
     return str(place) if isinstance(place, Path) else f"{place}{place.query}"
+
+
+def name_below(place: Place, root: Place) -> PurePath:
+    """Return the name of a file or object below a folder or prefix of the same kind; ValueError if it is elsewhere."""
+    return place.relative_to(root)  # type: ignore[arg-type]  (both are files, or both are objects)
 
 
 def write_place(place: Place, content: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from compsrt_plugin.buckets import Place, place_of
+from compsrt_plugin.buckets import Place, name_below, place_of
 from compsrt_plugin.data.formats.kinds import ALLOWED_ENDINGS, ENDINGS, FORMATS, format_of, format_of_file
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.upscale.bucket_images import find_objects
@@ -64,7 +64,7 @@ def list_jobs(inputs: Sequence[str], out: str | os.PathLike[str], suffix: str | 
     for text in inputs:
         sources, base, others = find_images(text, place)
         left_alone += others
-        found.update({source: _below(source, base) for source in sources})
+        found.update({source: name_below(source, base) for source in sources})
     if one_file and len(found) > 1:
         raise CompSRTError(f"-o {out} is the name of one image, {len(found)} were found", allowed="a folder")
     if not one_file and not means_folder and not _is_folder(place):
@@ -172,10 +172,6 @@ def _check_targets(jobs: Sequence[UpscaleJob]) -> None:
 
 def _is_folder(place: Place) -> bool:
     return os.path.isdir(place) if isinstance(place, Path) else place.is_dir()
-
-
-def _below(place: Place, base: Place) -> PurePath:
-    return place.relative_to(base)  # type: ignore[arg-type]  (both are files, or both are objects)
 
 
 def _same_file(first: Place, second: Place) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from compsrt_plugin.buckets import Place, write_place
+from compsrt_plugin.buckets import Place, name_below, write_place
 from compsrt_plugin.data.formats.kinds import FORMATS
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.files import UnwritableError
@@ -59,8 +59,7 @@ def task_of(job: UpscaleJob, root: Place, network: OpenNetwork, tile: Tile | Non
     cut = None if tile is None else list(astuple(tile))
     # The engine's pixels count as those of the simulated network, so which of the two runs is not part of it.
     made_from = [_RECIPE, str(job.source.resolve()), stat.st_size, stat.st_mtime_ns, network.sha256, cut]
-    place = job.target.relative_to(root).as_posix()  # type: ignore[arg-type]  (both are files, or both objects)
-    return UpscaleTask(job, place, made_from, stat.st_size / MB)
+    return UpscaleTask(job, name_below(job.target, root).as_posix(), made_from, stat.st_size / MB)
 
 
 def make_image(
