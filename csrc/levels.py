@@ -16,9 +16,11 @@ COMMON = ("-std=c++17", "-g0", "-fvisibility=hidden", "-Wno-psabi", *QUIET, f"-I
 # Apple's and Microsoft's systems come without OpenMP. There calibration runs on one thread; the engine has its own.
 THREADS = ("-pthread", "-fopenmp") if platform.system() == "Linux" else ("-pthread", "-Wno-unknown-pragmas")
 
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2", "-mfma")
 LEVELS = {
     "x86_64": {
-        "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mavx2", "-mfma"),
+        "avx512": (*AVX512, "-mavx512vnni"),
+        "avx512bw": AVX512,
         "avxvnni": ("-mavxvnni", "-mavx2", "-mfma"),
         "avx2": ("-mavx2", "-mfma"),
         "plain": (),

@@ -20,7 +20,7 @@ class Level:
     """A set of instructions.
 
     Attributes:
-        name: `avx512`, `avxvnni`, `avx2`, `neon` or `plain`.
+        name: `avx512`, `avx512bw`, `avxvnni`, `avx2`, `neon` or `plain`.
         sum_bits: of the integers that sum products of bytes; 0 where the level has no such products.
         products_per_sum: how many of every four neighbouring products in a row are added up in one such integer.
         largest_code: of an operand of such a product.

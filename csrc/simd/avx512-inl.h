@@ -1,77 +1,8 @@
-// Vectors of 16 floats: AVX-512 with VNNI.
-#define COMPSRT_INTEGER 1
+// AVX-512 with VNNI: byte products summed in 32 bits.
+#include "zmm-inl.h"
+
 #define COMPSRT_SPARSE 0  // vpdpbusd computes four products as fast as two
-constexpr int W = 16;
-constexpr int kRegisters = 32;
 constexpr int kSumBits = 32, kProductsPerSum = 4, kLargestCode = 255;
-typedef __m512 F;
-typedef __m512i I;
-
-INLINE F load(const float* p) { return _mm512_loadu_ps(p); }
-INLINE void store(float* p, F v) { _mm512_storeu_ps(p, v); }
-INLINE F all(float v) { return _mm512_set1_ps(v); }
-INLINE F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-INLINE F larger(F a, F b) { return _mm512_max_ps(a, b); }
-INLINE F smaller(F a, F b) { return _mm512_min_ps(a, b); }
-INLINE F magnitude(F a) { return _mm512_abs_ps(a); }
-INLINE F square_root(F a) { return _mm512_sqrt_ps(a); }
-INLINE F nearest(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-INLINE F times_power(F a, F n) { return _mm512_scalef_ps(a, n); }
-
-// Lane i of the result is lane i ^ K of a.
-template <int K>
-INLINE F swapped(F a) {
-    return K == 1   ? _mm512_permute_ps(a, 0xB1)
-           : K == 2 ? _mm512_permute_ps(a, 0x4E)
-           : K == 4 ? _mm512_shuffle_f32x4(a, a, 0xB1)
-                    : _mm512_shuffle_f32x4(a, a, 0x4E);
-}
-// One step of the butterfly across lanes: lane i and lane i ^ K become their sum and difference.
-template <int K>
-INLINE F lane_butterfly(F a) {
-    constexpr __mmask16 odd = K == 1 ? 0xAAAA : K == 2 ? 0xCCCC : K == 4 ? 0xF0F0 : 0xFF00;
-    const F b = swapped<K>(a);
-    return _mm512_mask_sub_ps(_mm512_add_ps(b, a), odd, b, a);
-}
-
-// The first `count` floats, followed by zeros; memory beyond them is not accessed.
-INLINE F load_some(const float* p, int count) { return _mm512_maskz_loadu_ps((1 << count) - 1, p); }
-INLINE void store_some(float* p, F v, int count) { _mm512_mask_storeu_ps(p, (1 << count) - 1, v); }
-
-// Separate the even and odd values of a and b, in an order of this level, and interleave them again.
-INLINE F evens(F a, F b) { return _mm512_shuffle_ps(a, b, 0x88); }
-INLINE F odds(F a, F b) { return _mm512_shuffle_ps(a, b, 0xDD); }
-INLINE F woven_first(F even, F odd) { return _mm512_unpacklo_ps(even, odd); }
-INLINE F woven_last(F even, F odd) { return _mm512_unpackhi_ps(even, odd); }
-
-INLINE I iload(const void* p) { return _mm512_loadu_si512(p); }
-INLINE void istore(void* p, I v) { _mm512_storeu_si512(p, v); }
-INLINE I izero() { return _mm512_setzero_si512(); }
-INLINE I iall(int v) { return _mm512_set1_epi32(v); }
-INLINE I broadcast4(const void* p) {
-    int v;
-    __builtin_memcpy(&v, p, 4);
-    return _mm512_set1_epi32(v);
-}
-INLINE F to_float(I v) { return _mm512_cvtepi32_ps(v); }
-INLINE I to_int(F v) { return _mm512_cvtps_epi32(v); }
-INLINE I subtract_bytes(I a, I b) { return _mm512_sub_epi8(a, b); }
-INLINE I all_bytes(int v) { return _mm512_set1_epi8((char)v); }
-INLINE I low_half(I a) { return _mm512_and_si512(a, _mm512_set1_epi32(0xFFFF)); }
-INLINE I high_half(I a) { return _mm512_andnot_si512(_mm512_set1_epi32(0xFFFF), a); }
-
-// Four rows of 16 values → rounded codes, four bytes a lane, clamped to 0 … top; every byte of `top` holds that value.
-INLINE I codes4(F a, F b, F c, F d, I top) {
-    const I order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    I low = _mm512_packs_epi32(to_int(a), to_int(b)), high = _mm512_packs_epi32(to_int(c), to_int(d));
-    return _mm512_shuffle_epi8(_mm512_min_epu8(_mm512_packus_epi16(low, high), top), order);
-}
-// Two rows of values → two 16-bit codes a lane, clamped likewise.
-INLINE I codes2(F a, F b, I top) {
-    const I order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
-    return _mm512_shuffle_epi8(_mm512_min_epu16(_mm512_packus_epi32(to_int(a), to_int(b)), top), order);
-}
-INLINE void store_16bit(int16_t* p, F v) { _mm256_storeu_si256((__m256i*)p, _mm512_cvtepi32_epi16(to_int(v))); }
 
 // Σ of four unsigned × signed bytes, per lane. Sums have their own type: the compiler keeps them in registers only if
 // no step converts them.

@@ -14,11 +14,11 @@ static bool avx2_available() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 static bool avxvnni_available() { return avx2_available() && __builtin_cpu_supports("avxvnni"); }
-static bool avx512_available() {
+static bool avx512bw_available() {
     return avx2_available() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni");
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+static bool avx512_available() { return avx512bw_available() && __builtin_cpu_supports("avx512vnni"); }
 #elif defined(__aarch64__) && defined(__APPLE__)
 static bool neon_available() { return true; }  // every 64-bit Arm processor of Apple has dot products
 #elif defined(__aarch64__)

@@ -58,21 +58,33 @@ INLINE F to_float(I v) { return _mm256_cvtepi32_ps(v); }
 INLINE I to_int(F v) { return _mm256_cvtps_epi32(v); }
 INLINE I subtract_bytes(I a, I b) { return _mm256_sub_epi8(a, b); }
 INLINE I all_bytes(int v) { return _mm256_set1_epi8((char)v); }
+INLINE I all_16_bytes(__m128i v) { return _mm256_broadcastsi128_si256(v); }
 INLINE I low_half(I a) { return _mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)); }
 INLINE I high_half(I a) { return _mm256_andnot_si256(_mm256_set1_epi32(0xFFFF), a); }
 
 // Four rows of 8 values → rounded codes, four bytes a lane, clamped to 0 … top; every byte of `top` holds that value.
 INLINE I codes4(F a, F b, F c, F d, I top) {
-    const I order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const I order = all_16_bytes(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     I low = _mm256_packs_epi32(to_int(a), to_int(b)), high = _mm256_packs_epi32(to_int(c), to_int(d));
     return _mm256_shuffle_epi8(_mm256_min_epu8(_mm256_packus_epi16(low, high), top), order);
 }
 // Two rows of values → two 16-bit codes a lane, clamped likewise.
 INLINE I codes2(F a, F b, I top) {
-    const I order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+    const I order = all_16_bytes(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
     return _mm256_shuffle_epi8(_mm256_min_epu16(_mm256_packus_epi32(to_int(a), to_int(b)), top), order);
 }
 INLINE void store_16bit(int16_t* p, F v) {
     I packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(to_int(v), izero()), 0x08);
     _mm_storeu_si128((__m128i*)p, _mm256_castsi256_si128(packed));
 }
+
+// Σ of two neighbouring products, per 16 bits (unsigned × signed bytes, saturated) and per lane (16-bit integers).
+INLINE I products_of_bytes(I a, I b) { return _mm256_maddubs_epi16(a, b); }
+INLINE I products_of_pairs(I a, I b) { return _mm256_madd_epi16(a, b); }
+INLINE I bytes_at(I a, I order) { return _mm256_shuffle_epi8(a, order); }
+// The lower (or upper) 8 of each 16 bytes of a, followed by those of b.
+INLINE I low_quarters(I a, I b) { return _mm256_unpacklo_epi64(a, b); }
+INLINE I high_quarters(I a, I b) { return _mm256_unpackhi_epi64(a, b); }
+// The lower (or upper) four of each eight 16-bit integers, as 32-bit integers.
+INLINE I widened_low(I a) { return _mm256_srai_epi32(_mm256_unpacklo_epi16(a, a), 16); }
+INLINE I widened_high(I a) { return _mm256_srai_epi32(_mm256_unpackhi_epi16(a, a), 16); }
