@@ -112,7 +112,8 @@ def _gram(planner: Planner, step: Step, left: Spot, k: QuantizedChannels) -> boo
     _point_operand(native, call.q, q)
     _point_operand(native, call.k, k)
     native.point(call.y, made, 0)
-    del planner.quantized[left.buffer], planner.quantized[step.args[1].buffer]
+    for buffer in {left.buffer, step.args[1].buffer}:  # q and k may be the same
+        del planner.quantized[buffer]
     planner.steps.append(native)
     planner.at_home(out, made)
     planner.made.add(out.buffer)

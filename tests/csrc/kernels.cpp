@@ -1,7 +1,8 @@
 // Every kernel at every level that this processor has, against the plain level.
 //
-//     kernels                               check all; the levels that were checked are printed
-//     kernels LEVEL DUMP INPUT OUTPUT H W   run the network of a dump (dumps.py) on an image
+//     kernels                                       check all; the levels that were checked are printed
+//     kernels network LEVEL DUMP INPUT OUTPUT H W   run the network of a dump (dumps.py) on an image
+//     kernels operator LEVEL DUMP OUTPUT NAME       run the step of a plan that a dump has
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "engine/conv_weights.h"
 #include "engine/engine.h"
+#include "engine/operators.h"
 #include "random.h"
 #include "simd/levels.h"
 
@@ -159,9 +161,10 @@ static std::vector<char> content(const char* path) {
     return bytes;
 }
 
-// A dump is a list of (address, bytes, whether they hold addresses), each followed by its bytes; the network is the last.
-static int run_dump(char** arguments) {
-    std::vector<char> dump = content(arguments[2]), image = content(arguments[3]);
+// A dump is a list of (address, bytes, whether they hold addresses), each followed by its bytes. Return where the last
+// one, what is to be run, is now. An address may point into a part.
+static char* loaded(const char* path) {
+    const std::vector<char> dump = content(path);
     struct Part {
         char* bytes;
         int64_t size, has_addresses;
@@ -180,27 +183,63 @@ static int run_dump(char** arguments) {
         for (int64_t i = 0; part.has_addresses && i + 8 <= part.size; i += 8) {
             int64_t word;
             memcpy(&word, part.bytes + i, 8);
-            const auto found = parts.find(word);
-            if (word && found != parts.end()) memcpy(part.bytes + i, &found->second.bytes, 8);
+            auto found = parts.upper_bound(word);
+            if (found == parts.begin() || word >= (--found)->first + found->second.size) continue;
+            char* const here = found->second.bytes + (word - found->first);
+            memcpy(part.bytes + i, &here, 8);
         }
-    const Network& network = *(const Network*)last;
-    const int h = atoi(arguments[5]), w = atoi(arguments[6]);
-    for (int i = 0; i < level_count; i++) {
-        const LevelKernels& level = level_table[i];
-        if (arguments[1] != std::string(level.name) || !level.available()) continue;
-        Engine engine(network, *level.inference, 2);
-        std::vector<float> out((size_t)network.out_channels * h * w * network.scale * network.scale);
-        engine.run((const float*)image.data(), out.data(), h, w);
-        FILE* file = fopen(arguments[4], "wb");
-        fwrite(out.data(), sizeof(float), out.size(), file);
-        fclose(file);
-        return 0;
-    }
-    return 2;
+    return last;
+}
+
+static const LevelKernels& level_named(const std::string& name) {
+    for (int i = 0; i < level_count; i++)
+        if (name == level_table[i].name && level_table[i].available()) return level_table[i];
+    exit(2);
+}
+
+static void write(const char* path, const void* data, size_t bytes) {
+    FILE* file = fopen(path, "wb");
+    fwrite(data, 1, bytes, file);
+    fclose(file);
+}
+
+static void run_network(char** arguments) {
+    const Network& network = *(const Network*)loaded(arguments[1]);
+    const std::vector<char> image = content(arguments[2]);
+    const int h = atoi(arguments[4]), w = atoi(arguments[5]);
+    Engine engine(network, *level_named(arguments[0]).inference, 2);
+    std::vector<float> out((size_t)network.out_channels * h * w * network.scale * network.scale);
+    engine.run((const float*)image.data(), out.data(), h, w);
+    write(arguments[3], out.data(), sizeof(float) * out.size());
+}
+
+// What dumps.py writes last of a step: the operator's arguments, and the tensor that it writes.
+struct Call {
+    void *first, *second, *output;
+    int64_t bytes;
+};
+
+static void run_operator(char** arguments) {
+    const Call& call = *(const Call*)loaded(arguments[1]);
+    Operators operators(*level_named(arguments[0]).inference, 2);
+    const std::string name = arguments[3];
+    if (name == "attention") operators.attention(*(Attention*)call.first, *(AttentionCall*)call.second);
+    else if (name == "rows") operators.rows(*(RowsCall*)call.first);
+    else if (name == "moments") operators.moments(*(MomentsCall*)call.first);
+    else if (name == "gram") operators.gram(*(GramCall*)call.first);
+    else if (name == "mix") operators.mix(*(MixCall*)call.first);
+    else if (name == "depthwise") operators.depthwise(*(DepthwiseCall*)call.first);
+    else if (name == "convolution") operators.convolution(*(ConvolutionCall*)call.first);
+    else if (name == "elementwise") operators.elementwise(*(ElementwiseCall*)call.first);
+    else exit(4);
+    write(arguments[2], call.output, call.bytes);
 }
 
 int main(int count, char** arguments) {
-    if (count > 1) return run_dump(arguments);
+    if (count > 1) {
+        (arguments[1] == std::string("network") ? run_network : run_operator)(arguments + 2);
+        return 0;
+    }
     const LevelKernels& plain = level_table[level_count - 1];
     for (int i = 0; i < level_count; i++) {
         const LevelKernels& level = level_table[i];

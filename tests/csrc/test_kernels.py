@@ -11,19 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from compsrt_plugin import native
+from compsrt_plugin.engine import Engine, engine
 from compsrt_plugin.engine.describe import describe_network
+from compsrt_plugin.engine.layers import LayersEngine
+from compsrt_plugin.engine.operators import Operators
+from compsrt_plugin.engine.plan import InTorch, Memory, Native, Plan
+from compsrt_plugin.engine.planner import plan_of
+from compsrt_plugin.engine.tape import record
 from compsrt_plugin.native import Level, structures
+from tests.engine.attending import frozen, masked
+from tests.engine.channels import HEADS, Code, between_channels
 from tests.engine.networks import assert_same_pixels, network
 
 from .building import CSRC, Target, build
-from .dumps import dump
+from .dumps import dump, dump_step
 
 HOST = Target(platform.machine(), "g++")
 ARM = Target("aarch64", "aarch64-linux-gnu-g++", ("qemu-aarch64", "-cpu", "max"), "-O1")
-NEON, PLAIN = Level("neon", 32, 4, 127, False), Level("plain", 0, 0, 0, False)
+NEON, PLAIN = Level("neon", 32, 4, 127, False, conv_rows=12), Level("plain", 0, 0, 0, False)
 
 Built = tuple[Target, Path, dict[str, list[Path]]]
 
@@ -82,9 +91,86 @@ def test_a_network_on_arm_has_the_pixels_of_the_simulated_one(
     def run(x: Tensor) -> Tensor:
         h, w = x.shape[2:]
         x.contiguous().numpy().tofile(tmp_path / "image")
-        target.run(folder / "kernels", level.name, tmp_path / "network", tmp_path / "image", tmp_path / "out", h, w)
+        target.run(
+            folder / "kernels", "network", level.name, tmp_path / "network", tmp_path / "image", tmp_path / "out", h, w
+        )
         scale = described.scale
         values = np.fromfile(tmp_path / "out", np.float32)
         return torch.from_numpy(values).view(1, described.out_channels, h * scale, w * scale)
 
     assert_same_pixels(run, made)
+
+
+class OnArm:
+    """Runs a plan: what is compiled on the emulated processor, each step in a process of its own.
+
+    Attributes:
+        ran: names of operators that ran.
+    """
+
+    def __init__(self, built: Built, folder: Path) -> None:
+        self.target, self.program, self.folder = built[0], built[1] / "kernels", folder
+        self.ran: set[str] = set()
+
+    def run(self, plan: Plan, x: Tensor) -> Tensor:
+        memory: Memory = [None] * plan._size
+        for buffer, constant in plan.constants.items():
+            memory[buffer.number] = constant
+        memory[plan._input.buffer.number] = x.contiguous()
+        for step in plan.steps:
+            if isinstance(step, InTorch):
+                step.run(memory, Operators(NEON, 1))
+            else:
+                self._call(step, memory)
+        out = plan._output
+        return torch.as_strided(memory[out.buffer.number], out.shape, out.stride, out.offset)
+
+    def _call(self, step: Native, memory: Memory) -> None:
+        if memory[step.output.number] is None:
+            memory[step.output.number] = torch.zeros(step.output.size, dtype=step.output.dtype)
+        (self.folder / "step").write_bytes(dump_step(step, memory))
+        files = self.folder / "step", self.folder / "out"
+        self.target.run(self.program, "operator", NEON.name, *files, step.name)
+        memory[step.output.number].copy_(torch.from_numpy(np.fromfile(files[1], np.float32)))
+        self.ran.add(step.name)
+
+
+class Coded(nn.Module):
+    def __init__(self, code: Code) -> None:
+        super().__init__()
+        self.forward = code
+
+
+def test_the_steps_of_plans_on_arm(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every operator, and so every kernel that only plans use."""
+    if built[0] is HOST:
+        pytest.skip("this processor has no NEON; its plans are tested in tests/engine")
+    arm = OnArm(built, tmp_path)
+    monkeypatch.setattr(engine, "level", lambda: NEON)
+    made = frozen(masked)
+    planned = Engine(made, threads=1)
+    assert isinstance(planned, LayersEngine)
+
+    def attending(x: Tensor) -> Tensor:
+        with torch.inference_mode(), planned._inside:
+            plan = planned._planned(x).plan
+            assert plan is not None
+            return arm.run(plan, x)
+
+    assert_same_pixels(attending, made, (1, 3, 16, 16))
+
+    torch.manual_seed(0)
+    depthwise, conv = nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.Conv2d(24, 24, 3, padding=1)
+    channels = between_channels(4, "hadamard_signed", "hadamard")
+
+    def code(x: Tensor) -> Tensor:
+        y = F.gelu(conv(F.silu(depthwise(x)))).permute(0, 2, 3, 1)
+        return (y - y.mean(-1, keepdim=True)) / (y.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+
+    for network_code, x in ((code, torch.randn(1, 24, 8, 20)), (channels, torch.randn(1, 30 * HEADS, 6, 14))):
+        with torch.inference_mode():
+            wanted = network_code(x)
+            found = arm.run(plan_of(record(Coded(network_code), torch.zeros_like(x)), NEON), x)
+        assert ((found - wanted).abs() > 1e-4).float().mean() < 0.02  # codes at a rounding boundary, of one pixel each
+    operators = {"attention", "rows", "moments", "gram", "mix", "depthwise", "convolution", "elementwise"}
+    assert arm.ran == operators

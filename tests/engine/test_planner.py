@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ from compsrt_plugin.engine.planner import plan_of
 from compsrt_plugin.engine.tape import record
 from compsrt_plugin.ops.fake_quantize import any_width
 from compsrt_plugin.ops.quantized_product import Operand, fake_quantized
+from engine.channels import HEADS, Code, between_channels
 from engine.levels import LEVELS_HERE, named
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
-Code = Callable[[Tensor], Tensor]
 C, H, W = 12, 8, 16
 
 
@@ -174,27 +173,6 @@ def test_moments_of_channels_and_largest_values(level: str) -> None:
     assert names(plan).count("depthwise") == 2 and not in_torch(plan)
 
 
-HEADS = 3
-
-
-def between_channels(bits: int, transform: str, transform_of_map: str) -> Code:
-    """Return attention between the channels of heads as the simulated network computes it."""
-    quantize = torch.ops.compsrt.fake_quantize.default
-    s, z, top = torch.tensor(2.0 / 2**bits), torch.tensor(-1.0), 2**bits - 1
-
-    def code(x: Tensor) -> Tensor:
-        b, c, h, w = x.shape
-        q, k, v = x.permute(0, 2, 3, 1).reshape(b, h * w, 3, HEADS, c // 3 // HEADS).permute(2, 0, 3, 4, 1)
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        q, k = (quantize(y.transpose(-2, -1), s / 8, z / 8, top, transform, True, False) for y in (q, k))
-        map_ = (q.transpose(-2, -1) @ k * 2).softmax(-1)
-        map_ = quantize(map_, s, z, 255, transform_of_map, True, True)
-        v = quantize(v.transpose(-2, -1), s, z, top, transform, True, True)
-        return (map_ @ v.transpose(-2, -1)).permute(0, 3, 1, 2).reshape(b, h * w, -1)
-
-    return code
-
-
 @pytest.mark.parametrize("level", LEVELS_HERE)
 @pytest.mark.parametrize(("bits", "transform"), [(4, "hadamard_signed"), (8, "hadamard"), (6, "none")])
 @pytest.mark.parametrize("channels", [8, 10, 18])
@@ -208,6 +186,22 @@ def test_attention_between_channels(level: str, bits: int, transform: str, chann
         found, again = (plan.run(x, Operators(named(level), threads)) for threads in (1, 3))
     assert torch.equal(found, again)
     assert ((found - wanted).abs() > 1e-4).float().mean() < 0.02  # codes at a rounding boundary, of one pixel each
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_q_and_k_may_be_one_tensor(level: str) -> None:
+    def code(x: Tensor) -> Tensor:
+        y = x.permute(0, 2, 3, 1).reshape(1, H * W, HEADS, -1).transpose(1, 2)
+        y = torch.ops.compsrt.fake_quantize.default(
+            y, torch.tensor(0.3), torch.tensor(-2.0), 15, "hadamard", True, False
+        )
+        return y.transpose(-2, -1) @ y / 64
+
+    x = drawn(1, 10 * HEADS, H, W)
+    plan = planned(code, torch.zeros_like(x), level)
+    assert names(plan) == ["elementwise", "gram"] or names(plan) == ["gram", "elementwise"]
+    with torch.inference_mode():
+        assert torch.allclose(plan.run(x, Operators(named(level), 1)), code(x), rtol=1e-3, atol=0.05)
 
 
 def test_the_simulated_network_is_recorded_with_heads_of_eight_channels() -> None:
