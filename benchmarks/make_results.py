@@ -69,7 +69,7 @@ class Found:
         others: of networks that do not come with the package, made from other people's weights.
         networks: of published networks, by network: each recipe and width, made by `networks.py`, and bundled files.
         latency: by name, as `latency.py` wrote them.
-        onnx: as `onnx_kinds.py` wrote them.
+        onnx, without_vnni: as `onnx_kinds.py` wrote them, on processors with VNNI and with AVX-512 alone.
         engine: as `engine_networks.py` wrote them.
 
     Raises:
@@ -96,13 +96,12 @@ class Found:
             network = results.name.removesuffix(f"_{results.bits}bit")
             if network in NETWORKS:
                 self.networks.setdefault(network, []).append(results)
-        files = sorted((folder / "latency").glob("*.json"))
-        self.latency = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
-        files = sorted((folder / "onnx").glob("*.json"))
-        self.onnx = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-        files = sorted((folder / "engine").glob("*.json"))
-        self.engine = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-        for name, one in [*self.latency.items(), *((one["name"], one) for one in self.onnx)]:
+        self.latency = {path.stem: one for path, one in _read(folder / "latency")}
+        self.onnx, self.without_vnni, self.engine = (
+            [one for _, one in _read(folder / part)] for part in ("onnx", "onnx/without_vnni", "engine")
+        )
+        of_onnx = ((one["name"], one) for one in [*self.onnx, *self.without_vnni])
+        for name, one in [*self.latency.items(), *of_onnx]:
             check_hash(name, one["sha256"], known)
 
     def of(self, scale: int, family: str = SWINIR) -> list[Results]:
@@ -114,6 +113,10 @@ class Found:
         """Return what `latency.py` measured of these networks, or None where one of them was not measured."""
         times = {results.name: self.latency[results.name] for results in networks if results.name in self.latency}
         return times if len(times) == len(networks) else None
+
+
+def _read(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    return [(path, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
 
 
 def check_hash(name: str, sha256: str, known: Mapping[str, Mapping[str, Any]]) -> None:
@@ -139,7 +142,9 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "latency-sources": lambda: measured(latency_sources, latency),
         "onnx-kinds": lambda: measured(onnx_table, found.onnx, full_precision(found)),
         "engine-beside-onnx": lambda: measured(engine_beside_onnx, found.onnx),
-        "onnx-sources": lambda: measured(latency_sources, found.onnx),
+        "onnx-kinds-without-vnni": lambda: measured(onnx_table, found.without_vnni, full_precision(found)),
+        "engine-beside-onnx-without-vnni": lambda: measured(engine_beside_onnx, found.without_vnni),
+        "onnx-sources": lambda: measured(latency_sources, [*found.onnx, *found.without_vnni]),
         "engine-networks": lambda: measured(engine_table, found.engine),
         "engine-sources": lambda: measured(latency_sources, found.engine),
         "sources": lambda: measured(source_table, found.all),
@@ -234,7 +239,7 @@ def full_precision(found: Found) -> dict[str, float | None]:
     published = [results for of_network in found.networks.values() for results in of_network]
     measured_there = {results.name: results for results in [*found.all, *published]}
     scores = {}
-    for one in found.onnx:
+    for one in [*found.onnx, *found.without_vnni]:
         results = measured_there.get(one["name"])
         teacher = results.datasets["Set5"].mean.teacher if results is not None else None
         scores[one["name"]] = None if teacher is None else teacher.psnr

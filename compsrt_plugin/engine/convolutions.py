@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
-from compsrt_plugin.engine.fold import floats
+from compsrt_plugin.engine.fold import describe_quantizer, floats
 from compsrt_plugin.engine.plan import Native, point_rows
 from compsrt_plugin.engine.steps import Spot, Step
 from compsrt_plugin.engine.values import ACTIVATIONS, Value, batch_norm_constants, reshaped
@@ -24,7 +24,7 @@ aten = torch.ops.aten
 
 
 def convolved(planner: Planner, step: Step) -> bool:
-    """Compute a convolution that keeps height and width: one channel by itself, or 3×3 of all channels."""
+    """Compute a convolution that keeps height and width: one channel by itself, or 1×1 or 3×3 of all."""
     given, out = step.given(), step.out
     x, weight, bias, padding, dilation = (given[name] for name in ("input", "weight", "bias", "padding", "dilation"))
     if not isinstance(x, Spot) or not isinstance(weight, Tensor) or isinstance(bias, Spot) or not out.whole:
@@ -36,9 +36,32 @@ def convolved(planner: Planner, step: Step) -> bool:
     groups, inputs = given["groups"], x.shape[1]
     if groups > 1 and groups == inputs and weight.shape[:2] == (groups, 1):
         return _depthwise(planner, step, weight, bias, dilation[0])
+    if groups == 1 and kernel == (1, 1):
+        return _of_each_pixel(planner, step, weight, bias)
     if groups == 1 and kernel == (3, 3) and dilation[0] == 1:
         return _dense(planner, step, weight, bias)
     return False
+
+
+def _of_each_pixel(planner: Planner, step: Step, weight: Tensor, bias: Tensor | None) -> bool:
+    """Compute a 1×1 convolution: a linear layer of each pixel, in floats."""
+    x, out, outputs = step.reads()[0], step.out, weight.shape[0]
+    images, inputs, height, width = x.shape
+    layer = c.Linear(
+        inputs=inputs,
+        outputs=outputs,
+        columns=inputs,
+        rows=outputs,
+        input=describe_quantizer(None, inputs),
+        weight=floats(floats(weight)[:, :, 0, 0]),
+        bias=np.zeros(outputs, np.float32) if bias is None else floats(bias),
+    )
+    shape = (images, height, width, outputs)
+    made = Address.strided(planner.new(out.buffer.size), shape, contiguous(shape))
+    last, where, activation, added = planner.follow(out, Value((made.permuted((0, 3, 1, 2)),)), residual=True)
+    planner.rows(planner.value(x).permuted((0, 2, 3, 1)), made, None, layer, activation, added)
+    planner.settle(last, where)
+    return True
 
 
 def _depthwise(planner: Planner, step: Step, weight: Tensor, bias: Tensor | None, dilation: int) -> bool:
@@ -110,7 +133,7 @@ def _dense(planner: Planner, step: Step, weight: Tensor, bias: Tensor | None) ->
     native = Native("convolution", call, made.buffer)
     point_rows(native, call.x, image, image.rows())
     if added is not None:
-        other = planner.with_rows(added)
+        other = planner.residual(added, outputs)
         point_rows(native, call.residual, other, other.rows())
     point_rows(native, call.y, made, made.rows())
     planner.steps.append(native)

@@ -326,7 +326,7 @@ class Planner:
             linear=None if layer is None else ctypes.addressof(layer),
         )
         call.kept += [norm, layer]
-        residual = None if added is None else self.with_rows(added)
+        residual = None if added is None else self.residual(added, to.shape[-1])
         step = Native("rows", call, to.buffer)
         for structure, of in ((call.x, address), (call.residual, residual), (call.y, to)):
             if of is not None:
@@ -337,6 +337,12 @@ class Planner:
         """Return an address of a value whose channels have a stride; compute or copy the value if necessary."""
         address = value.address or self.computed(value)
         return address if address.rows() is not None else self.computed(Value((address,)), range(len(address.shape)))
+
+    def residual(self, added: Value, channels: int) -> Address:
+        """Return where the rows of what `follow` adds lie. A single channel is not the last axis in its order."""
+        in_rows = added if added.shape[-1] == channels else reshaped(added, (*added.shape, channels))
+        assert in_rows is not None
+        return self.with_rows(in_rows)
 
 
 def _in_order_of_axes(value: Value) -> bool:

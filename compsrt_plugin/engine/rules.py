@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from compsrt_plugin.engine import channels, convolutions
+from compsrt_plugin.engine import channels, convolutions, reductions
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.fold import floats
 from compsrt_plugin.engine.operators import attention_call
-from compsrt_plugin.engine.plan import Native, point_rows
+from compsrt_plugin.engine.plan import Native
 from compsrt_plugin.engine.steps import Spot, Step
 from compsrt_plugin.engine.values import Value, memory_order, reshaped
 from compsrt_plugin.native import structures as c
@@ -126,25 +126,6 @@ def _linear(planner: Planner, step: Step) -> bool:
     return True
 
 
-def _moment(planner: Planner, step: Step) -> bool:
-    given, out = step.given(), step.out
-    x, variance = given["self"], step.function is not aten.mean.dim
-    biased = given.get("unbiased") is False or given.get("correction") == 0
-    if list(given["dim"] or ()) not in ([-1], [len(x.shape) - 1]) or given.get("dtype") or (variance and not biased):
-        return False
-    address = planner.with_rows(planner.value(x))
-    shape = (*address.shape[:-1], 1)
-    made = Address.strided(planner.new(out.buffer.size), shape, contiguous(shape))
-    call = c.MomentsCall(rows=out.buffer.size, channels=address.shape[-1], variance=int(variance))
-    native = Native("moments", call, made.buffer)
-    point_rows(native, call.x, address, address.rows())
-    point_rows(native, call.y, made, made.rows())
-    planner.steps.append(native)
-    planner.at_home(out, made.buffer)
-    planner.made.add(out.buffer)
-    return True
-
-
 def _attention(planner: Planner, step: Step) -> bool:
     described, q, k, v, tables, factors = step.args
     out, value, factor = step.out, planner.value(q), 1.0
@@ -200,7 +181,7 @@ RULES: dict[Any, Rule] = {
     aten.conv2d.default: convolutions.convolved,
     aten.max_pool2d.default: convolutions.largest,
     aten.pixel_shuffle.default: convolutions.shuffled,
-    **dict.fromkeys((aten.mean.dim, aten.var.dim, aten.var.correction), _moment),
+    **dict.fromkeys(reductions.REDUCED, reductions.reduced),
     torch.ops.compsrt.fake_quantize.default: channels.quantized,
     aten.matmul.default: channels.multiplied,
     "linear": _linear,

@@ -33,6 +33,7 @@ _FUNCTIONS = {
     "operators_attention": (_INT, [_POINTER] * 3),
     "operators_rows": (_INT, [_POINTER] * 2),
     "operators_moments": (_INT, [_POINTER] * 2),
+    "operators_reduction": (_INT, [_POINTER] * 2),
     "operators_gram": (_INT, [_POINTER] * 2),
     "operators_mix": (_INT, [_POINTER] * 2),
     "operators_depthwise": (_INT, [_POINTER] * 2),

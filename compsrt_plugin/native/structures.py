@@ -198,6 +198,12 @@ class MomentsCall(Structure):
     _fields_ = (("rows", I64), *_all(I32, "channels", "variance"), *_all(Rows, "x", "y"))
 
 
+class ReductionCall(Structure):
+    """See `operators.h`."""
+
+    _fields_ = (*_all(I64, "groups", "rows"), *_all(I32, "channels", "root"), ("factor", F32), *_all(Rows, "x", "y"))
+
+
 class ChannelOperand(Structure):
     """See `operators.h`."""
 
@@ -268,7 +274,7 @@ class AttentionCall(Structure):
 SHARED = (
     *(Integers, Level, FakeQuantize, FakeQuantizeGradients, Scan, ScanGradients),
     *(Quantizer, TwoOfFour, Linear, Attention, Norm, Block, Conv, Group, Network),
-    *(Problems, Rows, RowsCall, MomentsCall, ChannelOperand, GramCall, MixCall),
+    *(Problems, Rows, RowsCall, MomentsCall, ReductionCall, ChannelOperand, GramCall, MixCall),
     *(DepthwiseCall, ConvolutionCall, Instruction, ElementwiseCall, AttentionCall),
 )
 """In the order of `csrc/bindings/library.cpp`."""

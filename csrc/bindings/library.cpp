@@ -54,6 +54,7 @@ static std::string layout() {
     FIELDS(Rows, data, at, stride, channel)
     FIELDS(RowsCall, rows, channels, activation, x, residual, y, norm, linear)
     FIELDS(MomentsCall, rows, channels, variance, x, y)
+    FIELDS(ReductionCall, groups, rows, channels, root, factor, x, y)
     FIELDS(ChannelOperand, x, divisor, signs, quantizer)
     FIELDS(GramCall, rows, heads, channels, q, k, y)
     FIELDS(MixCall, rows, heads, channels, map, v, y)

@@ -22,6 +22,10 @@ EXPORT int compsrt_operators_moments(void* operators, const MomentsCall* call) {
     return guarded([&] { ((Operators*)operators)->moments(*call); });
 }
 
+EXPORT int compsrt_operators_reduction(void* operators, const ReductionCall* call) {
+    return guarded([&] { ((Operators*)operators)->reduction(*call); });
+}
+
 EXPORT int compsrt_operators_gram(void* operators, const GramCall* call) {
     return guarded([&] { ((Operators*)operators)->gram(*call); });
 }

@@ -1,6 +1,7 @@
 #include "engine/operators.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace compsrt {
@@ -125,9 +126,34 @@ void Operators::moments(const MomentsCall& call) {
     });
 }
 
-// Each part of the pixels has its own sum, and the parts are added in a fixed order: the sum does not depend on the
+// Each part of the rows has its own sum, and the parts are added in a fixed order: the sum does not depend on the
 // number of threads.
 constexpr int kParts = 16, kMostLanes = 16;
+
+void Operators::reduction(const ReductionCall& call) {
+    const int64_t parts = call.groups < kParts ? kParts : 1, chunks = (call.rows + kTokensAtOnce - 1) / kTokensAtOnce;
+    const size_t size = (size_t)call.channels * kernels_.lanes;
+    of_rows_.reserve(sizes_of(call.channels));
+    std::vector<float> sums(call.groups * parts * size);
+    pool_.run((int)(call.groups * parts), [&](int number, int thread) {
+        Scratch& s = of_rows_[thread];
+        const int64_t group = number / parts, part = number % parts;
+        for (int64_t chunk = chunks * part / parts; chunk < chunks * (part + 1) / parts; chunk++) {
+            const int64_t first = chunk * kTokensAtOnce;
+            const int count = (int)std::min<int64_t>(kTokensAtOnce, call.rows - first);
+            gather(call.x, group * call.rows + first, count, call.channels, kTokensAtOnce, s.rows);
+            kernels_.reduce(s.rows, call.channels, call.root, sums.data() + number * size);
+        }
+    });
+    for (int64_t i = 0; i < call.groups * call.channels; i++) {
+        const int64_t group = i / call.channels, channel = i % call.channels;
+        float sum = 0;
+        for (int64_t part = 0; part < parts; part++)
+            for (int lane = 0; lane < kernels_.lanes; lane++)
+                sum += sums[(group * parts + part) * size + channel * kernels_.lanes + lane];
+        call.y.data[i] = call.root ? std::sqrt(sum) : sum * call.factor;
+    }
+}
 
 void Operators::gram(const GramCall& call) {
     const int channels = call.heads * call.channels;

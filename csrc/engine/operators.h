@@ -41,6 +41,14 @@ struct MomentsCall {
     Rows x, y;
 };
 
+// Over the rows of each group: y [group][channels] = factor Σ x, or the square root of Σ x².
+struct ReductionCall {
+    int64_t groups, rows;    // rows of each group
+    int32_t channels, root;  // root: of the sum of squares
+    float factor;
+    Rows x, y;  // x: one group after another
+};
+
 // An operand of attention between channels: [pixel][head · channels].
 struct ChannelOperand {
     Rows x;
@@ -117,6 +125,7 @@ class Operators {
     void attention(const Attention& attention, const AttentionCall& call);
     void rows(const RowsCall& call);
     void moments(const MomentsCall& call);
+    void reduction(const ReductionCall& call);
     void gram(const GramCall& call);
     void mix(const MixCall& call);
     void depthwise(const DepthwiseCall& call);

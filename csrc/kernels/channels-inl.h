@@ -50,6 +50,19 @@ static void mix(const MixCall& call, Scratch& s) {
     }
 }
 
+// sums [channels][W] += values, or their squares, of kTokensAtOnce rows x [channels][T].
+static void reduce(const float* x, int channels, bool squares, float* sums) {
+    constexpr int T = kTokensAtOnce;
+    for (int c = 0; c < channels; c++, x += T, sums += W) {
+        F sum = load(sums);
+        for (int t = 0; t < T; t += W) {
+            const F value = load(x + t);
+            sum = squares ? fma(value, value, sum) : sum + value;
+        }
+        store(sums, sum);
+    }
+}
+
 // Mean and variance of the channels of kTokensAtOnce rows x [channels][T].
 static void moments(const float* x, int channels, float* mean, float* variance) {
     constexpr int T = kTokensAtOnce;

@@ -49,6 +49,7 @@ struct InferenceKernels {
                     int lanes);
     // kTokensAtOnce rows in the scratch buffers, see channels-inl.h.
     void (*moments)(const float* x, int channels, float* mean, float* variance);
+    void (*reduce)(const float* x, int channels, bool squares, float* sums);
     void (*gram)(const GramCall&, int count, float* sums, Scratch&);
     void (*mix)(const MixCall&, Scratch&);
     void (*depthwise)(const DepthwiseCall&, int image, int line);

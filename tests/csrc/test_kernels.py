@@ -172,5 +172,5 @@ def test_the_steps_of_plans_on_arm(built: Built, tmp_path: Path, monkeypatch: py
             wanted = network_code(x)
             found = arm.run(plan_of(record(Coded(network_code), torch.zeros_like(x)), NEON), x)
         assert ((found - wanted).abs() > 1e-4).float().mean() < 0.02  # codes at a rounding boundary, of one pixel each
-    operators = {"attention", "rows", "moments", "gram", "mix", "depthwise", "convolution", "elementwise"}
+    operators = {"attention", "rows", "moments", "reduction", "gram", "mix", "depthwise", "convolution", "elementwise"}
     assert arm.ran == operators

@@ -174,6 +174,54 @@ def test_moments_of_channels_and_largest_values(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", LEVELS_HERE)
+def test_one_channel_and_a_sum(level: str) -> None:
+    torch.manual_seed(0)
+    conv, layer = nn.Conv2d(C, 1, 3, padding=1), nn.Conv2d(C, 1, 1)
+    for code in (lambda x: conv(x) + x[:, 2:3], lambda x: layer(x) + x[:, 3:4]):
+        assert not in_torch(assert_same(code, level))
+
+
+REDUCED = {
+    "mean of planes": lambda x: x.mean((2, 3), keepdim=True),
+    "mean of pixels": lambda x: x.permute(0, 2, 3, 1).contiguous().mean((1, 2)),
+    "pooled": lambda x: F.adaptive_avg_pool2d(x * 2, 1),
+    "norm over pixels": lambda x: x.permute(0, 2, 3, 1).contiguous().flatten(1, 2).transpose(1, 2).norm(dim=-1),
+    "normalized in windows": lambda x: F.normalize(x.unflatten(3, (-1, 4)).permute(0, 3, 1, 2, 4), dim=-1),
+    "norm over images": lambda x: torch.linalg.vector_norm(x, dim=0),
+    "all": lambda x: x.mean((0, 1, 2), keepdim=True),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize("shape", [(2, C, H, W), (1, 40, 12, 20), (33, 3, 4, 4)])
+def test_means_and_norms_over_rows(level: str, name: str, shape: tuple[int, ...]) -> None:
+    plan = assert_same(REDUCED[name], level, shape)
+    assert "reduction" in names(plan) and not in_torch(plan)
+
+
+def test_reductions_that_the_operator_lacks_run_in_torch() -> None:
+    def code(x: Tensor) -> Tensor:
+        y = x.norm(p=1, dim=1) + x.var((2, 3)).mean() + x.var(1)
+        return y + F.adaptive_avg_pool2d(x, 2).sum() + x.mean((2, 3), dtype=torch.float64).sum()
+
+    plan = assert_same(code, LEVELS_HERE[0])
+    assert "reduction" not in names(plan)
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 1), (15, 15), (24, 100)])
+def test_convolutions_of_each_pixel(level: str, inputs: int, outputs: int) -> None:
+    torch.manual_seed(0)
+    conv, plain = nn.Conv2d(inputs, outputs, 1), nn.Conv2d(inputs, outputs, 1, bias=False)
+    assert not in_torch(assert_same(lambda x: F.gelu(conv(x)) + plain(x), level, (2, inputs, H, W)))
+    assert names(assert_same(lambda x: conv(x.permute(0, 3, 1, 2)), level, (1, H, W, inputs))) == ["rows"]
+    assert not in_torch(
+        assert_same(lambda x: x * conv(F.adaptive_avg_pool2d(x, 1)).mean(1, keepdim=True), level, (1, inputs, H, W))
+    )
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
 @pytest.mark.parametrize(("bits", "transform"), [(4, "hadamard_signed"), (8, "hadamard"), (6, "none")])
 @pytest.mark.parametrize("channels", [8, 10, 18])
 def test_attention_between_channels(level: str, bits: int, transform: str, channels: int) -> None:
