@@ -9,13 +9,14 @@ written.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from compsrt_plugin.engine.digits import digits_of, length, taken_digits
 from compsrt_plugin.engine.steps import Buffer
 
 Table = tuple[tuple[int, ...], np.ndarray]
@@ -56,9 +57,7 @@ class Address:
     def strided(buffer: Buffer, shape: Sequence[int], stride: Sequence[int], offset: int = 0) -> Address:
         """Return the address of a tensor with these strides."""
         tables = tuple(
-            ((axis,), np.arange(size, dtype=np.int64) * step)
-            for axis, (size, step) in enumerate(zip(shape, stride))
-            if size > 1 and step
+            ((axis,), _evenly(size, step)) for axis, (size, step) in enumerate(zip(shape, stride)) if size > 1 and step
         )
         return Address(buffer, tuple(shape), offset, tables)
 
@@ -89,11 +88,11 @@ class Address:
 
         None if the view is not composed of whole parts of the axes.
         """
-        digits = _digits(self.shape, shape, stride, offset)
+        digits = digits_of(self.shape, shape, stride, offset)
         if digits is None:
             return None
         places, sizes = digits
-        taken = _taken(places, sizes, shape, stride, offset)
+        taken = taken_digits(places, sizes, shape, stride, offset)
         if taken is None:
             return None
         found: list[tuple[list[int], np.ndarray]] = []
@@ -159,9 +158,14 @@ class Address:
                 for i in by_place:
                     whole[digits.index(own[i])] = table.shape[i]
                 total = total + table.transpose(by_place).reshape(whole)
-            full = [_length(taken[digit][1], sizes[digit]) for digit in digits]
+            full = [length(taken[digit][1], sizes[digit]) for digit in digits]
             whole = np.broadcast_to(total, full).reshape([shape[axis] for axis in order])
-            tables += _separated(tuple(order), whole)
+            for own, table in _separated(tuple(order), whole):
+                if len(own) == 1 and len(table) > 1:
+                    even = _evenly(len(table), int(table[1] - table[0]))
+                    if np.array_equal(table - table[0], even):
+                        offset, table = offset + int(table[0]), even
+                tables.append((own, table))
         return Address(self.buffer, tuple(shape), offset, tuple(tables))
 
     def strides(self) -> tuple[int, ...] | None:
@@ -247,8 +251,21 @@ class Address:
         begin = self.offset + sum(int(table[0]) for table in ends)
         tables = [(axes, table) for axes, table in self.tables if axes not in ((last,), (last - 1,))]
         if inner and size > 1:
-            tables.append(((last - 1,), np.arange(size, dtype=np.int64) * inner))
+            tables.append(((last - 1,), _evenly(size, inner)))
         return Address(self.buffer, (*self.shape[: last - 1], size), begin, tuple(tables))
+
+
+_even: weakref.WeakValueDictionary[tuple[int, int], np.ndarray] = weakref.WeakValueDictionary()
+
+
+def _evenly(size: int, step: int) -> np.ndarray:
+    """Return 0, step, 2 step …: one read-only array for all addresses, of which a plan makes thousands."""
+    found = _even.get((size, step))
+    if found is None:
+        found = np.arange(size, dtype=np.int64) * step
+        found.flags.writeable = False
+        _even[size, step] = found
+    return found
 
 
 def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
@@ -277,61 +294,3 @@ def _separated(axes: tuple[int, ...], table: np.ndarray) -> list[Table]:
 
 def _along(axes: tuple[int, ...], number: int) -> list[int]:
     return [-1 if i == number else 1 for i in range(len(axes))]
-
-
-def _length(cut: int | slice, size: int) -> int:
-    return len(range(*cut.indices(size))) if isinstance(cut, slice) else 1
-
-
-def _digits(
-    own: Sequence[int], shape: Sequence[int], stride: Sequence[int], offset: int
-) -> tuple[list[int], list[int]] | None:
-    """Return place values and sizes of the digits that compose the axes and the view's axes, highest first."""
-    total = math.prod(own)
-    values, place = {1, total}, total
-    for size in own:
-        place = place // size if size else 0
-        values.add(place)
-    values |= {step for size, step in zip(shape, stride) if size > 1 and step > 0}
-    optional = {size * step for size, step in zip(shape, stride) if size > 1 and step > 0}
-    chain = sorted(values - {0})
-    if any(high % low for low, high in pairwise(chain)):
-        return None
-    for value in sorted(optional - values):
-        tried = sorted([*chain, value])
-        if all(high % low == 0 for low, high in pairwise(tried)):
-            chain = tried
-    places = list(reversed(chain[:-1]))
-    return places, [high // low for high, low in zip([total, *places], places)]
-
-
-def _taken(
-    places: list[int], sizes: list[int], shape: Sequence[int], stride: Sequence[int], offset: int
-) -> list[tuple[int | None, int | slice]] | None:
-    """Return for each digit its axis of the view, and its values in the view."""
-    total = places[0] * sizes[0] if places else 1
-    if offset >= total:
-        return None
-    start = [offset // place % size for place, size in zip(places, sizes)]
-    taken: list[tuple[int | None, int | slice]] = [(None, begin) for begin in start]
-    for axis, (size, step) in enumerate(zip(shape, stride)):
-        if size == 1:
-            continue
-        if step == 0:
-            continue  # repeated: no table
-        digit = places.index(step)
-        while size > 1:
-            if digit < 0 or taken[digit][0] is not None:
-                return None
-            if size >= sizes[digit] and size % sizes[digit] == 0:
-                if start[digit]:
-                    return None
-                taken[digit] = (axis, slice(None))
-                size //= sizes[digit]
-            elif start[digit] + size <= sizes[digit]:
-                taken[digit] = (axis, slice(start[digit], start[digit] + size))
-                size = 1
-            else:
-                return None
-            digit -= 1
-    return taken

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from compsrt_plugin.devices import example
 from compsrt_plugin.engine.describe import HINT
 from compsrt_plugin.engine.engine import Engine
+from compsrt_plugin.engine.following import is_copy
 from compsrt_plugin.engine.inside import Inside, Part
 from compsrt_plugin.engine.layer_runs import FLOATS, KEPT, PYTORCH, LayerRun
 from compsrt_plugin.engine.operators import Operators
 from compsrt_plugin.engine.plan import Plan
 from compsrt_plugin.engine.planner import Planner, plan_of
-from compsrt_plugin.engine.rules import is_copy, operator_name
+from compsrt_plugin.engine.rules import operator_name
 from compsrt_plugin.engine.tape import Tape, record
 from compsrt_plugin.errors import CompSRTError
 from compsrt_plugin.ops.fake_quantize import any_width

@@ -13,13 +13,12 @@ from torch import Tensor
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.channels import QuantizedChannels
 from compsrt_plugin.engine.plan import InTorch, Native, Plan, PlanStep, point_rows
-from compsrt_plugin.engine.rules import RULES, is_copy, is_plain, is_sum
+from compsrt_plugin.engine.rules import RULES
 from compsrt_plugin.engine.steps import Buffer, Spot, Step, with_spots
 from compsrt_plugin.engine.tape import Tape
 from compsrt_plugin.engine.values import (
     ACTIVATIONS,
     ARITHMETIC,
-    ONE_ACTIVATION,
     OPERATIONS,
     REGISTERS,
     Value,
@@ -257,47 +256,6 @@ class Planner:
             return None
         return found[0], self.tape.steps[found[0]]
 
-    def follow(self, out: Spot, value: Value, residual: bool) -> tuple[Spot, Value, str, Value | None]:
-        """Take what follows an operator into it: copies, an activation, a sum with what is known already.
-
-        Args:
-            out: what the operator returns.
-            value: where it will lie; contiguous in some order of axes.
-            residual: whether the operator can add.
-
-        Returns:
-            the output of the last step taken, where it lies, the activation, and what is added, in the order of rows.
-        """
-        activation, added = "", None
-        while (reader := self.only_reader(out.buffer)) is not None:
-            number, step = reader
-            (after,) = step.outputs if len(step.outputs) == 1 else (None,)
-            given = step.reads()
-            if after is None or not after.whole or not given:
-                break
-            here = next(spot for spot in given if spot.buffer is out.buffer)
-            seen = value.in_memory_order(out).viewed(here)
-            if seen is None or not here.whole:
-                break
-            if is_copy(step) and len(given) == 1:
-                in_shape = reshaped(seen, after.shape)
-                if in_shape is None:
-                    break
-                value = in_shape
-            elif step.function in ONE_ACTIVATION and not activation and added is None and is_plain(step):
-                activation, value = ONE_ACTIVATION[step.function], seen
-            elif residual and added is None and is_sum(step, len(given)) and here.shape == after.shape:
-                other = next(spot for spot in given if spot.buffer is not out.buffer)
-                known = other.buffer in self.made and other.buffer not in self.normed
-                if other.shape != after.shape or not known or not _in_order_of_axes(seen):
-                    break
-                added, value = self.value(other).permuted(order_of(seen)), seen
-            else:
-                break
-            self.done.add(number)
-            out = after
-        return out, value, activation, added
-
     # row operators
 
     def norm_alone(self, buffer: Buffer) -> None:
@@ -343,14 +301,3 @@ class Planner:
         in_rows = added if added.shape[-1] == channels else reshaped(added, (*added.shape, channels))
         assert in_rows is not None
         return self.with_rows(in_rows)
-
-
-def _in_order_of_axes(value: Value) -> bool:
-    """Whether a tensor lies side by side, its axes in some order."""
-    assert value.address is not None
-    permuted = value.address.permuted(order_of(value))
-    strides = permuted.strides()
-    wanted = contiguous(permuted.shape)
-    return strides is not None and all(
-        size == 1 or found == right for size, found, right in zip(permuted.shape, strides, wanted)
-    )

@@ -11,6 +11,7 @@ import torch
 from compsrt_plugin.engine import channels, convolutions, reductions
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.fold import floats
+from compsrt_plugin.engine.following import COPIES, follow, is_copy
 from compsrt_plugin.engine.operators import attention_call
 from compsrt_plugin.engine.plan import Native
 from compsrt_plugin.engine.steps import Spot, Step
@@ -21,32 +22,12 @@ if TYPE_CHECKING:
     from compsrt_plugin.engine.planner import Planner
 
 aten = torch.ops.aten
-COPIES = (aten.contiguous.default, aten.clone.default, aten.reshape.default, aten.flatten.using_ints)
-
-
-def is_copy(step: Step) -> bool:
-    """Whether a step's output has the elements of its input in the same order."""
-    if step.function is aten.dropout.default:
-        return not step.given()["train"]
-    if step.function is aten.pad.default:
-        return not any(step.given()["pad"])
-    return step.function in COPIES
 
 
 def operator_name(step: Step) -> str:
     """Return the name of a step's operator, as PyTorch users know it."""
     schema = getattr(step.function, "_schema", None)
     return step.function.__name__ if schema is None else schema.name.partition("::")[2]
-
-
-def is_plain(step: Step) -> bool:
-    """Whether an activation has no options that change it."""
-    return len(step.args) == 1 and step.kwargs.get("approximate", "none") == "none"
-
-
-def is_sum(step: Step, operands: int) -> bool:
-    """Whether a step adds two tensors that depend on the image."""
-    return step.function is aten.add.Tensor and operands == 2 and step.kwargs.get("alpha", 1) == 1
 
 
 def _copied(planner: Planner, step: Step) -> bool:
@@ -120,7 +101,7 @@ def _linear(planner: Planner, step: Step) -> bool:
         value, norm = Value((planner.address(x),)), None
     shape = (*value.shape[:-1], layer.outputs)
     made = Address.strided(planner.new(step.out.buffer.size), shape, contiguous(shape))
-    last, where, activation, added = planner.follow(step.out, Value((made,)), residual=True)
+    last, where, activation, added = follow(planner, step.out, Value((made,)), residual=True)
     planner.rows(value, made, norm, layer, activation, added)
     planner.settle(last, where)
     return True
