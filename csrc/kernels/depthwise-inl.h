@@ -59,31 +59,35 @@ OUTLINED static void depthwise_pixels(const DepthwiseCall& call, int64_t pixel, 
     UNROLL for (int p = 0; p < kPixels; p++) store(row_of(call.y, pixel + x + p) + c, sums[p]);
 }
 
-// One line of pixels for channels from c on; `count` of them are left.
+// Pixel after pixel, all channels of each: the input is read as it lies in memory.
 template <bool MAXIMUM>
-static void depthwise_channels(const DepthwiseCall& call, int image, int line, int c, int count) {
-    const int64_t pixel = ((int64_t)image * call.height + line) * call.width;
-    const int side = call.kernel_width / 2 * call.dilation, last = call.width - side;
-    const F start = MAXIMUM ? all(-3.4e38f) : call.bias ? some(call.bias + c, count) : all(0.0f);
-    int x = 0;
-    if (count >= W) {
-        const bool three = call.kernel_height == 3 && call.kernel_width == 3 && call.dilation == 1;
-        const auto pixels = three ? depthwise_pixels<MAXIMUM, true> : depthwise_pixels<MAXIMUM, false>;
-        for (; x < side && x < call.width; x++) depthwise_pixel<MAXIMUM>(call, pixel, line, x, c, count, start);
-        for (; x + kPixels <= last; x += kPixels) pixels(call, pixel, line, x, c, start);
-    }
-    for (; x < call.width; x++) depthwise_pixel<MAXIMUM>(call, pixel, line, x, c, count, start);
+static void depthwise_line(const DepthwiseCall& call, int64_t pixel, int line) {
+    const int C = call.channels, side = call.kernel_width / 2 * call.dilation, last = call.width - side;
+    const bool three = call.kernel_height == 3 && call.kernel_width == 3 && call.dilation == 1;
+    const auto pixels = three ? depthwise_pixels<MAXIMUM, true> : depthwise_pixels<MAXIMUM, false>;
+    const auto each = [&](auto work) INLINED {
+        for (int next = 0; next < C; next += W) {
+            // what is left of the channels goes together with some that have been done
+            const int c = next && next + W > C ? C - W : next;
+            work(c, MAXIMUM ? all(-3.4e38f) : call.bias ? some(call.bias + c, C - c) : all(0.0f));
+        }
+    };
+    for (int x = 0; x < call.width;)
+        if (C >= W && x >= side && x + kPixels <= last) {
+            each([&](int c, F start) INLINED { pixels(call, pixel, line, x, c, start); });
+            x += kPixels;
+        } else {
+            each([&](int c, F start) INLINED { depthwise_pixel<MAXIMUM>(call, pixel, line, x, c, C - c, start); });
+            x++;
+        }
 }
 
 static void depthwise(const DepthwiseCall& call, int image, int line) {
-    for (int next = 0; next < call.channels; next += W) {
-        // what is left of the channels goes together with some that have been done
-        const int c = next && next + W > call.channels ? call.channels - W : next;
-        (call.weight ? depthwise_channels<false> : depthwise_channels<true>)(call, image, line, c, call.channels - c);
-    }
+    const int64_t pixel = ((int64_t)image * call.height + line) * call.width;
+    (call.weight ? depthwise_line<false> : depthwise_line<true>)(call, pixel, line);
     if (!call.activation) return;
     alignas(64) float part[kElementsAtOnce + 64];  // activations compute whole vectors
-    float* const to = row_of(call.y, ((int64_t)image * call.height + line) * call.width);
+    float* const to = row_of(call.y, pixel);
     const int64_t size = (int64_t)call.width * call.channels;  // pixels of y are contiguous
     for (int64_t i = 0; i < size; i += kElementsAtOnce) {
         const size_t count = size - i < kElementsAtOnce ? size - i : kElementsAtOnce;

@@ -94,6 +94,16 @@ static void execute(const Instruction& i, float (*r)[kElementsAtOnce + 64], size
     }
 }
 
+// For short rows: a call of memcpy takes longer than the copy.
+INLINE void copy(float* to, const float* from, int count) {
+    if (count < W) {
+        __builtin_memcpy(to, from, sizeof(float) * count);
+        return;
+    }
+    for (int i = 0; i + W < count; i += W) store(to + i, load(from + i));
+    store(to + count - W, load(from + count - W));
+}
+
 static inline float* row_of(const Rows& x, int64_t row) { return x.data + (x.at ? x.at[row] : row * x.stride); }
 
 static void elementwise(const ElementwiseCall& call, int64_t first, int64_t last, int at_once) {
@@ -114,7 +124,7 @@ static void elementwise(const ElementwiseCall& call, int64_t first, int64_t last
                 for (int64_t k = 0; k < rows; k++, to += width) {
                     const float* from = row_of(x, row + k) + begin * x.channel;
                     if (x.channel == 1)
-                        __builtin_memcpy(to, from, sizeof(float) * width);
+                        copy(to, from, width);
                     else if (x.channel == 0)
                         for (int c = 0; c < width; c++) to[c] = *from;
                     else
@@ -126,7 +136,7 @@ static void elementwise(const ElementwiseCall& call, int64_t first, int64_t last
             for (int64_t k = 0; k < rows; k++, from += width) {
                 float* to = row_of(call.y, row + k) + begin * call.y.channel;
                 if (call.y.channel == 1)
-                    __builtin_memcpy(to, from, sizeof(float) * width);
+                    copy(to, from, width);
                 else
                     for (int c = 0; c < width; c++) to[c * call.y.channel] = from[c];
             }
