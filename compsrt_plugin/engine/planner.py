@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
-from compsrt_plugin.engine.channels import QuantizedChannels
+from compsrt_plugin.engine.channels import QuantizedChannels, quantized_alone
 from compsrt_plugin.engine.plan import InTorch, Native, Plan, PlanStep, point_rows
 from compsrt_plugin.engine.rules import RULES
 from compsrt_plugin.engine.steps import Buffer, Spot, Step, with_spots
@@ -103,7 +103,9 @@ class Planner:
         if spot.buffer in self.normed:
             self.norm_alone(spot.buffer)
         if spot.buffer in self.quantized:
-            self.torch(self.quantized.pop(spot.buffer).step)
+            step = self.quantized.pop(spot.buffer).step
+            if not quantized_alone(self, step):
+                self.torch(step)
         found = self.home[spot.buffer].viewed(spot)
         if found is None:
             self._in_order(spot.buffer)

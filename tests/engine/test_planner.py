@@ -237,6 +237,32 @@ def test_attention_between_channels(level: str, bits: int, transform: str, chann
 
 
 @pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("transform", ["none", "hadamard", "hadamard_signed", "hadamard_softmax"])
+@pytest.mark.parametrize(("channels", "per_token"), [(8, True), (10, False), (64, True)])
+def test_a_quantizer_by_itself(level: str, transform: str, channels: int, per_token: bool) -> None:
+    def code(x: Tensor) -> Tensor:
+        y = x.softmax(-1) if transform == "hadamard_softmax" else x
+        s, z = torch.tensor(0.15), torch.tensor(-1.0)
+        return torch.ops.compsrt.fake_quantize.default(y, s, z, 15, transform, True, per_token) * 1
+
+    x = drawn(2, 3, 20, channels)
+    plan = planned(code, torch.zeros_like(x), level)
+    assert not {"compsrt.fake_quantize.default"} & set(in_torch(plan))
+    with torch.inference_mode():
+        found, wanted = plan.run(x, Operators(named(level), 2)), code(x)
+    assert ((found - wanted).abs() > 1e-4).float().mean() < 0.02
+
+
+def test_long_rows_are_quantized_in_torch() -> None:
+    def code(x: Tensor) -> Tensor:
+        return torch.ops.compsrt.fake_quantize.default(
+            x, torch.tensor(0.15), torch.tensor(-1.0), 15, "none", True, False
+        )
+
+    assert in_torch(assert_same(code, LEVELS_HERE[0], (1, 2, 3, 65))) == ["compsrt.fake_quantize.default"]
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
 def test_q_and_k_may_be_one_tensor(level: str) -> None:
     def code(x: Tensor) -> Tensor:
         y = x.permute(0, 2, 3, 1).reshape(1, H * W, HEADS, -1).transpose(1, 2)
