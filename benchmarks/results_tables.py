@@ -129,22 +129,28 @@ def variant(results: Results) -> str:
     return name[name.index(f"_{results.recipe}") + 1 :] if f"_{results.recipe}" in name else "bundled"
 
 
+WIDE_INPUTS = "`plus`, 8-bit inputs"
+
+
 def summary_table(networks: Mapping[str, Sequence[Results]]) -> Table:
     """Return the mean difference of each recipe, network and width; of equal ones, that of the best file."""
-    recipes = [("plus", True), ("plus", False), ("compsrt", False), ("minmax", False)]
+    recipes = [("plus", True), ("plus", False), (WIDE_INPUTS, False), ("compsrt", False), ("minmax", False)]
     rows = []
     for name, of_network in sorted(networks.items()):
         for bits in sorted({results.bits for results in of_network}, reverse=True):
             found: dict[tuple[str, bool], float] = {}
             for results in of_network:
-                recipe = results.recipe, results.weights_trained
-                unchanged = variant(results) in (results.recipe, f"{results.recipe}_trained", "bundled")
-                if results.bits == bits and unchanged:
+                recipe, unchanged = (results.recipe, results.weights_trained), (results.recipe, "bundled")
+                if variant(results).removesuffix("_trained") == "plus_i8":
+                    recipe = WIDE_INPUTS, False
+                elif variant(results).removesuffix("_trained") not in unchanged:
+                    continue
+                if results.bits == bits:
                     found[recipe] = max(found.get(recipe, -math.inf), mean_difference(results).psnr)
             full = absolute(of_network[0].datasets["Set5"].mean.teacher)
             cells = [f"{found[one]:+.2f}" if one in found else "" for one in recipes]
             rows.append([name, str(bits), full, PRINTED.get(name, ""), *cells])
-    heading = [f"`{recipe}`{', trained' if trained else ''}" for recipe, trained in recipes]
+    heading = ["`plus`, trained", "`plus`", WIDE_INPUTS, "`compsrt`", "`minmax`"]
     return table(["network", "bits", "full precision", "in print", *heading], rows)
 
 

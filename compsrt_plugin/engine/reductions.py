@@ -9,14 +9,16 @@ import torch
 
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.plan import Native, point_rows
-from compsrt_plugin.engine.steps import Spot, Step
-from compsrt_plugin.engine.values import Value
+from compsrt_plugin.engine.steps import Buffer, Spot, Step
+from compsrt_plugin.engine.values import Value, order_of
 from compsrt_plugin.native import structures as c
 
 if TYPE_CHECKING:
     from compsrt_plugin.engine.planner import Planner
 
 aten = torch.ops.aten
+MOST_CHANNELS = 1024
+"""Each thread has buffers for 64 rows."""
 VARIANCES = (aten.var.dim, aten.var.correction)
 REDUCED = (aten.mean.dim, *VARIANCES, aten.linalg_vector_norm.default, aten.adaptive_avg_pool2d.default)
 
@@ -24,11 +26,13 @@ REDUCED = (aten.mean.dim, *VARIANCES, aten.linalg_vector_norm.default, aten.adap
 def reduced(planner: Planner, step: Step) -> bool:
     """Compute the mean, variance or Euclidean norm of some axes."""
     axes, x = _axes(step), step.reads()[0]
-    if axes is None or not axes or not step.out.whole:
+    if not axes or not step.out.whole:
         return False
-    of_rows = step.function in VARIANCES or step.function is aten.mean.dim
-    if of_rows and axes == (len(x.shape) - 1,):
-        return _over_channels(planner, step, x)
+    short = x.shape[axes[0]] <= MOST_CHANNELS
+    if len(axes) == 1 and short and step.function in (aten.mean.dim, *VARIANCES):
+        value = planner.value(x)
+        if axes[0] in (len(x.shape) - 1, order_of(value)[-1]):
+            return _over_channels(planner, step, value, axes[0])
     return step.function not in VARIANCES and _over_rows(planner, step, x, axes)
 
 
@@ -43,20 +47,18 @@ def _axes(step: Step) -> tuple[int, ...] | None:
     return tuple(sorted(axis % axes for axis in given["dim"] or ()))
 
 
-def _over_channels(planner: Planner, step: Step, x: Spot) -> bool:
-    out = step.out
-    address = planner.with_rows(planner.value(x))
+def _over_channels(planner: Planner, step: Step, value: Value, axis: int) -> bool:
+    kept = [other for other in range(len(value.shape)) if other != axis]
+    address = planner.with_rows(value.permuted([*kept, axis]))
     shape = (*address.shape[:-1], 1)
-    made = Address.strided(planner.new(out.buffer.size), shape, contiguous(shape))
+    made = Address.strided(planner.new(step.out.buffer.size), shape, contiguous(shape))
     variance = int(step.function in VARIANCES)
-    native = Native(
-        "moments", c.MomentsCall(rows=out.buffer.size, channels=address.shape[-1], variance=variance), made.buffer
-    )
-    point_rows(native, native.call.x, address, address.rows())
-    point_rows(native, native.call.y, made, made.rows())
+    call = c.MomentsCall(rows=step.out.buffer.size, channels=address.shape[-1], variance=variance)
+    native = Native("moments", call, made.buffer)
+    point_rows(native, call.x, address, address.rows())
+    point_rows(native, call.y, made, made.rows())
     planner.steps.append(native)
-    planner.at_home(out, made.buffer)
-    planner.made.add(out.buffer)
+    _settle(planner, step.out, made.buffer)
     return True
 
 
@@ -69,7 +71,7 @@ def _over_rows(planner: Planner, step: Step, x: Spot, axes: tuple[int, ...]) -> 
         groups, channels = (math.prod(x.shape[axis] for axis in part) for part in (kept[:leading], kept[leading:]))
         shape = (groups, rows, channels)
         found = address.permuted([*kept[:leading], *axes, *kept[leading:]]).viewed(shape, contiguous(shape), 0)
-        if found is not None and found.rows() is not None:
+        if channels <= MOST_CHANNELS and found is not None and found.rows() is not None:
             break
     else:
         return False
@@ -82,5 +84,10 @@ def _over_rows(planner: Planner, step: Step, x: Spot, axes: tuple[int, ...]) -> 
     point_rows(native, call.x, found, found.rows())
     native.point(call.y, made, 0)
     planner.steps.append(native)
-    planner.settle(out, Value((Address.strided(made, out.shape, contiguous(out.shape)),)))
+    _settle(planner, out, made)
     return True
+
+
+def _settle(planner: Planner, out: Spot, made: Buffer) -> None:
+    """Say that an output, its axes in order, is what a buffer holds."""
+    planner.settle(out, Value((Address.strided(made, out.shape, contiguous(out.shape)),)))

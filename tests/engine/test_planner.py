@@ -200,7 +200,29 @@ def test_means_and_norms_over_rows(level: str, name: str, shape: tuple[int, ...]
     assert "reduction" in names(plan) and not in_torch(plan)
 
 
-def test_reductions_that_the_operator_lacks_run_in_torch() -> None:
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_moments_of_channels_in_any_place(level: str) -> None:
+    """The layer norm of OmniSR, whose channels lie side by side although they are the second axis."""
+
+    conv = nn.Conv2d(C, 24, 1)
+
+    def code(x: Tensor) -> Tensor:
+        y = conv(x)
+        centred = y - y.mean(1, keepdim=True)
+        return centred / (centred.pow(2).mean(1, keepdim=True) + 1e-6).sqrt() + y.mean(1).unsqueeze(1)
+
+    plan = assert_same(code, level)
+    assert names(plan).count("moments") == 3 and not in_torch(plan)
+
+
+def test_reductions_that_the_operators_lack_run_in_torch() -> None:
+    def large(x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True) + x.norm(dim=1).unsqueeze(1) + x.flatten(2).mean(-1)[..., None, None]
+
+    assert not in_torch(assert_same(large, LEVELS_HERE[0], (1, 3, 33, 32)))
+    plan = assert_same(lambda x: x.mean(0) + x.var(-1, unbiased=False).mean(), LEVELS_HERE[0], (3, 1025))
+    assert in_torch(plan) == ["aten.mean.dim", "aten.var.dim", "aten.mean.default"]
+
     def code(x: Tensor) -> Tensor:
         y = x.norm(p=1, dim=1) + x.var((2, 3)).mean() + x.var(1)
         return y + F.adaptive_avg_pool2d(x, 2).sum() + x.mean((2, 3), dtype=torch.float64).sum()
