@@ -53,6 +53,9 @@ def quantized_alone(planner: Planner, step: Step) -> bool:
     found, channels = _quantizer(step), step.out.shape[-1]
     if found is None or channels > MOST_ALONE or not step.out.contiguous:
         return False
+    address = planner.address(step.args[0])
+    if address.rows() is None:  # each value would be copied by itself
+        return False
     quantizer, signs = found
     layer = c.Linear(
         inputs=channels,
@@ -66,7 +69,7 @@ def quantized_alone(planner: Planner, step: Step) -> bool:
         bias=np.zeros(channels, np.float32),
     )
     made = Address.strided(planner.new(step.out.buffer.size), step.out.shape, contiguous(step.out.shape))
-    planner.rows(planner.value(step.args[0]), made, None, layer, "", None)
+    planner.rows(Value((address,)), made, None, layer, "", None)
     planner.settle(step.out, Value((made,)))
     return True
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from compsrt_plugin.engine import engine_available
 from compsrt_plugin.engine.operators import Operators
-from compsrt_plugin.engine.plan import InTorch, Plan
+from compsrt_plugin.engine.plan import InTorch, Native, Plan
 from compsrt_plugin.engine.planner import plan_of
 from compsrt_plugin.engine.tape import record
 from compsrt_plugin.ops.fake_quantize import any_width
@@ -139,6 +139,26 @@ def test_shifted_windows_are_read_and_written_where_they_lie(level: str) -> None
 
     plan = assert_same(code, level)
     assert [getattr(step, "name", "") for step in plan.steps] == ["rows", "elementwise"]
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+def test_copies_whose_last_axis_has_no_stride(level: str) -> None:
+    """Windows and grids as OmniSR writes them: an axis that has a stride, or a part of one, is copied at once."""
+
+    def windows(x: Tensor) -> Tensor:  # b c (h p) (w q) -> b (h w) c (p q)
+        b, c, h, w = x.shape
+        return x.view(b, c, h // 4, 4, w // 4, 4).permute(0, 2, 4, 1, 3, 5).reshape(b, -1, c, 16).contiguous() * 2
+
+    def grid(x: Tensor) -> Tensor:  # b (k c) (p h) (q w) -> b (c k) (h p) (w q)
+        b, c, h, w = x.shape
+        x = x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
+        y = x.view(b, c, 4, h // 4, 4, w // 4).transpose(2, 3).transpose(4, 5).reshape(b, c, h, w)
+        return torch.cat([y, y.flip(1)], 1)
+
+    for code, channels in ((windows, 8), (grid, 4)):
+        plan = assert_same(code, level, (1, 8, 8, 16))
+        found = {step.call.channels for step in plan.steps if isinstance(step, Native) and step.name == "elementwise"}
+        assert channels in found, found
 
 
 @pytest.mark.parametrize("level", LEVELS_HERE)
