@@ -12,7 +12,7 @@ from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.fold import describe_quantizer, floats
-from compsrt_plugin.engine.following import follow
+from compsrt_plugin.engine.following import absorb
 from compsrt_plugin.engine.plan import Native, point_rows
 from compsrt_plugin.engine.steps import Spot, Step
 from compsrt_plugin.engine.values import ACTIVATIONS, Value, batch_norm_constants, reshaped
@@ -59,7 +59,7 @@ def _of_each_pixel(planner: Planner, step: Step, weight: Tensor, bias: Tensor | 
     )
     shape = (images, height, width, outputs)
     made = Address.strided(planner.new(out.buffer.size), shape, contiguous(shape))
-    last, where, activation, added = follow(planner, out, Value((made.permuted((0, 3, 1, 2)),)), residual=True)
+    last, where, activation, added = absorb(planner, out, Value((made.permuted((0, 3, 1, 2)),)), residual=True)
     planner.rows(planner.value(x).permuted((0, 2, 3, 1)), made, None, layer, activation, added)
     planner.settle(last, where)
     return True
@@ -80,7 +80,7 @@ def _depthwise(planner: Planner, step: Step, weight: Tensor, bias: Tensor | None
             out = reader[1].out
     shape = (images, height, width, channels_)
     made = Address.strided(planner.new(out.buffer.size), shape, contiguous(shape))
-    last, where, activation, _ = follow(planner, out, Value((made.permuted((0, 3, 1, 2)),)), residual=False)
+    last, where, activation, _ = absorb(planner, out, Value((made.permuted((0, 3, 1, 2)),)), residual=False)
     call = c.DepthwiseCall(
         images=images,
         height=height,
@@ -119,7 +119,7 @@ def _dense(planner: Planner, step: Step, weight: Tensor, bias: Tensor | None) ->
     value = Value((made.permuted((0, 3, 1, 2)),))
     if factor > 1:
         value = _joined_pixels(made, out.shape, factor)
-    last, where, activation, added = follow(planner, out, value, residual=factor == 1)
+    last, where, activation, added = absorb(planner, out, value, residual=factor == 1)
     call = c.ConvolutionCall(
         images=images,
         height=height,

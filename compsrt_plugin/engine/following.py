@@ -37,7 +37,7 @@ def is_sum(step: Step, operands: int) -> bool:
     return step.function is aten.add.Tensor and operands == 2 and step.kwargs.get("alpha", 1) == 1
 
 
-def follow(planner: Planner, out: Spot, value: Value, residual: bool) -> tuple[Spot, Value, str, Value | None]:
+def absorb(planner: Planner, out: Spot, value: Value, residual: bool) -> tuple[Spot, Value, str, Value | None]:
     """Take what follows an operator into it: copies, an activation, a sum with what is known already.
 
     Args:

@@ -302,7 +302,7 @@ class Planner:
         return address if address.rows() is not None else self.computed(Value((address,)), range(len(address.shape)))
 
     def residual(self, added: Value, channels: int) -> Address:
-        """Return where the rows of what `follow` adds lie. A single channel is not the last axis in its order."""
+        """Return where the rows of what `absorb` adds lie. A single channel is not the last axis in its order."""
         in_rows = added if added.shape[-1] == channels else reshaped(added, (*added.shape, channels))
         assert in_rows is not None
         return self.with_rows(in_rows)

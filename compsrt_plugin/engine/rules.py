@@ -11,7 +11,7 @@ import torch
 from compsrt_plugin.engine import channels, convolutions, reductions
 from compsrt_plugin.engine.address import Address, contiguous
 from compsrt_plugin.engine.fold import floats
-from compsrt_plugin.engine.following import COPIES, follow, is_copy
+from compsrt_plugin.engine.following import COPIES, absorb, is_copy
 from compsrt_plugin.engine.operators import attention_call
 from compsrt_plugin.engine.plan import Native
 from compsrt_plugin.engine.steps import Spot, Step
@@ -101,7 +101,7 @@ def _linear(planner: Planner, step: Step) -> bool:
         value, norm = Value((planner.address(x),)), None
     shape = (*value.shape[:-1], layer.outputs)
     made = Address.strided(planner.new(step.out.buffer.size), shape, contiguous(shape))
-    last, where, activation, added = follow(planner, step.out, Value((made,)), residual=True)
+    last, where, activation, added = absorb(planner, step.out, Value((made,)), residual=True)
     planner.rows(value, made, norm, layer, activation, added)
     planner.settle(last, where)
     return True

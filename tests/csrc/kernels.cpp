@@ -226,6 +226,7 @@ static void run_operator(char** arguments) {
     if (name == "attention") operators.attention(*(Attention*)call.first, *(AttentionCall*)call.second);
     else if (name == "rows") operators.rows(*(RowsCall*)call.first);
     else if (name == "moments") operators.moments(*(MomentsCall*)call.first);
+    else if (name == "reduction") operators.reduction(*(ReductionCall*)call.first);
     else if (name == "gram") operators.gram(*(GramCall*)call.first);
     else if (name == "mix") operators.mix(*(MixCall*)call.first);
     else if (name == "depthwise") operators.depthwise(*(DepthwiseCall*)call.first);
