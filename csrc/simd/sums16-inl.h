@@ -21,6 +21,6 @@ INLINE I in_each_16(int a, int b, int c, int d) {
     return all_16_bytes(_mm_add_epi8(four, of_four));
 }
 
-INLINE Sum sums_begin(int start) { return (Sum)iall((start & 0xFFFF) * 0x00010001); }
+INLINE Sum sums_begin(int start) { return (Sum)iall((int)((uint32_t)(start & 0xFFFF) * 0x00010001u)); }
 INLINE I sums_low(Sum s) { return widened_low((I)s); }
 INLINE I sums_high(Sum s) { return widened_high((I)s); }
