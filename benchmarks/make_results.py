@@ -70,6 +70,7 @@ class Found:
         networks: of published networks, by network: each recipe and width, made by `networks.py`, and bundled files.
         latency: by name, as `latency.py` wrote them.
         onnx, without_vnni: as `onnx_kinds.py` wrote them, on processors with VNNI and with AVX-512 alone.
+        all_onnx: both.
         engine: as `engine_networks.py` wrote them.
 
     Raises:
@@ -100,8 +101,8 @@ class Found:
         self.onnx, self.without_vnni, self.engine = (
             [one for _, one in _read(folder / part)] for part in ("onnx", "onnx/without_vnni", "engine")
         )
-        of_onnx = ((one["name"], one) for one in [*self.onnx, *self.without_vnni])
-        for name, one in [*self.latency.items(), *of_onnx]:
+        self.all_onnx = [*self.onnx, *self.without_vnni]
+        for name, one in [*self.latency.items(), *((one["name"], one) for one in self.all_onnx)]:
             check_hash(name, one["sha256"], known)
 
     def of(self, scale: int, family: str = SWINIR) -> list[Results]:
@@ -144,7 +145,7 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "engine-beside-onnx": lambda: measured(engine_beside_onnx, found.onnx),
         "onnx-kinds-without-vnni": lambda: measured(onnx_table, found.without_vnni, full_precision(found)),
         "engine-beside-onnx-without-vnni": lambda: measured(engine_beside_onnx, found.without_vnni),
-        "onnx-sources": lambda: measured(latency_sources, [*found.onnx, *found.without_vnni]),
+        "onnx-sources": lambda: measured(latency_sources, found.all_onnx),
         "engine-networks": lambda: measured(engine_table, found.engine),
         "engine-sources": lambda: measured(latency_sources, found.engine),
         "sources": lambda: measured(source_table, found.all),
@@ -239,7 +240,7 @@ def full_precision(found: Found) -> dict[str, float | None]:
     published = [results for of_network in found.networks.values() for results in of_network]
     measured_there = {results.name: results for results in [*found.all, *published]}
     scores = {}
-    for one in [*found.onnx, *found.without_vnni]:
+    for one in found.all_onnx:
         results = measured_there.get(one["name"])
         teacher = results.datasets["Set5"].mean.teacher if results is not None else None
         scores[one["name"]] = None if teacher is None else teacher.psnr

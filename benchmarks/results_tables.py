@@ -130,28 +130,33 @@ def variant(results: Results) -> str:
 
 
 WIDE_INPUTS = "`plus`, 8-bit inputs"
+COLUMNS = ("`plus`, trained", "`plus`", WIDE_INPUTS, "`compsrt`", "`minmax`")
+"""Of the summary."""
+
+
+def _column(results: Results) -> str | None:
+    """Return the column of the summary that a result belongs to; None for variants that have none."""
+    kind = variant(results).removesuffix("_trained")
+    if kind == "plus_i8":
+        return WIDE_INPUTS
+    trained = ", trained" if results.weights_trained else ""
+    return f"`{results.recipe}`{trained}" if kind in (results.recipe, "bundled") else None
 
 
 def summary_table(networks: Mapping[str, Sequence[Results]]) -> Table:
     """Return the mean difference of each recipe, network and width; of equal ones, that of the best file."""
-    recipes = [("plus", True), ("plus", False), (WIDE_INPUTS, False), ("compsrt", False), ("minmax", False)]
     rows = []
     for name, of_network in sorted(networks.items()):
         for bits in sorted({results.bits for results in of_network}, reverse=True):
-            found: dict[tuple[str, bool], float] = {}
+            found: dict[str | None, float] = {}
             for results in of_network:
-                recipe, unchanged = (results.recipe, results.weights_trained), (results.recipe, "bundled")
-                if variant(results).removesuffix("_trained") == "plus_i8":
-                    recipe = WIDE_INPUTS, False
-                elif variant(results).removesuffix("_trained") not in unchanged:
-                    continue
                 if results.bits == bits:
-                    found[recipe] = max(found.get(recipe, -math.inf), mean_difference(results).psnr)
+                    column = _column(results)
+                    found[column] = max(found.get(column, -math.inf), mean_difference(results).psnr)
             full = absolute(of_network[0].datasets["Set5"].mean.teacher)
-            cells = [f"{found[one]:+.2f}" if one in found else "" for one in recipes]
+            cells = [f"{found[column]:+.2f}" if column in found else "" for column in COLUMNS]
             rows.append([name, str(bits), full, PRINTED.get(name, ""), *cells])
-    heading = ["`plus`, trained", "`plus`", WIDE_INPUTS, "`compsrt`", "`minmax`"]
-    return table(["network", "bits", "full precision", "in print", *heading], rows)
+    return table(["network", "bits", "full precision", "in print", *COLUMNS], rows)
 
 
 def image_differences(better: Results, worse: Results, metric: str) -> list[float]:

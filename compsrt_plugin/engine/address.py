@@ -9,17 +9,16 @@ written.
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
+from compsrt_plugin.engine.axis_tables import Table, evenly, separated
 from compsrt_plugin.engine.digits import digits_of, length, taken_digits
 from compsrt_plugin.engine.steps import Buffer
-
-Table = tuple[tuple[int, ...], np.ndarray]
 
 
 class RowsAt(NamedTuple):
@@ -57,7 +56,7 @@ class Address:
     def strided(buffer: Buffer, shape: Sequence[int], stride: Sequence[int], offset: int = 0) -> Address:
         """Return the address of a tensor with these strides."""
         tables = tuple(
-            ((axis,), _evenly(size, step)) for axis, (size, step) in enumerate(zip(shape, stride)) if size > 1 and step
+            ((axis,), evenly(size, step)) for axis, (size, step) in enumerate(zip(shape, stride)) if size > 1 and step
         )
         return Address(buffer, tuple(shape), offset, tables)
 
@@ -88,7 +87,7 @@ class Address:
 
         None if the view is not composed of whole parts of the axes.
         """
-        digits = digits_of(self.shape, shape, stride, offset)
+        digits = digits_of(self.shape, shape, stride)
         if digits is None:
             return None
         places, sizes = digits
@@ -160,12 +159,9 @@ class Address:
                 total = total + table.transpose(by_place).reshape(whole)
             full = [length(taken[digit][1], sizes[digit]) for digit in digits]
             whole = np.broadcast_to(total, full).reshape([shape[axis] for axis in order])
-            for own, table in _separated(tuple(order), whole):
-                if len(own) == 1 and len(table) > 1:
-                    even = _evenly(len(table), int(table[1] - table[0]))
-                    if np.array_equal(table - table[0], even):
-                        offset, table = offset + int(table[0]), even
-                tables.append((own, table))
+            begin, apart = separated(tuple(order), whole)
+            offset += begin
+            tables += apart
         return Address(self.buffer, tuple(shape), offset, tuple(tables))
 
     def strides(self) -> tuple[int, ...] | None:
@@ -251,21 +247,8 @@ class Address:
         begin = self.offset + sum(int(table[0]) for table in ends)
         tables = [(axes, table) for axes, table in self.tables if axes not in ((last,), (last - 1,))]
         if inner and size > 1:
-            tables.append(((last - 1,), _evenly(size, inner)))
+            tables.append(((last - 1,), evenly(size, inner)))
         return Address(self.buffer, (*self.shape[: last - 1], size), begin, tuple(tables))
-
-
-_even: weakref.WeakValueDictionary[tuple[int, int], np.ndarray] = weakref.WeakValueDictionary()
-
-
-def _evenly(size: int, step: int) -> np.ndarray:
-    """Return 0, step, 2 step …: one read-only array for all addresses, of which a plan makes thousands."""
-    found = _even.get((size, step))
-    if found is None:
-        found = np.arange(size, dtype=np.int64) * step
-        found.flags.writeable = False
-        _even[size, step] = found
-    return found
 
 
 def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
@@ -277,20 +260,25 @@ def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
-def _separated(axes: tuple[int, ...], table: np.ndarray) -> list[Table]:
-    """Return a table as a sum of tables of fewer axes, as far as it is one."""
-    found: list[Table] = []
-    for axis in axes:
-        if len(axes) == 1:
-            break
-        number = axes.index(axis)
-        along = table[tuple(slice(None) if i == number else 0 for i in range(len(axes)))]
-        rest = table.take(0, number)
-        if np.array_equal(table, np.expand_dims(rest, number) + (along - along[0]).reshape(_along(axes, number))):
-            found.append(((axis,), along - along[0]))
-            axes, table = tuple(other for other in axes if other != axis), rest
-    return [*found, (axes, table)]
+PARTS = (16, 8, 4)
+"""Into which an axis is split that has no stride: sides of windows."""
 
 
-def _along(axes: tuple[int, ...], number: int) -> list[int]:
-    return [-1 if i == number else 1 for i in range(len(axes))]
+def along_any_axis(found: Sequence[Address]) -> list[Address]:
+    """Return addresses of one shape with other axes: the last one is the longest that has strides in all of them.
+
+    Where none has, as after windows were merged, it is a part of an axis; where no part has either, one of size 1.
+    """
+    shape = found[0].shape
+    longer = [axis for axis in range(len(shape)) if shape[axis] > 1]
+    strided = [axis for axis in longer if all(address.alone(axis) is not None for address in found)]
+    if strided:
+        last = max(strided, key=lambda axis: shape[axis])
+        return [address.permuted([*(a for a in range(len(shape)) if a != last), last]) for address in found]
+    for part, axis in product(PARTS, range(len(shape))):
+        in_parts = (*shape[:axis], shape[axis] // part, part, *shape[axis + 1 :])
+        if shape[axis] % part == 0 and shape[axis] > part:
+            views = [address.viewed(in_parts, contiguous(in_parts), 0) for address in found]
+            if all(view is not None and view.alone(axis + 1) is not None for view in views):
+                return along_any_axis([view for view in views if view is not None])
+    return [Address(a.buffer, (*a.shape, 1), a.offset, a.tables) for a in found]

@@ -7,22 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
-from compsrt_plugin.engine.fold import floats
 from compsrt_plugin.engine.plan import Native, point_rows
+from compsrt_plugin.engine.quantizers import quantized_alone, quantizer_of
 from compsrt_plugin.engine.steps import Spot, Step
 from compsrt_plugin.engine.values import Value
 from compsrt_plugin.native import structures as c
 from compsrt_plugin.quant.transforms import TRANSFORMS
-from compsrt_plugin.quant.transforms.hadamard import padded_width
 
 if TYPE_CHECKING:
     from compsrt_plugin.engine.planner import Planner
-
-MOST_ALONE = 64
-"""Channels of rows that are quantized by themselves: their product with an identity grows with the square."""
 
 
 @dataclass
@@ -48,56 +43,8 @@ def quantized(planner: Planner, step: Step) -> bool:
     return _deferred(planner, step) or quantized_alone(planner, step)
 
 
-def quantized_alone(planner: Planner, step: Step) -> bool:
-    """Quantize rows: as the input of a linear layer that changes nothing."""
-    found, channels = _quantizer(step), step.out.shape[-1]
-    if found is None or channels > MOST_ALONE or not step.out.contiguous:
-        return False
-    address = planner.address(step.args[0])
-    if address.rows() is None:  # each value would be copied by itself
-        return False
-    quantizer, signs = found
-    layer = c.Linear(
-        inputs=channels,
-        outputs=channels,
-        columns=channels,
-        rows=channels,
-        inverse=1,
-        input=quantizer,
-        signs=signs,
-        weight=floats(np.diag(np.ones(channels) if signs is None else signs)),
-        bias=np.zeros(channels, np.float32),
-    )
-    made = Address.strided(planner.new(step.out.buffer.size), step.out.shape, contiguous(step.out.shape))
-    planner.rows(Value((address,)), made, None, layer, "", None)
-    planner.settle(step.out, Value((made,)))
-    return True
-
-
-def _quantizer(step: Step) -> tuple[c.Quantizer, np.ndarray | None] | None:
-    """Return a step's quantizer and its sign vector; None if the operators lack it."""
-    _, scale, zero_point, top, transform, invert, per_token = step.args
-    known, channels = TRANSFORMS[transform], step.out.shape[-1]
-    constant = all(isinstance(number, Tensor) and number.numel() == 1 for number in (scale, zero_point))
-    if not (constant and invert and known.compiled is not None and step.out.whole):
-        return None
-    width = padded_width(channels) if known.compiled else channels
-    s, z = float(scale), float(zero_point)
-    quantizer = c.Quantizer(
-        scale=s,
-        zero=z,
-        top=top,
-        transform=known.compiled,
-        width=width,
-        code_scale=1 / (s * (np.sqrt(width) if known.compiled and not per_token else 1)),
-        code_offset=-z / s,
-        per_token=int(per_token),
-    )
-    return quantizer, None if known.signs is None else floats(known.signs(channels))
-
-
 def _deferred(planner: Planner, step: Step) -> bool:
-    made, x, out = _quantizer(step), step.args[0], step.out
+    made, x, out = quantizer_of(step), step.args[0], step.out
     if made is None or TRANSFORMS[step.args[4]].unit_rows:
         return False
     if len(out.shape) != 4 or out.shape[0] != 1 or planner.only_reader(out.buffer) is None:
@@ -111,7 +58,8 @@ def _deferred(planner: Planner, step: Step) -> bool:
     found, below = _side_by_side(value.address), _side_by_side(divisor)
     if found is None or (divisor is not None and (below is None or below.alone(1) != 1)):
         return False
-    planner.quantized[out.buffer] = QuantizedChannels(found, below, *made, step)
+    quantizer, signs = made
+    planner.quantized[out.buffer] = QuantizedChannels(found, below, quantizer, signs, step)
     planner.made.add(out.buffer)
     return True
 

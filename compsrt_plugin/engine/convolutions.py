@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from compsrt_plugin.engine.address import Address, contiguous
-from compsrt_plugin.engine.fold import describe_quantizer, floats
+from compsrt_plugin.engine.fold import describe_quantizer, floats, linear_in_floats
 from compsrt_plugin.engine.following import absorb
 from compsrt_plugin.engine.plan import Native, point_rows
 from compsrt_plugin.engine.steps import Spot, Step
@@ -48,15 +48,8 @@ def _of_each_pixel(planner: Planner, step: Step, weight: Tensor, bias: Tensor | 
     """Compute a 1×1 convolution: a linear layer of each pixel, in floats."""
     x, out, outputs = step.reads()[0], step.out, weight.shape[0]
     images, inputs, height, width = x.shape
-    layer = c.Linear(
-        inputs=inputs,
-        outputs=outputs,
-        columns=inputs,
-        rows=outputs,
-        input=describe_quantizer(None, inputs),
-        weight=floats(floats(weight)[:, :, 0, 0]),
-        bias=np.zeros(outputs, np.float32) if bias is None else floats(bias),
-    )
+    shift = np.zeros(outputs) if bias is None else floats(bias)
+    layer = linear_in_floats(floats(weight)[:, :, 0, 0], shift, describe_quantizer(None, inputs))
     shape = (images, height, width, outputs)
     made = Address.strided(planner.new(out.buffer.size), shape, contiguous(shape))
     last, where, activation, added = absorb(planner, out, Value((made.permuted((0, 3, 1, 2)),)), residual=True)

@@ -12,10 +12,15 @@ def length(cut: int | slice, size: int) -> int:
     return len(range(*cut.indices(size))) if isinstance(cut, slice) else 1
 
 
-def digits_of(
-    own: Sequence[int], shape: Sequence[int], stride: Sequence[int], offset: int
-) -> tuple[list[int], list[int]] | None:
-    """Return place values and sizes of the digits that compose the axes and the view's axes, highest first."""
+def digits_of(own: Sequence[int], shape: Sequence[int], stride: Sequence[int]) -> tuple[list[int], list[int]] | None:
+    """Return place values and sizes of the digits that compose the axes and the view's axes, highest first.
+
+    None if there are no such digits.
+
+    Args:
+        own: sizes of the tensor's axes.
+        shape, stride: of the view, strides in elements of a contiguous tensor.
+    """
     total = math.prod(own)
     values, place = {1, total}, total
     for size in own:
@@ -37,7 +42,12 @@ def digits_of(
 def taken_digits(
     places: list[int], sizes: list[int], shape: Sequence[int], stride: Sequence[int], offset: int
 ) -> list[tuple[int | None, int | slice]] | None:
-    """Return for each digit its axis of the view, and its values in the view; None if an axis has parts of digits."""
+    """Return for each digit its axis of the view, and its values in the view; None if an axis has parts of digits.
+
+    Args:
+        places, sizes: as `digits_of` returns them.
+        shape, stride, offset: of the view, in elements of a contiguous tensor.
+    """
     total = places[0] * sizes[0] if places else 1
     if offset >= total:
         return None

@@ -98,16 +98,22 @@ def describe_linear(
     signs = None if (own * given_signs == 1).all() else floats(own * given_signs)
     if isinstance(layer, QuantLinear):
         return _quantized(layer, level, factor, own, signs)
-    return c.Linear(
-        inputs=layer.in_features,
-        outputs=layer.out_features,
-        columns=layer.in_features,
-        rows=layer.out_features,
-        input=describe_quantizer(None, layer.in_features),
-        signs=signs,
-        weight=floats(layer.weight.detach().cpu().double().numpy() * factor[:, None]),
-        bias=floats(_bias(layer) * factor),
-    )
+    weight = layer.weight.detach().cpu().double().numpy() * factor[:, None]
+    return linear_in_floats(weight, _bias(layer) * factor, describe_quantizer(None, layer.in_features), signs=signs)
+
+
+def linear_in_floats(weight: np.ndarray, bias: np.ndarray, quantizer: c.Quantizer, **more: object) -> c.Linear:
+    """Describe y = W x̂ + b in floats.
+
+    Args:
+        weight: W (outputs, inputs).
+        bias: b (outputs,).
+        quantizer: of the input.
+        more: other fields.
+    """
+    outputs, inputs = weight.shape
+    sizes = {"inputs": inputs, "outputs": outputs, "columns": inputs, "rows": outputs}
+    return c.Linear(**sizes, input=quantizer, weight=floats(weight), bias=floats(bias), **more)
 
 
 def _bias(layer: nn.Linear | QuantLinear) -> np.ndarray:

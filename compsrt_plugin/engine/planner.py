@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from compsrt_plugin.engine.address import Address, contiguous
-from compsrt_plugin.engine.channels import QuantizedChannels, quantized_alone
+from compsrt_plugin.engine.address import Address, along_any_axis, contiguous
+from compsrt_plugin.engine.channels import QuantizedChannels
 from compsrt_plugin.engine.plan import InTorch, Native, Plan, PlanStep, point_rows
+from compsrt_plugin.engine.quantizers import quantized_alone
 from compsrt_plugin.engine.rules import RULES
 from compsrt_plugin.engine.steps import Buffer, Spot, Step, with_spots
 from compsrt_plugin.engine.tape import Tape
@@ -30,9 +30,6 @@ from compsrt_plugin.engine.values import (
 )
 from compsrt_plugin.native import Level
 from compsrt_plugin.native import structures as c
-
-PARTS = (16, 8, 4)
-"""Into which an axis is split that has no stride: sides of windows."""
 
 
 def plan_of(tape: Tape, level: Level) -> Plan:
@@ -160,7 +157,7 @@ class Planner:
         found = to.merged(value.inputs)
         all_rows = [address.rows() for address in found]
         if any(rows is None for rows in all_rows):
-            found = _along_any_axis(found)
+            found = along_any_axis(found)
             all_rows = [address.rows() for address in found]
         shape = found[0].shape
         rows = int(np.prod(shape[:-1], dtype=np.int64))
@@ -306,23 +303,3 @@ class Planner:
         in_rows = added if added.shape[-1] == channels else reshaped(added, (*added.shape, channels))
         assert in_rows is not None
         return self.with_rows(in_rows)
-
-
-def _along_any_axis(found: Sequence[Address]) -> list[Address]:
-    """Return addresses of one shape with the longest axis last that has strides in all of them.
-
-    Where none has, as after windows were merged, it is a part of an axis; where no part has either, one of size 1.
-    """
-    shape = found[0].shape
-    longer = [axis for axis in range(len(shape)) if shape[axis] > 1]
-    strided = [axis for axis in longer if all(address.alone(axis) is not None for address in found)]
-    if strided:
-        last = max(strided, key=lambda axis: shape[axis])
-        return [address.permuted([*(a for a in range(len(shape)) if a != last), last]) for address in found]
-    for part, axis in product(PARTS, range(len(shape))):
-        in_parts = (*shape[:axis], shape[axis] // part, part, *shape[axis + 1 :])
-        if shape[axis] % part == 0 and shape[axis] > part:
-            views = [address.viewed(in_parts, contiguous(in_parts), 0) for address in found]
-            if all(view is not None and view.alone(axis + 1) is not None for view in views):
-                return _along_any_axis([view for view in views if view is not None])
-    return [Address(a.buffer, (*a.shape, 1), a.offset, a.tables) for a in found]

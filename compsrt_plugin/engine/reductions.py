@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 MOST_CHANNELS = 1024
-"""Each thread has buffers for 64 rows."""
+"""Channels of a call: each thread has buffers for 64 rows of them."""
 VARIANCES = (aten.var.dim, aten.var.correction)
 REDUCED = (aten.mean.dim, *VARIANCES, aten.linalg_vector_norm.default, aten.adaptive_avg_pool2d.default)
 

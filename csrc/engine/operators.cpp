@@ -130,27 +130,41 @@ void Operators::moments(const MomentsCall& call) {
 // number of threads.
 constexpr int kParts = 16, kMostLanes = 16;
 
+// Call `work` with the first row and the number of rows of each chunk of a part.
+template <class Work>
+static void in_part(int64_t rows, int64_t part, int64_t parts, const Work& work) {
+    const int64_t chunks = (rows + kTokensAtOnce - 1) / kTokensAtOnce;
+    for (int64_t chunk = chunks * part / parts; chunk < chunks * (part + 1) / parts; chunk++) {
+        const int64_t first = chunk * kTokensAtOnce;
+        work(first, (int)std::min<int64_t>(kTokensAtOnce, rows - first));
+    }
+}
+
+// Add up the lanes of each part, `size` floats after one another.
+static float total(const float* sums, int64_t parts, size_t size, int lanes) {
+    float sum = 0;
+    for (int64_t part = 0; part < parts; part++)
+        for (int lane = 0; lane < lanes; lane++) sum += sums[part * size + lane];
+    return sum;
+}
+
 void Operators::reduction(const ReductionCall& call) {
-    const int64_t parts = call.groups < kParts ? kParts : 1, chunks = (call.rows + kTokensAtOnce - 1) / kTokensAtOnce;
+    const int64_t parts = call.groups < kParts ? kParts : 1;
     const size_t size = (size_t)call.channels * kernels_.lanes;
     of_rows_.reserve(sizes_of(call.channels));
     std::vector<float> sums(call.groups * parts * size);
     pool_.run((int)(call.groups * parts), [&](int number, int thread) {
         Scratch& s = of_rows_[thread];
-        const int64_t group = number / parts, part = number % parts;
-        for (int64_t chunk = chunks * part / parts; chunk < chunks * (part + 1) / parts; chunk++) {
-            const int64_t first = chunk * kTokensAtOnce;
-            const int count = (int)std::min<int64_t>(kTokensAtOnce, call.rows - first);
+        const int64_t group = number / parts;
+        in_part(call.rows, number % parts, parts, [&](int64_t first, int count) {
             gather(call.x, group * call.rows + first, count, call.channels, kTokensAtOnce, s.rows);
             kernels_.reduce(s.rows, call.channels, call.root, sums.data() + number * size);
-        }
+        });
     });
     for (int64_t i = 0; i < call.groups * call.channels; i++) {
         const int64_t group = i / call.channels, channel = i % call.channels;
-        float sum = 0;
-        for (int64_t part = 0; part < parts; part++)
-            for (int lane = 0; lane < kernels_.lanes; lane++)
-                sum += sums[(group * parts + part) * size + channel * kernels_.lanes + lane];
+        const float* const of_channel = sums.data() + group * parts * size + channel * kernels_.lanes;
+        const float sum = total(of_channel, parts, size, kernels_.lanes);
         call.y.data[i] = call.root ? std::sqrt(sum) : sum * call.factor;
     }
 }
@@ -160,24 +174,16 @@ void Operators::gram(const GramCall& call) {
     const size_t size = (size_t)channels * call.channels;
     of_rows_.reserve(sizes_of(channels, call.channels));
     std::vector<float> sums(kParts * size * kMostLanes);
-    const int64_t chunks = (call.rows + kTokensAtOnce - 1) / kTokensAtOnce;
     pool_.run(kParts, [&](int part, int thread) {
         Scratch& s = of_rows_[thread];
-        for (int64_t chunk = chunks * part / kParts; chunk < chunks * (part + 1) / kParts; chunk++) {
-            const int64_t first = chunk * kTokensAtOnce;
-            const int count = (int)std::min<int64_t>(kTokensAtOnce, call.rows - first);
+        in_part(call.rows, part, kParts, [&](int64_t first, int count) {
             gather(call.q.x, first, count, channels, kTokensAtOnce, s.rows);
             gather(call.k.x, first, count, channels, kTokensAtOnce, s.hidden);
             kernels_.gram(call, count, sums.data() + part * size * kMostLanes, s);
-        }
+        });
     });
-    for (size_t i = 0; i < size; i++) {
-        float sum = 0;
-        for (int part = 0; part < kParts; part++)
-            for (int lane = 0; lane < kernels_.lanes; lane++)
-                sum += sums[part * size * kMostLanes + i * kernels_.lanes + lane];
-        call.y.data[i] = sum;
-    }
+    for (size_t i = 0; i < size; i++)
+        call.y.data[i] = total(sums.data() + i * kernels_.lanes, kParts, size * kMostLanes, kernels_.lanes);
 }
 
 void Operators::mix(const MixCall& call) {

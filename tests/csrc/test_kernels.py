@@ -19,12 +19,13 @@ from compsrt_plugin.engine import Engine, engine
 from compsrt_plugin.engine.describe import describe_network
 from compsrt_plugin.engine.layers import LayersEngine
 from compsrt_plugin.engine.operators import Operators
-from compsrt_plugin.engine.plan import InTorch, Memory, Native, Plan
+from compsrt_plugin.engine.plan import Memory, Native
 from compsrt_plugin.engine.planner import plan_of
 from compsrt_plugin.engine.tape import record
 from compsrt_plugin.native import Level, structures
 from tests.engine.attending import frozen, masked
-from tests.engine.channels import HEADS, Code, between_channels
+from tests.engine.channels import HEADS, between_channels
+from tests.engine.coded import Coded
 from tests.engine.networks import assert_same_pixels, network
 
 from .building import CSRC, Target, build
@@ -102,7 +103,7 @@ def test_a_network_on_arm_has_the_pixels_of_the_simulated_one(
 
 
 class OnArm:
-    """Runs a plan: what is compiled on the emulated processor, each step in a process of its own.
+    """Runs compiled steps on the emulated processor, each in a process of its own.
 
     Attributes:
         ran: names of operators that ran.
@@ -112,20 +113,7 @@ class OnArm:
         self.target, self.program, self.folder = built[0], built[1] / "kernels", folder
         self.ran: set[str] = set()
 
-    def run(self, plan: Plan, x: Tensor) -> Tensor:
-        memory: Memory = [None] * plan._size
-        for buffer, constant in plan.constants.items():
-            memory[buffer.number] = constant
-        memory[plan._input.buffer.number] = x.contiguous()
-        for step in plan.steps:
-            if isinstance(step, InTorch):
-                step.run(memory, Operators(NEON, 1))
-            else:
-                self._call(step, memory)
-        out = plan._output
-        return torch.as_strided(memory[out.buffer.number], out.shape, out.stride, out.offset)
-
-    def _call(self, step: Native, memory: Memory) -> None:
+    def run(self, step: Native, memory: Memory, _: Operators) -> None:
         if memory[step.output.number] is None:
             memory[step.output.number] = torch.zeros(step.output.size, dtype=step.output.dtype)
         (self.folder / "step").write_bytes(dump_step(step, memory))
@@ -135,29 +123,17 @@ class OnArm:
         self.ran.add(step.name)
 
 
-class Coded(nn.Module):
-    def __init__(self, code: Code) -> None:
-        super().__init__()
-        self.forward = code
-
-
 def test_the_steps_of_plans_on_arm(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every operator, and so every kernel that only plans use."""
     if built[0] is HOST:
         pytest.skip("this processor has no NEON; its plans are tested in tests/engine")
     arm = OnArm(built, tmp_path)
     monkeypatch.setattr(engine, "level", lambda: NEON)
+    monkeypatch.setattr(Native, "run", lambda step, memory, operators: arm.run(step, memory, operators))
     made = frozen(masked)
     planned = Engine(made, threads=1)
-    assert isinstance(planned, LayersEngine)
-
-    def attending(x: Tensor) -> Tensor:
-        with torch.inference_mode(), planned._inside:
-            plan = planned._planned(x).plan
-            assert plan is not None
-            return arm.run(plan, x)
-
-    assert_same_pixels(attending, made, (1, 3, 16, 16))
+    assert isinstance(planned, LayersEngine) and not planned.why_not_planned(torch.zeros(1, 3, 16, 16))
+    assert_same_pixels(planned, made, (1, 3, 16, 16))
 
     torch.manual_seed(0)
     depthwise, conv = nn.Conv2d(24, 24, 3, padding=1, groups=24), nn.Conv2d(24, 24, 3, padding=1)
@@ -170,7 +146,7 @@ def test_the_steps_of_plans_on_arm(built: Built, tmp_path: Path, monkeypatch: py
     for network_code, x in ((code, torch.randn(1, 24, 8, 20)), (channels, torch.randn(1, 30 * HEADS, 6, 14))):
         with torch.inference_mode():
             wanted = network_code(x)
-            found = arm.run(plan_of(record(Coded(network_code), torch.zeros_like(x)), NEON), x)
+            found = plan_of(record(Coded(network_code), torch.zeros_like(x)), NEON).run(x, Operators(NEON, 1))
         assert ((found - wanted).abs() > 1e-4).float().mean() < 0.02  # codes at a rounding boundary, of one pixel each
     operators = {"attention", "rows", "moments", "reduction", "gram", "mix", "depthwise", "convolution", "elementwise"}
     assert arm.ran == operators

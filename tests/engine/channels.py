@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Code = Callable[[Tensor], Tensor]
+from .coded import Code
+
 HEADS = 3
 
 
