@@ -156,7 +156,7 @@ def _quantized(
         return c.Linear(**fields, weight=floats(values * factor[rows, None]))
     factor = factor[rows] * unit_norm(layer.input_quantizer, layer.in_features)
     sparse = sparse_weight(level, x, weight.codes)
-    return c.Linear(**fields, **_integer_fields(x, weight, factor), sparse=sparse)
+    return c.Linear(**fields, **_integer_fields(x, weight, factor, level), sparse=sparse)
 
 
 @dataclass(frozen=True)
@@ -193,13 +193,13 @@ def _integer_weight(layer: QuantLinear, rows: np.ndarray, columns: np.ndarray) -
     return IntegerWeight(codes, s / ZERO_POINT_STEPS, np.zeros_like(z))
 
 
-def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray) -> dict[str, object]:
+def _integer_fields(a: Scale, w: IntegerWeight, factor: np.ndarray, level: Level) -> dict[str, object]:
     s_a, z_a, centre_a = float(a.s), float(a.z_centred), int(a.centre)
     sums = w.codes.sum(1)
     return {
         "integer": 1,
         "codes": in_fours(w.codes),
-        "start": integers(-centre_a * sums),
+        "start": integers((level.code_shift - centre_a) * sums),
         "alpha": floats(s_a * w.s * factor),
         "beta": floats(s_a * w.z * factor),
         "gamma": floats(z_a * (w.s * sums + w.z * w.codes.shape[1]) * factor),

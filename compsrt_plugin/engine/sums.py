@@ -24,14 +24,14 @@ def dots_fit(level: Level, q: Scale, k: Scale, columns: int) -> bool:
         q, k: of the two operands.
         columns: how many products a sum has.
     """
-    if not _takes(level, q.top, k.largest):
+    if not _takes(level, k.largest):
         return False
     return (q.top * _in_one_sum(level, columns) + int(q.centre) * columns) * k.largest <= _most(level)
 
 
-def _takes(level: Level, largest_code: int, largest_weight: int) -> bool:
-    """Return whether the codes of both operands fit a product of bytes."""
-    return level.sum_bits > 0 and largest_code <= level.largest_code and largest_weight <= SIGNED_BYTE
+def _takes(level: Level, largest_weight: int) -> bool:
+    """Return whether there are products of bytes, and a weight fits them; codes always do."""
+    return level.sum_bits > 0 and largest_weight <= SIGNED_BYTE
 
 
 def _most(level: Level) -> int:
@@ -55,7 +55,7 @@ def weight_fits(level: Level, x: Scale, codes: np.ndarray) -> bool:
         x: of the input.
         codes: of the weight, signed integers (rows, columns).
     """
-    if not _takes(level, x.top, np.abs(codes).max(initial=0)):
+    if not _takes(level, np.abs(codes).max(initial=0)):
         return False
     sums_per_four = 4 // level.products_per_sum
     fours = in_fours(codes).astype(np.int64).reshape(codes.shape[0], -1, sums_per_four, level.products_per_sum)

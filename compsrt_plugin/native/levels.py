@@ -23,7 +23,7 @@ class Level:
         name: `avx512`, `avx512bw`, `avxvnni`, `avx2`, `neon` or `plain`.
         sum_bits: of the integers that sum products of bytes; 0 where the level has no such products.
         products_per_sum: how many of every four neighbouring products in a row are added up in one such integer.
-        largest_code: of an operand of such a product.
+        code_shift: which such products take unsigned codes less: 128 where they take signed bytes, else 0.
         sparse: whether products that leave out zeros are faster.
         conv_rows: output channels that a convolution computes at a time.
         number: of the level in the library.
@@ -32,7 +32,7 @@ class Level:
     name: str
     sum_bits: int
     products_per_sum: int
-    largest_code: int
+    code_shift: int
     sparse: bool
     conv_rows: int = 1
     number: int = -1
@@ -53,7 +53,7 @@ def _usable(loaded: ctypes.CDLL) -> tuple[Level, ...]:
             entry.name.decode(),
             entry.integers.sum_bits,
             entry.integers.products_per_sum,
-            entry.integers.largest_code,
+            entry.integers.code_shift,
             bool(entry.integers.sparse),
             entry.conv_rows,
             number,

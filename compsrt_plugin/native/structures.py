@@ -21,7 +21,7 @@ def _all(kind: Any, *names: str) -> tuple[tuple[str, Any], ...]:
 class Integers(ctypes.Structure):
     """How a level sums products of bytes: see `table.h`."""
 
-    _fields_ = _all(I32, "sum_bits", "products_per_sum", "largest_code", "sparse")
+    _fields_ = _all(I32, "sum_bits", "products_per_sum", "code_shift", "sparse")
 
 
 class Level(ctypes.Structure):

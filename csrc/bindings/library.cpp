@@ -31,7 +31,7 @@ static void add(std::string& text, const char* name, size_t offset, size_t bytes
 
 static std::string layout() {
     std::string text;
-    FIELDS(Integers, sum_bits, products_per_sum, largest_code, sparse)
+    FIELDS(Integers, sum_bits, products_per_sum, code_shift, sparse)
     FIELDS(Level, name, available, conv_rows, integers)
     FIELDS(FakeQuantize, rows, width, vectors, transform, invert, signs, scale, zero_point, per_row, per_token, top, threads)
     FIELDS(FakeQuantizeGradients, x, scale, zero_point, y)

@@ -43,7 +43,7 @@ struct Linear {
     const float* weight;          // [rows][columns]
     const int8_t* codes;          // [rows][columns rounded up to 4]
     const TwoOfFour* sparse;      // the same weights [rows][columns / 4, rounded up]; null: not 2:4 sparse
-    const int32_t* start;         // [rows] −centre · Σ w'
+    const int32_t* start;         // [rows] (code_shift − centre) · Σ w'
     const float *alpha, *beta, *gamma;  // [rows]
     const float* bias;            // [outputs]
 };

@@ -39,7 +39,7 @@ OUTLINED static void score_column(const Attention& a, const Window& w, const flo
             UNROLL for (int i = 0; i < 4; i++) sums[r][i] = dot_begin(s.starts[key + r]);
         for (int c = 0; c < width; c += 4) {
             I values[4];
-            UNROLL for (int i = 0; i < 4; i++) values[i] = iload(qc + (size_t)c * T + i * W * 4);
+            UNROLL for (int i = 0; i < 4; i++) values[i] = load_codes(qc + (size_t)c * T + i * W * 4);
             UNROLL for (int r = 0; r < kKeys; r++) {
                 I factor = broadcast4(kc + (size_t)c * S + (key + r) * 4);
                 UNROLL for (int i = 0; i < 4; i++) sums[r][i] = dot(sums[r][i], values[i], factor);
@@ -81,7 +81,7 @@ static void scores_of_codes(const Attention& a, const Window& w, int head, float
         }
         F sums = to_float(dot_end(total));
         store(key_terms + lane, sums * all(a.key_beta) * load(s.units[1] + lane));
-        istore(s.starts + lane, to_int(sums * all((float)-a.q.centre)));
+        istore(s.starts + lane, to_int(sums * all((float)(kCodeShift - a.q.centre))));
     }
     float* query_terms = s.small[4];
     if (a.k.per_token) {

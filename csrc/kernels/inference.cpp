@@ -30,6 +30,6 @@ namespace {
 }  // namespace
 
 extern const InferenceKernels COMPSRT_NAMED(inference_, COMPSRT_LEVEL) = {
-    {kSumBits, kProductsPerSum, kLargestCode, COMPSRT_SPARSE}, kConvRows, W, run_block, run_attention, run_linear,
+    {kSumBits, kProductsPerSum, kCodeShift, COMPSRT_SPARSE}, kConvRows, W, run_block, run_attention, run_linear,
     norm_rows, activate, add, gather_rows, scatter_rows, moments, reduce, gram, mix, depthwise, elementwise, normalize_cells, conv};
 }  // namespace compsrt

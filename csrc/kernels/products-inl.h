@@ -54,13 +54,15 @@ INLINE void float_product(const float* weight, const int32_t* rows_at, size_t ro
 }
 
 #if COMPSRT_INTEGER
-// Σ over `columns` of (code − centre) for each lane, as floats: out [T].
+// Σ over `columns` of (code − centre) for each lane, as floats: out [T]. Rows up to a multiple of four have code 0.
 template <class Lanes>
 static void sums_of_codes(const uint8_t* codes, int columns, int centre, Lanes T, float* out) {
     const I ones = all_bytes(1);
+    const int padded = (columns + 3) & ~3;
     for (int lane = 0; lane < T; lane += W) {
-        Sum total = dot_begin(-centre * columns);
-        for (int row = 0; row < columns; row += 4) total = dot(total, iload(codes + (size_t)row * T + lane * 4), ones);
+        Sum total = dot_begin(kCodeShift * padded - centre * columns);
+        for (int row = 0; row < padded; row += 4)
+            total = dot(total, load_codes(codes + (size_t)row * T + lane * 4), ones);
         store(out + lane, to_float(dot_end(total)));
     }
 }
@@ -83,7 +85,7 @@ OUTLINED static void code_rows(const Linear& l, int row, const uint8_t* codes, c
 #pragma GCC unroll 2  // two steps; other loops are unrolled completely
         for (int k = 0; k < padded; k += 4, from += 4 * T, w += 4) {
             I values[kCodeVectors];
-            UNROLL for (int i = 0; i < kCodeVectors; i++) values[i] = iload(from + i * W * 4);
+            UNROLL for (int i = 0; i < kCodeVectors; i++) values[i] = load_codes(from + i * W * 4);
             UNROLL for (int r = 0; r < R; r++) {
                 I factor = broadcast4(w + r * padded);
                 UNROLL for (int i = 0; i < kCodeVectors; i++) sums[r][i] = dot(sums[r][i], values[i], factor);

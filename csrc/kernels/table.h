@@ -24,7 +24,7 @@ struct CalibrationKernels {
 struct Integers {
     int32_t sum_bits;          // of one sum; 0: the level has no integer products
     int32_t products_per_sum;  // of every four neighbouring products of a row
-    int32_t largest_code;      // allowed in a product
+    int32_t code_shift;        // which products take codes less: 128 where they take signed bytes, else 0
     int32_t sparse;            // whether 2:4 sparse products are faster
 };
 

@@ -2,7 +2,7 @@
 #include "zmm-inl.h"
 
 #define COMPSRT_SPARSE 0  // vpdpbusd computes four products as fast as two
-constexpr int kSumBits = 32, kProductsPerSum = 4, kLargestCode = 255;
+constexpr int kSumBits = 32, kProductsPerSum = 4, kCodeShift = 0;
 
 // Σ of four unsigned × signed bytes, per lane. Sums have their own type: the compiler keeps them in registers only if
 // no step converts them.

@@ -61,3 +61,8 @@ INLINE void butterflies(F (&x)[R]) {
         UNROLL for (int i = 0; i < R; i++)
             if (!(i & half)) butterfly(x[i], x[i + half]);
 }
+
+#if COMPSRT_INTEGER
+// Codes as products of bytes take them, less kCodeShift. What begins a sum makes up for it.
+INLINE I load_codes(const uint8_t* p) { return kCodeShift ? iload(p) ^ iall((int)0x80808080) : iload(p); }
+#endif

@@ -1,9 +1,9 @@
-// NEON of 64-bit Arm with dot-product instructions (FEAT_DotProd). They take signed bytes, so codes go up to 127.
+// NEON of 64-bit Arm with dot-product instructions (FEAT_DotProd). They take signed bytes, so codes enter less 128.
 #define COMPSRT_INTEGER 1
 #define COMPSRT_SPARSE 0
 constexpr int W = 4;
 constexpr int kRegisters = 32;
-constexpr int kSumBits = 32, kProductsPerSum = 4, kLargestCode = 127;
+constexpr int kSumBits = 32, kProductsPerSum = 4, kCodeShift = 128;
 typedef float32x4_t F;
 typedef int32x4_t I;
 
@@ -82,7 +82,7 @@ INLINE I codes2(F a, F b, I top) {
 }
 INLINE void store_16bit(int16_t* p, F v) { vst1_s16(p, vqmovn_s32(to_int(v))); }
 
-// Σ of four unsigned × signed bytes, per lane.
+// Σ of four signed bytes, per lane.
 typedef int32x4_t Sum;
 INLINE Sum dot_begin(int start) { return vdupq_n_s32(start); }
 INLINE Sum dot(Sum sum, I codes, I weights) {

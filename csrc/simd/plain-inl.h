@@ -3,7 +3,7 @@
 #define COMPSRT_SPARSE 0
 constexpr int W = 4;
 constexpr int kRegisters = 16;
-constexpr int kSumBits = 0, kProductsPerSum = 0, kLargestCode = 0;
+constexpr int kSumBits = 0, kProductsPerSum = 0, kCodeShift = 0;
 typedef float F __attribute__((vector_size(16)));
 typedef int32_t Bits __attribute__((vector_size(16)));
 

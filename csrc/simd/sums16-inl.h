@@ -1,6 +1,6 @@
 // Byte products summed in 16 bits: two sums a lane, each of two of every four products. For levels without VNNI.
 #define COMPSRT_SPARSE 1
-constexpr int kSumBits = 16, kProductsPerSum = 2, kLargestCode = 255;
+constexpr int kSumBits = 16, kProductsPerSum = 2, kCodeShift = 0;
 
 // Σ of four unsigned × signed bytes, per lane: two 16-bit sums a lane until `dot_end`. The first one begins at the start
 // value.

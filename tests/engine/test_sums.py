@@ -14,8 +14,8 @@ from compsrt_plugin.engine.sums import INT16, INT32, SIGNED_BYTE, dots_fit, map_
 from compsrt_plugin.native import Level
 from compsrt_plugin.quant import hadamard_matrix
 
-AVX2, VNNI = Level("avx2", 16, 2, 255, True), Level("avx512", 32, 4, 255, False)
-NEON, PLAIN = Level("neon", 32, 4, 127, False), Level("plain", 0, 0, 0, False)
+AVX2, VNNI = Level("avx2", 16, 2, 0, True), Level("avx512", 32, 4, 0, False)
+NEON, PLAIN = Level("neon", 32, 4, 128, False), Level("plain", 0, 0, 0, False)
 
 
 def scale(top: int, centre: int = 0, largest: int = 0) -> Any:
