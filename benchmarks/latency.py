@@ -2,8 +2,8 @@
 
     python benchmarks/latency.py FILE… [--results benchmarks/results/latency] [--size 64x64] [--rounds 15]
 
-All ways take turns on one thread. The process's own processor time is counted, so a busy machine adds little; other
-processes still share caches and memory. Writes a result file per network, which `make results` reads.
+All ways of all files take turns on one thread. The process's own processor time is counted, so a busy machine adds
+little; other processes still share caches and memory. Writes a result file per network, which `make results` reads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import statistics
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -36,31 +37,44 @@ from compsrt_plugin.report import FileRecord  # noqa: E402
 from compsrt_plugin.report.versions import versions  # noqa: E402
 
 
-def measure(file: Path, size: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """Return milliseconds of processor time for each way to run a network, medians of rounds, as JSON holds it.
+def measure(files: Sequence[Path], size: tuple[int, int], rounds: int) -> list[dict[str, Any]]:
+    """Return milliseconds of processor time of each way to run each network, medians of rounds, as JSON holds it.
+
+    Ways of all networks take turns, so that a machine whose speed changes slows all of them.
 
     Args:
-        file: a packed network.
+        files: packed networks.
         size: height and width of the low-resolution image.
         rounds: number of turns of every way, after one to warm up.
     """
-    source = open_packed(file)
-    ways = [*full_precision_ways(source, 1, None, 0), *quantized_ways(source, 1)]
+    sources = {file: open_packed(file) for file in files}
     x = noise(size[1], size[0], 8)
-    times = in_turns({way.label: way.ready(x) for way in ways}, argparse.Namespace(repeats=rounds, cpu_seconds=True))
-    return {
-        "name": file.stem,
-        "scale": source.header.scale,
-        "bits": source.header.bits,
-        "sha256": FileRecord.of(file).sha256,
-        "command": shlex.join(["python", "benchmarks/latency.py", file.name, "--size", "{}x{}".format(*size)]),
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "versions": {**versions(), **runtime_versions()},
-        "processor": processor(),
-        "size": list(size),
-        "rounds": rounds,
-        "processor_ms": {label: statistics.median(spent) * 1e3 for label, spent in times.items()},
+    calls = {
+        f"{file.stem}: {way.label}": way.ready(x)
+        for file, source in sources.items()
+        for way in [*full_precision_ways(source, 1, None, 0), *quantized_ways(source, 1)]
     }
+    times = in_turns(calls, argparse.Namespace(repeats=rounds, cpu_seconds=True))
+    return [
+        {
+            "name": file.stem,
+            "scale": source.header.scale,
+            "bits": source.header.bits,
+            "sha256": FileRecord.of(file).sha256,
+            "command": shlex.join(["python", "benchmarks/latency.py", file.name, "--size", "{}x{}".format(*size)]),
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "versions": {**versions(), **runtime_versions()},
+            "processor": processor(),
+            "size": list(size),
+            "rounds": rounds,
+            "processor_ms": {
+                label.removeprefix(f"{file.stem}: "): statistics.median(spent) * 1e3
+                for label, spent in times.items()
+                if label.startswith(f"{file.stem}: ")
+            },
+        }
+        for file, source in sources.items()
+    ]
 
 
 def runtime_versions() -> dict[str, str]:
@@ -86,10 +100,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    for file in args.files:
-        found = measure(file, args.size, args.rounds)
-        write_whole(args.results / f"{file.stem}.json", json.dumps(found, indent=1).encode() + b"\n")
-        print(file.stem, {label: round(ms, 1) for label, ms in found["processor_ms"].items()}, flush=True)
+    for found in measure(args.files, args.size, args.rounds):
+        write_whole(args.results / f"{found['name']}.json", json.dumps(found, indent=1).encode() + b"\n")
+        print(found["name"], {label: round(ms, 1) for label, ms in found["processor_ms"].items()}, flush=True)
 
 
 if __name__ == "__main__":

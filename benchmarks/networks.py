@@ -42,7 +42,8 @@ def entries(network: str, recipe: str, bits: int, args: argparse.Namespace) -> l
     length = [f"train:total_iter={args.iterations}"]
     if args.iterations:
         length += [f"train:scheduler:periods=[{args.iterations}]", f"val:val_freq={max(50, args.iterations // 4)}"]
-    quant = [f"quant:recipe={recipe}", f"quant:bits={bits}"]
+    # a width of its own for every recipe; the option files of DAT-light give inputs of linear layers 8 bits
+    quant = [f"quant:recipe={recipe}", f"quant:bits={bits}", "quant:overrides={}"]
     return [weights, *data, "datasets:val:subset=null", *length, *quant, *args.set]
 
 

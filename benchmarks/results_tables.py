@@ -26,6 +26,8 @@ CLAIMS = [
 PRINTED = {"dat_light_x2": "38.24", "dat_light_x3": "34.76", "dat_light_x4": "32.57"}
 """PSNR on Set5 that the authors print for the weights."""
 
+INPUT = ".input"  # what names of the quantizers of layers' inputs end with
+
 Table = list[str]
 
 
@@ -90,9 +92,18 @@ def network_table(found: Sequence[Results], latency: Mapping[str, Mapping[str, A
 
 
 def codes_cell(results: Results) -> str:
-    """Return the most codes that a quantizer of the nominal width used, and how many activations have more bits."""
-    raised = sum(not name.endswith(".weight") for name in results.other_bits)
-    return str(results.max_distinct_codes) + (f" ({raised} wider)" if raised else "")
+    """Return the most codes that a quantizer of the nominal width used, and which activations have more bits."""
+    wide = has_wide_inputs(results)
+    raised = sum(not name.endswith(".weight") and not (wide and name.endswith(INPUT)) for name in results.other_bits)
+    more = ["8-bit inputs"] if wide else []
+    more += [f"{raised} wider"] if raised else []
+    return str(results.max_distinct_codes) + (f" ({', '.join(more)})" if more else "")
+
+
+def has_wide_inputs(results: Results) -> bool:
+    """Return whether every input of a linear layer has 8 bits, whatever the width of the network."""
+    inputs = [name for name in results.distinct_codes if name.endswith(INPUT)]
+    return bool(inputs) and all(results.other_bits.get(name) == 8 for name in inputs)
 
 
 def recipe_table(found: Sequence[Results], *, widths: bool = False) -> Table:
@@ -137,10 +148,12 @@ COLUMNS = ("`plus`, trained", "`plus`", WIDE_INPUTS, "`compsrt`", "`minmax`")
 def _column(results: Results) -> str | None:
     """Return the column of the summary that a result belongs to; None for variants that have none."""
     kind = variant(results).removesuffix("_trained")
-    if kind == "plus_i8":
+    if kind not in (results.recipe, f"{results.recipe}_i8", "bundled"):
+        return None
+    if has_wide_inputs(results):
         return WIDE_INPUTS
     trained = ", trained" if results.weights_trained else ""
-    return f"`{results.recipe}`{trained}" if kind in (results.recipe, "bundled") else None
+    return f"`{results.recipe}`{trained}"
 
 
 def summary_table(networks: Mapping[str, Sequence[Results]]) -> Table:

@@ -55,7 +55,9 @@ QUANT = """\
 quant:
   recipe: plus
   bits: $bits
-"""
+$overrides"""
+
+WIDE_INPUTS = "  overrides: {'*.input': {bits: 8}}  # inputs of linear layers: half the loss at the same bytes\n"
 
 TEST = """\
 # Test $title x$scale, quantized to $bits bits:   basicsr test -opt $name.yml

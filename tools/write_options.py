@@ -26,7 +26,11 @@ BITS = (2, 3, 4)
 BUNDLED = bundled_names()  # names whose checkpoint comes with the package
 # Rate of the bounds, and what else distillation is told. Finer codes want smaller steps (docs/notes/training.md).
 RATES = {2: ("2e-3", "~"), 3: ("1e-3", "{lr_weights: !!float 1e-4}"), 4: ("3e-4", "{lr_weights: !!float 3e-5}")}
-DAT_RATES = {bits: ("1e-3", f"{{lr_weights: !!float {1 if bits == 4 else 2}e-4}}") for bits in BITS}
+DAT_RATES = {
+    2: ("2e-3", "{lr_weights: !!float 2e-4}"),
+    3: ("1e-3", "{lr_weights: !!float 2e-4}"),
+    4: ("5e-4", "{lr_weights: !!float 5e-5}"),
+}
 BODY = 4  # the scale whose teacher is trained first; the others begin with its body
 
 
@@ -41,6 +45,7 @@ class Network:
         scales: at which there are files.
         weights: what gives its full-precision weights, in the form of `--force_yml`; None: they come with the package.
         rates: by code width, the rate of the bounds and what else distillation is told.
+        overrides: the line of `quant.overrides`, or nothing.
     """
 
     title: str
@@ -49,12 +54,18 @@ class Network:
     scales: tuple[int, ...] = SCALES
     weights: str | None = None
     rates: Mapping[int, tuple[str, str]] = field(default_factory=lambda: RATES)
+    overrides: str = ""
 
 
 NETWORKS = (
     Network("SwinIR-light", "compsrt", templates.NETWORK),
     Network(
-        "DAT-light", "dat_light", templates.DAT, weights="network_g:base:file=DAT_light_x$scale.pth", rates=DAT_RATES
+        "DAT-light",
+        "dat_light",
+        templates.DAT,
+        weights="network_g:base:file=DAT_light_x$scale.pth",
+        rates=DAT_RATES,
+        overrides=templates.WIDE_INPUTS,
     ),
     Network(
         "MambaIRv2-light",
@@ -88,7 +99,7 @@ def _quantized(network: Network, scale: int, bits: int) -> dict[str, str]:
     """Return the test file and the train file of a quantized network."""
     name = f"{network.prefix}_x{scale}_{bits}bit"
     values: dict[str, object] = {"name": name, "title": network.title, "scale": scale, "bits": bits}
-    values |= {"gt_size": 32 * scale, "val_freq": 150, "save_freq": 50}
+    values |= {"gt_size": 32 * scale, "val_freq": 150, "save_freq": 50, "overrides": network.overrides}
     values |= dict(zip(("lr", "distill"), network.rates[bits], strict=True))
     own = network.weights is None  # the full-precision weights come with the package
     weights = "" if network.weights is None else Template(network.weights).substitute(scale=scale)
