@@ -57,7 +57,7 @@ quant:
   bits: $bits
 $overrides"""
 
-WIDE_INPUTS = "  overrides: {'*.input': {bits: 8}}  # inputs of linear layers: half the loss at the same bytes\n"
+WIDE_INPUTS = "  overrides: {'*.input': {bits: 8}}  # inputs of linear layers: less loss at the same bytes\n"
 
 TEST = """\
 # Test $title x$scale, quantized to $bits bits:   basicsr test -opt $name.yml
