@@ -141,11 +141,10 @@ def test_weights_fit_a_byte() -> None:
         assert not weight_fits(AVX2, scale(3), more) and not weight_fits(VNNI, scale(3), more)
 
 
-def test_codes_fit_what_a_product_takes() -> None:
-    codes = np.ones((1, 4), np.int64)
-    for top, fits in ((127, True), (128, False)):
-        assert weight_fits(NEON, scale(top), codes) == dots_fit(NEON, scale(top), scale(0, 0, 1), 4) == fits
-        assert weight_fits(VNNI, scale(top), codes) and dots_fit(VNNI, scale(top), scale(0, 0, 1), 4)
+@pytest.mark.parametrize("level", [VNNI, NEON], ids=lambda level: level.name)
+def test_codes_of_eight_bits_fit_a_product(level: Level) -> None:
+    assert weight_fits(level, scale(255), np.full((1, 4), SIGNED_BYTE))
+    assert dots_fit(level, scale(255), scale(0, 0, SIGNED_BYTE), 4)
 
 
 def test_codes_alone_must_fit_too() -> None:
