@@ -48,29 +48,26 @@ def measure(files: Sequence[Path], size: tuple[int, int], rounds: int) -> list[d
         rounds: number of turns of every way, after one to warm up.
     """
     sources = {file: open_packed(file) for file in files}
+    ways = {file: [*full_precision_ways(one, 1, None, 0), *quantized_ways(one, 1)] for file, one in sources.items()}
     x = noise(size[1], size[0], 8)
-    calls = {
-        f"{file.stem}: {way.label}": way.ready(x)
-        for file, source in sources.items()
-        for way in [*full_precision_ways(source, 1, None, 0), *quantized_ways(source, 1)]
-    }
+    calls = {f"{file.stem}: {way.label}": way.ready(x) for file, of_file in ways.items() for way in of_file}
     times = in_turns(calls, argparse.Namespace(repeats=rounds, cpu_seconds=True))
+    words = ["python", "benchmarks/latency.py", *(file.name for file in files)]
+    command = shlex.join([*words, "--size", "{}x{}".format(*size), "--rounds", str(rounds)])
     return [
         {
             "name": file.stem,
             "scale": source.header.scale,
             "bits": source.header.bits,
             "sha256": FileRecord.of(file).sha256,
-            "command": shlex.join(["python", "benchmarks/latency.py", file.name, "--size", "{}x{}".format(*size)]),
+            "command": command,
             "date": datetime.now(timezone.utc).date().isoformat(),
             "versions": {**versions(), **runtime_versions()},
             "processor": processor(),
             "size": list(size),
             "rounds": rounds,
             "processor_ms": {
-                label.removeprefix(f"{file.stem}: "): statistics.median(spent) * 1e3
-                for label, spent in times.items()
-                if label.startswith(f"{file.stem}: ")
+                way.label: statistics.median(times[f"{file.stem}: {way.label}"]) * 1e3 for way in ways[file]
             },
         }
         for file, source in sources.items()

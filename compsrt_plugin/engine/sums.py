@@ -30,7 +30,11 @@ def dots_fit(level: Level, q: Scale, k: Scale, columns: int) -> bool:
 
 
 def _takes(level: Level, largest_weight: int) -> bool:
-    """Return whether there are products of bytes, and a weight fits them; codes always do."""
+    """Return whether there are products of bytes, and a weight fits them.
+
+    Codes of at most 8 bits always do. `Level.code_shift` changes what a sum begins with and its terms, and so what it
+    passes through; the 32-bit sums of such levels wrap, and end right.
+    """
     return level.sum_bits > 0 and largest_weight <= SIGNED_BYTE
 
 

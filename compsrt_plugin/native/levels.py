@@ -23,7 +23,7 @@ class Level:
         name: `avx512`, `avx512bw`, `avxvnni`, `avx2`, `neon` or `plain`.
         sum_bits: of the integers that sum products of bytes; 0 where the level has no such products.
         products_per_sum: how many of every four neighbouring products in a row are added up in one such integer.
-        code_shift: which such products take unsigned codes less: 128 where they take signed bytes, else 0.
+        code_shift: subtracted from codes before such a product: 128 where it takes signed bytes, else 0.
         sparse: whether products that leave out zeros are faster.
         conv_rows: output channels that a convolution computes at a time.
         number: of the level in the library.
