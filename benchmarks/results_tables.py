@@ -140,8 +140,8 @@ def variant(results: Results) -> str:
     return name[name.index(f"_{results.recipe}") + 1 :] if f"_{results.recipe}" in name else "bundled"
 
 
-WIDE_INPUTS = "`plus`, 8-bit inputs"
-COLUMNS = ("`plus`, trained", "`plus`", WIDE_INPUTS, "`compsrt`", "`minmax`")
+WIDE_INPUTS, TRAINED = ", 8-bit inputs", ", trained"
+COLUMNS = (*(f"`plus`{wide}{how}" for wide in (WIDE_INPUTS, "") for how in (TRAINED, "")), "`compsrt`", "`minmax`")
 """Of the summary."""
 
 
@@ -150,10 +150,8 @@ def _column(results: Results) -> str | None:
     kind = variant(results).removesuffix("_trained")
     if kind not in (results.recipe, f"{results.recipe}_i8", "bundled"):
         return None
-    if has_wide_inputs(results):
-        return WIDE_INPUTS
-    trained = ", trained" if results.weights_trained else ""
-    return f"`{results.recipe}`{trained}"
+    wide = WIDE_INPUTS if has_wide_inputs(results) else ""
+    return f"`{results.recipe}`{wide}{TRAINED if results.weights_trained else ''}"
 
 
 def summary_table(networks: Mapping[str, Sequence[Results]]) -> Table:
