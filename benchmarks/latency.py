@@ -29,6 +29,7 @@ compsrt_plugin.register()
 from engine import in_turns, noise  # noqa: E402  (needs the repairs of `register`)
 from engine_ways import full_precision_ways, quantized_ways  # noqa: E402
 
+from compsrt_plugin import native  # noqa: E402
 from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, not_installed  # noqa: E402
 from compsrt_plugin.cli.report import parse_size  # noqa: E402
 from compsrt_plugin.files import write_whole  # noqa: E402
@@ -82,10 +83,14 @@ def runtime_versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Return the processor's name as Linux reports it."""
+    """Return the processor's name as Linux reports it, and the engine's level on it.
+
+    The name alone does not say which instructions a virtual machine has.
+    """
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return f"{name} ({native.level().name})" if native.levels() else name
 
 
 def main() -> None:
