@@ -3,7 +3,9 @@
     python benchmarks/latency.py FILE… [--results benchmarks/results/latency] [--size 64x64] [--rounds 15]
 
 All ways of all files take turns on one thread. The process's own processor time is counted, so a busy machine adds
-little; other processes still share caches and memory. Writes a result file per network, which `make results` reads.
+little; other processes still share caches and memory. The allocator keeps freed memory, as in our commands: without
+that, equal networks in PyTorch differ by a half, by what was freed before. Writes a result file per network, which
+`make results` reads.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ compsrt_plugin.register()
 from engine import in_turns, noise  # noqa: E402  (needs the repairs of `register`)
 from engine_ways import full_precision_ways, quantized_ways  # noqa: E402
 
-from compsrt_plugin import native  # noqa: E402
+from compsrt_plugin import allocator, native  # noqa: E402
 from compsrt_plugin.analysis.profile.runtimes import RUNTIMES, not_installed  # noqa: E402
 from compsrt_plugin.cli.report import parse_size  # noqa: E402
 from compsrt_plugin.files import write_whole  # noqa: E402
@@ -102,6 +104,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    allocator.keep_freed_memory()
     for found in measure(args.files, args.size, args.rounds):
         write_whole(args.results / f"{found['name']}.json", json.dumps(found, indent=1).encode() + b"\n")
         print(found["name"], {label: round(ms, 1) for label, ms in found["processor_ms"].items()}, flush=True)
