@@ -51,7 +51,7 @@ def build(target: Target, folder: Path) -> dict[str, list[Path]]:
     """Compile library and test program, and link `folder / "kernels"`.
 
     Returns:
-        Level -> the object files of its kernels.
+        Level -> the object files that are compiled for it.
     """
     jobs: dict[Path, tuple[Path, tuple[str, ...]]] = {}
     of_level: dict[str, list[Path]] = {}
@@ -60,8 +60,7 @@ def build(target: Target, folder: Path) -> dict[str, list[Path]]:
         for file in (source, HERE / "vectors.cpp") if source.stem == "inference" else (source,):
             output = folder / f"{level}_{file.stem}.o"
             jobs[output] = file, flags
-            if file == source:
-                of_level.setdefault(level, []).append(output)
+            of_level.setdefault(level, []).append(output)
     for source in (*CSRC.sources(), HERE / "kernels.cpp"):
         if source.parent.name != "bindings":
             jobs[folder / f"{source.stem}.o"] = source, ()

@@ -60,7 +60,8 @@ void check_floats(Random& random) {
         CHECK(rounded[i] == nearbyintf(x[i]) && roots[i] == sqrtf(fabsf(x[i])) && scaled[i] == x[i] / 8);
         CHECK(code[i] == fminf(fmaxf(nearbyintf(x[i]), 0), 255));
     }
-    CHECK(isnan(Row(code_of(all(NAN), all(7.0f)))[0]));
+    const float unknown = Row(code_of(all(NAN), all(7.0f)))[0];
+    CHECK(unknown != unknown);  // std::isnan would be a function that levels share
     for (int half = -3; half < 4; half++) CHECK(Row(nearest(all(half + 0.5f)))[0] == nearbyintf(half + 0.5f));
     check_lanes<1>(a);
     check_lanes<2>(a);
