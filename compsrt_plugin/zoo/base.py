@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from compsrt_plugin.config.network_g import check_base
 from compsrt_plugin.errors import unknown_class
+from compsrt_plugin.packed import weights_file
 from compsrt_plugin.zoo import spandrel_files
 from compsrt_plugin.zoo.construct import construct
 from compsrt_plugin.zoo.size import SizeRule, find_rule
@@ -50,6 +52,8 @@ def build_base(block: Mapping[str, Any], scale: int | None = None, size: SizeRul
     """
     check_base(block)
     if "file" in block:
+        spandrel_files.import_spandrel()  # before a large file is fetched
+        described_by(block["file"])
         found = spandrel_files.read(block["file"], block.get("param_key"))
         return Base(found.network, found.block, found.scale, found.size)
     if "spandrel" in block:
@@ -62,6 +66,16 @@ def build_base(block: Mapping[str, Any], scale: int | None = None, size: SizeRul
         found_size, found_scale = find_rule(network, channels_of(network))
         scale, size = scale or found_scale, size or found_size
     return Base(network, block, scale, size)
+
+
+def described_by(file: str) -> Path:
+    """Return the local weight file that `network_g.base.file` names, a path or a URL.
+
+    Raises:
+        CompSRTError: the file is missing, unreachable, or not a kind of weight file.
+    """
+    elsewhere = "--force_yml network_g:base:file=FILE, or get the authors' weights as docs/networks.md says"
+    return weights_file(file, if_missing=f"network_g.base.file names it: {elsewhere}")
 
 
 def channels_of(network: nn.Module) -> int:

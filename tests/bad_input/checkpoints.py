@@ -117,6 +117,11 @@ def teacher_missing(at: Place) -> None:
     at.test["path"]["pretrain_network_teacher"] = "teacher.pth"
 
 
+@bad(r"no such file: other\.pth; .*network_g\.base\.file names it: --force_yml network_g:base:file=FILE", "train")
+def weights_of_a_wrapped_network_missing(at: Place) -> None:
+    at.train["network_g"] = {"type": "CompSRTNet", "base": {"file": "other.pth"}}
+
+
 @bad(r"teacher_x2\.safetensors is a x2 network, x4 expected; use weights for x4", "train")
 def weights_of_another_scale(at: Place) -> None:
     at.train["path"]["pretrain_network_g"] = str(at.files["x2"])
