@@ -19,7 +19,7 @@ import torch
 
 from compsrt_plugin.engine.fold import describe_quantizer, floats, integers, unit_norm
 from compsrt_plugin.engine.scale import Scale
-from compsrt_plugin.engine.sums import dots_fit, map_fits
+from compsrt_plugin.engine.sums import dots_fit, map_parts
 from compsrt_plugin.engine.windows import WindowLanes
 from compsrt_plugin.native import Level
 from compsrt_plugin.native import structures as c
@@ -88,7 +88,7 @@ def describe_operands(
     q, k, v, map_ = quantizers
     head_dim, keys = sizes.head_dim, sizes.keys
     scores = regular and keys % KEYS_AT_ONCE == 0 and _scores_fit(q, k, head_dim, level)
-    product = scores and _product_fits(v, map_, head_dim, keys, level)
+    product = _product_parts(v, map_, head_dim, keys, level) if scores else 0
     constants: dict[str, float] = {}
     if scores:
         assert q is not None and k is not None
@@ -106,7 +106,7 @@ def describe_operands(
         "v": describe_quantizer(v, head_dim),
         "map": describe_quantizer(map_, keys),
         "integer_scores": int(scores),
-        "integer_map": int(product),
+        "integer_map": product,
         "score_scale": scale,
         **constants,
     }
@@ -119,13 +119,13 @@ def _scores_fit(q: Quantizer | None, k: Quantizer | None, head_dim: int, level: 
     return dots_fit(level, Scale(q), Scale(k), columns)
 
 
-def _product_fits(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int, level: Level) -> bool:
+def _product_parts(v: Quantizer | None, map_: Quantizer | None, head_dim: int, tokens: int, level: Level) -> int:
     if v is None or map_ is None or v.spec.transform == "hadamard_softmax":
-        return False
+        return 0
     if map_.spec.transform != "none" and (tokens < SMALLEST_MAP or tokens & (tokens - 1)):
-        return False
+        return 0
     channels = padded_width(head_dim) if v.spec.transform != "none" else 1
-    return map_fits(level, Scale(v), Scale(map_), channels, tokens, map_.spec.transform)
+    return map_parts(level, Scale(v), Scale(map_), channels, tokens, map_.spec.transform)
 
 
 def _score_constants(of_q: Quantizer, of_k: Quantizer, head_dim: int, scale: float) -> dict[str, float]:

@@ -11,6 +11,7 @@ from compsrt_plugin.engine.sparse import two_of_four
 from compsrt_plugin.native import Level
 
 INT16, INT32 = 2**15 - 1, 2**31 - 1
+UPPER = 256  # weight of the upper part of a V of two parts, as in attention_codes-inl.h
 SIGNED_BYTE = 127
 
 
@@ -68,14 +69,14 @@ def weight_fits(level: Level, x: Scale, codes: np.ndarray) -> bool:
     return max(products, sums_of_codes) <= _most(level)
 
 
-def map_fits(level: Level, v: Scale, map_: Scale, channels: int, tokens: int, transform: str) -> bool:
-    """Return whether `level` sums the products of codes of the map and V exactly.
+def map_parts(level: Level, v: Scale, map_: Scale, channels: int, tokens: int, transform: str) -> int:
+    """Return how many 16-bit matrices hold V if `level` sums the products of codes of the map and V exactly; 0 if not.
 
-    V = H w (`attention_codes-inl.h`) is held in 16 bits, Σ r'V in 32. The sum begins with the correction for the centre
-    of the map's codes. Without a transform along tokens V is w. With it,
-    Σ |V| ≤ √tokens ‖V‖ = tokens ‖w‖ ≤ tokens^1.5 max |w|. Half of the terms of V have a minus sign, except in its first
-    coefficient, which `hadamard_softmax` leaves out. So |V| is at most tokens / 2 times the range of w, and that range
-    is at most `channels` times the largest code.
+    V = H w (`attention_codes-inl.h`). A V of two parts is `UPPER` times one matrix plus another. Σ r'V is held in 32
+    bits. The sum begins with the correction for the centre of the map's codes. Without a transform along tokens V is w.
+    With it, Σ |V| ≤ √tokens ‖V‖ = tokens ‖w‖ ≤ tokens^1.5 max |w|. Half of the terms of V have a minus sign, except in
+    its first coefficient, which `hadamard_softmax` leaves out. So |V| is at most tokens / 2 times the range of w, and
+    that range is at most `channels` times the largest code.
 
     Args:
         level: of instructions.
@@ -85,14 +86,18 @@ def map_fits(level: Level, v: Scale, map_: Scale, channels: int, tokens: int, tr
         transform: of the map, along tokens.
     """
     if not level.sum_bits:
-        return False
+        return 0
     largest = channels * v.largest
     transformed = transform != "none"
     in_values = largest * tokens if transformed else largest
     if transform == "hadamard_softmax":
         in_values = min(in_values, -(-channels * v.top * tokens // 2))
     in_sums = largest * tokens * (math.isqrt(tokens - 1) + 1 if transformed else 1)
-    return in_values <= INT16 and (map_.top + int(map_.centre)) * in_sums <= INT32
+    parts = 1 if in_values <= INT16 else 2
+    if parts == 2:
+        in_sums += tokens * UPPER // 2  # the upper part is rounded
+    fits = in_values <= UPPER * (INT16 - 1) and (map_.top + int(map_.centre)) * in_sums <= INT32
+    return parts if fits else 0
 
 
 def _farthest(weights: np.ndarray, axis: int | tuple[int, ...]) -> int:

@@ -14,6 +14,7 @@ are averaged. (Our method. docs/notes/sensitivity.md compares it with quantizing
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ from compsrt_plugin.quant.network import activation_quantizers, named_quantizers
 from compsrt_plugin.quant.quantizer import Quantizer
 
 PROJECTIONS = 8
+LARGEST = 10.0
+"""An error counts in the mean of `raised_bits` for at most this many times the mean."""
 GROUPS = (16, 64, 256, 1024)  # vectors per group; 64 are the tokens of a window of 8 x 8
 
 
@@ -98,7 +101,8 @@ def raised_bits(errors: Mapping[str, float], bits: Mapping[str, int], times_mean
     """Return the activations that need more bits so that no error exceeds a multiple of the mean error.
 
     Each bit is assumed to divide an error by four. While the error of an activation is above `times_mean` times the
-    mean of the original errors, it gets two more bits.
+    mean of the original errors, it gets two more bits. An error counts in that mean for at most `LARGEST` times the
+    mean; otherwise a few large errors would hide all others.
 
     Args:
         errors: from `output_errors`.
@@ -112,7 +116,7 @@ def raised_bits(errors: Mapping[str, float], bits: Mapping[str, int], times_mean
     >>> raised_bits({"a": 40.0, "b": 1.0, "c": 1.0, "d": 1.0}, dict.fromkeys("abcd", 4), times_mean=2, most=8)
     {'a': 6}
     """
-    limit = times_mean * sum(errors.values()) / max(len(errors), 1)
+    limit = times_mean * _mean(errors.values())
     raised = {}
     for name in sorted(errors, key=lambda one: -errors[one]):
         error, wider = errors[name], bits[name]
@@ -121,6 +125,16 @@ def raised_bits(errors: Mapping[str, float], bits: Mapping[str, int], times_mean
         if wider > bits[name]:
             raised[name] = wider
     return raised
+
+
+def _mean(errors: Iterable[float]) -> float:
+    """Return m, the mean of the errors with each above `LARGEST` · m replaced by that; 0 without errors."""
+    ordered = sorted(errors, reverse=True)
+    for capped, largest in enumerate(ordered):
+        mean = math.fsum(ordered[capped:]) / (len(ordered) - LARGEST * capped)
+        if largest <= LARGEST * mean:
+            return mean
+    return 0.0
 
 
 def give_bits(network: nn.Module, bits: Mapping[str, int]) -> None:

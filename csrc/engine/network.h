@@ -54,7 +54,8 @@ struct Attention {
     int32_t tokens, keys, key_lanes;  // tokens: queries; keys lie in `key_lanes` lanes
     int32_t lanes;                    // of queries at a time, where attention stands by itself
     Quantizer q, k, v, map;
-    int32_t integer_scores, integer_map;
+    int32_t integer_scores;
+    int32_t integer_map;  // number of 16-bit matrices that V takes; 0: floats
     const int32_t* lane_of_row;  // [keys]: the lane of the key of each row of the map
     const float* bias;           // [heads][keys][lanes], times log2(e)
     // integer scores in units of log2, times the units of the query and of the key:

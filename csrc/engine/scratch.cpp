@@ -81,7 +81,7 @@ size_t Scratch::lay_out(const Sizes& n, void* memory) {
     parts.take(code_pairs, n.sparse ? (widest + 3) / 4 * 12 * t : 0);
     for (uint8_t*& p : head_codes) parts.take(p, (head_rows + 16) * t);
     parts.take(pairs, (map_rows + 2) / 2 * (t + 16));
-    parts.take(values, head_rows * t);
+    parts.take(values, 2 * head_rows * t);
     parts.take(starts, std::max(t, head_rows));
     parts.take(from, t);
     parts.take(to, t);

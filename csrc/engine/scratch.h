@@ -27,7 +27,7 @@ struct Scratch {
     float *qkv, *input, *rows, *hidden, *scores, *operands[3], *small[6], *code_sums[3], *units[3];
     uint8_t *codes[3], *head_codes[2], *code_pairs;
     int32_t* pairs;            // 16-bit codes of the map, two rows a lane
-    int16_t* values;           // right operand of map · v
+    int16_t* values;           // right operand of map · v, in one or two parts
     int32_t* starts;
     const float** from;        // per vector of a window: its first row in the input image …
     float** to;                // … and in the output image

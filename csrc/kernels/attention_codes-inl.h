@@ -4,8 +4,10 @@
 // map·v   With H the transform along tokens, V = H v̂ is a_v·(H w) + a constant: w, integers, are the centred codes of v
 //         taken back along channels, and H w fits 16 bits. So the map is never transformed back, and
 //         out[c] = out_alpha Σ_h r'[h] V[h][c] + (terms of c alone, and of Σ r' where v has a constant in every token).
+//         A wider V is V = 256 upper + lower, two matrices of 16 bits: `integer_map` is 2, see map_parts in sums.py.
 
 constexpr int kKeys = kRegisters == 32 ? 4 : 2;  // rows of the map computed at a time
+constexpr int kUpper = 256;                      // weight of the upper part of a V of two parts
 
 // Codes of one operand of one head; more than 16 rows are transformed in memory, in a copy.
 template <class Lanes>
@@ -205,17 +207,9 @@ OUTLINED static void integer_values(const Attention& a, const float* v, KeyLanes
     __builtin_memcpy(out, in, sizeof(float) * (size_t)rows * S);
 }
 
-// R channels of the output for 4 vectors of queries.
+// Add Σ_h r'[h] V[h][c] to the sums of R channels and 4 vectors of queries; `values` is V from the first of the channels.
 template <int R, class Lanes, class Keys, class KeyLanes>
-OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, Keys K, KeyLanes S, float* out,
-                               const Scratch& s) {
-    const float *constants = s.small[2], *map_sums = s.small[3] + lane, *known = s.small[5];
-    const float* units = s.units[2] + lane;
-    PairSum sums[R][4];
-    UNROLL for (int r = 0; r < R; r++)
-        UNROLL for (int i = 0; i < 4; i++) sums[r][i] = pairs_begin(s.starts[c + r]);
-    const int32_t* from = s.pairs + lane;
-    const int16_t* values = s.values + (size_t)c * S;
+INLINE void add_products(PairSum (&sums)[R][4], const int32_t* from, const int16_t* values, Lanes T, Keys K, KeyLanes S) {
     for (int row = 0; row < K; row += 2, from += pitch_of_map(T)) {
         I codes[4];
         UNROLL for (int i = 0; i < 4; i++) codes[i] = iload(from + i * W);
@@ -224,6 +218,23 @@ OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, Key
             UNROLL for (int i = 0; i < 4; i++) sums[r][i] = dot_pairs(sums[r][i], codes[i], factor);
         }
     }
+}
+
+// R channels of the output for 4 vectors of queries.
+template <int R, class Lanes, class Keys, class KeyLanes>
+OUTLINED static void pair_tile(const Attention& a, int c, int lane, Lanes T, Keys K, KeyLanes S, float* out,
+                               const Scratch& s) {
+    const float *constants = s.small[2], *map_sums = s.small[3] + lane, *known = s.small[5];
+    const float* units = s.units[2] + lane;
+    PairSum sums[R][4];
+    UNROLL for (int r = 0; r < R; r++)
+        UNROLL for (int i = 0; i < 4; i++) sums[r][i] = pairs_begin(a.integer_map == 2 ? 0 : s.starts[c + r]);
+    if (a.integer_map == 2) {
+        add_products(sums, s.pairs + lane, s.values + (size_t)(a.head_dim + c) * S, T, K, S);
+        UNROLL for (int r = 0; r < R; r++)
+            UNROLL for (int i = 0; i < 4; i++) sums[r][i] = sums[r][i] * kUpper + pairs_begin(s.starts[c + r]);
+    }
+    add_products(sums, s.pairs + lane, s.values + (size_t)c * S, T, K, S);
     UNROLL for (int r = 0; r < R; r++)
         UNROLL for (int i = 0; i < 4; i++) {
             F y = fma(to_float((I)sums[r][i]), all(a.out_alpha), all(constants[c + r]));
@@ -250,7 +261,16 @@ static void map_product_of_codes(const Attention& a, const float* v, float* out,
         } else {
             for (int lane = 0; lane < K; lane++) total += w[lane];
         }
-        for (int lane = 0; lane < S; lane += W) store_16bit(s.values + (size_t)c * S + lane, load(w + lane));
+        int16_t *lower = s.values + (size_t)c * S, *upper = lower + (size_t)a.head_dim * S;
+        for (int lane = 0; lane < S; lane += W) {
+            F x = load(w + lane);
+            if (a.integer_map == 2) {
+                const F high = to_float(to_int(x * all(1.0f / kUpper)));
+                store_16bit(upper + lane, high);
+                x = x - high * all((float)kUpper);
+            }
+            store_16bit(lower + lane, x);
+        }
         s.starts[c] = (int)(-a.map.centre * total);
         const bool all_channels = c == 0 || !a.v.transform;
         constants[c] = total * a.sum_alpha + (all_channels ? a.sum_beta : 0);

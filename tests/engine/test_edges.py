@@ -11,7 +11,7 @@ from compsrt_plugin.engine import Engine, engine_available
 from compsrt_plugin.native import structures as c
 
 from .levels import LEVELS_HERE, forced, named
-from .networks import CompSRTSwinIR, distance, in_double, network, picture
+from .networks import CompSRTSwinIR, assert_same_pixels, distance, in_double, network, picture
 
 pytestmark = pytest.mark.skipif(not engine_available(), reason="the engine is not compiled here")
 
@@ -74,13 +74,19 @@ def test_scores_of_the_largest_codes(level: str, bits: int, fits: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("transform", "bits", "fits"),
-    [("hadamard", 5, True), ("hadamard", 6, False), ("hadamard_softmax", 6, True), ("hadamard_softmax", 7, False)],
+    ("transform", "bits", "parts"),
+    [
+        ("hadamard", 5, 1),
+        ("hadamard", 6, 2),
+        ("hadamard", 8, 2),
+        ("hadamard_softmax", 6, 1),
+        ("hadamard_softmax", 7, 2),
+    ],
 )
 def test_values_of_the_largest_codes_transformed_along_tokens(
-    level: str, transform: str, bits: int, fits: bool
+    level: str, transform: str, bits: int, parts: int
 ) -> None:
-    """64 tokens, 16 channels: codes up to 31 make 31744, those up to 63 twice as much.
+    """64 tokens, 16 channels: codes up to 31 make 31744, those up to 63 twice as much, which takes two matrices.
 
     Without the first coefficient, which `hadamard_softmax` leaves out, it is half as much.
     """
@@ -94,8 +100,25 @@ def test_values_of_the_largest_codes_transformed_along_tokens(
     for attention in attentions(made):
         give(attention.qkv.v, attention.num_heads, bias=1e3)
         attention.v_quantizer.set_bounds(0, 1)
-    assert bool(described(made).attention.integer_map) == (level != "plain" and fits)
+    assert described(made).attention.integer_map == (parts if level != "plain" else 0)
     check(made, picture(16, 16))
+
+
+@pytest.mark.parametrize("transform", ["none", "hadamard", "hadamard_softmax"])
+@pytest.mark.parametrize("window", [8, 16])
+def test_values_in_two_parts(level: str, window: int, transform: str) -> None:
+    """8 bits in two matrices of 16, with all kinds of codes."""
+    v = {"bits": 8, "transform": "hadamard"}
+    overrides = {
+        **ALL_KEPT,
+        "*.attn.[qk]": {"bits": 4},
+        "*.attn.v": v,
+        "*.attn.map": {"bits": 6, "transform": transform},
+    }
+    arch = {"embed_dim": 32, "window_size": window, "img_size": window, "depths": [1]}
+    made = network(arch=arch, overrides=overrides)
+    assert described(made).attention.integer_map == (0 if level == "plain" else 1 if transform == "none" else 2)
+    assert_same_pixels(Engine(made, threads=1), made, (1, 3, window, window))
 
 
 @pytest.mark.parametrize(("window", "fits"), [(16, True), (32, False)])

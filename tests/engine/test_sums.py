@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from compsrt_plugin.engine.sums import INT16, INT32, SIGNED_BYTE, dots_fit, map_fits, sparse_weight, weight_fits
+from compsrt_plugin.engine.sums import INT16, INT32, SIGNED_BYTE, UPPER, dots_fit, map_parts, sparse_weight, weight_fits
 from compsrt_plugin.native import Level
 from compsrt_plugin.quant import hadamard_matrix
 
@@ -161,49 +161,60 @@ LEVELS = pytest.mark.parametrize("level", [VNNI, AVX2, NEON], ids=lambda level: 
 @pytest.mark.parametrize(("channels", "tokens"), [(1, 64), (16, 64), (64, 1024), (2, 1024)])
 def test_transformed_values_fit_16_bits_up_to_an_edge(level: Level, channels: int, tokens: int) -> None:
     largest = INT16 // (channels * tokens)
-    of_map = scale(255, 128)
+    of_map = scale(15, 7)
     if largest:
-        assert map_fits(level, scale(0, 0, largest), of_map, channels, tokens, "hadamard")
-    assert not map_fits(level, scale(0, 0, largest + 1), of_map, channels, tokens, "hadamard")
-    assert not map_fits(PLAIN, scale(0, 0, 1), scale(3), 1, 4, "hadamard")
+        assert map_parts(level, scale(0, 0, largest), of_map, channels, tokens, "hadamard") == 1
+    assert map_parts(level, scale(0, 0, largest + 1), of_map, channels, tokens, "hadamard") == 2
+    assert map_parts(PLAIN, scale(0, 0, 1), scale(3), 1, 4, "hadamard") == 0
 
 
 @LEVELS
 def test_values_without_transform_fit_16_bits_up_to_an_edge(level: Level) -> None:
-    assert map_fits(level, scale(0, 0, 255), scale(7), 128, 64, "none")  # 32640
-    assert not map_fits(level, scale(0, 0, 256), scale(7), 128, 64, "none")  # 32768
+    assert map_parts(level, scale(0, 0, 255), scale(7), 128, 64, "none") == 1  # 32640
+    assert map_parts(level, scale(0, 0, 256), scale(7), 128, 64, "none") == 2  # 32768
+
+
+@LEVELS
+def test_values_in_two_parts_fit_up_to_an_edge(level: Level) -> None:
+    """The upper part is the nearest multiple of `UPPER`, and must fit 16 bits itself."""
+    most = UPPER * (INT16 - 1)
+    assert round(most / UPPER) <= INT16
+    assert map_parts(level, scale(0, 0, most), scale(1), 1, 16, "none") == 2
+    assert map_parts(level, scale(0, 0, most + 1), scale(1), 1, 16, "none") == 0
 
 
 @LEVELS
 @pytest.mark.parametrize(("top", "centre"), [(255, 0), (255, 255), (15, 7)])
-def test_sums_of_the_map_fit_32_bits_up_to_an_edge(level: Level, top: int, centre: int) -> None:
-    """As with a window of 32 and 64 channels a head: 1024 products of 16 bits and 8."""
-    tokens, channels = 1024, 128
-    largest = INT32 // ((top + centre) * tokens * channels)
-    if largest * channels > INT16:  # 16 bits are the narrower edge
-        largest = INT16 // channels
-    elif (top + centre) * tokens * channels * (largest + 1) > INT32:
-        start, sums = -centre * tokens * channels * (largest + 1), top * tokens * channels * (largest + 1)
-        assert max(abs(start), sums, sums - start) > INT32
-    assert map_fits(level, scale(0, 0, largest), scale(top, centre), channels, tokens, "none")
-    assert not map_fits(level, scale(0, 0, largest + 1), scale(top, centre), channels, tokens, "none")
+@pytest.mark.parametrize("channels", [128, 1])
+def test_sums_of_the_map_fit_32_bits_up_to_an_edge(level: Level, top: int, centre: int, channels: int) -> None:
+    """As with a window of 32 and 64 channels a head: 1024 products. Upper parts are off by up to `UPPER` / 2 each."""
+    tokens = 1024
+    largest = (INT32 // ((top + centre) * tokens) - UPPER // 2) // channels
+    in_one = INT16 // channels
+    parts = 1 if largest <= in_one else 2
+    assert map_parts(level, scale(0, 0, largest), scale(top, centre), channels, tokens, "none") == parts
+    reached = (largest * channels + (UPPER // 2 if parts == 2 else 0)) * tokens
+    assert reached * (top + centre) <= INT32
+    beyond = max(largest, in_one) + 1
+    assert (beyond * channels + UPPER // 2) * tokens * (top + centre) > INT32
+    assert map_parts(level, scale(0, 0, beyond), scale(top, centre), channels, tokens, "none") == 0
 
 
 @LEVELS
-@pytest.mark.parametrize(("channels", "top", "fits"), [(16, 15, True), (16, 16, False), (8, 31, True), (8, 32, False)])
+@pytest.mark.parametrize(("channels", "top", "parts"), [(16, 15, 1), (16, 16, 2), (8, 31, 1), (8, 32, 2)])
 def test_without_its_first_coefficient_the_map_leaves_more_room(
-    level: Level, channels: int, top: int, fits: bool
+    level: Level, channels: int, top: int, parts: int
 ) -> None:
     """V reaches tokens / 2 · channels · top where half of the tokens have codes 0 and the others `top`."""
     tokens, centre = 256, top // 2
     v, of_map = scale(top, centre, top - centre), scale(15, 0)
-    assert map_fits(level, v, of_map, channels, tokens, "hadamard_softmax") == fits
-    if not fits:
-        return
+    assert map_parts(level, v, of_map, channels, tokens, "hadamard_softmax") == parts
     signs = hadamard_matrix(tokens, torch.device("cpu"), torch.float64)[1].sign().numpy()
     codes = np.where(signs > 0, top, 0) - centre
     w = channels * codes  # the first channel sums all rows of a token
-    assert abs(int(signs @ w)) == channels * top * tokens // 2 <= INT16
+    reached = abs(int(signs @ w))
+    assert reached == channels * top * tokens // 2
+    assert (reached <= INT16) == (parts == 1)
 
 
 def test_a_transform_along_tokens_grows_sums_by_no_more_than_assumed() -> None:

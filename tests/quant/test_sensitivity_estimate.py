@@ -113,11 +113,19 @@ def test_the_same_seed_gives_the_same_estimates(network: nn.Module) -> None:
 
 
 def test_bits_are_raised_until_no_error_exceeds_the_limit() -> None:
-    errors = {"bad": 10.0, "worst": 200.0, **{f"usual{i}": 1.0 for i in range(30)}}  # 7.5 in the mean
+    errors = {"bad": 10.0, "worst": 200.0, **{f"usual{i}": 1.0 for i in range(30)}}  # 40 / (32 - 10) in the mean
     bits = dict.fromkeys(errors, 3)
     raised = raised_bits(errors, bits, times_mean=1, most=8)
     assert list(raised.items()) == [("worst", 7), ("bad", 5)]
-    assert raised_bits(errors, bits, times_mean=2, most=8) == {"worst": 5}
+    assert raised_bits(errors, bits, times_mean=7, most=8) == {"worst": 5}
+
+
+def test_two_large_errors_do_not_hide_the_others() -> None:
+    """As in DAT-light x2, where two maps caused three quarters of the error."""
+    errors = {"largest": 500.0, "large": 300.0, **{f"bad{i}": 5.0 for i in range(8)}}
+    errors |= {f"usual{i}": 1.0 for i in range(90)}
+    raised = raised_bits(errors, dict.fromkeys(errors, 4), times_mean=1.5, most=8)
+    assert raised == {"largest": 8, "large": 8, **{f"bad{i}": 6 for i in range(8)}}  # (8 · 5 + 90) / (100 - 2 · 10)
 
 
 def test_no_activation_gets_more_than_the_most_bits() -> None:
