@@ -26,7 +26,8 @@ CLAIMS = [
 PRINTED = {"dat_light_x2": "38.24", "dat_light_x3": "34.76", "dat_light_x4": "32.57"}
 """PSNR on Set5 that the authors print for the weights."""
 
-INPUT = ".input"  # what names of the quantizers of layers' inputs end with
+KINDS = {".input": "inputs", ".map": "maps"}
+"""What names of quantizers end with, and what these are: activations that option files widen as a whole."""
 
 Table = list[str]
 
@@ -93,17 +94,20 @@ def network_table(found: Sequence[Results], latency: Mapping[str, Mapping[str, A
 
 def codes_cell(results: Results) -> str:
     """Return the most codes that a quantizer of the nominal width used, and which activations have more bits."""
-    wide = has_wide_inputs(results)
-    raised = sum(not name.endswith(".weight") and not (wide and name.endswith(INPUT)) for name in results.other_bits)
-    more = ["8-bit inputs"] if wide else []
+    wide = {end: bits for end in KINDS if (bits := least_bits(results, end)) > results.bits}
+    more = [f"{bits}-bit {KINDS[end]}" for end, bits in wide.items()]
+    raised = sum(
+        not name.endswith(".weight") and bits > next((wide[end] for end in wide if name.endswith(end)), 0)
+        for name, bits in results.other_bits.items()
+    )
     more += [f"{raised} wider"] if raised else []
     return str(results.max_distinct_codes) + (f" ({', '.join(more)})" if more else "")
 
 
-def has_wide_inputs(results: Results) -> bool:
-    """Return whether every input of a linear layer has 8 bits, whatever the width of the network."""
-    inputs = [name for name in results.distinct_codes if name.endswith(INPUT)]
-    return bool(inputs) and all(results.other_bits.get(name) == 8 for name in inputs)
+def least_bits(results: Results, end: str) -> int:
+    """Return the fewest bits of the quantizers whose names end so; 0 without any."""
+    names = [name for name in results.distinct_codes if name.endswith(end)]
+    return min((results.other_bits.get(name, results.bits) for name in names), default=0)
 
 
 def recipe_table(found: Sequence[Results], *, widths: bool = False) -> Table:
@@ -150,7 +154,7 @@ def _column(results: Results) -> str | None:
     kind = variant(results).removesuffix("_trained")
     if kind not in (results.recipe, f"{results.recipe}_i8", "bundled"):
         return None
-    wide = WIDE_INPUTS if has_wide_inputs(results) else ""
+    wide = WIDE_INPUTS if least_bits(results, ".input") == 8 else ""
     return f"`{results.recipe}`{wide}{TRAINED if results.weights_trained else ''}"
 
 
