@@ -58,7 +58,9 @@ quant:
   bits: $bits
 $overrides"""
 
-WIDE_INPUTS = "  overrides: {'*.input': {bits: 8}}  # inputs of linear layers: less loss at the same bytes\n"
+WIDER = """\
+  overrides: {'*.input': {bits: 8}, '*.map': {bits: 6}}  # inputs of linear layers, maps: less loss at the same bytes
+"""
 
 TEST = """\
 # Test $title x$scale, quantized to $bits bits:   basicsr test -opt $name.yml

@@ -65,7 +65,7 @@ NETWORKS = (
         templates.DAT,
         weights="network_g:base:file=DAT_light_x$scale.pth",
         rates=DAT_RATES,
-        overrides=templates.WIDE_INPUTS,
+        overrides=templates.WIDER,
     ),
     Network(
         "MambaIRv2-light",

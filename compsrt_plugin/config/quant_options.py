@@ -115,6 +115,7 @@ def resolve(given: QuantBlock | Mapping[str, Any] | None, pruned: bool = False) 
             "conv_input_bits": block.conv_input_bits,
             "overrides": overrides,
             "trunk_pointwise": "conv",
+            "image_sums": "per_token",
         }
     )
 

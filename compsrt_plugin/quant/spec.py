@@ -112,6 +112,10 @@ class NetworkSpec:
             precision.
         trunk_pointwise: how a 1x1 convolution between two k x k ones is quantized: `conv`, or `linear` as in files
             that were written before the choice existed.
+        image_sums: granularity of operands with per-token scales whose product sums over the pixels of the image, as q
+            and k of attention between channels: `per_token`, or `per_tensor` as in files that were written before the
+            choice existed. There each channel is divided by its norm over all pixels, so that its values shrink as the
+            image grows, and bounds of their own fit one size only.
         raised: name (not pattern) of an activation quantizer to its bits; takes precedence over everything else.
             `quant.sensitivity` finds the activations that need more bits.
         matched: patterns of `overrides` that `resolve` has matched so far; `convert` refuses a pattern that never
@@ -124,6 +128,7 @@ class NetworkSpec:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     conv_input_bits: int | None = None
     trunk_pointwise: str = "conv"
+    image_sums: str = "per_token"
     raised: Mapping[str, int] = field(default_factory=dict)
     matched: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -133,6 +138,8 @@ class NetworkSpec:
                 raise unknown_name(f"{role}: granularity", spec.granularity, _granularities_of(role))
         if self.trunk_pointwise not in TRUNK_POINTWISE:
             raise unknown_name("trunk_pointwise", self.trunk_pointwise, TRUNK_POINTWISE)
+        if self.image_sums not in OF_ACTIVATIONS:
+            raise unknown_name("image_sums", self.image_sums, OF_ACTIVATIONS)
         self.conv_spec()
         self.conv_input_spec()
         if self.conv_input_bits is not None and self.conv_bits is None:
@@ -248,6 +255,7 @@ class NetworkSpec:
             "conv_bits": self.conv_bits,
             "conv_input_bits": self.conv_input_bits,
             "trunk_pointwise": self.trunk_pointwise,
+            "image_sums": self.image_sums,
             "raised": dict(self.raised),
             "overrides": {pattern: dict(values) for pattern, values in self.overrides.items()},
         }
@@ -256,13 +264,13 @@ class NetworkSpec:
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
         """Build a spec from the output of `to_dict` or a part of it.
 
-        A missing `trunk_pointwise` means an old file, so `linear`.
+        A missing `trunk_pointwise` or `image_sums` means an old file, so `linear` and `per_tensor`.
 
         Raises:
             CompSRTError: a key is unknown or a value is not allowed; the message names it.
         """
         _refuse_unknown("network spec key", values, {f.name for f in dataclasses.fields(cls) if f.init})
-        parts: dict[str, Any] = {"trunk_pointwise": "linear", **values}
+        parts: dict[str, Any] = {"trunk_pointwise": "linear", "image_sums": "per_tensor", **values}
         for name in ("weight", "activation"):
             if name in parts:
                 try:

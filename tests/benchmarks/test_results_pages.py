@@ -17,6 +17,7 @@ import make_results  # noqa: E402
 import results_tables  # noqa: E402
 
 from compsrt_plugin.errors import CompSRTError  # noqa: E402
+from compsrt_plugin.report.results import Results  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +98,20 @@ def test_a_difference_is_the_quantized_network_less_its_teacher(found: make_resu
     images = results.datasets["Set5"].per_image.values()
     losses = [scores.quantized.psnr - scores.teacher.psnr for scores in images if scores.teacher]
     assert results_tables.difference(results, "Set5").psnr == pytest.approx(sum(losses) / 5)
+
+
+@pytest.mark.parametrize(
+    ("other_bits", "cell"),
+    [
+        ({}, "8"),
+        ({"a.attn.map": 6}, "8 (1 wider)"),
+        ({"a.input": 8, "b.input": 8}, "8 (8-bit inputs)"),
+        ({"a.input": 8, "b.input": 8, "a.attn.map": 8, "b.attn.map": 6}, "8 (8-bit inputs, 6-bit maps, 1 wider)"),
+        ({"a.attn.map": 6, "b.attn.map": 6, "a.attn.v": 6, "conv.weight": 8}, "8 (6-bit maps, 1 wider)"),
+    ],
+)
+def test_activations_that_are_wide_as_a_whole_are_named(other_bits: dict[str, int], cell: str):
+    names = [f"{layer}.{what}" for layer in "ab" for what in ("input", "attn.map", "attn.v")]
+    counted = dict.fromkeys([*names, "conv.weight"], 8)
+    results = Results("run", 4, 3, 1, 6, "reflect", {}, "strict", "plus", False, counted, other_bits=other_bits)
+    assert results_tables.codes_cell(results) == cell

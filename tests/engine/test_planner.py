@@ -258,8 +258,9 @@ def test_convolutions_of_each_pixel(level: str, inputs: int, outputs: int) -> No
 @pytest.mark.parametrize("level", LEVELS_HERE)
 @pytest.mark.parametrize(("bits", "transform"), [(4, "hadamard_signed"), (8, "hadamard"), (6, "none")])
 @pytest.mark.parametrize("channels", [8, 10, 18])
-def test_attention_between_channels(level: str, bits: int, transform: str, channels: int) -> None:
-    code, shape = between_channels(bits, transform, "hadamard"), (1, 3 * HEADS * channels, 6, 14)
+@pytest.mark.parametrize("per_token", [False, True])
+def test_attention_between_channels(level: str, bits: int, transform: str, channels: int, per_token: bool) -> None:
+    code, shape = between_channels(bits, transform, "hadamard", per_token), (1, 3 * HEADS * channels, 6, 14)
     plan = planned(code, torch.zeros(shape))
     assert {"gram", "mix"} <= set(names(plan)) and "compsrt.fake_quantize.default" not in in_torch(plan)[:-1]
     x = drawn(*shape)

@@ -96,6 +96,7 @@ def analysis_spec(own: NetworkSpec | None = None) -> NetworkSpec:
         conv_bits=None,
         overrides=overrides,
         trunk_pointwise=own.trunk_pointwise if own else "conv",
+        image_sums=own.image_sums if own else "per_token",
     )
 
 

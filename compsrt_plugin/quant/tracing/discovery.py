@@ -140,14 +140,17 @@ def _site(one: Call, other: Call, numbers: Counter[tuple[str, str]]) -> Site:
     for side in (0, 1):
         name = {"qk": ("q", "k"), "other": ("left", "right")}.get(kind, ("v", "v"))[side]
         name = "map" if kind == "mapv" and side == map_side else name
-        choices: list[tuple[int, bool]] = [(one.axes.contracted[side], True)]
+        summed = one.axes.contracted[side]
+        over_image = kind != "mapv" and one.shapes[side][summed] != other.shapes[side][summed]
+        choices: list[tuple[int, bool]] = [(summed, True)]
         free = one.axes.free[side]
         if free is not None:
             # v is transformed along the channels of a head: along tokens, its mean would dominate the range.
             choices.insert(0 if name == "v" else 1, (free, False))
         for axis, contracted in choices:
             if one.shapes[side][axis] == other.shapes[side][axis] <= MOST_TRANSFORMED:
-                found.append(TracedOperand(f"{prefix}{name}", axis, contracted, True, one.sums_to_one == side))
+                to_one = one.sums_to_one == side
+                found.append(TracedOperand(f"{prefix}{name}", axis, contracted, True, to_one, over_image))
                 break
         else:
             found.append(TracedOperand(f"{prefix}{name}", -1, False, fixed=False))

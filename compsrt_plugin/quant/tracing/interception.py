@@ -48,6 +48,7 @@ class TracedOperand:
         contracted: whether the product sums over that axis.
         fixed: whether the axis has the same length for every image; if not, the operand is not transformed.
         sums_to_one: whether the rows along that axis sum to 1, as those of a softmax map do.
+        over_image: whether the product sums over an axis whose length depends on the size of the image.
     """
 
     name: str
@@ -55,15 +56,23 @@ class TracedOperand:
     contracted: bool
     fixed: bool
     sums_to_one: bool = False
+    over_image: bool = False
 
-    def spec_for(self, chosen: QuantSpec) -> QuantSpec:
-        """Return the chosen spec without what this operand cannot have, such as a transform along a variable axis."""
+    def spec_for(self, chosen: QuantSpec, image_sums: str) -> QuantSpec:
+        """Return the chosen spec without what this operand cannot have, such as a transform along a variable axis.
+
+        Args:
+            chosen: by recipe and overrides.
+            image_sums: of the `NetworkSpec`.
+        """
         transform = chosen.transform
         if not self.fixed:
             transform = "none"
         elif TRANSFORMS[transform].unit_rows and not (self.sums_to_one and self.contracted):
             transform = "hadamard"
-        return dataclasses.replace(chosen if self.contracted else chosen.without_token_scale(), transform=transform)
+        if not self.contracted and not (self.over_image and image_sums == "per_token"):
+            chosen = chosen.without_token_scale()
+        return dataclasses.replace(chosen, transform=transform)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +141,7 @@ def intercept(module: nn.Module, name: str, sites: Sequence[Site], spec: Network
                 if not hasattr(host, group):
                     host.add_module(group, nn.Module())
                 host = getattr(host, group)
-            quantizer = None if chosen is None else Quantizer(operand.spec_for(chosen), like=like)
+            quantizer = None if chosen is None else Quantizer(operand.spec_for(chosen, spec.image_sums), like=like)
             setattr(host, f"{last}_quantizer", quantizer)
     kinds = distinguishable([site.kind for site in sites])
     module.__dict__["sites"] = tuple(dataclasses.replace(site, kind=kind) for site, kind in zip(sites, kinds))

@@ -192,6 +192,58 @@ def test_an_axis_that_grows_with_the_image_is_not_transformed():
     assert student(torch.rand(1, 3, 37, 21)).shape == (1, 8, 35, 19)
 
 
+class NormalizedChannels(Channels):
+    """Attention between channels as in DAT and CRAFT: values of q and k shrink as the image grows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).flatten(2).chunk(3, 1)
+        return ((8 * F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT).softmax(-1) @ v).view_as(x)
+
+
+def test_sums_over_the_image_keep_their_error_on_larger_images():
+    """Calibrated on 14x14 pixels; the same picture 64 times."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 8, 1), NormalizedChannels())
+    picture = torch.rand(1, 3, 14, 14)
+    errors: dict[tuple[str, int], float] = {}
+    for granularity in ("per_token", "per_tensor"):
+        spec = NetworkSpec(activation=QuantSpec(granularity="per_token"), conv_bits=None, image_sums=granularity)
+        student = convert(copy.deepcopy(plain), spec, discover(plain, IMAGES))
+        quantizers = dict(named_quantizers(student))
+        assert {quantizers[f"1.{name}"].spec.granularity for name in "qk"} == {granularity}
+        calibrate(student, [picture])
+        for name, quantizer in quantizers.items():
+            quantizer.mode = Mode.ON if name in ("1.q", "1.k") else Mode.OFF
+        for times in (1, 8):
+            x = picture.repeat(1, 1, times, times)
+            with torch.no_grad():
+                errors[granularity, times] = float((student(x) - plain(x)).square().mean())
+    assert errors["per_token", 8] < 1.1 * errors["per_token", 1]
+    assert errors["per_tensor", 8] > 50 * errors["per_tensor", 1]
+
+
+def test_a_spec_of_before_has_bounds_for_one_size_of_image():
+    written = NetworkSpec(activation=QuantSpec(granularity="per_token")).to_dict()
+    assert NetworkSpec.from_dict(written).image_sums == "per_token"
+    del written["image_sums"]
+    assert NetworkSpec.from_dict(written).image_sums == "per_tensor"
+    with pytest.raises(CompSRTError, match="image_sums"):
+        NetworkSpec(image_sums="per_channel")
+
+
+def test_values_of_attention_have_no_token_scale_however_many_keys():
+    attention = discover(nn.Sequential(nn.Conv2d(3, 8, 3), Pixels()), IMAGES).sites["1"]
+    assert [operand.over_image for site in attention for operand in site.operands] == [False] * 4
+
+
+class Pixels(Channels):
+    """Attention between all pixels of the image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).flatten(2).mT.chunk(3, 2)
+        return ((q @ k.mT).softmax(-1) @ v).mT.reshape(x.shape)
+
+
 class Twice(nn.Module):
     """Two attentions and a product of another kind in one module, which runs twice."""
 
