@@ -28,6 +28,7 @@ from results_tables import (
     recipe_table,
     signed,
     significance_table,
+    size_table,
     source_table,
     summary_table,
     table,
@@ -49,6 +50,7 @@ PAGES = (
     ROOT / "docs" / "zoo.md",
     ROOT / "docs" / "networks.md",
     ROOT / "docs" / "notes" / "networks.md",
+    ROOT / "docs" / "notes" / "bundled_files.md",
     ROOT / "docs" / "notes" / "onnx.md",
     ROOT / "docs" / "notes" / "engine.md",
     ROOT / "README.md",
@@ -72,6 +74,7 @@ class Found:
         onnx, without_vnni: as `onnx_kinds.py` wrote them, on processors with VNNI and with AVX-512 alone.
         all_onnx: both.
         engine: as `engine_networks.py` wrote them.
+        sizes: as `image_sizes.py` wrote them.
 
     Raises:
         CompSRTError: a bundled file differs from the one that was judged.
@@ -101,8 +104,9 @@ class Found:
         self.onnx, self.without_vnni, self.engine = (
             [one for _, one in _read(folder / part)] for part in ("onnx", "onnx/without_vnni", "engine")
         )
+        self.sizes = [one for _, one in _read(folder / "image_sizes")]
         self.all_onnx = [*self.onnx, *self.without_vnni]
-        for name, one in [*self.latency.items(), *((one["name"], one) for one in self.all_onnx)]:
+        for name, one in [*self.latency.items(), *((one["name"], one) for one in [*self.all_onnx, *self.sizes])]:
             check_hash(name, one["sha256"], known)
 
     def of(self, scale: int, family: str = SWINIR) -> list[Results]:
@@ -148,6 +152,7 @@ def blocks(found: Found) -> dict[str, Callable[[], Sequence[str]]]:
         "onnx-sources": lambda: measured(latency_sources, found.all_onnx),
         "engine-networks": lambda: measured(engine_table, found.engine),
         "engine-sources": lambda: measured(latency_sources, found.engine),
+        "image-sizes": lambda: measured(size_table, found.sizes),
         "sources": lambda: measured(source_table, found.all),
     }
     for scale in (2, 3, 4):

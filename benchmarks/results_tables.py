@@ -1,4 +1,4 @@
-"""Markdown tables of judged networks: PSNR and SSIM, recipes, significance, published figures, sources."""
+"""Markdown tables of judged networks: PSNR and SSIM, recipes, significance, published figures, sizes, sources."""
 
 from __future__ import annotations
 
@@ -290,6 +290,22 @@ def worst_table(found: Sequence[Results], count: int = 3) -> Table:
             cells = [image, absolute(scores.teacher), absolute(scores.quantized), f"{loss:+.2f}"]
             rows.append([f"{results.bits} bits", *cells])
     return table(["x4", "image", "full precision", "quantized", "loss, dB"], rows, left=2)
+
+
+def size_table(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the loss of each network on large images and on their pieces.
+
+    Args:
+        found: what `image_sizes.py` wrote.
+    """
+    rows = []
+    for one in found:
+        losses = {
+            how: ", ".join(f"{image[how]['quantized'] - image[how]['teacher']:+.3f}" for image in one["psnr"])
+            for how in ("whole", "pieces")
+        }
+        rows.append([f"`{one['name']}`", *losses.values(), one["date"], one["sha256"][:12]])
+    return table(["network", "whole, dB", "in pieces, dB", "date", "file"], rows)
 
 
 def source_table(found: Sequence[Results]) -> Table:

@@ -114,8 +114,8 @@ def resolve(given: QuantBlock | Mapping[str, Any] | None, pruned: bool = False) 
             "conv_bits": values["conv_bits"] if block.conv_bits == AS_RECIPE else block.conv_bits,
             "conv_input_bits": block.conv_input_bits,
             "overrides": overrides,
-            "trunk_pointwise": "conv",
-            "image_sums": "per_token",
+            "trunk_pointwise": NetworkSpec.trunk_pointwise,
+            "image_sums": NetworkSpec.image_sums,
         }
     )
 

@@ -61,6 +61,15 @@ def test_every_bundled_network_at_x4_is_judged_on_every_benchmark(found: make_re
         assert counts == {"Demo": 4, "Set5": 5, "Set14": 14, "B100": 100}
 
 
+def test_the_loss_of_no_bundled_network_grows_with_the_image(found: make_results.Found):
+    measured = {one["name"]: one["psnr"] for one in found.sizes}
+    assert measured.keys() == found.bundled.keys()
+    for name, images in measured.items():
+        losses = ([one[how]["teacher"] - one[how]["quantized"] for one in images] for how in ("whole", "pieces"))
+        whole, pieces = (sum(of_images) / len(images) for of_images in losses)
+        assert whole < pieces + 0.06, name  # dB; 0.3 with bounds that fitted one size
+
+
 def test_results_say_how_they_were_made_and_no_more_of_the_machine(found: make_results.Found):
     for results in found.all:
         assert {"command", "date", "runner", "calibration"} <= results.extra.keys()

@@ -95,8 +95,8 @@ def analysis_spec(own: NetworkSpec | None = None) -> NetworkSpec:
         QuantSpec(granularity="per_token", scalar_decomposition=False),
         conv_bits=None,
         overrides=overrides,
-        trunk_pointwise=own.trunk_pointwise if own else "conv",
-        image_sums=own.image_sums if own else "per_token",
+        trunk_pointwise=(own or NetworkSpec).trunk_pointwise,
+        image_sums=(own or NetworkSpec).image_sums,
     )
 
 
