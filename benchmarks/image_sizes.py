@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from recipes import build_dataset, network_of, runner_name, runner_of, score, teacher_of, to_image, upscale
+from results_tables import size_table
 
 from compsrt_plugin.data.resize import downscale
 from compsrt_plugin.errors import CompSRTError
@@ -59,7 +60,7 @@ def large_images(photos: Path) -> list[np.ndarray]:
 
 
 def by_size(network: Callable[[torch.Tensor], torch.Tensor], window: Any, hr: np.ndarray, scale: int) -> list[float]:
-    """Return the PSNR in dB of a network on a large image, seen whole and seen piece by piece."""
+    """Return the PSNR in dB of a network on a large image (H, W, 3), uint8, BGR, seen whole and seen in pieces."""
     lq = torch.from_numpy(downscale(hr, scale)[..., ::-1].transpose(2, 0, 1).astype(np.float32) / 255)[None]
     height, width = lq.shape[2] // ROWS, lq.shape[3] // COLUMNS
     pieces = np.zeros_like(hr)
@@ -70,36 +71,39 @@ def by_size(network: Callable[[torch.Tensor], torch.Tensor], window: Any, hr: np
     return [score(image, hr, scale).psnr for image in (upscale(network, window, lq, scale), pieces)]
 
 
-def measure(file: Path, teacher: Path, photos: Path, full: dict[Path, list[list[float]]]) -> dict[str, Any]:
+def on_all(network: Callable[[torch.Tensor], torch.Tensor], file: Path, photos: Path) -> list[list[float]]:
+    """Return `by_size` of a network for each large image; the packed file gives scale and window."""
+    source = network_of(file)
+    window, scale = source.network.window_size, source.header.scale
+    return [by_size(network, window, hr, scale) for hr in large_images(photos)]
+
+
+def measure(file: Path, teacher: Path, photos: Path, full: list[list[float]]) -> dict[str, Any]:
     """Return the PSNR of a packed network and of full precision, whole and in pieces, as JSON holds it.
 
     Args:
         file: packed network.
         teacher: its full-precision weights.
         photos: folder of HR images.
-        full: teacher -> its `by_size` for each large image; a missing one is added.
+        full: `on_all` of full precision.
     """
     source = network_of(file)
-    scale, window, images = source.header.scale, source.network.window_size, large_images(photos)
-    if teacher not in full:
-        full[teacher] = [by_size(teacher_of(teacher, file), window, hr, scale) for hr in images]
-    runner = runner_of(file, engine=True)
-    quantized = [by_size(runner, window, hr, scale) for hr in images]
+    quantized = on_all(runner_of(file, engine=True), file, photos)
     words = ["python", "benchmarks/image_sizes.py", file.name, "--teacher", teacher.name, "--photos", photos.name]
     return {
         "name": file.stem,
-        "scale": scale,
+        "scale": source.header.scale,
         "bits": source.header.bits,
         "sha256": FileRecord.of(file).sha256,
         "command": shlex.join(words),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "versions": versions(),
         "runner": runner_name(source.network, engine=True),
-        "size": list(images[0].shape[:2]),
+        "size": list(large_images(photos)[0].shape[:2]),
         "pieces": ROWS * COLUMNS,
         "psnr": [
             {"whole": {"teacher": a[0], "quantized": b[0]}, "pieces": {"teacher": a[1], "quantized": b[1]}}
-            for a, b in zip(full[teacher], quantized)
+            for a, b in zip(full, quantized)
         ],
     }
 
@@ -116,10 +120,11 @@ def main() -> None:
     full: dict[Path, list[list[float]]] = {}
     for file in args.files:
         teacher = args.teacher or teacher_path(network_of(file).header.scale)
-        found = measure(file, teacher, args.photos, full)
+        if teacher not in full:
+            full[teacher] = on_all(teacher_of(teacher, file), file, args.photos)
+        found = measure(file, teacher, args.photos, full[teacher])
         write_whole(args.results / f"{found['name']}.json", json.dumps(found, indent=1).encode() + b"\n")
-        losses = ([one[how]["quantized"] - one[how]["teacher"] for one in found["psnr"]] for how in ("whole", "pieces"))
-        print(found["name"], *(" ".join(f"{loss:+.3f}" for loss in row) for row in losses), flush=True)
+        print(size_table([found])[-1], flush=True)
 
 
 if __name__ == "__main__":

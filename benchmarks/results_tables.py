@@ -292,6 +292,16 @@ def worst_table(found: Sequence[Results], count: int = 3) -> Table:
     return table(["x4", "image", "full precision", "quantized", "loss, dB"], rows, left=2)
 
 
+def size_differences(one: Mapping[str, Any], how: str) -> list[float]:
+    """Return PSNR in dB of a quantized network minus full precision's, for each large image.
+
+    Args:
+        one: what `image_sizes.py` wrote of a network.
+        how: the images seen `whole`, or in `pieces`.
+    """
+    return [image[how]["quantized"] - image[how]["teacher"] for image in one["psnr"]]
+
+
 def size_table(found: Sequence[Mapping[str, Any]]) -> Table:
     """Return the loss of each network on large images and on their pieces.
 
@@ -300,11 +310,8 @@ def size_table(found: Sequence[Mapping[str, Any]]) -> Table:
     """
     rows = []
     for one in found:
-        losses = {
-            how: ", ".join(f"{image[how]['quantized'] - image[how]['teacher']:+.3f}" for image in one["psnr"])
-            for how in ("whole", "pieces")
-        }
-        rows.append([f"`{one['name']}`", *losses.values(), one["date"], one["sha256"][:12]])
+        cells = (", ".join(f"{loss:+.3f}" for loss in size_differences(one, how)) for how in ("whole", "pieces"))
+        rows.append([f"`{one['name']}`", *cells, one["date"], one["sha256"][:12]])
     return table(["network", "whole, dB", "in pieces, dB", "date", "file"], rows)
 
 
